@@ -1,0 +1,1 @@
+"""Who runs SQL over the tables. DuckDB in process is built in."""

@@ -1,0 +1,35 @@
+"""What can go wrong, in two families: `Terminal…` (a person must act) and `Transient…` (trying again may help)."""
+
+from __future__ import annotations
+
+
+class PerennialError(Exception):
+    """Base of every error this package raises on purpose. The text says what was wrong, where, and what to do."""
+
+
+class TerminalError(PerennialError):
+    """Trying again gives the same result: a person has to change something first."""
+
+
+class TransientError(PerennialError):
+    """Trying again later may succeed; nothing was lost."""
+
+
+class TerminalSettingError(TerminalError):
+    """A setting has a value that cannot be used."""
+
+
+class TerminalRequestError(TerminalError):
+    """A run was asked for something that cannot be done: wrong params, unknown ids or tags."""
+
+
+class TerminalMetadataError(TerminalError):
+    """The platform's metadata cannot be trusted (missing, stale, unreadable): nothing may be decided from it."""
+
+
+class TerminalDataError(TerminalError):
+    """Data files are damaged, missing, or of a kind that cannot be moved."""
+
+
+class TransientConflictError(TransientError):
+    """Other writers changed the same files again and again while a commit was tried."""

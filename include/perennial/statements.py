@@ -1,0 +1,18 @@
+"""The SQL statements of `include/sql/`, by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+SQL_ROOT = Path(__file__).parents[1] / "sql"
+
+
+@cache
+def statement(name: str) -> str:
+    """Return the text of one statement.
+
+    Args:
+        name: `<topic>/<verb>_<object>`, as the file is called below `include/sql/`, without its ending.
+    """
+    return (SQL_ROOT / f"{name}.sql").read_text(encoding="utf-8")

@@ -1,0 +1,206 @@
+"""Every table of the warehouse: columns, partitioning, one line of documentation. Field ids follow column order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnType = Literal["string", "boolean", "int", "long", "date", "timestamptz", "list<string>"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `required` columns are never null; those added in a later version must not be required."""
+
+    name: str
+    type: ColumnType
+    required: bool
+    doc: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the contract.
+
+    Attributes:
+        name: Name inside the namespace.
+        doc: What a row is.
+        columns: In order; a new version only ever appends.
+        partition_by: The identity-partitioned column, if any.
+        sort_by: The order rows have inside a file, so that statistics prune.
+    """
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    partition_by: str | None = None
+    sort_by: tuple[str, ...] = ()
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    """Read `name[*] type documentation`, one column a line; `*` marks a required one."""
+    columns = []
+    for line in text.strip().splitlines():
+        name, kind, doc = line.strip().split(maxsplit=2)
+        columns.append(Column(name.rstrip("*"), kind, name.endswith("*"), doc))  # type: ignore[arg-type]  # checked by the catalog
+    return tuple(columns)
+
+
+_INTERACTION_COLUMNS = _columns("""
+    event_id* string Id of the Currents event, unique
+    event_type* string Currents event type
+    occurred_at* timestamptz When it happened
+    user_id* string The platform's user id
+    external_user_id string The customer's own user id
+    source_id* string Campaign or Canvas
+    source_kind* string campaign or canvas
+    canvas_step_id string Step of the Canvas
+    variant_id string Message variation of a campaign, variation of a Canvas
+    channel string email, push, sms, whatsapp, webhook, rcs, line, in_app_message, content_card or banner
+    interaction* string received, opened, clicked, replied, converted, entered or control
+    link_alias string Alias of the clicked link
+    machine_open boolean Whether a machine, not a person, opened the e-mail
+    conversion_index int Which conversion event; 0 is the primary one
+    keyword_category string Category of an inbound SMS
+    dispatch_id string Dispatch of the message
+    send_id string Send of the message
+""")
+
+SOURCES = Table("sources", "A campaign or Canvas, as the platform has it.", _columns("""
+    source_id* string Id of the campaign or Canvas
+    kind* string campaign or canvas
+    name* string Name
+    status* string draft, active, stopped or archived
+    created_at* timestamptz When it was created
+    stopped_at timestamptz When it was stopped
+    last_sent_at timestamptz When it last sent a message
+    owner_email string Who is told when its data expires
+    interaction_data_deleted_at timestamptz When the previous policy deleted its data (R18)
+"""))  # fmt: skip
+SOURCE_TAGS = Table("source_tags", "A tag of a source.", _columns("""
+    source_id* string Id of the campaign or Canvas
+    tag* string Tag
+"""))  # fmt: skip
+SOURCE_VARIANTS = Table("source_variants", "A variation of a source.", _columns("""
+    variant_id* string Id of the variation
+    source_id* string Id of the campaign or Canvas
+    name* string Name
+    is_control* boolean Whether it is the control group
+"""))  # fmt: skip
+CANVAS_STEPS = Table("canvas_steps", "A step of a Canvas.", _columns("""
+    step_id* string Id of the step
+    source_id* string Id of the Canvas
+    name* string Name
+"""))  # fmt: skip
+AUDIENCES = Table("audiences", "An audience definition of a campaign, Canvas, segment or Content Card.", _columns("""
+    owner_kind* string campaign, canvas, segment or content_card
+    owner_id* string Id of the owner
+    owner_name string Name of the owner
+    owner_status* string draft, active, stopped or archived
+    part* string audience, or the id of the Canvas step whose own audience this is
+    definition* string JSON of the filter catalogue
+"""))  # fmt: skip
+USERS = Table("users", "A user of the messaging platform.", _columns("""
+    user_id* string The platform's user id
+    external_user_id string The customer's own user id
+    email string E-mail address
+    phone string Phone number
+    first_name string First name
+    last_name string Last name
+    country string Country
+    language string Language
+    time_zone string Time zone
+    created_at timestamptz When the profile was created
+    invalid_phone* boolean Whether the phone number is invalid
+    feature_flags* list<string> Feature flags the user is in
+    custom_attributes string JSON of custom attributes
+"""))  # fmt: skip
+
+INTERACTIONS = Table(
+    "interactions", "Hot: one user's contact with one source.", _INTERACTION_COLUMNS,
+    partition_by="source_id", sort_by=("occurred_at",),
+)  # fmt: skip
+INTERACTIONS_ARCHIVE = Table(
+    "interactions_archive", "Long-term storage: the same rows once they have expired.", _INTERACTION_COLUMNS,
+    partition_by="source_id", sort_by=("occurred_at",),
+)  # fmt: skip
+USER_MESSAGE_SUMMARY = Table("user_message_summary", "What one load saw of a user; take max(last_at), sum(event_count).",
+    _columns("""
+    user_id* string The platform's user id
+    measure* string received, engaged, clicked_alias, control, sms_keyword, hard_bounced, marked_as_spam, viewed_news_feed
+    dimension* string Channel, alias, source kind or keyword category
+    last_at* timestamptz Latest event of this load
+    event_count* long Events of this load
+"""), sort_by=("user_id",))  # fmt: skip
+SOURCE_DAILY_STATS = Table("source_daily_stats", "What one load saw of a source on a day; take sum(event_count).",
+    _columns("""
+    source_id* string Campaign or Canvas
+    stat_date* date Day in UTC
+    interaction* string Kind of interaction
+    channel string Channel
+    event_count* long Events of this load
+"""), sort_by=("source_id", "stat_date"))  # fmt: skip
+
+LIFECYCLE_EVENTS = Table("lifecycle_events", "A source was expired, restored, or had late rows archived.", _columns("""
+    event_id* string Id, the same when a step is repeated
+    event* string expired, restored or late_archived
+    source_id* string Campaign or Canvas
+    occurred_at* timestamptz The run's own now
+    run_id* string Run that did it
+    requested_by string Who asked for it
+    reason string Why
+    file_count* long Files moved
+    row_count* long Interactions moved
+    total_bytes* long Bytes moved
+    recorded_at timestamptz Wall clock; orders the events of a source
+"""))  # fmt: skip
+EXPIRY_DECISIONS = Table("expiry_decisions", "What an expiry run decided about a source, and why.", _columns("""
+    as_of* timestamptz The run's own now
+    run_id* string Run that decided
+    source_id* string Campaign or Canvas
+    decision* string deleted, reactivated, late, expired, active, recent, referenced, empty or expire
+    reason* string The same, for a person
+    clock_started_at timestamptz Start of its clock (R3)
+    expires_at timestamptz End of its clock (R3)
+    referenced_by* list<string> Each referrer's whole path (R4)
+"""))  # fmt: skip
+LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
+    file_uri* string Address of the file
+    loaded_at* timestamptz When its load was prepared
+    row_count* long Interactions it added
+    rejected_count* long Records kept in rejected_events
+    ignored_count* long Records of other event types
+    file_bytes long Size when it was read
+    modified_at timestamptz Modification time when it was read
+    duplicate_count long Records known from an earlier delivery
+    load_id string Load that read it
+"""))  # fmt: skip
+REJECTED_EVENTS = Table("rejected_events", "A record that could not be read.", _columns("""
+    file_uri* string Address of the file
+    line* long Line of a JSON file, ordinal of the record in an Avro file, from 1; 0 for the file itself
+    reason* string What is wrong with it
+    payload* string The record as far as it could be read
+    rejected_at* timestamptz When its load was prepared
+"""))  # fmt: skip
+LOADED_EVENTS = Table("loaded_events", "The id of every event ever loaded: the ledger behind exactly-once loading.",
+    _columns("""
+    event_id* string Id of the Currents event
+    occurred_at* timestamptz When it happened; a second delivery carries the same time
+"""), sort_by=("occurred_at",))  # fmt: skip
+ARCHIVED_FILES = Table("archived_files", "A data file as it was when it entered the archive.", _columns("""
+    file_uri* string Address in the archive
+    source_id* string Campaign or Canvas
+    original_uris* list<string> The hot files it holds the rows of
+    row_count* long Interactions
+    file_bytes* long Size
+    sha256* string Checksum of its content
+    move_id* string Move that wrote it
+    archived_at* timestamptz Wall clock
+"""))  # fmt: skip
+
+TABLES = (
+    SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
+    INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
+    LIFECYCLE_EVENTS, EXPIRY_DECISIONS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
+)  # fmt: skip
+SYNCED = (SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS)

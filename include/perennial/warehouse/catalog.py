@@ -1,0 +1,282 @@
+"""The catalog: open it, create and evolve tables, list what snapshots hold, append, replace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In, Reference
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import FileScanTask
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+from pyiceberg.utils.config import Config
+
+from perennial.errors import TerminalSettingError
+from perennial.settings import Settings
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES, Table
+from perennial.warehouse.commits import FileChange, commit_change
+from perennial.warehouse.files import LiveFile, SourceTotal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.manifest import DataFile
+
+log = logging.getLogger(__name__)
+
+# A scan filter of more values than this costs more to evaluate than it prunes.
+FILTER_LIMIT = 200
+
+_TYPES: dict[str, IcebergType] = {
+    "string": StringType(),
+    "boolean": BooleanType(),
+    "int": IntegerType(),
+    "long": LongType(),
+    "date": DateType(),
+    "timestamptz": TimestamptzType(),
+}
+_PROPERTIES = {
+    "format-version": "2",
+    "write.parquet.compression-codec": "zstd",
+    # M6: an append by another writer does not make a removal fail.
+    "write.delete.isolation-level": "snapshot",
+    "write.update.isolation-level": "snapshot",
+    "write.merge.isolation-level": "snapshot",
+    # Loads append every few minutes; without merging, planning would open one manifest for each.
+    "commit.manifest-merge.enabled": "true",
+    # Without these two every commit would leave its metadata file behind for ever.
+    "write.metadata.previous-versions-max": "20",
+    "write.metadata.delete-after-commit.enabled": "true",
+}
+
+
+class Warehouse:
+    """The tables of one workspace in one Iceberg catalog.
+
+    Every call looks at the table as it is at that moment; nothing is remembered between calls.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.catalog = _open_catalog(settings)
+
+    # --- tables ---------------------------------------------------------------------------------------------------
+
+    def create_tables(self) -> list[str]:
+        """Create the namespace and every table of the contract; give existing tables the columns they lack.
+
+        Hot and archive get the same columns in the same order and so the same field ids.
+
+        Returns:
+            What was changed, one sentence each; empty when everything was in place.
+        """
+        self.catalog.create_namespace_if_not_exists(self.settings.namespace)
+        return [change for table in TABLES for change in self._create_or_evolve(table)]
+
+    def table(self, name: str) -> IcebergTable:
+        """Load a table's current metadata.
+
+        Raises:
+            TerminalSettingError: The table is not there.
+        """
+        try:
+            return self.catalog.load_table((self.settings.namespace, name))
+        except NoSuchTableError as error:
+            raise TerminalSettingError(
+                f"Catalog {self.settings.catalog!r} has no table {self.settings.namespace}.{name}; "
+                "run `perennial init`, or check PERENNIAL_HOME, PERENNIAL_CATALOG and PERENNIAL_NAMESPACE."
+            ) from error
+
+    def committed_at(self, name: str) -> datetime | None:
+        """Return when the newest snapshot of a table was made (wall clock); None if it never had one."""
+        snapshot = self.table(name).current_snapshot()
+        return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) if snapshot else None
+
+    # --- what a snapshot holds ------------------------------------------------------------------------------------
+
+    def live_files(self, table: IcebergTable, source_ids: Collection[str] | None = None) -> Iterator[LiveFile]:
+        """List the data files of a loaded table's current snapshot, with the delete files that apply to each.
+
+        Args:
+            table: As loaded; the snapshot is pinned by it.
+            source_ids: Only files of these sources; None for all. Only for tables partitioned by source.
+        """
+        chosen = None if source_ids is None else set(source_ids)
+        if chosen is not None and not chosen:
+            return
+        row_filter: BooleanExpression = AlwaysTrue()
+        if chosen is not None and len(chosen) <= FILTER_LIMIT:
+            row_filter = In("source_id", chosen)  # type: ignore[call-arg, arg-type, misc]  # pydantic positional
+        for task in table.scan(row_filter=row_filter).plan_files():
+            if isinstance(task, FileScanTask):
+                live = LiveFile(task.file, tuple(sorted(deletes.file_path for deletes in task.delete_files)))
+                if chosen is None or live.source_id in chosen:
+                    yield live
+
+    def source_totals(self, name: str) -> dict[str, SourceTotal]:
+        """Sum up what a table holds of each source, from its manifests."""
+        totals: dict[str, list[int]] = {}
+        for live in self.live_files(self.table(name)):
+            total = totals.setdefault(live.source_id, [0, 0, 0])
+            total[0] += 1
+            total[1] += live.row_count
+            total[2] += live.file_bytes
+        return {source_id: SourceTotal(source_id, *total) for source_id, total in totals.items()}
+
+    def read(self, name: str) -> pa.Table:
+        """Read a whole (small) table."""
+        return self.table(name).scan().to_arrow()
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def arrow_schema(self, name: str) -> pa.Schema:
+        """Return the Arrow schema that rows of a table have."""
+        return self.table(name).schema().as_arrow()
+
+    def append_files(self, name: str, data_files: Iterable[DataFile], operation: str) -> bool:
+        """Append data files in one commit, once: repeating the operation does nothing.
+
+        Returns:
+            Whether this call made the commit.
+        """
+        added = list(data_files)
+        return commit_change(lambda: self.table(name), lambda _: FileChange(add=added), operation)
+
+    def append_rows(self, name: str, rows: list[dict[str, object]], operation: str) -> None:
+        """Append rows to a small, unpartitioned table, once: repeating the operation does nothing."""
+        import pyarrow as pa
+
+        if not rows:
+            return
+        table = self.table(name)
+        frame = pa.Table.from_pylist(rows, schema=table.schema().as_arrow())
+        self.append_files(name, self._written(table, frame), operation)
+
+    def replace_rows(self, name: str, rows: pa.RecordBatchReader, operation: str) -> None:
+        """Replace a table's whole content by a stream of rows, in one commit; an empty stream empties the table."""
+        added = list(self._written(self.table(name), rows))
+
+        def change(table: IcebergTable) -> FileChange:
+            return FileChange(add=added, remove=[live.data_file for live in self.live_files(table)], forced=True)
+
+        commit_change(lambda: self.table(name), change, operation)
+
+    @staticmethod
+    def _written(table: IcebergTable, rows: pa.Table | pa.RecordBatchReader) -> Iterator[DataFile]:
+        # pyiceberg offers no public way to write files now and commit them later.
+        from pyiceberg.io.pyarrow import _dataframe_to_data_files
+
+        return iter(_dataframe_to_data_files(table_metadata=table.metadata, df=rows, io=table.io))
+
+    # --- creation -------------------------------------------------------------------------------------------------
+
+    def _create_or_evolve(self, declared: Table) -> list[str]:
+        identifier = (self.settings.namespace, declared.name)
+        try:
+            self.catalog.create_table(
+                identifier,
+                schema=_schema(declared),
+                partition_spec=_partition_spec(declared),
+                properties={**_PROPERTIES, **self._location_properties(declared), "comment": declared.doc},
+            )
+        except TableAlreadyExistsError:
+            return self._evolve(declared)
+        return [f"created table {declared.name}"]
+
+    def _location_properties(self, declared: Table) -> dict[str, str]:
+        """Send archived data files to ARCHIVE_URI; metadata stays in the warehouse (M9)."""
+        if declared.name != INTERACTIONS_ARCHIVE.name:
+            return {}
+        uri = self.settings.archive_uri
+        if uri is None and _is_embedded(self.settings):
+            uri = (self.settings.home / "archive").as_uri()
+        if uri is not None and "://" not in uri:
+            uri = self.settings.home.joinpath(uri).as_uri()
+        return {} if uri is None else {"write.data.path": uri.rstrip("/")}
+
+    def _evolve(self, declared: Table) -> list[str]:
+        table = self.table(declared.name)
+        changes = []
+        present = {field.name for field in table.schema().fields}
+        missing = [column for column in declared.columns if column.name not in present]
+        if missing:
+            with table.update_schema() as update:
+                for column in missing:
+                    update.add_column(column.name, _column_type(column.type, 0), doc=column.doc)
+            changes += [f"added column {declared.name}.{column.name}" for column in missing]
+        wanted = {**_PROPERTIES, **self._location_properties(declared)}
+        del wanted["format-version"]
+        if stale := {key: value for key, value in wanted.items() if table.properties.get(key) != value}:
+            with self.table(declared.name).transaction() as transaction:
+                transaction.set_properties(stale)
+            changes += [f"set {declared.name} {key} = {value}" for key, value in stale.items()]
+        return changes
+
+    def refuse_unequal_schemas(self) -> None:
+        """Refuse to move files between tables whose columns differ.
+
+        Raises:
+            TerminalSettingError: An upgrade was interrupted, or another program changed one of the two tables.
+        """
+        hot, archive = self.table(INTERACTIONS.name).schema(), self.table(INTERACTIONS_ARCHIVE.name).schema()
+        if hot.as_struct() != archive.as_struct():
+            raise TerminalSettingError(
+                f"Tables {INTERACTIONS.name} and {INTERACTIONS_ARCHIVE.name} have different columns or field ids; "
+                "run `perennial init` to evolve both."
+            )
+
+
+def _open_catalog(settings: Settings) -> Catalog:
+    if not _is_embedded(settings):
+        return load_catalog(settings.catalog)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return load_catalog(
+        settings.catalog,
+        type="sql",
+        uri=f"sqlite:///{settings.home / 'catalog.db'}",
+        warehouse=f"file://{settings.home}/warehouse",
+    )
+
+
+def _is_embedded(settings: Settings) -> bool:
+    """Whether pyiceberg's own configuration says nothing about the catalog."""
+    return Config().get_catalog_config(settings.catalog) is None
+
+
+def _schema(declared: Table) -> Schema:
+    fields = []
+    for position, column in enumerate(declared.columns, start=1):
+        element_id = 1000 + position
+        fields.append(
+            NestedField(position, column.name, _column_type(column.type, element_id), column.required, doc=column.doc)
+        )
+    return Schema(*fields)
+
+
+def _column_type(name: str, element_id: int) -> IcebergType:
+    if name == "list<string>":
+        return ListType(element_id, StringType(), element_required=True)
+    return _TYPES[name]
+
+
+def _partition_spec(declared: Table) -> PartitionSpec:
+    if declared.partition_by is None:
+        return UNPARTITIONED_PARTITION_SPEC
+    position = [column.name for column in declared.columns].index(declared.partition_by) + 1
+    return PartitionSpec(PartitionField(position, 1000, IdentityTransform(), declared.partition_by))

@@ -1,0 +1,164 @@
+"""Data files as the table metadata describes them, and how they are written down in a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pyiceberg.conversions import to_bytes
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    write_manifest,
+)
+from pyiceberg.table import Table
+from pyiceberg.typedef import Record
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """A data file that a snapshot lists.
+
+    Attributes:
+        data_file: What the manifests hold about it, metrics included.
+        delete_uris: Delete files of other engines that hide some of its rows, sorted.
+    """
+
+    data_file: DataFile
+    delete_uris: tuple[str, ...] = ()
+
+    @property
+    def uri(self) -> str:
+        return self.data_file.file_path
+
+    @property
+    def source_id(self) -> str:
+        return str(self.data_file.partition[0])
+
+    @property
+    def row_count(self) -> int:
+        return self.data_file.record_count
+
+    @property
+    def file_bytes(self) -> int:
+        return self.data_file.file_size_in_bytes
+
+
+@dataclass(frozen=True)
+class SourceTotal:
+    """What one table holds of one source, read from manifests, never by a scan."""
+
+    source_id: str
+    file_count: int
+    row_count: int
+    total_bytes: int
+
+
+def relocated(data_file: DataFile, uri: str) -> DataFile:
+    """Describe a byte-for-byte copy: the same metrics at another address, so no footer has to be read."""
+    copied = DataFile(*data_file._data)
+    copied[1] = uri
+    copied.spec_id = data_file.spec_id
+    return copied
+
+
+def written_file(table: Table, uri: str, partition: str | None, statistics: FileStatistics) -> DataFile:
+    """Describe a Parquet file that the engine has just written, from the statistics it returned."""
+    schema = table.schema()
+    sizes: dict[int, int] = {}
+    values: dict[int, int] = {}
+    nulls: dict[int, int] = {}
+    lower: dict[int, bytes] = {}
+    upper: dict[int, bytes] = {}
+    for column in statistics.columns:
+        field = schema.find_field(column.name)
+        sizes[field.field_id] = column.column_bytes
+        values[field.field_id] = column.value_count
+        nulls[field.field_id] = column.null_count
+        if column.minimum is not None and column.maximum is not None:
+            lower[field.field_id] = to_bytes(field.field_type, column.minimum)  # type: ignore[arg-type]  # primitive
+            upper[field.field_id] = to_bytes(field.field_type, column.maximum)  # type: ignore[arg-type]
+    data_file = DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=uri,
+        file_format=FileFormat.PARQUET,
+        partition=Record(partition) if partition is not None else Record(),
+        record_count=statistics.row_count,
+        file_size_in_bytes=statistics.file_bytes,
+        column_sizes=sizes,
+        value_counts=values,
+        null_value_counts=nulls,
+        nan_value_counts={},
+        lower_bounds=lower,
+        upper_bounds=upper,
+        sort_order_id=None,
+        split_offsets=None,
+        equality_ids=None,
+        key_metadata=None,
+    )
+    data_file.spec_id = table.spec().spec_id
+    return data_file
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """Statistics of one column; bounds are Python values (timestamps: microseconds, dates: days since 1970)."""
+
+    name: str
+    column_bytes: int
+    value_count: int
+    null_count: int
+    minimum: Any = None
+    maximum: Any = None
+
+
+@dataclass(frozen=True)
+class FileStatistics:
+    """Statistics of one written file."""
+
+    row_count: int
+    file_bytes: int
+    columns: tuple[ColumnStatistics, ...]
+
+
+def write_file_list(table: Table, uri: str, data_files: Iterable[DataFile]) -> None:
+    """Write descriptions of data files to storage as an Iceberg manifest, so that nothing of them is lost."""
+    with write_manifest(
+        format_version=table.metadata.format_version,
+        spec=table.spec(),
+        schema=table.schema(),
+        output_file=table.io.new_output(uri),
+        snapshot_id=0,
+        avro_compression="deflate",
+    ) as writer:
+        for data_file in data_files:
+            writer.add(
+                ManifestEntry.from_args(
+                    status=ManifestEntryStatus.ADDED,
+                    snapshot_id=0,
+                    sequence_number=None,
+                    file_sequence_number=None,
+                    data_file=data_file,
+                )
+            )
+
+
+def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
+    """Read what `write_file_list` wrote, in the same order."""
+    manifest = ManifestFile.from_args(
+        manifest_path=uri,
+        manifest_length=0,
+        partition_spec_id=table.spec().spec_id,
+        content=ManifestContent.DATA,
+        sequence_number=0,
+        min_sequence_number=0,
+        added_snapshot_id=0,
+    )
+    for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+        yield entry.data_file
