@@ -5,19 +5,18 @@ pyiceberg plans, DuckDB reads the planned files by field id, so a column that wa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
-from perennial.warehouse.files import ColumnStatistics, FileStatistics
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.table import Table as IcebergTable
+    from pyiceberg.types import NestedField
 
     from perennial.warehouse import LiveFile, Warehouse
 
@@ -30,7 +29,6 @@ _DUCKDB_TYPES = {
     "timestamptz": "TIMESTAMPTZ",
     "list<string>": "VARCHAR[]",
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def open_connection() -> duckdb.DuckDBPyConnection:
@@ -58,3 +56,51 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
         for view in ("source_availability", "available_interactions"):
             connection.execute(statement(f"views/create_{view}"))
     return connection
+
+
+def create_view(
+    connection: duckdb.DuckDBPyConnection, name: str, live_files: Sequence[LiveFile], table: IcebergTable
+) -> None:
+    """Show data files as one view. Files that other engines' delete files apply to are read through pyiceberg."""
+    plain = [live.uri for live in live_files if not live.delete_uris]
+    if len(plain) < len(live_files):
+        connection.register(f"{name}__merged", table.scan().to_arrow())
+        body = f"SELECT * FROM {name}__merged"
+    elif plain:
+        # The addresses are this warehouse's own; a view takes no binds, so they are quoted as literals.
+        columns = ", ".join(
+            f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
+            for field in table.schema().fields
+        )
+        files = ", ".join(_literal(_path(uri)) for uri in plain)
+        body = f"SELECT * FROM read_parquet([{files}], schema = MAP {{{columns}}})"
+    else:
+        columns = ", ".join(f"NULL::{_duckdb_type(field)} AS {field.name}" for field in table.schema().fields)
+        body = f"SELECT {columns} WHERE FALSE"
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
+
+
+def _source_totals(warehouse: Warehouse) -> pa.Table:
+    """What hot and archive hold of each source: table_name, source_id, file_count, row_count, total_bytes."""
+    import pyarrow as pa
+
+    rows = [
+        {"table_name": name, **vars(total)}
+        for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
+        for total in warehouse.source_totals(name).values()
+    ]
+    counts = ("file_count", "row_count", "total_bytes")
+    text = [("table_name", pa.string()), ("source_id", pa.string())]
+    return pa.Table.from_pylist(rows, schema=pa.schema([*text, *((count, pa.int64()) for count in counts)]))
+
+
+def _duckdb_type(field: NestedField) -> str:
+    return _DUCKDB_TYPES[str(field.field_type)]
+
+
+def _path(uri: str) -> str:
+    return uri.removeprefix("file://")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

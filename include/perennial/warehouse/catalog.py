@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In, Reference
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
@@ -30,7 +30,7 @@ from pyiceberg.utils.config import Config
 
 from perennial.errors import TerminalSettingError
 from perennial.settings import Settings
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES, Table
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
 from perennial.warehouse.files import LiveFile, SourceTotal
 
@@ -108,6 +108,13 @@ class Warehouse:
         snapshot = self.table(name).current_snapshot()
         return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) if snapshot else None
 
+    def operations_uri(self) -> str:
+        """Return the directory of plans, pending records and reports, inside a table's own location.
+
+        A catalog that hands out credentials by table location lets whoever may write the table write here too.
+        """
+        return f"{self.table(LIFECYCLE_EVENTS.name).location()}/operations"
+
     # --- what a snapshot holds ------------------------------------------------------------------------------------
 
     def live_files(self, table: IcebergTable, source_ids: Collection[str] | None = None) -> Iterator[LiveFile]:
@@ -122,7 +129,7 @@ class Warehouse:
             return
         row_filter: BooleanExpression = AlwaysTrue()
         if chosen is not None and len(chosen) <= FILTER_LIMIT:
-            row_filter = In("source_id", chosen)  # type: ignore[call-arg, arg-type, misc]  # pydantic positional
+            row_filter = In("source_id", chosen)  # type: ignore[call-arg, arg-type]  # pyiceberg's own
         for task in table.scan(row_filter=row_filter).plan_files():
             if isinstance(task, FileScanTask):
                 live = LiveFile(task.file, tuple(sorted(deletes.file_path for deletes in task.delete_files)))

@@ -1,0 +1,106 @@
+"""Local disks: hard links where the file system can, copies where it cannot."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import BufferedReader
+from pathlib import Path
+
+from perennial.storage import StoredFile
+
+# A link is refused across file systems, by file systems without links, and when an inode has too many of them.
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+
+
+class LocalStorage:
+    """Files of this machine, or of a file system that it mounts."""
+
+    def list_files(self, prefix: str) -> Iterator[StoredFile]:
+        for directory, _, names in os.walk(_path(prefix)):
+            for name in names:
+                if (found := self._stat(Path(directory, name), prefix)) is not None:
+                    yield found
+
+    def stat(self, uri: str) -> StoredFile | None:
+        return self._stat(_path(uri), uri)
+
+    def open(self, uri: str) -> BufferedReader:
+        return _path(uri).open("rb")
+
+    def read(self, uri: str) -> bytes:
+        return _path(uri).read_bytes()
+
+    def write(self, uri: str, content: bytes) -> None:
+        with _replacing(_path(uri)) as temporary:
+            temporary.write_bytes(content)
+            _flush(temporary)
+        _flush(_path(uri).parent)
+
+    def delete(self, uri: str) -> None:
+        _path(uri).unlink(missing_ok=True)
+
+    def checksum(self, uri: str) -> str:
+        with self.open(uri) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def copy(self, origin: str, destination: str) -> None:
+        with _replacing(_path(destination)) as temporary:
+            try:
+                os.link(_path(origin), temporary)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                shutil.copyfile(_path(origin), temporary)
+
+    def make_durable(self, uris: Collection[str]) -> None:
+        # Directories first: on a journaling file system that carries the files' own changes along.
+        for directory in {_path(uri).parent for uri in uris}:
+            _flush(directory)
+        for uri in uris:
+            _flush(_path(uri))
+
+    def same_bytes(self, one: str, other: str) -> bool:
+        return _path(one).samefile(_path(other))
+
+    @staticmethod
+    def _stat(path: Path, asked: str) -> StoredFile | None:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        # A link leaves the modification time of its content alone, and yet it is new: the change time says so.
+        changed = max(found.st_mtime_ns, found.st_ctime_ns)
+        uri = f"file://{path}" if asked.startswith("file://") else str(path)
+        return StoredFile(uri, found.st_size, datetime.fromtimestamp(changed / 1e9, UTC))
+
+
+def _path(uri: str) -> Path:
+    return Path(uri.removeprefix("file://"))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Build a file beside its place and put it there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        # Renaming one link of a file onto another link of the same file leaves both in place.
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
