@@ -61,23 +61,35 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
 def create_view(
     connection: duckdb.DuckDBPyConnection, name: str, live_files: Sequence[LiveFile], table: IcebergTable
 ) -> None:
-    """Show data files as one view. Files that other engines' delete files apply to are read through pyiceberg."""
-    plain = [live.uri for live in live_files if not live.delete_uris]
-    if len(plain) < len(live_files):
-        connection.register(f"{name}__merged", table.scan().to_arrow())
-        body = f"SELECT * FROM {name}__merged"
-    elif plain:
-        # The addresses are this warehouse's own; a view takes no binds, so they are quoted as literals.
-        columns = ", ".join(
+    """Show data files as one view, delete files of other engines applied.
+
+    The addresses are this warehouse's own; a view takes no binds, so they are quoted as literals.
+    """
+    plain = [live.uri for live in live_files if not live.deletes]
+    merged = [live for live in live_files if live.deletes]
+    parts = []
+    if plain:
+        schema = ", ".join(
             f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
             for field in table.schema().fields
         )
         files = ", ".join(_literal(_path(uri)) for uri in plain)
-        body = f"SELECT * FROM read_parquet([{files}], schema = MAP {{{columns}}})"
-    else:
+        parts.append(f"SELECT * FROM read_parquet([{files}], schema = MAP {{{schema}}})")
+    if merged:
+        connection.register(f"{name}__merged", _merge_deletes(table, merged))
+        parts.append(f"SELECT * FROM {name}__merged")
+    if not parts:
         columns = ", ".join(f"NULL::{_duckdb_type(field)} AS {field.name}" for field in table.schema().fields)
-        body = f"SELECT {columns} WHERE FALSE"
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
+        parts.append(f"SELECT {columns} WHERE FALSE")
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
+
+
+def _merge_deletes(table: IcebergTable, live_files: Sequence[LiveFile]) -> pa.Table:
+    import pyarrow as pa
+
+    from perennial.warehouse.files import read_rows
+
+    return pa.Table.from_batches(read_rows(table, live_files), schema=table.schema().as_arrow())
 
 
 def _source_totals(warehouse: Warehouse) -> pa.Table:

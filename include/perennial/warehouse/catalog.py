@@ -12,7 +12,6 @@ from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
@@ -28,7 +27,7 @@ from pyiceberg.types import (
 )
 from pyiceberg.utils.config import Config
 
-from perennial.errors import TerminalSettingError
+from perennial.errors import TerminalDataError, TerminalSettingError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
@@ -42,6 +41,8 @@ log = logging.getLogger(__name__)
 
 # A scan filter of more values than this costs more to evaluate than it prunes.
 FILTER_LIMIT = 200
+# Arrow bytes of one staged data file.
+STAGED_BYTES = 64 * 2**20
 
 _TYPES: dict[str, IcebergType] = {
     "string": StringType(),
@@ -130,11 +131,16 @@ class Warehouse:
         row_filter: BooleanExpression = AlwaysTrue()
         if chosen is not None and len(chosen) <= FILTER_LIMIT:
             row_filter = In("source_id", chosen)  # type: ignore[call-arg, arg-type]  # pyiceberg's own
-        for task in table.scan(row_filter=row_filter).plan_files():
-            if isinstance(task, FileScanTask):
-                live = LiveFile(task.file, tuple(sorted(deletes.file_path for deletes in task.delete_files)))
+        try:
+            for task in table.scan(row_filter=row_filter).plan_files():
+                live = LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
                 if chosen is None or live.source_id in chosen:
                     yield live
+        except ValueError as error:
+            raise TerminalDataError(
+                f"Table {table.name()[-1]} cannot be planned ({error}); if another engine wrote equality deletes, "
+                "have that engine rewrite the table's data files first."
+            ) from error
 
     def source_totals(self, name: str) -> dict[str, SourceTotal]:
         """Sum up what a table holds of each source, from its manifests."""
@@ -177,7 +183,26 @@ class Warehouse:
 
     def replace_rows(self, name: str, rows: pa.RecordBatchReader, operation: str) -> None:
         """Replace a table's whole content by a stream of rows, in one commit; an empty stream empties the table."""
-        added = list(self._written(self.table(name), rows))
+        self.replace_files(name, self.stage_rows(name, rows), operation)
+
+    def stage_rows(self, name: str, rows: pa.RecordBatchReader) -> list[DataFile]:
+        """Write a stream of rows to data files that no snapshot lists yet; unless committed, they are mere leftovers.
+
+        Memory is bounded by STAGED_BYTES, whatever the number of rows.
+        """
+        import pyarrow as pa
+
+        table = self.table(name)
+        # pyiceberg queues the whole stream before it writes the first file, so it is fed one file's worth at a time.
+        return [
+            data_file
+            for batches in _chunked(rows)
+            for data_file in self._written(table, pa.Table.from_batches(batches, rows.schema))
+        ]
+
+    def replace_files(self, name: str, data_files: Iterable[DataFile], operation: str) -> None:
+        """Make staged data files a table's whole content, in one commit."""
+        added = list(data_files)
 
         def change(table: IcebergTable) -> FileChange:
             return FileChange(add=added, remove=[live.data_file for live in self.live_files(table)], forced=True)
@@ -247,6 +272,20 @@ class Warehouse:
                 f"Tables {INTERACTIONS.name} and {INTERACTIONS_ARCHIVE.name} have different columns or field ids; "
                 "run `perennial init` to evolve both."
             )
+
+
+def _chunked(rows: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
+    """Group a stream's batches into lists of about STAGED_BYTES each."""
+    chunk: list[pa.RecordBatch] = []
+    chunk_bytes = 0
+    for batch in rows:
+        chunk.append(batch)
+        chunk_bytes += batch.nbytes
+        if chunk_bytes >= STAGED_BYTES:
+            yield chunk
+            chunk, chunk_bytes = [], 0
+    if chunk:
+        yield chunk
 
 
 def _open_catalog(settings: Settings) -> Catalog:

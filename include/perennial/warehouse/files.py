@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.conversions import to_bytes
+from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -17,8 +18,11 @@ from pyiceberg.manifest import (
     ManifestFile,
     write_manifest,
 )
-from pyiceberg.table import Table
+from pyiceberg.table import FileScanTask, Table
 from pyiceberg.typedef import Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,19 @@ class LiveFile:
 
     Attributes:
         data_file: What the manifests hold about it, metrics included.
-        delete_uris: Delete files of other engines that hide some of its rows, sorted.
+        deletes: Delete files of other engines that hide some of its rows, by address.
     """
 
     data_file: DataFile
-    delete_uris: tuple[str, ...] = ()
+    deletes: tuple[DataFile, ...] = ()
 
     @property
     def uri(self) -> str:
         return self.data_file.file_path
+
+    @property
+    def delete_uris(self) -> tuple[str, ...]:
+        return tuple(deletes.file_path for deletes in self.deletes)
 
     @property
     def source_id(self) -> str:
@@ -162,3 +170,19 @@ def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
     )
     for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
         yield entry.data_file
+
+
+def read_rows(table: Table, live_files: Iterable[LiveFile]) -> Iterator[pa.RecordBatch]:
+    """Read data files of a loaded table with their delete files applied; columns are the table's own."""
+    from pyiceberg.io.pyarrow import ArrowScan
+
+    tasks = [FileScanTask(live.data_file, set(live.deletes)) for live in live_files]
+    yield from ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks)
+
+
+def count_rows(table: Table, uri: str) -> int:
+    """Count a Parquet file's rows from its own footer."""
+    import pyarrow.parquet as pq
+
+    with table.io.new_input(uri).open() as file:
+        return int(pq.read_metadata(file).num_rows)
