@@ -56,8 +56,8 @@ class Settings:
             TerminalSettingError: Names the variable, its value and what it takes.
         """
         home = Path(environ.get(PREFIX + "HOME") or PROJECT_ROOT / ".perennial").expanduser().resolve()
-        text = {key: environ.get(PREFIX + key, "").strip() for key in _DEFAULTS}
-        value = {key: found or _DEFAULTS[key].format(home=home) for key, found in text.items()}
+        text = {key: environ.get(PREFIX + key, "").strip() for key in DEFAULTS}
+        value = {key: found or DEFAULTS[key].format(home=home) for key, found in text.items()}
         settings = cls(
             home=home,
             catalog=value["CATALOG"],
@@ -77,7 +77,7 @@ class Settings:
         return settings
 
 
-_DEFAULTS = {
+DEFAULTS = {
     "CATALOG": "perennial",
     "NAMESPACE": "messaging",
     "ENGINE_URL": "duckdb://",

@@ -1,0 +1,51 @@
+# Everything that can be done here. Needs Python 3.11 or 3.12, make and git; the rest is installed into .venv and .tools.
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check docs bench lock clean
+
+BIN := .venv/bin
+UV = $(shell command -v uv || echo .tools/bin/uv)
+INSTALLED_BY := scripts/install pyproject.toml requirements/runtime.txt
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.runtime ## Build a sample workspace, expire and restore it through Airflow, print what happened (EVENTS=200000)
+	@$(BIN)/perennial demo $(if $(EVENTS),--events $(EVENTS))
+
+up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher, until Ctrl-C
+	@$(BIN)/perennial up
+
+test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirements; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --nocolor include/sql
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m perennial.reference --check
+	$(UV) pip check --python $(BIN)/python
+
+docs: .venv/.dev ## Write docs/reference anew from the code
+	@$(BIN)/python -m perennial.reference
+
+bench: .venv/.dev ## Measure against the alternatives, print medians and ratios (ONLY=name for one)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+
+lock: ## Compile requirements/*.txt anew, to the current releases (needs PyPI)
+	@scripts/install tools
+	$(COMPILE) --upgrade pyproject.toml --extra postgres -o requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml --extra postgres --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	echo uv | $(COMPILE) --upgrade - -o requirements/tools.txt
+
+clean: ## Remove .venv, .tools and caches; keeps .perennial, where the data is
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist include/*.egg-info
+	find . -name __pycache__ -type d -not -path './.perennial/*' -prune -exec rm -rf {} +
+
+.venv/.runtime: $(INSTALLED_BY)
+	@scripts/install runtime
+
+.venv/.dev: $(INSTALLED_BY) requirements/dev.txt
+	@scripts/install dev

@@ -1,0 +1,129 @@
+"""The reference pages of `docs/reference/`, written from the code: `python -m perennial.reference [--check]`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
+from perennial.statements import SQL_ROOT
+from perennial.tables import SYNCED, TABLES, Table
+
+FOLDER = PROJECT_ROOT / "docs" / "reference"
+_NOTICE = "<!-- Written by `make docs` from the code; edit the code, not this page. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every reference page by its file name."""
+    return {"settings.md": settings_page(), "tables.md": tables_page()}
+
+
+def settings_page() -> str:
+    """Describe every environment variable, from the docstring of `Settings`."""
+    documented = _attributes(Settings)
+    rows = []
+    for field in fields(Settings):
+        variable = _variable(field.name)
+        default = DEFAULTS.get(variable, "`.perennial/` in the project")
+        shown = default if variable not in DEFAULTS else f"`{default.format(home='HOME')}`" if default else "none"
+        rows.append(f"| `{PREFIX}{variable}` | {shown} | {documented[field.name]} |")
+    head = [
+        _NOTICE,
+        "# Settings\n",
+        "Read from the environment. `HOME` in a default is the value of `PERENNIAL_HOME`.\n",
+    ]
+    return "\n".join([*head, "| variable | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def tables_page() -> str:
+    """Describe every table and view of the warehouse."""
+    lines = [
+        _NOTICE,
+        "# Tables\n",
+        "Apache Iceberg tables, format version 2, in the namespace `messaging`. All times are UTC; every id is an",
+        "opaque string. A column marked * is never null. Field ids follow the order of the columns.\n",
+    ]
+    for table in TABLES:
+        lines += _table_section(table)
+    lines.append("# Views\n")
+    for path in sorted((SQL_ROOT / "views").glob("create_*.sql")):
+        lines += [f"## `{path.stem.removeprefix('create_')}`\n", _sql_header(path), ""]
+    return "\n".join(lines)
+
+
+def stale_pages() -> list[Path]:
+    """List the pages whose file differs from what the code says."""
+    return [
+        FOLDER / name
+        for name, text in pages().items()
+        if not (FOLDER / name).exists() or (FOLDER / name).read_text(encoding="utf-8") != text
+    ]
+
+
+def write_pages() -> None:
+    """Write every page that differs."""
+    for path in stale_pages():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(pages()[path.name], encoding="utf-8")
+
+
+def _table_section(table: Table) -> Iterator[str]:
+    yield f"## `{table.name}`\n"
+    yield table.doc
+    if table in SYNCED:
+        yield "Replaced whole by `sync_sources`."
+    if table.partition_by:
+        yield f"Partitioned by `{table.partition_by}`."
+    if table.sort_by:
+        yield f"Rows of a file are sorted by {', '.join(f'`{column}`' for column in table.sort_by)}."
+    yield "\n| column | type | meaning |\n|---|---|---|"
+    for column in table.columns:
+        yield f"| `{column.name}`{'*' if column.required else ''} | `{column.type}` | {column.doc} |"
+    yield ""
+
+
+def _variable(field_name: str) -> str:
+    """Find the variable of a field; the variable's name may end in a unit."""
+    name = field_name.upper()
+    with_unit = (variable for variable in DEFAULTS if variable.startswith(f"{name}_"))
+    return name if name in DEFAULTS else next(with_unit, name)
+
+
+def _attributes(documented: type) -> dict[str, str]:
+    """Read the `Attributes:` section of a docstring."""
+    _, _, section = (inspect.getdoc(documented) or "").partition("Attributes:\n")
+    entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _sql_header(path: Path) -> str:
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("--"):
+            break
+        lines.append(line.removeprefix("--").strip())
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` only say which are stale.
+
+    Returns:
+        The exit status: 1 where a check finds a stale page.
+    """
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python -m perennial.reference [--check]\n")
+        return 2
+    if not arguments:
+        write_pages()
+    for path in stale_pages():
+        sys.stderr.write(f"{path.relative_to(PROJECT_ROOT)} is stale; run `make docs` and commit it.\n")
+    return 1 if stale_pages() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

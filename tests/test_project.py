@@ -1,0 +1,199 @@
+"""The project itself: its layout, its files, its locked requirements, its pages."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from perennial import reference
+from perennial.settings import DEFAULTS, PROJECT_ROOT, Settings
+
+FOLDERS = (".ci", "benchmarks", "dags", "docs", "include", "plugins", "requirements", "scripts", "tests")
+RULES = [f"R{number}" for number in (*range(1, 14), 18)]
+# Put together here, so that this file does not hold what it looks for.
+MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root", "home", "Users", "opt", "mnt")]
+
+
+def written_files() -> Iterator[Path]:
+    """Every text file a person or a generator wrote."""
+    yield from (path for path in PROJECT_ROOT.iterdir() if path.is_file() and path.suffix not in (".lock", ".log"))
+    for folder in FOLDERS:
+        for path in (PROJECT_ROOT / folder).rglob("*"):
+            generated = path.suffix == ".pyc" or any(part.endswith(".egg-info") for part in path.parts)
+            if path.is_file() and not generated:
+                yield path
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PROJECT_ROOT).as_posix()
+
+
+PYTHON_FILES = [path for path in written_files() if path.suffix == ".py"]
+PRODUCT_FILES = [path for path in PYTHON_FILES if relative(path).split("/")[0] in ("include", "dags", "plugins")]
+SQL_FILES = sorted((PROJECT_ROOT / "include" / "sql").rglob("*.sql"))
+PAGES = [path for path in written_files() if path.suffix == ".md"]
+ADRS = sorted((PROJECT_ROOT / "docs" / "adr").glob("*.md"))
+
+
+# --- layout and size ---------------------------------------------------------------------------------------------
+
+
+def test_plugins_holds_one_registration_file_because_airflow_executes_every_file_there():
+    found = [path.name for path in (PROJECT_ROOT / "plugins").rglob("*.py")]
+    assert found == ["perennial_plugin.py"]
+
+
+def test_every_dag_file_is_named_after_its_dag():
+    for path in (PROJECT_ROOT / "dags").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert f"def {path.stem}(" in text or f'dag_id="{path.stem}"' in text, f"{path.name} defines no DAG {path.stem}"
+
+
+@pytest.mark.parametrize("path", PRODUCT_FILES, ids=relative)
+def test_module_has_a_docstring_and_at_most_400_lines(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    assert len(text.splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", SQL_FILES, ids=relative)
+def test_sql_file_is_short_and_says_what_it_is_for(path: Path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("-- "), "the first line is a comment: purpose, grain, binds, rules"
+    assert len(lines) <= 60
+    assert re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", path.stem), "a file is called <verb>_<object>.sql"
+
+
+@pytest.mark.parametrize("path", SQL_FILES, ids=relative)
+def test_sql_statement_is_used(path: Path):
+    name = path.relative_to(PROJECT_ROOT / "include" / "sql").with_suffix("").as_posix()
+    # A name may be put together from a topic and a fixed list: `f"views/create_{view}"`, `f"platform/select_{table}"`.
+    topic, verb = name.split("/")[0], path.stem.split("_")[0]
+    code = "\n".join(module.read_text(encoding="utf-8") for module in PRODUCT_FILES)
+    assert f'"{name}"' in code or re.search(rf'f"{topic}/{verb}_\{{', code)
+
+
+# --- what no file may hold ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", list(written_files()), ids=relative)
+def test_file_names_no_machine_and_leaves_nothing_to_do(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert not [found for found in MACHINE_PATHS if re.search(rf"(?<![\w.]){found}", text)]
+    assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", text)
+
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_is_named_by_a_test(rule: str):
+    tests = [path for path in PYTHON_FILES if relative(path).startswith("tests/") and path != Path(__file__)]
+    named = re.compile(rf"(?<![a-z]){rule}(?![0-9])", re.IGNORECASE)
+    assert [relative(path) for path in tests if named.search(path.read_text(encoding="utf-8").replace("_", " "))]
+
+
+# --- requirements ------------------------------------------------------------------------------------------------
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """Read the versions that a requirements file pins, by project; several where markers choose one."""
+    text = (PROJECT_ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    versions: dict[str, set[str]] = {}
+    for project, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", text, flags=re.MULTILINE):
+        versions.setdefault(canonicalize_name(project), set()).add(version)
+    return versions
+
+
+def declared() -> dict[str, list[Requirement]]:
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    runtime = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["postgres"]]
+    dev = [*runtime, *project["dependency-groups"]["dev"]]
+    return {"runtime": [Requirement(text) for text in runtime], "dev": [Requirement(text) for text in dev]}
+
+
+@pytest.mark.parametrize("name", ["runtime", "dev"])
+def test_every_declared_dependency_is_locked_at_a_version_it_allows(name: str):
+    versions = locked(name)
+    for requirement in declared()[name]:
+        pinned = versions.get(canonicalize_name(requirement.name), set())
+        assert pinned, f"{requirement} is not in requirements/{name}.txt; run `make lock`"
+        assert all(requirement.specifier.contains(version) for version in pinned), f"{requirement}: locked at {pinned}"
+
+
+def test_development_locks_the_versions_that_run():
+    runtime, dev = locked("runtime"), locked("dev")
+    assert {project: dev.get(project) for project in runtime} == runtime
+
+
+@pytest.mark.parametrize("name", ["runtime", "dev", "tools"])
+def test_locked_requirements_have_hashes_and_no_addresses(name: str):
+    text = (PROJECT_ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert "index-url" not in text
+    entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert not [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+def test_reference_pages_say_what_the_code_says():
+    assert reference.stale_pages() == []
+
+
+def test_every_setting_is_on_its_page():
+    page = reference.settings_page()
+    assert page.count("| `PERENNIAL_") == len(DEFAULTS) + 1
+    assert "None" not in [cell.strip() for cell in page.split("|")]
+    assert "| `PERENNIAL_RETENTION_MONTHS` | `3` |" in page
+    assert Settings.from_environment({}).retention_months == 3
+
+
+def test_reference_check_refuses_unknown_options(capsys: pytest.CaptureFixture[str]):
+    assert reference.main(["--chekc"]) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_reference_check_finds_and_rewrites_a_stale_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(reference, "FOLDER", tmp_path / "docs" / "reference")
+    monkeypatch.setattr(reference, "PROJECT_ROOT", tmp_path)
+    assert reference.main(["--check"]) == 1
+    assert "docs/reference/tables.md is stale" in capsys.readouterr().err
+    assert reference.main([]) == 0
+    assert reference.main(["--check"]) == 0
+    assert (tmp_path / "docs" / "reference" / "tables.md").read_text(encoding="utf-8") == reference.tables_page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_of_a_page_lead_somewhere(page: Path):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r'(?:\]\(|src="|srcset=")([^)"#\s]+)', text)
+    assert not [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+
+
+def test_decision_records_are_numbered_without_gaps():
+    assert [int(path.name[:4]) for path in ADRS] == list(range(1, len(ADRS) + 1))
+
+
+@pytest.mark.parametrize("path", ADRS, ids=relative)
+def test_decision_record_has_its_four_parts(path: Path):
+    headings = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings == ["Status", "Context", "Decision", "Consequences"]
+
+
+def test_make_help_lists_every_target():
+    text = (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8")
+    declared_targets = re.search(r"^\.PHONY: (.+)$", text, flags=re.MULTILINE)
+    assert declared_targets
+    documented = re.findall(r"^([a-z]+):.*## ", text, flags=re.MULTILINE)
+    assert sorted(documented) == sorted(declared_targets[1].split())
