@@ -12,7 +12,9 @@ from perennial.warehouse import Warehouse
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings.from_environment({"PERENNIAL_HOME": str(tmp_path / "home"), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"})
+    return Settings.from_environment(
+        {"PERENNIAL_HOME": str(tmp_path / "home"), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+    )
 
 
 @pytest.fixture
