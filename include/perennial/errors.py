@@ -33,3 +33,11 @@ class TerminalDataError(TerminalError):
 
 class TransientConflictError(TransientError):
     """Other writers changed the same files again and again while a commit was tried."""
+
+
+class TerminalDeliveryError(TerminalError):
+    """A message cannot be sent as things are: no connection, a login or a recipient that the server refuses."""
+
+
+class TransientDeliveryError(TransientError):
+    """The mail server could not be reached, or asked to try again later."""

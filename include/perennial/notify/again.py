@@ -1,0 +1,41 @@
+"""The exact request that brings sources back, to paste or to run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial.notify.wording import visible_json
+
+# A command with more ids is unreadable, and Linux refuses one argument beyond 128 kB: the params are attached instead.
+COMMAND_IDS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreAgain:
+    """A request to `restore_interactions`.
+
+    Attributes:
+        conf: Its params as JSON, free of invisible characters.
+        command: The shell command that triggers it.
+        attached: Whether it is too long to be shown, so that `conf` goes along as a file.
+    """
+
+    conf: str
+    command: str
+    attached: bool
+
+
+def restore_again(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str], reason: str) -> RestoreAgain | None:
+    """Build the request for these sources and tags; None when there are none."""
+    if not ids and not tags:
+        return None
+    wanted = {"source_ids": list(ids), "tags": list(tags), "notify": list(notify) or ["you@example.com"]}
+    params = {key: values for key, values in wanted.items() if values}
+    conf = visible_json({**params, "reason": reason[:500] or "Needed again"})
+    return RestoreAgain(
+        conf=conf,
+        command=f"airflow dags trigger restore_interactions --conf {shlex.quote(conf)}",
+        attached=len(ids) + len(tags) > COMMAND_IDS,
+    )

@@ -1,0 +1,48 @@
+"""What is too long for the body of a message: the table as CSV, the request as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from perennial.notify.again import RestoreAgain
+from perennial.notify.message import Attachment
+from perennial.outcomes import ExpiredSource, SourceOutcome
+
+Sources = Sequence[SourceOutcome] | Sequence[ExpiredSource]
+
+
+def attached(filename: str, sources: Sources, body_rows: int, again: RestoreAgain | None) -> tuple[Attachment, ...]:
+    """Return every source as CSV when the body does not show them all, and the params when it does not show them."""
+    files = []
+    if len(sources) > body_rows:
+        files.append(Attachment(filename=filename, media_type="text/csv", content=table_csv(sources)))
+    if again and again.attached:
+        content = again.conf.encode()
+        files.append(Attachment(filename="restore-params.json", media_type="application/json", content=content))
+    return tuple(files)
+
+
+def table_csv(sources: Sources) -> bytes:
+    """Write one line a source, columns as the dataclass has them.
+
+    A spreadsheet reads it as UTF-8 and runs nothing of it: a cell that would be a formula gets a leading apostrophe.
+    """
+    page = io.StringIO()
+    writer = csv.writer(page)
+    for number, source in enumerate(sources):
+        row = asdict(source)
+        if number == 0:
+            writer.writerow(row)
+        writer.writerow([_cell(value) for value in row.values()])
+    return page.getvalue().encode("utf-8-sig", "backslashreplace")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

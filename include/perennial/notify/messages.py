@@ -1,0 +1,208 @@
+"""What people are told: what a run did in, a message out. Nothing here sends anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from perennial.notify.addresses import is_address
+from perennial.notify.again import restore_again
+from perennial.notify.attachments import attached
+from perennial.notify.message import Message
+from perennial.notify.pages import render
+from perennial.notify.wording import count, duration, one_line
+from perennial.outcomes import ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+
+# Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
+BODY_ROWS = 100
+
+_OUTCOME_ORDER = (
+    "failed", "deleted under the previous policy", "never had data", "restored", "already available",
+)  # fmt: skip
+_LATE_AFTER = "15 minutes"
+
+
+def run_url(base_url: str, dag_id: str, run_id: str) -> str:
+    """Return the address of a run on Airflow's page; ids may hold any character."""
+    return f"{base_url.rstrip('/')}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def restore_message(report: RestoreReport) -> Message:
+    """Tell the requester what became of the whole request (R12): one message, every requested source named."""
+    sources = _by_outcome(report)
+    restored = [source for source in sources if source.outcome == "restored"]
+    failed = tuple(source.source_id for source in sources if source.outcome == "failed")
+    again = restore_again(failed or report.source_ids, () if failed else report.tags, report.notify, report.reason)
+    text, html = render(
+        "restore",
+        report=report,
+        headline=_restore_headline(report, sources, restored),
+        sources=sources[:BODY_ROWS],
+        source_count=len(sources),
+        restored_count=len(restored),
+        row_count=sum(source.row_count for source in restored),
+        total_bytes=sum(source.total_bytes for source in restored),
+        outcomes=_outcome_counts(sources),
+        first_expiry=min((s.expires_at for s in restored if s.expires_at), default=None),
+        took=duration(report.finished_at - report.requested_at),
+        error_lines=report.error.strip().splitlines(),
+        again=again,
+        tone=_tone(report, sources),
+    )
+    return Message(
+        reference=f"restore:{report.run_id}",
+        subject=_restore_subject(report, sources, restored),
+        text=text,
+        html=html,
+        attachments=attached("restored-sources.csv", sources, BODY_ROWS, again if report.state != "finished" else None),
+    )
+
+
+def expiry_digest(report: ExpiryReport) -> Message:
+    """Tell one owner which of their sources a run expired, why, and how to bring each back."""
+    sources = sorted(report.sources, key=lambda source: (-source.row_count, source.source_id))
+    owners = tuple(dict.fromkeys(source.owner_email for source in sources if source.owner_email))[:1]
+    again = restore_again([source.source_id for source in sources], (), owners, "Needed again")
+    text, html = render(
+        "expiry",
+        report=report,
+        sources=sources[:BODY_ROWS],
+        source_count=len(sources),
+        row_count=sum(source.row_count for source in sources),
+        total_bytes=sum(source.total_bytes for source in sources),
+        again=again,
+        tone="info",
+    )
+    what = one_line(sources[0].name) if len(sources) == 1 else count(len(sources), "source")
+    verb = "would move" if report.dry_run else "moved"
+    return Message(
+        reference=f"expiry:{report.run_id}",
+        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {what}",
+        text=text,
+        html=html,
+        attachments=attached("expired-sources.csv", sources, BODY_ROWS, again),
+    )
+
+
+def digests_by_owner(report: ExpiryReport) -> dict[str, ExpiryReport]:
+    """Split a run's report by owner: one digest each, however many sources.
+
+    Returns:
+        Address of an owner (as first written; case does not make another owner) → the report on their sources.
+        Sources whose owner cannot be written to are in none; `sources_without_owner` has them.
+    """
+    spelling: dict[str, str] = {}
+    sources: dict[str, list[ExpiredSource]] = {}
+    for source in report.sources:
+        if is_address(address := (source.owner_email or "").strip()):
+            sources.setdefault(spelling.setdefault(address.casefold(), address), []).append(source)
+    return {address: replace(report, sources=tuple(owned)) for address, owned in sources.items()}
+
+
+def sources_without_owner(report: ExpiryReport) -> tuple[ExpiredSource, ...]:
+    """Return the expired sources of which nobody can be told, because the platform names no usable address."""
+    return tuple(source for source in report.sources if not is_address((source.owner_email or "").strip()))
+
+
+def late_restore_message(dag_run: Mapping[str, Any], now: datetime, url: str | None = None) -> Message:
+    """Warn that a restore runs longer than 15 minutes.
+
+    Args:
+        dag_run: As Airflow's API shows a run: `dag_run_id`, `queued_at` (or `run_after`), `state`, `conf`.
+        now: When the warning is sent.
+        url: Address of the run.
+    """
+    conf = dag_run.get("conf") or {}
+    since = _instant(dag_run.get("queued_at") or dag_run.get("run_after"))
+    ids, tags = _strings(conf.get("source_ids")), _strings(conf.get("tags"))
+    run_id = str(dag_run.get("dag_run_id"))
+    text, html = render(
+        "late",
+        run_id=run_id,
+        state=str(dag_run.get("state") or "running"),
+        reason=str(conf.get("reason") or ""),
+        since=since,
+        running=duration(now - since) if since else f"more than {_LATE_AFTER}",
+        limit=_LATE_AFTER,
+        ids=ids[:BODY_ROWS],
+        id_count=len(ids),
+        tags=tags[:BODY_ROWS],
+        tag_count=len(tags),
+        run_url=url,
+        tone="warn",
+    )
+    what = one_line(ids[0]) if len(ids) == 1 and not tags else _requested(len(ids), len(tags))
+    return Message(reference=f"late:{run_id}", subject=f"Restore is late: {what}", text=text, html=html)
+
+
+def _by_outcome(report: RestoreReport) -> list[SourceOutcome]:
+    """Every requested source, what needs attention first; a requested id without an outcome was not reached."""
+    known = {source.source_id for source in report.sources}
+    missed = "The run ended before its turn." if report.sources else "Not started."
+    unreached = [
+        SourceOutcome(source_id=source_id, name="", kind="", outcome="failed", detail=missed)
+        for source_id in dict.fromkeys(report.source_ids)
+        if source_id not in known
+    ]
+    return sorted((*report.sources, *unreached), key=lambda s: (_OUTCOME_ORDER.index(s.outcome), s.name, s.source_id))
+
+
+def _outcome_counts(sources: Sequence[SourceOutcome]) -> list[tuple[str, int]]:
+    found = Counter(source.outcome for source in sources)
+    return [(outcome, found[outcome]) for outcome in _OUTCOME_ORDER if outcome in found]  # type: ignore[index]
+
+
+def _tone(report: RestoreReport, sources: Sequence[SourceOutcome]) -> str:
+    if report.state == "finished":
+        return "good" if any(source.outcome == "restored" for source in sources) else "info"
+    return "bad" if report.state == "failed" else "warn"
+
+
+def _restore_headline(
+    report: RestoreReport, sources: Sequence[SourceOutcome], restored: Sequence[SourceOutcome]
+) -> str:
+    if report.state == "failed":
+        return "The dry run failed" if report.dry_run else "The restore failed. Nothing was lost."
+    if not restored:
+        return "There was nothing to restore"
+    if report.dry_run:
+        return f"{count(len(restored), 'source')} would come back"
+    if report.state == "finished in part":
+        return f"{len(restored):,} of {count(len(sources), 'source')} came back"
+    return "Interaction data is back" if len(restored) == 1 else f"{count(len(restored), 'source')} are back"
+
+
+def _restore_subject(
+    report: RestoreReport, sources: Sequence[SourceOutcome], restored: Sequence[SourceOutcome]
+) -> str:
+    what = one_line(sources[0].name or sources[0].source_id) if len(sources) == 1 else count(len(sources), "source")
+    rows = count(sum(source.row_count for source in restored), "interaction")
+    dry = _dry(report.dry_run)
+    if report.state == "failed":
+        return f"{dry}Restore failed" + (f": {what}" if sources else "")
+    if report.state == "finished in part":
+        return f"{dry}Restored in part: {len(restored):,} of {count(len(sources), 'source')}, {rows}"
+    if not restored:
+        return f"{dry}Nothing to restore" + (f": {what}" if sources else "")
+    return f"{dry}Restored: {what if len(sources) == 1 else count(len(restored), 'source')}, {rows}"
+
+
+def _dry(dry_run: bool) -> str:
+    return "Dry run: " if dry_run else ""
+
+
+def _requested(id_count: int, tag_count: int) -> str:
+    parts = [count(id_count, "source")] * bool(id_count) + [count(tag_count, "tag")] * bool(tag_count)
+    return " and ".join(parts) or "no sources"
+
+
+def _strings(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _instant(value: Any) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

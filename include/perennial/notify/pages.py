@@ -1,0 +1,57 @@
+"""The Jinja2 templates: one HTML and one text template for each kind of message."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from perennial.notify import wording
+
+TEMPLATE_ROOT = Path(__file__).parents[1] / "templates"
+
+
+def render(name: str, **context: Any) -> tuple[str, str]:
+    """Render `<name>.txt.j2` and `<name>.html.j2`.
+
+    Every string that a template prints is made visible character by character, and escaped in HTML, whether the
+    template asks for it or not.
+
+    Returns:
+        The text and the HTML document.
+    """
+    text = _environment(html=False).get_template(f"{name}.txt.j2").render(context)
+    return text, _environment(html=True).get_template(f"{name}.html.j2").render(context)
+
+
+@cache
+def _environment(*, html: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE_ROOT),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible if html else _isolated,
+    )
+    environment.filters.update(
+        count=wording.count, size=wording.size, exact_size=wording.exact_size, moment=wording.moment,
+        day=wording.day, shortened=wording.shortened, verbatim=Verbatim,
+    )  # fmt: skip
+    environment.tests["web_address"] = lambda value: str(value).startswith(("http://", "https://"))
+    return environment
+
+
+class Verbatim(str):
+    """Text to be copied, visible already: the text part adds no isolating characters to it."""
+
+
+def _visible(value: Any) -> Any:
+    return wording.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _isolated(value: Any) -> Any:
+    return wording.isolated(value) if isinstance(value, str) and not isinstance(value, Verbatim) else value

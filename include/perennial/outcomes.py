@@ -1,0 +1,124 @@
+"""What a run did, as it is passed on to whoever tells people about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Outcome = Literal[
+    "restored", "already available", "never had data", "deleted under the previous policy", "failed"
+]  # fmt: skip
+RestoreState = Literal["finished", "finished in part", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOutcome:
+    """What became of one requested source (R12).
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        name: Its name on the platform.
+        kind: campaign or canvas.
+        outcome: One of `Outcome`; in a dry run, what would happen.
+        row_count: Interactions brought back; 0 unless restored.
+        total_bytes: Bytes brought back.
+        file_count: Files brought back.
+        expires_at: When it expires again (R13); None while something keeps it.
+        detail: Anything a person should know, such as why it failed.
+    """
+
+    source_id: str
+    name: str
+    kind: str
+    outcome: Outcome
+    row_count: int = 0
+    total_bytes: int = 0
+    file_count: int = 0
+    expires_at: datetime | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreReport:
+    """What became of one restore request (R12).
+
+    Attributes:
+        run_id: Run that did it.
+        requested_by: Who asked.
+        reason: Why, in the requester's words.
+        requested_at: When the run was triggered.
+        finished_at: When its last step ended.
+        state: finished, finished in part or failed.
+        sources: Every source the request came to, tags resolved (R11).
+        source_ids: The ids the request named; those without an outcome are reported as not reached.
+        tags: The tags the request named.
+        notify: Who is told; goes into the command that repeats the request.
+        error: What went wrong, for a person; empty when nothing did.
+        report_uri: Address of the reconciliation report.
+        run_url: Address of the run on Airflow's page.
+        dry_run: Whether it only looked.
+    """
+
+    run_id: str
+    requested_by: str
+    reason: str
+    requested_at: datetime
+    finished_at: datetime
+    state: RestoreState
+    sources: tuple[SourceOutcome, ...] = ()
+    source_ids: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    error: str = ""
+    report_uri: str | None = None
+    run_url: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpiredSource:
+    """One source whose interactions a run moved to the archive (R8).
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        name: Its name on the platform.
+        kind: campaign or canvas.
+        owner_email: Who is told; None when the platform names nobody.
+        reason: Why it expired, for a person.
+        row_count: Interactions archived.
+        total_bytes: Bytes archived.
+        file_count: Files archived.
+    """
+
+    source_id: str
+    name: str
+    kind: str
+    owner_email: str | None
+    reason: str
+    row_count: int = 0
+    total_bytes: int = 0
+    file_count: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpiryReport:
+    """What one expiry run moved to the archive, for all owners or for one of them.
+
+    Attributes:
+        run_id: Run that did it.
+        as_of: The run's own now.
+        sources: The sources that expired.
+        retention_months: R2.
+        report_uri: Address of the reconciliation report.
+        run_url: Address of the run on Airflow's page.
+        dry_run: Whether it only looked.
+    """
+
+    run_id: str
+    as_of: datetime
+    sources: tuple[ExpiredSource, ...]
+    retention_months: int = 3
+    report_uri: str | None = None
+    run_url: str | None = None
+    dry_run: bool = False
