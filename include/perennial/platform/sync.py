@@ -1,0 +1,109 @@
+"""Sync: read every table, check all of it, and only then replace the warehouse's metadata, one commit a table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from perennial.platform.columns import SelectedColumns, arrow_batch, arrow_schema
+from perennial.platform.database import PlatformDatabase, open_platform
+from perennial.platform.integrity import KeyLedger
+from perennial.tables import AUDIENCES, SOURCES, SYNCED, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from perennial.settings import Settings
+    from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SyncOutcome:
+    """What one sync put in place: rows by table."""
+
+    run_id: str
+    row_counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class PlatformMetadata:
+    """The platform's sources and audiences at one moment, with the columns of the contract."""
+
+    sources: pa.Table
+    audiences: pa.Table
+
+
+def sync_sources(warehouse: Warehouse, run_id: str) -> SyncOutcome:
+    """Replace the six synced tables by what the platform has now.
+
+    Every row of every table is read and checked first, in one transaction of the platform's database; nothing is
+    committed before. Killed between two commits, the tables come from two syncs until the next one, which R7's look at
+    the platform covers. A repetition replaces everything again, whatever an earlier attempt committed: it may have read
+    an older state of the platform.
+
+    Raises:
+        TerminalMetadataError: A table, a column, or a value cannot be used; the previous metadata stays in place.
+        TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or the warehouse's tables are missing.
+        TransientError: The platform's database cannot be reached.
+    """
+    import pyarrow as pa
+
+    attempt = uuid4().hex
+    counts: dict[str, int] = {}
+    with open_platform(warehouse.settings) as database, KeyLedger() as keys:
+        staged = []
+        for table in SYNCED:
+            batches = _counted(_checked_batches(table, database, keys), table, counts)
+            stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
+            staged.append((table.name, warehouse.stage_rows(table.name, stream)))
+    for name, data_files in staged:
+        warehouse.replace_files(name, data_files, operation=f"sync:{run_id}:{name}:{attempt}")
+        log.info("%s: %s has %d rows", run_id, name, counts[name])
+    return SyncOutcome(run_id, counts)
+
+
+def read_metadata(settings: Settings) -> PlatformMetadata | None:
+    """Return the platform's current sources and audiences, for R7; the warehouse is not touched.
+
+    Returns:
+        None where the platform is the embedded default and its file does not exist: nothing fresher is to be had.
+
+    Raises:
+        TerminalMetadataError, TerminalSettingError, TransientError: As `sync_sources`.
+    """
+    import pyarrow as pa
+
+    path = settings.home / "platform.db"
+    if settings.platform_url == f"sqlite:///{path}" and not path.exists():
+        return None
+    with open_platform(settings) as database, KeyLedger() as keys:
+        sources, audiences = (
+            pa.Table.from_batches(_checked_batches(table, database, keys), arrow_schema(table))
+            for table in (SOURCES, AUDIENCES)
+        )
+    return PlatformMetadata(sources, audiences)
+
+
+def _checked_batches(table: Table, database: PlatformDatabase, keys: KeyLedger) -> Iterator[pa.RecordBatch]:
+    """Stream a platform table, converted and checked; `sources` has to be the first."""
+    with database.selected(table.name) as (names, partitions):
+        selected = SelectedColumns.matched(table, names)
+        row_count = 0
+        for rows in partitions:
+            batch = arrow_batch(selected, rows, row_count + 1)
+            row_count += batch.num_rows
+            keys.add(table.name, batch)
+            yield batch
+    keys.refuse_broken(table.name)
+
+
+def _counted(batches: Iterator[pa.RecordBatch], table: Table, counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    counts[table.name] = 0
+    for batch in batches:
+        counts[table.name] += batch.num_rows
+        yield batch

@@ -1,0 +1,11 @@
+-- Audience definitions. Grain: one row an owner and part.
+-- Edit it to read your own platform's tables; keep the column names.
+SELECT
+    owner_kind,                  -- campaign | canvas | segment | content_card
+    owner_id,
+    owner_name,
+    owner_status,                -- draft | active | stopped | archived
+    part,                        -- 'audience', or the id of the Canvas step whose own audience it is
+    definition                   -- JSON of the filter catalogue
+FROM audiences
+ORDER BY owner_kind, owner_id, part

@@ -1,0 +1,14 @@
+-- Campaigns and Canvases. Grain: one row a source.
+-- Edit it to read your own platform's tables; keep the column names. Times without a zone are UTC.
+SELECT
+    source_id,
+    kind,                        -- campaign | canvas
+    name,
+    status,                      -- draft | active | stopped | archived
+    created_at,
+    stopped_at,
+    last_sent_at,
+    owner_email,
+    interaction_data_deleted_at
+FROM sources
+ORDER BY source_id

