@@ -1,0 +1,110 @@
+"""What a restore was asked for: checked and resolved in full before anything moves (R11, R12, R18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from perennial.engines.duckdb import open_session
+from perennial.errors import TerminalRequestError
+from perennial.notify.addresses import refuse_bad_addresses
+from perennial.statements import statement
+from perennial.warehouse import Warehouse
+
+TO_RESTORE = "restored"
+PARAMS = ("source_ids", "tags", "notify", "reason", "dry_run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreRequest:
+    """Params of `restore_interactions`.
+
+    Attributes:
+        source_ids: Campaigns and Canvases by id.
+        tags: All sources that carry one of these tags when the run starts (R11).
+        notify: E-mail addresses that are told how it ended (R12).
+        reason: Goes into the audit trail and the e-mail.
+        dry_run: Say what would come back, move nothing.
+    """
+
+    source_ids: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    reason: str = ""
+    dry_run: bool = False
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
+        """Check the params of a run.
+
+        Raises:
+            TerminalRequestError: Names every param that cannot be used, its value and the remedy.
+        """
+        wrong = [f"unknown param {key!r} (known: {', '.join(PARAMS)})" for key in params if key not in PARAMS]
+        lists = {key: params.get(key) or [] for key in ("source_ids", "tags", "notify")}
+        for key, value in lists.items():
+            if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
+                wrong.append(f"{key} is {value!r}; give a list of texts that are not empty")
+        reason, dry_run = params.get("reason") or "", params.get("dry_run", False)
+        if not isinstance(reason, str):
+            wrong.append(f"reason is {reason!r}; give a text")
+        if not isinstance(dry_run, bool):
+            wrong.append(f"dry_run is {dry_run!r}; give true or false")
+        if not wrong and not lists["source_ids"] and not lists["tags"]:
+            wrong.append("source_ids and tags are both empty; name at least one source or one tag")
+        if not wrong and not lists["notify"]:
+            wrong.append("notify is empty; give at least one e-mail address")
+        if wrong:
+            raise TerminalRequestError(f"The request cannot be done, nothing was moved: {'; '.join(wrong)}.")
+        refuse_bad_addresses(list(lists["notify"]))
+        unique = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
+        return cls(**unique, reason=reason, dry_run=dry_run)
+
+
+@dataclass(frozen=True)
+class RequestedSource:
+    """One source a request came to, and what will become of it if nothing goes wrong."""
+
+    source_id: str
+    name: str
+    kind: str
+    outcome: str
+    archived_rows: int
+
+
+def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[RequestedSource]:
+    """Find every source a request means, tags resolved now (R11).
+
+    Raises:
+        TerminalRequestError: Names all unknown ids and all tags no source carries; or, where everything that was asked
+            for was deleted under the previous policy, says so (R18).
+    """
+    binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
+    with open_session(warehouse) as session:
+        unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
+        rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
+    if unknown:
+        names = ", ".join(f"{kind} {name!r}" for kind, name in unknown)
+        raise TerminalRequestError(
+            f"The platform does not know {names}; nothing was moved. Correct the request, or run sync_sources if they "
+            "are new."
+        )
+    sources = [RequestedSource(*row) for row in rows]
+    if sources and all(source.outcome == "deleted under the previous policy" for source in sources):
+        raise TerminalRequestError(
+            "Nothing can be restored: the interactions of "
+            f"{', '.join(repr(source.source_id) for source in sources)} were deleted under the previous policy (R18)."
+        )
+    return sources
+
+
+def resolution(request: RestoreRequest, sources: list[RequestedSource]) -> dict[str, Any]:
+    """Put a request and what it came to in a form that can be written down."""
+    return {"request": asdict(request), "sources": [asdict(source) for source in sources]}
+
+
+def read_resolution(content: Mapping[str, Any]) -> tuple[RestoreRequest, list[RequestedSource]]:
+    """Read what `resolution` put together."""
+    request = RestoreRequest.from_params(content["request"])
+    return request, [RequestedSource(**source) for source in content["sources"]]

@@ -1,0 +1,173 @@
+"""Restore: move archive → hot what was asked for, and show it only when all of it is there (R10-R13)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from perennial.engines.duckdb import open_session
+from perennial.errors import TransientConflictError
+from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move, whole_sources
+from perennial.lifecycle.requests import (
+    TO_RESTORE,
+    RequestedSource,
+    RestoreRequest,
+    read_resolution,
+    resolution,
+    resolve_request,
+)
+from perennial.lifecycle.runs import Run, read_note, record_events, write_note
+from perennial.moves.committing import commit_origin, is_in_destination
+from perennial.moves.plan import RESTORE, find_plan, read_plan
+from perennial.moves.records import remove_pending
+from perennial.moves.verifying import read_verification
+from perennial.outcomes import RestoreReport, RestoreState, SourceOutcome
+from perennial.statements import statement
+from perennial.warehouse import SourceTotal, Warehouse
+
+
+def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
+    """Check a request and resolve its tags, before anything moves (R11, R12).
+
+    Returns:
+        Address of the request and what it came to.
+
+    Raises:
+        TerminalRequestError: The request cannot be done; the text names everything that is wrong with it.
+    """
+    request = RestoreRequest.from_params(params)
+    return write_note(warehouse, "requests", resolution(request, resolve_request(warehouse, request)))
+
+
+def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
+    """Step 1 for a request; returns the plan's address, or nothing when no file has to move."""
+    _, sources = read_resolution(read_note(request_uri))
+    return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
+
+
+def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
+    """Plan the return of some sources. Those that have no file in the archive are available again at once."""
+    plan_uri = plan_sources(warehouse, RESTORE, source_ids)
+    planned = read_plan(plan_uri).source_ids if plan_uri else ()
+    empty = [SourceTotal(source_id, 0, 0, 0) for source_id in source_ids if source_id not in planned]
+    _record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
+    return [plan_uri] if plan_uri else []
+
+
+def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[SourceTotal]:
+    """Remove from the archive what is in hot now, and only then say that it is back.
+
+    Until the event is recorded features leave the source out, so nobody sees half of it (M5). What entered the archive
+    while the move went on is brought along.
+
+    Returns:
+        What was brought back, a source each.
+
+    Raises:
+        TransientConflictError: Other writers kept changing the archived files.
+    """
+    plan = read_plan(plan_uri)
+    whole = whole_sources(plan)
+    commit_origin(warehouse, plan, whole)
+    restored = {total.source_id: total for total in moved_totals(plan, whole)}
+    again = prepare_move(warehouse, RESTORE, whole)
+    if again is not None:
+        if not replans:
+            raise TransientConflictError(
+                f"Other writers changed archived files of {', '.join(read_plan(again).source_ids)} again and again; "
+                "run the restore again when they have finished. Nothing was lost."
+            )
+        for total in finish_restore(warehouse, again, run, replans - 1):
+            restored[total.source_id] = _sum(restored[total.source_id], total)
+    _record_restored(warehouse, run, plan.operation("record"), restored.values())
+    remove_pending(warehouse, plan.direction.name, plan.move_id)
+    return list(restored.values())
+
+
+def abandon_restore(warehouse: Warehouse, plan_uri: str) -> None:
+    """Forget a failed restore that had not reached hot, so that it holds nothing back."""
+    plan = find_plan(plan_uri)
+    if plan is not None and not is_in_destination(warehouse, plan):
+        remove_pending(warehouse, plan.direction.name, plan.move_id)
+
+
+def restore_report(
+    warehouse: Warehouse, request_uri: str, run: Run, finished_at: datetime, plan_uris: Collection[str] = ()
+) -> RestoreReport:
+    """Say what became of every requested source (R12), as the warehouse has it now."""
+    request, sources = read_resolution(read_note(request_uri))
+    damaged, report_uri = _verified(plan_uris)
+    with open_session(warehouse) as session:
+        rows = session.execute(statement("lifecycle/report_restored_sources"), {"run_id": run.run_id}).fetchall()
+    restored = {row[0]: row[1:] for row in rows}
+    outcomes = tuple(_outcome(source, restored, damaged, request.dry_run) for source in sources)
+    return RestoreReport(
+        run_id=run.run_id,
+        requested_by=run.requested_by or "unknown",
+        reason=request.reason,
+        requested_at=run.now,
+        finished_at=finished_at,
+        state=_state(outcomes),
+        sources=outcomes,
+        source_ids=request.source_ids,
+        tags=request.tags,
+        notify=request.notify,
+        report_uri=report_uri,
+        dry_run=request.dry_run,
+    )
+
+
+def _outcome(
+    source: RequestedSource, restored: Mapping[str, tuple[Any, ...]], damaged: Mapping[str, list[str]], dry_run: bool
+) -> SourceOutcome:
+    told: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
+    if source.outcome != TO_RESTORE or dry_run:
+        rows = source.archived_rows if source.outcome == TO_RESTORE else 0
+        return SourceOutcome(**told | {"outcome": source.outcome}, row_count=rows)
+    if source.source_id not in restored:
+        detail = "; ".join(damaged.get(source.source_id, ["The run ended before it was done; run it again."]))
+        return SourceOutcome(**told, outcome="failed", detail=detail)
+    file_count, row_count, total_bytes, expires_at = restored[source.source_id]
+    return SourceOutcome(
+        **told,
+        outcome="restored",
+        row_count=row_count,
+        total_bytes=total_bytes,
+        file_count=file_count,
+        expires_at=expires_at,
+    )
+
+
+def _state(outcomes: tuple[SourceOutcome, ...]) -> RestoreState:
+    failed = sum(outcome.outcome == "failed" for outcome in outcomes)
+    if not failed:
+        return "finished"
+    return "failed" if all(outcome.outcome != "restored" for outcome in outcomes) else "finished in part"
+
+
+def _verified(plan_uris: Collection[str]) -> tuple[dict[str, list[str]], str | None]:
+    damaged: dict[str, list[str]] = {}
+    report_uri = None
+    for plan_uri in plan_uris:
+        try:
+            verification = read_verification(read_plan(plan_uri))
+        except FileNotFoundError:
+            continue
+        damaged |= verification.damaged
+        report_uri = verification.report_uri
+    return damaged, report_uri
+
+
+def _record_restored(warehouse: Warehouse, run: Run, operation: str, totals: Collection[SourceTotal]) -> None:
+    record_events(warehouse, run, operation, {total.source_id: "restored" for total in totals}, totals)
+
+
+def _sum(one: SourceTotal, other: SourceTotal) -> SourceTotal:
+    return SourceTotal(
+        one.source_id,
+        one.file_count + other.file_count,
+        one.row_count + other.row_count,
+        one.total_bytes + other.total_bytes,
+    )

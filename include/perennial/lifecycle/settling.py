@@ -1,0 +1,48 @@
+"""What dead runs left behind: finish what had reached its destination, forget what had not."""
+
+from __future__ import annotations
+
+import logging
+
+from perennial.lifecycle.expire import finish_move
+from perennial.lifecycle.runs import Run, wall_clock
+from perennial.moves.committing import is_in_destination
+from perennial.moves.plan import DIRECTIONS, RESTORE, MovePlan, find_plan
+from perennial.moves.records import pending_records, remove_pending
+from perennial.moves.verifying import is_verified
+from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+# A restore that has been silent so long is dead; an expiry needs no such patience, its DAG runs one at a time.
+RESTORE_SILENT_SECONDS = 15 * 60
+# A move that has been silent so long without reaching its destination will not go on: its plan is out of date.
+ABANDONED_SECONDS = 24 * 60 * 60
+
+
+def settle_dead_moves(warehouse: Warehouse, run: Run) -> int:
+    """Finish every move that had reached its destination when its run died; forget the others after a day.
+
+    Finishing is safe even while the run is still alive: every step finds out for itself what is left to do (M2).
+
+    Returns:
+        Moves finished.
+    """
+    settled = 0
+    for direction in DIRECTIONS.values():
+        for record in pending_records(warehouse, direction.name):
+            silent = record.age_seconds(wall_clock())
+            plan = find_plan(record.plan_uri)
+            if plan is not None and _has_arrived(warehouse, plan):
+                if direction is RESTORE and silent < RESTORE_SILENT_SECONDS:
+                    continue
+                log.warning("%s %s died on its way, finishing it", direction.name, record.id)
+                finish_move(warehouse, plan.uri, run)
+                settled += 1
+            elif silent > ABANDONED_SECONDS:
+                remove_pending(warehouse, direction.name, record.id)
+    return settled
+
+
+def _has_arrived(warehouse: Warehouse, plan: MovePlan) -> bool:
+    return is_verified(plan) and is_in_destination(warehouse, plan)

@@ -1,0 +1,191 @@
+"""Steps 4 and 5: one commit adds the copies to the destination, one removes exactly the planned files from the origin.
+
+Destination first (M4): between the two a row is in both tables, never in none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from perennial.errors import TerminalDataError
+from perennial.moves.copying import copies_uri, read_results
+from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, read_originals
+from perennial.warehouse import FileChange, Warehouse
+from perennial.warehouse.commits import commit_change, operations, removed_since
+from perennial.warehouse.files import read_file_list
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+
+def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> int:
+    """Add the copies of some sources in one commit (M5), but for those that are listed already (M2).
+
+    Returns:
+        Files added by this call.
+    """
+    chosen = set(source_ids)
+    steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
+    copies = [copy for copy in _copies(warehouse, plan) if file_name(copy.file_path) in steps]
+    added: list[DataFile] = []
+
+    def change(destination: Table) -> FileChange:
+        listed = {file_name(live.uri) for live in warehouse.live_files(destination, chosen)}
+        origin = warehouse.table(plan.direction.origin)
+        there = {live.uri for live in warehouse.live_files(origin, chosen)}
+        # An original that has left meanwhile was moved by another run, or its rows live on in another file.
+        added[:] = [
+            copy
+            for copy in copies
+            if (name := file_name(copy.file_path)) not in listed and there.issuperset(steps[name].originals)
+        ]
+        return FileChange(add=list(added))
+
+    committed = commit_change(lambda: warehouse.table(plan.direction.destination), change, plan.operation("add"))
+    log.info("%s: %d files added", plan.operation("add"), len(added) if committed else 0)
+    return len(added) if committed else 0
+
+
+def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
+    """Whether the destination lists, or has listed, a copy of this move."""
+    if plan.operation("add") in operations(warehouse.table(plan.direction.destination)):
+        return True
+    listed = _listed(warehouse, plan, set(plan.source_ids))
+    return any(file_name(step.copy_uri) in listed for step in plan.steps)
+
+
+def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> frozenset[str]:
+    """Remove exactly the planned files of some sources (M3) in one commit, if the destination lists their copies.
+
+    A step whose originals another writer has replaced is withdrawn instead: its rows live on in the origin, so its
+    copy leaves the destination again.
+
+    Returns:
+        The sources of which something was left in the origin: plan them again.
+
+    Raises:
+        TerminalDataError: Files are gone and no retained snapshot says who removed them.
+    """
+    chosen = set(source_ids)
+    originals = read_originals(warehouse, plan)
+    steps = [step for step in plan.steps if step.source_id in chosen]
+    empty = {result.copy_uri for result in read_results(plan) if not result.damage and not result.copied_bytes}
+    removable: list[CopyStep] = []
+
+    def change(origin: Table) -> FileChange:
+        live = {file.uri: file.delete_uris for file in warehouse.live_files(origin, chosen)}
+        listed = _listed(warehouse, plan, chosen)
+        removable[:] = [
+            step
+            for step in steps
+            if _is_unchanged(step, live) and (file_name(step.copy_uri) in listed or step.copy_uri in empty)
+        ]
+        return FileChange(remove=[originals[uri] for step in removable for uri in step.originals])
+
+    commit_change(lambda: warehouse.table(plan.direction.origin), change, plan.repeatable_operation("remove"))
+    done = {step.copy_uri for step in removable}
+    left = _left_behind(warehouse, plan, [step for step in steps if step.copy_uri not in done])
+    _withdraw(warehouse, plan, left)
+    remaining = {step.copy_uri for step in left}
+    _add_withdrawn(warehouse, plan, [step for step in steps if step.copy_uri not in remaining])
+    return frozenset(step.source_id for step in left)
+
+
+def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
+    """Take the copies of sources that are to stay in the origin out of the destination again (R7)."""
+    chosen = set(source_ids)
+    left = _left_behind(warehouse, plan, [step for step in plan.steps if step.source_id in chosen])
+    _withdraw(warehouse, plan, left)
+
+
+def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep]) -> None:
+    """Take copies out of the destination again, where it lists them: the origin keeps their rows."""
+    names = {file_name(step.copy_uri) for step in steps}
+    sources = {step.source_id for step in steps}
+    if not names:
+        return
+
+    def change(destination: Table) -> FileChange:
+        listed = warehouse.live_files(destination, sources)
+        return FileChange(remove=[live.data_file for live in listed if file_name(live.uri) in names])
+
+    operation = plan.repeatable_operation("withdraw")
+    if commit_change(lambda: warehouse.table(plan.direction.destination), change, operation):
+        log.info("%s: %d files at most", operation, len(names))
+
+
+def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -> None:
+    """Add copies again that another run withdrew between this run's look at the destination and its removal.
+
+    No commit spans two tables, so the look before the removal is repeated after it.
+    """
+    sources = {step.source_id for step in done}
+    listed = _listed(warehouse, plan, sources)
+    missing = {file_name(step.copy_uri) for step in done} - listed
+    if not missing:
+        return
+    destination = warehouse.table(plan.direction.destination)
+    withdrawn = {
+        file_name(uri)
+        for uri, operation in removed_since(destination, plan.destination_snapshot_id)
+        if operation_step(operation) == "withdraw"
+    }
+    again = [copy for copy in _copies(warehouse, plan) if file_name(copy.file_path) in missing & withdrawn]
+    if again:
+        warehouse.append_files(plan.direction.destination, again, plan.repeatable_operation("add-withdrawn"))
+
+
+def _copies(warehouse: Warehouse, plan: MovePlan) -> list[DataFile]:
+    destination = warehouse.table(plan.direction.destination)
+    return [
+        data_file
+        for chunk in range(plan.chunk_count)
+        for data_file in read_file_list(destination, copies_uri(plan, chunk))
+    ]
+
+
+def _is_unchanged(step: CopyStep, live: dict[str, tuple[str, ...]]) -> bool:
+    """Whether the origin still lists a step's originals with the same deletes as when the copy was planned."""
+    if not all(uri in live for uri in step.originals):
+        return False
+    return set(step.deletes) == {deletes for uri in step.originals for deletes in live[uri]}
+
+
+def _listed(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
+    destination = warehouse.table(plan.direction.destination)
+    return {file_name(live.uri) for live in warehouse.live_files(destination, source_ids)}
+
+
+def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]) -> list[CopyStep]:
+    """Tell steps that are done already from those whose rows live on in the origin."""
+    if not unremoved:
+        return []
+    origin = warehouse.table(plan.direction.origin)
+    live = {file.uri for file in warehouse.live_files(origin, {step.source_id for step in unremoved})}
+    removers = dict(removed_since(origin, plan.origin_snapshot_id))
+    return [step for step in unremoved if not _is_done(plan, step, live, removers)]
+
+
+def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str, str]) -> bool:
+    gone = [uri for uri in step.originals if uri not in live]
+    if unknown := [uri for uri in gone if uri not in removers]:
+        raise TerminalDataError(
+            f"{', '.join(unknown)} left {plan.direction.origin} and the snapshot that removed it has expired, so it "
+            f"cannot be told whether its rows were moved. Nothing more was removed; the copy is {step.copy_uri}. "
+            "See docs/runbooks/failed-expiry.md."
+        )
+    if len(gone) < len(step.originals):
+        return False
+    if step.rewritten:
+        # Named after its own set of files (M1): what another move has taken away is in a file of another name.
+        return all(removers[uri].startswith(plan.operation("remove")) for uri in gone)
+    # A plain copy has the same name whoever makes it.
+    return all(
+        removers[uri].startswith(f"{plan.direction.name}:") and operation_step(removers[uri]) == "remove"
+        for uri in gone
+    )

@@ -1,0 +1,301 @@
+"""Step 1: from one pinned snapshot of the table it leaves, list the files of the chosen sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from perennial.engines.duckdb import written_name
+from perennial.errors import TerminalDataError
+from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
+from perennial.storage import storage_for
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
+from perennial.warehouse import LiveFile, Warehouse
+from perennial.warehouse.files import read_file_list, write_file_list
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+# One copy task's share, and the most tasks a move is spread over whatever its size.
+CHUNK_BYTES = 1 << 30
+MAX_CHUNKS = 64
+# M7: from so many files of a source, those below this size leave as one: cold classes charge per object.
+MERGE_FROM_FILES = 8
+MERGE_BELOW_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Which way a move goes."""
+
+    name: str
+    origin: str
+    destination: str
+
+
+EXPIRE = Direction("expire", INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
+RESTORE = Direction("restore", INTERACTIONS_ARCHIVE.name, INTERACTIONS.name)
+DIRECTIONS = {direction.name: direction for direction in (EXPIRE, RESTORE)}
+
+
+@dataclass(frozen=True)
+class CopyStep:
+    """One file that will enter the destination.
+
+    Attributes:
+        source_id: Its source.
+        copy_uri: Where it will lie; its name is a hash of what it is made of (M1).
+        originals: Addresses of the files it is made of.
+        deletes: Delete files of other engines that applied to them when the plan was made.
+        rewritten: Whether rows are read and written (M7) instead of bytes copied.
+        chunk: The copy task it belongs to.
+        row_count: Rows the manifests give for the originals, deleted ones included.
+        file_bytes: Size of the originals.
+        expected_sha256: Checksums noted when originals entered the archive, by address, where there are any.
+    """
+
+    source_id: str
+    copy_uri: str
+    originals: tuple[str, ...]
+    deletes: tuple[str, ...]
+    rewritten: bool
+    chunk: int
+    row_count: int
+    file_bytes: int
+    expected_sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MovePlan:
+    """What one move will do. Lies in storage at `uri`; tasks pass the address on, never the plan."""
+
+    move_id: str
+    direction: Direction
+    origin_snapshot_id: int | None
+    destination_snapshot_id: int | None
+    planned_at: str
+    uri: str
+    chunk_count: int
+    steps: tuple[CopyStep, ...]
+
+    @cached_property
+    def source_ids(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(step.source_id for step in self.steps))
+
+    @property
+    def originals_uri(self) -> str:
+        return f"{self.uri}/originals.avro"
+
+    def operation(self, step: str) -> str:
+        """Name a commit of this move that is made at most once."""
+        return f"{self.direction.name}:{self.move_id}:{step}"
+
+    def repeatable_operation(self, step: str) -> str:
+        """Name a commit that may be made again: it looks for itself at what is left to do."""
+        return f"{self.operation(step)}:{uuid.uuid4().hex}"
+
+
+def plan_move(
+    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], move_id: str, wall_clock: datetime
+) -> MovePlan | None:
+    """List the files of some sources and write down how each will be moved.
+
+    A file that is itself the copy of one still listed in the destination is left out: another move is under way.
+
+    Returns:
+        The plan as written to storage; None when there is nothing to move.
+
+    Raises:
+        TerminalDataError: A file is of a kind that cannot be moved.
+        TerminalSettingError: The two tables have different columns.
+    """
+    warehouse.refuse_unequal_schemas()
+    uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
+    stamp = wall_clock.isoformat()
+    record = PendingRecord(
+        direction.name, move_id, stamp, stamp, (f"{uri}/originals.avro",), tuple(sorted(source_ids)), uri
+    )
+    # Before the snapshot is pinned: whoever does not see this record has finished before (see lifecycle.expire).
+    write_pending(warehouse, record)
+    try:
+        plan = _planned(warehouse, direction, source_ids, record)
+    except Exception:
+        remove_pending(warehouse, direction.name, move_id)
+        raise
+    if plan is None:
+        remove_pending(warehouse, direction.name, move_id)
+    return plan
+
+
+def _planned(
+    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: PendingRecord
+) -> MovePlan | None:
+    destination, origin = warehouse.table(direction.destination), warehouse.table(direction.origin)
+    files = _files_to_move(warehouse, origin, direction, source_ids)
+    if not files:
+        return None
+    steps = _with_checksums(warehouse, direction, _steps(files, destination))
+    plan = MovePlan(
+        move_id=record.id,
+        direction=direction,
+        origin_snapshot_id=_snapshot_id(origin),
+        destination_snapshot_id=_snapshot_id(destination),
+        planned_at=record.created_at,
+        uri=record.plan_uri,
+        chunk_count=steps[-1].chunk + 1,
+        steps=steps,
+    )
+    _write_plan(origin, plan, files)
+    log.info("%s: planned %d files of %d sources", plan.operation("plan"), len(files), len(plan.source_ids))
+    return plan
+
+
+def read_plan(uri: str) -> MovePlan:
+    """Read a plan from storage."""
+    fields = json.loads(storage_for(uri).read(f"{uri}/plan.json"))
+    fields["direction"] = DIRECTIONS[fields["direction"]["name"]]
+    fields["steps"] = tuple(
+        CopyStep(**{**step, "originals": tuple(step["originals"]), "deletes": tuple(step["deletes"])})
+        for step in fields["steps"]
+    )
+    return MovePlan(**fields)
+
+
+def find_plan(uri: str) -> MovePlan | None:
+    """Read a plan from storage, if it had been written before its move died."""
+    try:
+        return read_plan(uri)
+    except FileNotFoundError:
+        return None
+
+
+def read_originals(warehouse: Warehouse, plan: MovePlan) -> dict[str, DataFile]:
+    """Read the planned files' descriptions, by address."""
+    table = warehouse.table(plan.direction.origin)
+    return {data_file.file_path: data_file for data_file in read_file_list(table, plan.originals_uri)}
+
+
+def copy_name(original: str) -> str:
+    """Name the copy of a file: repeatable, and never used for anything else (M1)."""
+    return f"{_hash([original])}.parquet"
+
+
+def rewritten_stem(originals: Iterable[str], deletes: Iterable[str]) -> str:
+    """Start of the name of a file made of the rows of others, likewise."""
+    return _hash([*sorted(originals), *sorted(deletes)])
+
+
+def _hash(uris: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(uris).encode()).hexdigest()
+
+
+def _files_to_move(
+    warehouse: Warehouse, origin: Table, direction: Direction, source_ids: Collection[str]
+) -> list[LiveFile]:
+    files = list(warehouse.live_files(origin, source_ids))
+    specs = {live.data_file.spec_id for live in files} - {origin.spec().spec_id}
+    if specs:
+        raise TerminalDataError(
+            f"Table {direction.origin} holds files of partition spec {sorted(specs)}; rewrite them in the engine that "
+            f"changed the partitioning (current spec {origin.spec().spec_id}), then run again."
+        )
+    in_transit = _in_transit(warehouse, direction, source_ids)
+    return [live for live in files if file_name(live.uri) not in in_transit]
+
+
+def _in_transit(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> set[str]:
+    """Names of origin files whose rows the destination still lists: copies that a move the other way has added.
+
+    Called after the origin was pinned, so that a file whose original has left meanwhile is moved, not passed over.
+    """
+    there = {live.uri for live in warehouse.live_files(warehouse.table(direction.destination), source_ids)}
+    names = {copy_name(uri) for uri in there}
+    opposite = RESTORE if direction is EXPIRE else EXPIRE
+    for record in pending_records(warehouse, opposite.name):
+        if not set(record.source_ids).isdisjoint(source_ids) and (plan := find_plan(record.plan_uri)) is not None:
+            names |= {file_name(step.copy_uri) for step in plan.steps if not there.isdisjoint(step.originals)}
+    return names
+
+
+def operation_step(operation: str) -> str:
+    """Which step of a move a commit was; empty for a commit that was none."""
+    parts = operation.split(":")
+    return parts[2] if len(parts) > 2 and parts[0] in DIRECTIONS else ""
+
+
+def file_name(uri: str) -> str:
+    """The last part of an address: what tells copies apart, wherever the archive has been moved to."""
+    return uri.rpartition("/")[2]
+
+
+def _steps(files: Sequence[LiveFile], destination: Table) -> list[CopyStep]:
+    by_source: dict[str, list[LiveFile]] = {}
+    for live in files:
+        by_source.setdefault(live.source_id, []).append(live)
+    place = destination.location_provider().new_data_location
+    total_bytes = sum(live.file_bytes for live in files)
+    chunk_bytes = max(CHUNK_BYTES, math.ceil(total_bytes / MAX_CHUNKS))
+    steps: list[CopyStep] = []
+    planned = 0
+    for source_id, group in by_source.items():
+        for members in _grouped(group):
+            uris = tuple(sorted(live.uri for live in members))
+            deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))
+            rewritten = len(members) > 1 or bool(deletes)
+            name = written_name(rewritten_stem(uris, deletes), 0) if rewritten else copy_name(uris[0])
+            steps.append(
+                CopyStep(
+                    source_id=source_id,
+                    copy_uri=place(name),
+                    originals=uris,
+                    deletes=deletes,
+                    rewritten=rewritten,
+                    chunk=planned // chunk_bytes,
+                    row_count=sum(live.row_count for live in members),
+                    file_bytes=sum(live.file_bytes for live in members),
+                )
+            )
+            planned += steps[-1].file_bytes
+    return steps
+
+
+def _grouped(files: list[LiveFile]) -> Iterable[list[LiveFile]]:
+    """Decide what is copied as it is, and what is rewritten: tiny files together, files with deletes each (M7)."""
+    tiny = [live for live in files if not live.deletes and live.file_bytes < MERGE_BELOW_BYTES]
+    if len(tiny) < MERGE_FROM_FILES:
+        tiny = []
+    merged = {live.uri for live in tiny}
+    yield from ([live] for live in files if live.uri not in merged)
+    if tiny:
+        yield tiny
+
+
+def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[CopyStep]) -> tuple[CopyStep, ...]:
+    if direction is not RESTORE:
+        return tuple(steps)
+    frame = warehouse.read(ARCHIVED_FILES.name)
+    noted = dict(zip(frame["file_uri"].to_pylist(), frame["sha256"].to_pylist(), strict=True))
+    return tuple(
+        replace(step, expected_sha256={uri: noted[uri] for uri in step.originals if uri in noted}) for step in steps
+    )
+
+
+def _snapshot_id(table: Table) -> int | None:
+    snapshot = table.current_snapshot()
+    return snapshot.snapshot_id if snapshot else None
+
+
+def _write_plan(origin: Table, plan: MovePlan, files: Sequence[LiveFile]) -> None:
+    write_file_list(origin, plan.originals_uri, (live.data_file for live in files))
+    storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(asdict(plan), ensure_ascii=False).encode())

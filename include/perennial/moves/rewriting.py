@@ -1,0 +1,52 @@
+"""M7: rows are read and written only where bytes cannot be copied: delete files attached, or many tiny files.
+
+The proof is the row count plus an order-free hash of the rows, taken from what was read and from what was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perennial.engines.duckdb import create_view, open_connection, write_files
+from perennial.statements import statement
+from perennial.warehouse import LiveFile
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+
+@dataclass(frozen=True)
+class RewrittenFile:
+    """A file made of the rows of others.
+
+    Attributes:
+        data_file: Its description; None where other engines have deleted every row.
+        read_rows: Rows that were read.
+        read_hash: Order-free hash of the rows that were read.
+        written_hash: The same of the rows that the new file holds.
+    """
+
+    data_file: DataFile | None
+    read_rows: int
+    read_hash: str
+    written_hash: str
+
+
+def rewrite_rows(origin: Table, destination: Table, live_files: list[LiveFile], stem: str) -> RewrittenFile:
+    """Write the rows of some files of one source into one new file, deletes of other engines applied."""
+    with open_connection() as connection:
+        create_view(connection, "originals", live_files, origin)
+        written = write_files(connection, "originals", destination, stem)
+        create_view(connection, "rewritten", [LiveFile(data_file) for data_file in written], destination)
+        read_rows, read_hash = _fingerprint(connection, "originals")
+        _, written_hash = _fingerprint(connection, "rewritten")
+    return RewrittenFile(written[0] if written else None, read_rows, read_hash, written_hash)
+
+
+def _fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:
+    row = connection.execute(statement("moves/fingerprint_rows"), {"view": view}).fetchone()
+    assert row is not None
+    return int(row[0]), str(row[1])
