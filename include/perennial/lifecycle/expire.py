@@ -21,7 +21,7 @@ from perennial.platform import read_metadata
 from perennial.policy import decide, refuse_stale_metadata
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, EXPIRY_DECISIONS
-from perennial.warehouse import Warehouse
+from perennial.warehouse import SourceTotal, Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,28 +63,37 @@ def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
     return [*([expiry] if expiry else []), *plan_return(warehouse, moves[RESTORE.name], run)]
 
 
-def finish_move(warehouse: Warehouse, plan_uri: str, run: Run) -> int:
-    """Steps 5 and 6 of either direction; returns the sources moved."""
-    plan = read_plan(plan_uri)
-    if plan.direction is RESTORE:
-        return len(finish_restore(warehouse, plan_uri, run))
-    return len(finish_expiry(warehouse, plan_uri, run))
+@dataclass(frozen=True)
+class MoveOutcome:
+    """What one move came to."""
+
+    direction: str
+    source_count: int
+    row_count: int
 
 
-def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[str]:
+def finish_move(warehouse: Warehouse, plan_uri: str, run: Run) -> MoveOutcome:
+    """Steps 5 and 6 of either direction."""
+    direction = read_plan(plan_uri).direction
+    moved = (finish_restore if direction is RESTORE else finish_expiry)(warehouse, plan_uri, run)
+    return MoveOutcome(direction.name, len(moved), sum(total.row_count for total in moved))
+
+
+def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[SourceTotal]:
     """Look at the references once more, say that the data has expired, and only then remove it from hot.
 
     The event comes before the removal: from then on features leave the source out and say so, whatever happens next.
 
     Returns:
-        The sources whose data has left hot.
+        What has left hot, a source each.
     """
     plan = read_plan(plan_uri)
     due = still_due(warehouse, plan, run)
     withdraw_kept(warehouse, plan, set(plan.source_ids) - due.keys())
     _note_checksums(warehouse, plan, due)
     events = {source_id: EVENTS[decision] for source_id, decision in due.items()}
-    record_events(warehouse, run, plan.operation("record"), events, moved_totals(plan, due))
+    moved = moved_totals(plan, due)
+    record_events(warehouse, run, plan.operation("record"), events, moved)
     left = commit_origin(warehouse, plan, due)
     remove_pending(warehouse, plan.direction.name, plan.move_id)
     if left and replans:
@@ -92,7 +101,7 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
         again = prepare_move(warehouse, EXPIRE, left)
         if again is not None:
             finish_expiry(warehouse, again, run, replans - 1)
-    return sorted(due)
+    return moved
 
 
 def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:

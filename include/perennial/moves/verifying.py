@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from perennial.errors import TerminalDataError
@@ -29,7 +29,7 @@ class Verification:
     damaged: dict[str, list[str]] = field(default_factory=dict)
 
 
-def verify_move(plan: MovePlan, check: Callable[[list[Reconciliation]], QualityReport]) -> Verification:
+def verify_move(plan: MovePlan, check: Callable[[Sequence[Reconciliation]], QualityReport]) -> Verification:
     """Compare every copy with its original and write the report.
 
     A damaged original stops an expiry. Of a restore it stops only its own source: the others come back.
@@ -43,8 +43,15 @@ def verify_move(plan: MovePlan, check: Callable[[list[Reconciliation]], QualityR
         if result.damage:
             damaged.setdefault(result.source_id, []).append(result.damage)
     if damaged and plan.direction is EXPIRE:
-        raise TerminalDataError("Nothing was moved: " + "; ".join(text for texts in damaged.values() for text in texts))
-    report = check(_reconciliations([result for result in results if result.source_id not in damaged]))
+        raise TerminalDataError(
+            f"Nothing was moved: {'; '.join(text for texts in damaged.values() for text in texts)}."
+        )
+    if damaged.keys() == {result.source_id for result in results}:
+        raise TerminalDataError(
+            "Nothing was moved, everything asked for is damaged: "
+            f"{'; '.join(text for texts in damaged.values() for text in texts)}. See docs/runbooks/restore.md."
+        )
+    report = check(_reconciliations(plan, [result for result in results if result.source_id not in damaged]))
     verification = Verification(_write_report(plan, report), damaged)
     if not report.success:
         raise TerminalDataError(
@@ -68,7 +75,8 @@ def is_verified(plan: MovePlan) -> bool:
     return storage_for(plan.uri).stat(f"{plan.uri}/verified.json") is not None
 
 
-def _reconciliations(results: list[CopyResult]) -> list[Reconciliation]:
+def _reconciliations(plan: MovePlan, results: list[CopyResult]) -> list[Reconciliation]:
+    rewritten = {step.source_id for step in plan.steps if step.rewritten}
     by_source: dict[str, list[CopyResult]] = {}
     for result in results:
         by_source.setdefault(result.source_id, []).append(result)
@@ -82,6 +90,7 @@ def _reconciliations(results: list[CopyResult]) -> list[Reconciliation]:
             planned_bytes=sum(result.original_bytes for result in group),
             copied_bytes=sum(result.copied_bytes for result in group),
             checksum_mismatches=sum(result.original_sha256 != result.copied_sha256 for result in group),
+            rewritten=source_id in rewritten,
         )
         for source_id, group in by_source.items()
     ]

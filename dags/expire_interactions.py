@@ -1,0 +1,82 @@
+"""# Expire interactions
+
+Moves the interactions of inactive sources from the hot table to long-term storage, every day at 04:00 UTC.
+
+**What it does.** Settles what a dead run left behind, decides about every source (`expiry_decisions` says why), then
+plans, copies, verifies and commits the move of those that are due (R2), of late rows of sources that have expired
+(R9), and the way back of sources that are active again (R10). Immediately before hot data is removed the references are
+looked at once more (R7). Owners get one digest a run.
+
+**What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
+
+**Params.** `dry_run`: decide and report, move nothing.
+
+**When it fails.** Nothing is lost: every step can be repeated, by clearing the task or by tomorrow's run. See
+`docs/runbooks/failed-expiry.md`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+from perennial.airflow import DEFAULT_ARGS, assets, current_run, current_run_url, report_written, step
+from perennial.tasks import move_files
+
+
+@dag(
+    dag_id="expire_interactions",
+    doc_md=__doc__,
+    schedule="0 4 * * *",
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    # Decisions are made about the warehouse as it is: two runs at once would only wait for each other's commits.
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["perennial", "lifecycle"],
+    params={
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Decide and report, but move nothing and tell nobody."
+        ),
+    },
+)
+def expire_interactions() -> None:
+    @task
+    def settle(params: dict[str, Any] | None = None) -> int:
+        from perennial.lifecycle.settling import settle_dead_moves
+
+        with step() as warehouse:
+            return 0 if (params or {})["dry_run"] else settle_dead_moves(warehouse, current_run())
+
+    @task(outlets=assets("expiry_decisions"))
+    def decide() -> str:
+        from perennial.lifecycle.expire import decide_expiry
+
+        with step() as warehouse:
+            decided = decide_expiry(warehouse, current_run())
+        report_written(get_current_context(), {"expiry_decisions": decided.counts})
+        return decided.note_uri
+
+    @task
+    def plan(note_uri: str, params: dict[str, Any] | None = None) -> list[str]:
+        from perennial.lifecycle.expire import plan_expiry
+
+        with step() as warehouse:
+            return [] if (params or {})["dry_run"] else plan_expiry(warehouse, note_uri, current_run())
+
+    @task(trigger_rule="none_failed")
+    def tell_owners() -> int:
+        from perennial.lifecycle.telling import tell_owners
+
+        with step() as warehouse:
+            return tell_owners(warehouse, current_run(), current_run_url())
+
+    decided = decide()
+    settle() >> decided
+    move_files(plan(decided)) >> tell_owners()
+
+
+expire_interactions()

@@ -1,0 +1,128 @@
+"""# Restore interactions
+
+Brings the interactions of expired sources back from long-term storage: one source, many, or all with a tag.
+
+**What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves (R12). Then it
+plans, copies, verifies and commits, and shows the data when all of it is there. The clock of every restored source
+starts again: after another three months without activity it expires again (R13).
+
+**What it never does.** Lose or double a row; show half a source; send one mail a source: a request gets one e-mail,
+when it is finished and also when it failed.
+
+**Params.** `source_ids` and `tags`, at least one of either; `notify`, at least one e-mail address; `reason`; `dry_run`.
+
+**When it fails.** Nothing is lost, and nothing is half visible. The e-mail says what went wrong; run it again when that
+is mended. See `docs/runbooks/restore.md`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import (
+    AsyncCallback,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+    dag,
+    get_current_context,
+    task,
+    teardown,
+)
+
+from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step
+from perennial.notify import ADDRESS_PATTERN, warn_late_restore
+from perennial.tasks import move_files
+
+LATE_AFTER = timedelta(minutes=15)
+
+
+@dag(
+    dag_id="restore_interactions",
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=4,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["perennial", "lifecycle"],
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=LATE_AFTER, callback=AsyncCallback(warn_late_restore)
+    ),
+    params={
+        "source_ids": Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            title="Campaigns and Canvases",
+            description="Ids of the sources to bring back, one a line.",
+        ),
+        "tags": Param(
+            [],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            title="Tags",
+            description="Bring back every expired source with one of these tags when the run starts, one a line.",
+        ),
+        "notify": Param(
+            [],
+            type="array",
+            items={"type": "string", "pattern": ADDRESS_PATTERN},
+            title="Tell",
+            description="E-mail addresses that are told how it ended, one a line; at least one.",
+        ),
+        "reason": Param("", type="string", title="Reason", description="Goes into the audit trail and the e-mail."),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Say what would come back, but move nothing."
+        ),
+    },
+)
+def restore_interactions() -> None:
+    @task
+    def check_request() -> str:
+        from perennial.lifecycle.restore import check_request
+
+        with step() as warehouse:
+            # The run's own conf too: Airflow accepts keys that are no params, and a misspelt one must not be ignored.
+            context = get_current_context()
+            return check_request(warehouse, {**context["params"], **(context["dag_run"].conf or {})})
+
+    @task
+    def plan(request_uri: str, params: dict[str, Any] | None = None) -> list[str]:
+        from perennial.lifecycle.restore import plan_restore
+
+        with step() as warehouse:
+            return [] if (params or {})["dry_run"] else plan_restore(warehouse, request_uri, current_run())
+
+    @task
+    def conclude(request_uri: str, plan_uris: list[str]) -> dict[str, int]:
+        from perennial.lifecycle.telling import conclude_restore
+
+        with step() as warehouse:
+            return conclude_restore(warehouse, current_run(), request_uri, plan_uris)
+
+    @teardown(on_failure_fail_dagrun=True)
+    def tell_requesters(request_uri: str | None, plan_uris: list[str] | None) -> None:
+        from perennial.lifecycle.telling import tell_requesters
+
+        context = get_current_context()
+        with step() as warehouse:
+            tell_requesters(
+                warehouse,
+                current_run(),
+                context["params"],
+                request_uri,
+                plan_uris or [],
+                kept_error(warehouse),
+                current_run_url(),
+            )
+
+    request_uri = check_request()
+    plan_uris = plan(request_uri)
+    concluded = conclude(request_uri, plan_uris)
+    move_files(plan_uris) >> concluded >> tell_requesters(request_uri, plan_uris)
+
+
+restore_interactions()

@@ -1,0 +1,124 @@
+"""Between Airflow's tasks and this package: which run it is, what a task writes, which errors are worth a retry.
+
+DAG files import it while they are parsed, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from perennial.errors import PerennialError, TerminalError
+from perennial.settings import Settings
+
+if TYPE_CHECKING:
+    from perennial.lifecycle import Run
+    from perennial.warehouse import Warehouse
+
+OWNER = "perennial"
+DEFAULT_ARGS = {
+    "owner": OWNER,
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+}
+
+
+def asset(table: str) -> Asset:
+    """Return the asset that stands for one warehouse table."""
+    settings = Settings.from_environment()
+    name = f"{settings.namespace}.{table}"
+    return Asset(name=name, uri=f"iceberg://{settings.catalog}/{settings.namespace}/{table}", group="perennial")
+
+
+def assets(*tables: str) -> list[Asset]:
+    """Return the assets of several tables."""
+    return [asset(table) for table in tables]
+
+
+def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
+    """Put counts into the events of the assets that a task writes, by table."""
+    for table, extra in counts.items():
+        context["outlet_events"][asset(table)].extra.update(extra)
+
+
+def open_warehouse() -> Warehouse:
+    """Open the configured warehouse and see to it that every table is there."""
+    from perennial.warehouse import Warehouse
+
+    warehouse = Warehouse(Settings.from_environment())
+    warehouse.create_tables()
+    return warehouse
+
+
+def current_run(reason: str | None = None) -> Run:
+    """Return the run that the current task belongs to; its now is the logical date where there is one."""
+    from perennial.lifecycle import Run
+
+    dag_run = get_current_context()["dag_run"]
+    now: datetime = dag_run.logical_date or dag_run.run_after
+    return Run(
+        run_id=dag_run.run_id,
+        now=now,
+        requested_by=dag_run.triggering_user_name or str(dag_run.run_type.value),
+        reason=reason,
+    )
+
+
+def current_run_url() -> str | None:
+    """Return the address of the current run on Airflow's page; None where no address is configured."""
+    from airflow.configuration import conf
+
+    from perennial.notify import run_url
+
+    dag_run = get_current_context()["dag_run"]
+    base_url = conf.get("api", "base_url", fallback="")
+    return run_url(base_url, dag_run.dag_id, dag_run.run_id) if base_url else None
+
+
+@contextmanager
+def step() -> Iterator[Warehouse]:
+    """Open the warehouse for one task; a terminal error fails the task for good, and what went wrong is kept.
+
+    The text is kept in storage because a later task that tells people about it cannot ask Airflow for it.
+    """
+    warehouse = open_warehouse()
+    try:
+        yield warehouse
+    except PerennialError as error:
+        _keep_error(warehouse, str(error))
+        if isinstance(error, TerminalError):
+            raise AirflowFailException(str(error)) from error
+        raise
+
+
+def kept_error(warehouse: Warehouse) -> str:
+    """Return what went wrong last in the current run; empty when nothing did that has a text."""
+    from perennial.storage import storage_for
+
+    uri = _error_uri(warehouse)
+    try:
+        return storage_for(uri).read(uri).decode()
+    except FileNotFoundError:
+        return ""
+
+
+def _keep_error(warehouse: Warehouse, text: str) -> None:
+    from perennial.storage import storage_for
+
+    uri = _error_uri(warehouse)
+    storage_for(uri).write(uri, text.encode())
+
+
+def _error_uri(warehouse: Warehouse) -> str:
+    dag_run = get_current_context()["dag_run"]
+    # A run id may hold any character, and so may not become a path.
+    name = hashlib.sha256(f"{dag_run.dag_id}\n{dag_run.run_id}".encode()).hexdigest()
+    return f"{warehouse.operations_uri()}/errors/{name}.txt"
