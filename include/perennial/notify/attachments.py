@@ -13,7 +13,7 @@ from perennial.notify.again import RestoreAgain
 from perennial.notify.message import Attachment
 from perennial.outcomes import ExpiredSource, SourceOutcome
 
-Sources = Sequence[SourceOutcome] | Sequence[ExpiredSource]
+Sources = Sequence[SourceOutcome | ExpiredSource]
 
 
 def attached(filename: str, sources: Sources, body_rows: int, again: RestoreAgain | None) -> tuple[Attachment, ...]:

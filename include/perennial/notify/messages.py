@@ -36,7 +36,8 @@ def restore_message(report: RestoreReport) -> Message:
     sources = _by_outcome(report)
     restored = [source for source in sources if source.outcome == "restored"]
     failed = tuple(source.source_id for source in sources if source.outcome == "failed")
-    again = restore_again(failed or report.source_ids, () if failed else report.tags, report.notify, report.reason)
+    wanted = (failed, ()) if report.sources else (report.source_ids, report.tags)
+    again = restore_again(*wanted, report.notify, report.reason)
     text, html = render(
         "restore",
         report=report,
@@ -77,11 +78,10 @@ def expiry_digest(report: ExpiryReport) -> Message:
         again=again,
         tone="info",
     )
-    what = one_line(sources[0].name) if len(sources) == 1 else count(len(sources), "source")
     verb = "would move" if report.dry_run else "moved"
     return Message(
         reference=f"expiry:{report.run_id}",
-        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {what}",
+        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {_what(sources)}",
         text=text,
         html=html,
         attachments=attached("expired-sources.csv", sources, BODY_ROWS, again),
@@ -173,22 +173,25 @@ def _restore_headline(
         return f"{count(len(restored), 'source')} would come back"
     if report.state == "finished in part":
         return f"{len(restored):,} of {count(len(sources), 'source')} came back"
-    return "Interaction data is back" if len(restored) == 1 else f"{count(len(restored), 'source')} are back"
+    return f"{_what(restored)} {'is' if len(restored) == 1 else 'are'} back"
 
 
-def _restore_subject(
-    report: RestoreReport, sources: Sequence[SourceOutcome], restored: Sequence[SourceOutcome]
-) -> str:
-    what = one_line(sources[0].name or sources[0].source_id) if len(sources) == 1 else count(len(sources), "source")
+def _restore_subject(report: RestoreReport, sources: Sequence[SourceOutcome], restored: Sequence[SourceOutcome]) -> str:
+    what = _what(sources) if sources or not report.tags else count(len(report.tags), "tag")
     rows = count(sum(source.row_count for source in restored), "interaction")
     dry = _dry(report.dry_run)
     if report.state == "failed":
-        return f"{dry}Restore failed" + (f": {what}" if sources else "")
+        return f"{dry}Restore failed: {what}"
     if report.state == "finished in part":
         return f"{dry}Restored in part: {len(restored):,} of {count(len(sources), 'source')}, {rows}"
     if not restored:
-        return f"{dry}Nothing to restore" + (f": {what}" if sources else "")
-    return f"{dry}Restored: {what if len(sources) == 1 else count(len(restored), 'source')}, {rows}"
+        return f"{dry}Nothing to restore: {what}"
+    return f"{dry}Restored: {_what(restored)}, {rows}"
+
+
+def _what(sources: Sequence[SourceOutcome | ExpiredSource]) -> str:
+    """The one source by name, several by their number."""
+    return one_line(sources[0].name or sources[0].source_id) if len(sources) == 1 else count(len(sources), "source")
 
 
 def _dry(dry_run: bool) -> str:

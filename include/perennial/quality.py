@@ -1,0 +1,262 @@
+"""Great Expectations: the reconciliation rows of a move, the figures of a load. Nothing else imports it.
+
+The import takes seconds, so it happens inside the functions, in the task that needs it.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# How many failing rows one expectation names; the others are counted.
+NAMED_ROWS = 50
+TEMPLATE_ROOT = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciliation:
+    """What a move planned for one source, and what its copies hold.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        planned_files: Files to copy.
+        copied_files: Copies found at their place.
+        planned_rows: Interactions in the planned files, less those that delete files remove (M7).
+        copied_rows: Interactions in the copies.
+        planned_bytes: Bytes of the planned files.
+        copied_bytes: Bytes of the copies.
+        checksum_mismatches: Copies whose content differs from their original.
+        rewritten: Whether files were rewritten or merged on their way (M7): their number and bytes may then differ.
+    """
+
+    source_id: str
+    planned_files: int
+    copied_files: int
+    planned_rows: int
+    copied_rows: int
+    planned_bytes: int
+    copied_bytes: int
+    checksum_mismatches: int
+    rewritten: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadCounts:
+    """Where every record of one landing file went.
+
+    Attributes:
+        file_uri: Address of the file.
+        read: Records read.
+        interactions: Loaded as interactions.
+        summary_only: Counted in user_message_summary, but no interaction.
+        duplicates: Known from an earlier delivery.
+        ignored: Of other event types.
+        rejected: Kept in rejected_events.
+    """
+
+    file_uri: str
+    read: int
+    interactions: int
+    summary_only: int
+    duplicates: int
+    ignored: int
+    rejected: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityReport:
+    """The result of a suite.
+
+    Attributes:
+        success: Whether every expectation held.
+        failures: One sentence for each failing row, naming it and its figures; at most `NAMED_ROWS` an expectation.
+        html: One page that needs nothing from anywhere else.
+        json: The whole result as Great Expectations has it.
+    """
+
+    success: bool
+    failures: tuple[str, ...]
+    html: str
+    json: str
+
+
+@dataclass(frozen=True)
+class _Check:
+    """An expectation, and how it is said about one row that does not meet it."""
+
+    expectation: Any
+    complaint: Callable[[Mapping[str, Any]], str]
+
+
+def check_move(rows: Sequence[Reconciliation]) -> QualityReport:
+    """Check that the copies of a move hold what was planned; a failed expectation is reported, not raised."""
+    frame = _frame(rows, Reconciliation)
+    return _run("Move: copies against plan", frame, "source_id", _move_checks())
+
+
+def check_load(counts: Sequence[LoadCounts]) -> QualityReport:
+    """Check that a load accounts for every record it read; a failed expectation is reported, not raised."""
+    frame = _frame(counts, LoadCounts)
+    frame["accounted"] = [
+        c.interactions + c.summary_only + c.duplicates + c.ignored + c.rejected for c in counts
+    ]  # fmt: skip
+    return _run("Load: records read against records accounted for", frame, "file_uri", _load_checks())
+
+
+def _move_checks() -> list[_Check]:
+    gxe = _great_expectations("expectations")
+    copied_whole = _great_expectations("expectations.row_conditions").Column("rewritten") == False  # noqa: E712
+    equal = [
+        _Check(
+            gxe.ExpectColumnPairValuesToBeEqual(
+                column_A=f"planned_{noun}", column_B=f"copied_{noun}", row_condition=condition
+            ),
+            _differ(noun),
+        )
+        for noun, condition in (("files", copied_whole), ("rows", None), ("bytes", copied_whole))
+    ]
+    same_content = _Check(
+        gxe.ExpectColumnValuesToBeInSet(column="checksum_mismatches", value_set=[0]),
+        lambda row: f"{row['source_id']!a}: {row['checksum_mismatches']:,} copies differ from their original.",
+    )
+    return [*_identity_checks("source_id"), *equal, same_content, *_natural_checks(Reconciliation, "source_id")]
+
+
+def _load_checks() -> list[_Check]:
+    gxe = _great_expectations("expectations")
+    accounted = _Check(
+        gxe.ExpectColumnPairValuesToBeEqual(column_A="read", column_B="accounted"),
+        lambda row: f"{row['file_uri']!a}: {row['read']:,} records read, {row['accounted']:,} accounted for.",
+    )
+    return [*_identity_checks("file_uri"), accounted, *_natural_checks(LoadCounts, "file_uri")]
+
+
+def _identity_checks(column: str) -> list[_Check]:
+    gxe = _great_expectations("expectations")
+    return [
+        _Check(gxe.ExpectColumnValuesToNotBeNull(column=column), lambda _: f"A row has no {column}."),
+        _Check(
+            gxe.ExpectColumnValuesToBeUnique(column=column), lambda row: f"{row[column]!a} is in more than one row."
+        ),
+    ]
+
+
+def _natural_checks(row_type: type, identity: str) -> list[_Check]:
+    gxe = _great_expectations("expectations")
+    return [
+        _Check(gxe.ExpectColumnValuesToBeBetween(column=field.name, min_value=0), _below_zero(identity, field.name))
+        for field in fields(row_type)
+        if field.type == "int"
+    ]
+
+
+def _below_zero(identity: str, column: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: f"{row[identity]!a}: {column} is {row[column]:,}, below zero."
+
+
+def _differ(noun: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: (
+        f"{row['source_id']!a}: {row[f'planned_{noun}']:,} {noun} planned, {row[f'copied_{noun}']:,} copied."
+    )
+
+
+def _frame(rows: Sequence[Reconciliation] | Sequence[LoadCounts], row_type: type) -> pd.DataFrame:
+    import pandas as pd
+
+    names = [field.name for field in fields(row_type)]
+    return pd.DataFrame([vars(row) for row in rows], columns=names)
+
+
+def _run(title: str, frame: pd.DataFrame, identity: str, checks: Sequence[_Check]) -> QualityReport:
+    for number, check in enumerate(checks):
+        check.expectation.meta = {"check": number}
+    result = _validated(title, frame, identity, [check.expectation for check in checks])
+    failures = [sentence for each in result.results if not each.success for sentence in _complaints(each, checks)]
+    return QualityReport(
+        success=bool(result.success),
+        failures=tuple(failures),
+        html=_page(title, len(frame), failures, result),
+        json=json.dumps(result.to_json_dict(), default=str),
+    )
+
+
+def _validated(title: str, frame: pd.DataFrame, identity: str, expectations: list[Any]) -> Any:
+    """Validate in an ephemeral context: no file, no network, no progress bar."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    gx = _great_expectations()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("reconciliation").add_dataframe_asset("rows")
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    return batch.validate(
+        gx.ExpectationSuite(name=title, expectations=expectations),
+        result_format={
+            "result_format": "SUMMARY",
+            "unexpected_index_column_names": [identity],
+            "partial_unexpected_count": NAMED_ROWS,
+        },
+    )
+
+
+def _complaints(result: Any, checks: Sequence[_Check]) -> list[str]:
+    check = checks[result.expectation_config.meta["check"]]
+    rows = result.result.get("partial_unexpected_index_list") or []
+    named = [check.complaint(row) for row in rows]
+    more = result.result.get("unexpected_count", 0) - len(named)
+    if result.exception_info.get("raised_exception"):
+        return [f"{result.expectation_config.type} could not be checked: {result.exception_info['exception_message']}"]
+    return [*named, *([f"… and {more:,} more rows fail {result.expectation_config.type}."] if more > 0 else [])]
+
+
+def _page(title: str, row_count: int, failures: Sequence[str], result: Any) -> str:
+    """Put what Great Expectations renders into a page that loads nothing: its own page takes scripts from six sites."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    document = _great_expectations("render.renderer").ValidationResultsPageRenderer().render(_escaped_result(result))
+    view = _great_expectations("render.view").DefaultJinjaSectionView()
+    sections = [
+        Markup(view.render({"section": section.to_json_dict(), "section_loop": {"index": number}}))
+        for number, section in enumerate(document.sections[1:], start=1)
+    ]
+    environment = Environment(loader=FileSystemLoader(TEMPLATE_ROOT), autoescape=True)
+    return environment.get_template("quality.html.j2").render(
+        title=title, row_count=row_count, success=result.success, failures=failures, sections=sections,
+        statistics=result.statistics, version=result.meta.get("great_expectations_version"),
+    )  # fmt: skip
+
+
+def _escaped_result(result: Any) -> Any:
+    """Great Expectations prints unexpected values as they are; an id may hold markup, and `$` of its templates."""
+    copy = deepcopy(result)
+    for each in copy.results:
+        each.result = _escaped(each.result)
+    return copy
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return html.escape(ascii(value)[1:-1]).replace("$", "&#36;")
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _escaped(item) for key, item in value.items()}
+    return type(value)(map(_escaped, value)) if isinstance(value, list | tuple) else value
+
+
+def _great_expectations(module: str = "") -> Any:
+    """Import one of its modules; importing them warns about what they depend on, which is nobody's concern here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(f"great_expectations.{module}".rstrip("."))
