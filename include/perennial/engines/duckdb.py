@@ -62,7 +62,8 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
         create_view(connection, name, list(warehouse.live_files(table)), table)
     if tables is None:
         connection.register("source_totals", _source_totals(warehouse))
-        for view in ("source_availability", "available_interactions"):
+        connection.execute(statement("views/create_retention"), {"months": warehouse.settings.retention_months})
+        for view in ("source_states", "source_availability", "available_interactions"):
             connection.execute(statement(f"views/create_{view}"))
     return connection
 

@@ -1,0 +1,302 @@
+"""Audience definitions: JSON checked against the filter catalogue, and what a definition refers to (R4)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+from perennial.errors import TerminalMetadataError
+from perennial.filters import FILTERS, Filter, Parameter
+
+DEPTH_LIMIT = 32
+NODE_LIMIT = 1_000
+
+_BRANCHES = ("and", "or", "not", "filter")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
+
+
+class TerminalDefinitionError(TerminalMetadataError):
+    """An audience definition cannot be read.
+
+    Attributes:
+        path: Where, as a JSON path: `$.and[1].not.campaign_id`.
+        remedy: What is wrong there and what to write instead.
+    """
+
+    def __init__(self, path: str, remedy: str) -> None:
+        super().__init__(f"{path}: {remedy}")
+        self.path = path
+        self.remedy = remedy
+
+
+class Reference(NamedTuple):
+    """A filter that names a source or a segment."""
+
+    filter: str
+    kind: Literal["source", "segment"]
+    id: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A checked definition.
+
+    Attributes:
+        root: The JSON as it was written; every node is known to be valid.
+        references: The sources and segments it names, each once per filter, in order of appearance.
+    """
+
+    root: dict[str, Any]
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True)
+class KnownIds:
+    """What the platform has, for the check of unknown ids.
+
+    Attributes:
+        sources: `(kind, source_id)`.
+        steps: `(source_id, step_id)`.
+        variants: `(source_id, variant_id)`.
+        segments: Ids of segments.
+    """
+
+    sources: Collection[tuple[str, str]]
+    steps: Collection[tuple[str, str]]
+    variants: Collection[tuple[str, str]]
+    segments: Collection[str]
+
+
+class _RepeatedKey(dict[str, Any]):
+    """Stands for a JSON object that has a key twice, so that the walk can say where."""
+
+
+def parse(text: str) -> Definition:
+    """Read a definition.
+
+    Raises:
+        TerminalDefinitionError: Names the JSON path of the first mistake, and the remedy.
+    """
+    walk = _Walk()
+    root = _decoded(text)
+    walk.node(root, "$", 1)
+    return Definition(root, tuple(dict.fromkeys(walk.references)))
+
+
+def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[tuple[str, str]]:
+    """List the ids in a definition that name nothing the platform has.
+
+    Yields:
+        The JSON path of each, and what is wrong with it.
+    """
+    for path, node in filter_nodes(definition.root):
+        declared = FILTERS[node["filter"]]
+        for parameter in declared.parameters:
+            if parameter.names and (flaw := _unknown(declared, parameter, node, known)):
+                yield f"{path}.{parameter.name}", flaw
+
+
+def filter_nodes(node: dict[str, Any], path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
+    """List the filters of a checked definition, each with its JSON path."""
+    if "filter" in node:
+        yield path, node
+    elif "not" in node:
+        yield from filter_nodes(node["not"], f"{path}.not")
+    else:
+        for branch, children in node.items():
+            for position, child in enumerate(children):
+                yield from filter_nodes(child, f"{path}.{branch}[{position}]")
+
+
+def _unknown(declared: Filter, parameter: Parameter, node: dict[str, Any], known: KnownIds) -> str | None:
+    value = node[parameter.name]
+    source_id = node.get("campaign_id", node.get("canvas_id", ""))
+    found, what = {
+        "source": ((declared.source_kind, value) in known.sources, f"no {declared.source_kind}"),
+        "step": ((source_id, value) in known.steps, f"Canvas {source_id!r} has no step"),
+        "variant": ((source_id, value) in known.variants, f"{declared.source_kind} {source_id!r} has no variation"),
+        "segment": (value in known.segments, "no segment"),
+        "tag": (True, ""),
+    }[parameter.names or "tag"]
+    return None if found else f"{what} {value!r} is known; name one that exists, or remove the filter."
+
+
+# --- decoding -----------------------------------------------------------------------------------------------------
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise TerminalDefinitionError("$", f"not JSON at {place} ({error.msg}); write one JSON object.") from None
+    except RecursionError:
+        raise TerminalDefinitionError("$", f"nested too deeply; use at most {DEPTH_LIMIT} levels.") from None
+    except (ValueError, TypeError) as error:
+        raise TerminalDefinitionError("$", f"not JSON ({error}); write one JSON object.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _RepeatedKey(found)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
+
+
+# --- checking -----------------------------------------------------------------------------------------------------
+
+
+class _Walk:
+    """One pass over a definition."""
+
+    def __init__(self) -> None:
+        self.references: list[Reference] = []
+        self.node_count = 0
+
+    def node(self, node: Any, path: str, depth: int) -> None:
+        self.node_count += 1
+        if type(node) is not dict:
+            raise TerminalDefinitionError(path, _no_node(node))
+        if depth > DEPTH_LIMIT or self.node_count > NODE_LIMIT:
+            limit = f"at most {DEPTH_LIMIT} levels and {NODE_LIMIT} nodes"
+            raise TerminalDefinitionError(path, f"too large; use {limit}, and move parts into segments.")
+        if "filter" in node:
+            self.filter(node, path)
+            return
+        branch, content = _branch(node, path)
+        if branch == "not":
+            self.node(content, f"{path}.not", depth + 1)
+            return
+        if type(content) is not list:
+            raise TerminalDefinitionError(
+                f"{path}.{branch}", f"{_shown(content)} is not a list; list the nodes in [ ]."
+            )
+        for position, child in enumerate(content):
+            self.node(child, f"{path}.{branch}[{position}]", depth + 1)
+
+    def filter(self, node: dict[str, Any], path: str) -> None:
+        name = node["filter"]
+        rule = _RULES.get(name) if type(name) is str else None
+        if rule is None:
+            raise TerminalDefinitionError(
+                f"{path}.filter", f"{_shown(name)} is not a filter; use one of {', '.join(sorted(FILTERS))}."
+            )
+        if node.keys() != rule.keys:
+            _check_keys(rule.declared, node, path)
+        for parameter, key in rule.parameters:
+            if key in node and (flaw := _flaw(parameter, node[key])):
+                raise TerminalDefinitionError(f"{path}.{key}", f"{_shown(node[key])} is not {flaw}.")
+        if rule.reference is not None:
+            self.references.append(Reference(name, rule.reference.names, node[rule.reference.name]))  # type: ignore[arg-type]
+
+
+class _Rule(NamedTuple):
+    """A filter, laid out for speed. `keys` are those of a complete node; empty where they depend on the values."""
+
+    declared: Filter
+    keys: frozenset[str]
+    parameters: tuple[tuple[Parameter, str], ...]
+    reference: Parameter | None
+
+
+def _rule(declared: Filter) -> _Rule:
+    fixed = [p for p in declared.parameters if not p.alternative and p.only_with is None]
+    settled = len(fixed) == len(declared.parameters)
+    keys = frozenset({"filter", *(p.name for p in fixed)}) if settled else frozenset()
+    return _Rule(declared, keys, tuple((p, p.name) for p in declared.parameters), declared.reference)
+
+
+_RULES = {name: _rule(declared) for name, declared in FILTERS.items()}
+
+
+def _branch(node: dict[str, Any], path: str) -> tuple[str, Any]:
+    if len(node) == 1:
+        ((branch, content),) = node.items()
+        if branch in _BRANCHES:
+            return branch, content
+    raise TerminalDefinitionError(path, f"has the keys {_shown(list(node))}; a node has one of {', '.join(_BRANCHES)}.")
+
+
+def _check_keys(declared: Filter, node: dict[str, Any], path: str) -> None:
+    names = [parameter.name for parameter in declared.parameters]
+    for key in node:
+        if key != "filter" and key not in names:
+            takes = ", ".join(names) or "no parameters"
+            flaw = f"{declared.name} does not take {_shown(key)}; it takes {takes}."
+            raise TerminalDefinitionError(path, flaw)
+    alternatives = [parameter.name for parameter in declared.parameters if parameter.alternative]
+    if alternatives and sum(name in node for name in alternatives) != 1:
+        raise TerminalDefinitionError(path, f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
+    for parameter in declared.parameters:
+        if not parameter.alternative:
+            _check_presence(declared, parameter, node, path)
+
+
+def _check_presence(declared: Filter, parameter: Parameter, node: dict[str, Any], path: str) -> None:
+    given = parameter.name in node
+    if parameter.only_with is None:
+        if not given:
+            raise TerminalDefinitionError(path, f"{declared.name} needs {parameter.name}: {parameter.doc}")
+        return
+    other, value = parameter.only_with
+    if given != (node.get(other) == value):
+        verb = "does not take" if given else "needs"
+        raise TerminalDefinitionError(
+            f"{path}.{parameter.name}" if given else path,
+            f"{declared.name} {verb} {parameter.name} with {other} {_shown(node.get(other))}; it goes with {value!r}.",
+        )
+
+
+def _flaw(parameter: Parameter, value: Any) -> str | None:
+    """Say what a value should have been; None when it is that."""
+    if parameter.type == "integer":
+        # `True` is an int in Python, and no number in JSON.
+        if type(value) is int and parameter.minimum <= value <= parameter.maximum:
+            return None
+        return f"a whole number from {parameter.minimum} to {parameter.maximum}"
+    if type(value) is not str or not value or not (value.isascii() or _is_unicode(value)):
+        return "a string of at least one character (and no half of a surrogate pair)"
+    if parameter.allowed and value not in parameter.allowed:
+        return f"one of {', '.join(parameter.allowed)}"
+    if parameter.type == "timestamp" and timestamp(value) is None:
+        return "an ISO 8601 timestamp such as 2026-01-31T09:00:00Z"
+    return None
+
+
+def timestamp(text: str) -> datetime | None:
+    """Read the parameter `at`: ISO 8601, UTC where it names no offset; None when it is no timestamp."""
+    if not _TIMESTAMP.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_node(node: Any) -> str:
+    if isinstance(node, _RepeatedKey):
+        return f"has a key twice (its keys: {_shown(list(node))}); give each once."
+    return f"{_shown(node)} is not a node; write an object with one of {', '.join(_BRANCHES)}."
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value) if value is not None else "nothing"
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,362 @@
+"""Decisions: which sources are due, which are kept and by whom, which come back (R1-R6, R9, R10, R13, R18).
+
+The rules are SQL in `include/sql/policy/` and `include/sql/views/create_source_states.sql`, always run by DuckDB in
+process on Arrow tables: the metadata of a million sources fits in memory, and hot totals come from Iceberg manifests.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perennial.audiences import TerminalDefinitionError, parse
+from perennial.errors import TerminalMetadataError, TerminalRequestError
+from perennial.settings import REFERRER_KINDS
+from perennial.statements import statement
+from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from perennial.warehouse import Warehouse
+
+STATUSES = ("draft", "active", "stopped", "archived")
+SOURCE_KINDS = ("campaign", "canvas")
+
+
+class Metadata(Protocol):
+    """What the platform says, at one moment: tables `sources` and `audiences`, with the columns of the contract."""
+
+    @property
+    def sources(self) -> pa.Table: ...
+
+    @property
+    def audiences(self) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class SyncedMetadata:
+    """What the last sync put into the warehouse."""
+
+    sources: pa.Table
+    audiences: pa.Table
+
+    @classmethod
+    def read(cls, warehouse: Warehouse) -> SyncedMetadata:
+        return cls(warehouse.read(SOURCES.name), warehouse.read(AUDIENCES.name))
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What the warehouse itself knows of its sources.
+
+    Attributes:
+        lifecycle_events: The table of the contract.
+        hot_rows: Interactions in the hot table, by source.
+        held: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
+    """
+
+    lifecycle_events: pa.Table
+    hot_rows: dict[str, int]
+    held: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, warehouse: Warehouse, held: Collection[str] = ()) -> Holdings:
+        totals = warehouse.source_totals(INTERACTIONS.name)
+        hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
+        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(held))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings that decisions depend on: R2 in calendar months, R6 as kinds of referrer."""
+
+    retention_months: int = 3
+    exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
+
+    @classmethod
+    def of(cls, warehouse: Warehouse) -> Rules:
+        return cls(warehouse.settings.retention_months, warehouse.settings.exempting_referrers)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision about one source. Times are UTC.
+
+    Attributes:
+        decision: deleted, reactivated, late, expired, active, recent, referenced, empty or expire.
+        reason: The same for a person.
+        clock_started_at: R3; None while the clock does not run: the source is active, or was deleted.
+        expires_at: The clock plus the retention period; None likewise.
+        referenced_by: The whole path of every referrer that keeps the source, also while it is not due (R4).
+    """
+
+    source_id: str
+    decision: str
+    reason: str
+    clock_started_at: datetime | None
+    expires_at: datetime | None
+    referenced_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything a decision was made from, for a person who asks why.
+
+    Attributes:
+        state: available, expired or deleted.
+        since: When that state began.
+        last_restored_at: The last restore (R13).
+        hot_rows: Interactions in the hot table.
+    """
+
+    decision: Decision
+    kind: str
+    name: str
+    status: str
+    state: str
+    since: datetime
+    created_at: datetime
+    stopped_at: datetime | None
+    last_sent_at: datetime | None
+    last_restored_at: datetime | None
+    hot_rows: int
+
+    @property
+    def clock_events(self) -> dict[str, datetime]:
+        """What may have started the clock, by name; the latest did (R3)."""
+        moments = {"stopped": self.stopped_at, "last sent": self.last_sent_at, "restored": self.last_restored_at}
+        found = {name: moment for name, moment in moments.items() if moment is not None}
+        return found or {"created": self.created_at}
+
+    @property
+    def clock_started_by(self) -> str | None:
+        """The event that started the clock; None while it does not run."""
+        if self.decision.clock_started_at is None:
+            return None
+        return max(self.clock_events, key=self.clock_events.__getitem__)
+
+
+DECISION_COLUMNS = tuple(field.name for field in fields(Decision))
+_EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.name != "decision")
+
+
+def decide(
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
+) -> pa.Table:
+    """Decide about every source.
+
+    Args:
+        warehouse: Where lifecycle events and hot totals are, and the metadata unless it is given.
+        as_of: The run's own now.
+        metadata: Sources and audiences to decide from instead, such as what the platform says right now (R7).
+        held: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
+            `reactivated`, so that a restore that died is taken up again (R10).
+
+    Returns:
+        One row a source, in order of source_id: source_id, decision, reason, clock_started_at, expires_at,
+        referenced_by, as in `expiry_decisions`.
+
+    Raises:
+        TerminalMetadataError: The audience of an active owner, or of a segment it uses, cannot be read; or a status or
+            kind is not one of the contract's.
+    """
+    metadata = metadata or SyncedMetadata.read(warehouse)
+    rows = decide_from(metadata, Holdings.read(warehouse, held), as_of, Rules.of(warehouse))
+    return rows.select(list(DECISION_COLUMNS))
+
+
+def explain(warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = ()) -> Explanation:
+    """Decide about one source and tell from what.
+
+    Raises:
+        TerminalRequestError: The platform has no such source.
+        TerminalMetadataError: As `decide`.
+    """
+    import pyarrow.compute as pc
+
+    rows = decide_from(SyncedMetadata.read(warehouse), Holdings.read(warehouse, held), as_of, Rules.of(warehouse))
+    found = rows.filter(pc.field("source_id") == source_id).to_pylist()
+    if not found:
+        raise TerminalRequestError(
+            f"No source {source_id!r} is known; check the id, or run sync_sources if it is new on the platform."
+        )
+    return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
+
+
+def decision_of(decisions: pa.Table, source_id: str) -> Decision | None:
+    """Look one source up in what `decide` returned."""
+    import pyarrow.compute as pc
+
+    found = decisions.filter(pc.field("source_id") == source_id).to_pylist()
+    return _decision(found[0]) if found else None
+
+
+def _decision(row: dict[str, Any]) -> Decision:
+    values = {name: row[name] for name in DECISION_COLUMNS}
+    return Decision(**{**values, "referenced_by": tuple(row["referenced_by"])})
+
+
+def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: Rules) -> pa.Table:
+    """Decide from tables in memory; see `decide`.
+
+    Returns:
+        Its columns, and those of `Explanation`.
+    """
+    from perennial.engines.duckdb import open_connection
+
+    _refuse_unknown_values(metadata)
+    with open_connection() as connection:
+        connection.register("sources", metadata.sources)
+        connection.register("lifecycle_events", holdings.lifecycle_events)
+        connection.register("hot_totals", _hot_totals(holdings))
+        connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
+        connection.register("audience_references", audience_references(metadata.audiences))
+        connection.execute(statement("views/create_retention"), {"months": rules.retention_months})
+        connection.execute(statement("views/create_source_states"))
+        referrer_kinds = {"referrer_kinds": list(rules.exempting_referrers)}
+        connection.execute(statement("policy/create_source_referrers"), referrer_kinds)
+        connection.execute(statement("policy/create_source_facts"))
+        return _decided(connection, as_of)
+
+
+def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:
+    return connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
+
+
+def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
+    """Refuse to decide from metadata that was last synced too long ago.
+
+    Args:
+        warehouse: Its `settings.max_metadata_age` is the limit.
+        wall_clock: The real time, never a run's own now, which may be a replayed date.
+
+    Raises:
+        TerminalMetadataError: `sources` or `audiences` was never synced, or too long ago.
+    """
+    limit = warehouse.settings.max_metadata_age
+    for name in (SOURCES.name, AUDIENCES.name):
+        synced_at = warehouse.committed_at(name)
+        remedy = "run sync_sources; nothing is moved until it has succeeded."
+        if synced_at is None:
+            raise TerminalMetadataError(f"Table {name} was never synced from the platform: {remedy}")
+        age = wall_clock - synced_at
+        if age > limit:
+            raise TerminalMetadataError(
+                f"Table {name} was last synced on {synced_at:%Y-%m-%d %H:%M} UTC, {_hours(age)} hours ago; "
+                f"PERENNIAL_MAX_METADATA_AGE_HOURS allows {_hours(limit)}: {remedy}"
+            )
+
+
+def _hours(duration: timedelta) -> str:
+    return f"{duration / timedelta(hours=1):.0f}"
+
+
+# --- what the platform says -----------------------------------------------------------------------------------------
+
+
+def _refuse_unknown_values(metadata: Metadata) -> None:
+    """A status nobody knows would count as inactive, a kind nobody knows as no referrer: rather refuse."""
+    expected = (
+        (SOURCES.name, metadata.sources, "kind", SOURCE_KINDS),
+        (SOURCES.name, metadata.sources, "status", STATUSES),
+        (AUDIENCES.name, metadata.audiences, "owner_kind", REFERRER_KINDS),
+        (AUDIENCES.name, metadata.audiences, "owner_status", STATUSES),
+    )
+    for name, table, column, allowed in expected:
+        for value in table[column].unique().to_pylist():
+            if value not in allowed:
+                raise TerminalMetadataError(
+                    f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
+                    "it on the platform (or in its SELECT in include/sql/platform/), then run sync_sources."
+                )
+
+
+def audience_references(audiences: pa.Table) -> pa.Table:
+    """Find the sources and segments that audiences name.
+
+    Only audiences of active owners and of segments are read: the others keep nothing (R4).
+
+    Args:
+        audiences: owner_kind, owner_id, owner_status, part, definition.
+
+    Returns:
+        One row an audience and reference: owner_kind, owner_id, owner_status, filter, kind (source or segment), id.
+
+    Raises:
+        TerminalMetadataError: An audience that may keep a source cannot be read.
+    """
+    import pyarrow as pa
+
+    columns = ("owner_kind", "owner_id", "owner_status", "part", "definition")
+    rows: list[tuple[str, str, str, str, str, str]] = []
+    broken: dict[tuple[str, str], TerminalMetadataError] = {}
+    active: set[tuple[str, str]] = set()
+    for kind, owner_id, status, part, definition in zip(
+        *(audiences[name].to_pylist() for name in columns), strict=True
+    ):
+        if status == "active":
+            active.add((kind, owner_id))
+        elif kind != "segment":
+            continue
+        try:
+            found = parse(definition).references
+        except TerminalDefinitionError as error:
+            broken.setdefault((kind, owner_id), _unreadable(kind, owner_id, part, error))
+            continue
+        rows += [(kind, owner_id, status, *reference) for reference in found]
+    if broken:
+        _refuse_broken(broken, active, rows)
+    names = ("owner_kind", "owner_id", "owner_status", "filter", "kind", "id")
+    values = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, values, strict=True)})
+
+
+def _unreadable(kind: str, owner_id: str, part: str, error: TerminalDefinitionError) -> TerminalMetadataError:
+    return TerminalMetadataError(
+        f"Audience of {kind} {owner_id!r}, part {part!r}, cannot be read at {error.path}: {error.remedy} It might be "
+        "the one that keeps a source, so nothing is moved. Correct it on the platform, then run sync_sources."
+    )
+
+
+def _refuse_broken(
+    broken: dict[tuple[str, str], TerminalMetadataError],
+    active: set[tuple[str, str]],
+    rows: Iterable[tuple[str, str, str, str, str, str]],
+) -> None:
+    """Raise if an audience that cannot be read is an active owner's, or a segment's that an active owner may reach.
+
+    Owners of every kind count here, whatever R6 is set to: the unreadable one is what must not be guessed about.
+    """
+    nested: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for kind, owner_id, _, _, named, named_id in rows:
+        if named == "segment":
+            nested.setdefault((kind, owner_id), []).append(("segment", named_id))
+    seen, waiting = set(active), deque(sorted(active))
+    while waiting:
+        owner = waiting.popleft()
+        if owner in broken:
+            raise broken[owner]
+        fresh = [segment for segment in nested.get(owner, ()) if segment not in seen]
+        seen.update(fresh)
+        waiting.extend(fresh)
+
+
+# --- relations --------------------------------------------------------------------------------------------------------
+
+
+def _hot_totals(holdings: Holdings) -> pa.Table:
+    import pyarrow as pa
+
+    counts = pa.array(list(holdings.hot_rows.values()), pa.int64())
+    return _text_columns(source_id=list(holdings.hot_rows)).append_column("row_count", counts)
+
+
+def _text_columns(**columns: list[str]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

@@ -1,0 +1,27 @@
+-- What features may see: hot interactions, except those of sources that are expired or deleted.
+-- Grain: one row an interaction, columns of interactions.
+-- Rules: R1 (a source that no sync has seen yet is visible at once), R9 (late rows stay hidden), R14, R18.
+CREATE VIEW available_interactions AS
+SELECT
+    interactions.event_id,
+    interactions.event_type,
+    interactions.occurred_at,
+    interactions.user_id,
+    interactions.external_user_id,
+    interactions.source_id,
+    interactions.source_kind,
+    interactions.canvas_step_id,
+    interactions.variant_id,
+    interactions.channel,
+    interactions.interaction,
+    interactions.link_alias,
+    interactions.machine_open,
+    interactions.conversion_index,
+    interactions.keyword_category,
+    interactions.dispatch_id,
+    interactions.send_id
+FROM interactions
+WHERE NOT EXISTS (
+    SELECT 1 FROM source_states AS states
+    WHERE states.source_id = interactions.source_id AND states.state <> 'available'
+)

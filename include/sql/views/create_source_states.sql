@@ -1,0 +1,71 @@
+-- The state and the clock of every source that the platform has or that a run has ever moved.
+-- Grain: one row a source_id; known is false where the platform has it no longer.
+-- Reads sources, lifecycle_events, retention.
+-- Rules: R2, R3, R8, R13, R18. The clock runs for inactive sources only: it is null for active and for deleted ones.
+-- Moves count whatever their date, also when a past date is replayed: state says where the data is now.
+CREATE VIEW source_states AS
+WITH listed AS (
+    -- Of a source that is listed twice, what keeps its data longest.
+    SELECT
+        source_id,
+        max(kind) AS kind,
+        max(name) AS name,
+        CASE WHEN bool_or(status = 'active') THEN 'active' ELSE min(status) END AS status,
+        max(created_at) AS created_at,
+        max(stopped_at) AS stopped_at,
+        max(last_sent_at) AS last_sent_at,
+        max(interaction_data_deleted_at) AS deleted_at
+    FROM sources
+    GROUP BY source_id
+),
+
+moved AS (
+    SELECT
+        source_id,
+        max_by(event, (coalesce(recorded_at, occurred_at), occurred_at, event)) AS last_event,
+        max_by(occurred_at, (coalesce(recorded_at, occurred_at), occurred_at, event)) AS last_moved_at,
+        max(occurred_at) FILTER (event = 'restored') AS last_restored_at
+    FROM lifecycle_events
+    WHERE event IN ('expired', 'restored')
+    GROUP BY source_id
+),
+
+clocks AS (
+    SELECT
+        *,
+        listed.source_id IS NOT NULL AS known,
+        CASE
+            WHEN deleted_at IS NOT NULL THEN 'deleted'
+            WHEN last_event = 'expired' THEN 'expired'
+            ELSE 'available'
+        END AS state,
+        CASE
+            WHEN deleted_at IS NULL AND status <> 'active'
+                THEN coalesce(greatest(stopped_at, last_sent_at, last_restored_at), created_at)
+        END AS clock_started_at
+    FROM listed
+    FULL OUTER JOIN moved USING (source_id)
+)
+
+SELECT
+    source_id,
+    known,
+    kind,
+    name,
+    status,
+    state,
+    created_at,
+    stopped_at,
+    last_sent_at,
+    last_restored_at,
+    CASE state WHEN 'deleted' THEN deleted_at ELSE coalesce(last_moved_at, created_at) END AS since,
+    clock_started_at,
+    -- Calendar months in UTC whatever the session's time zone; no later year than Python and Arrow know.
+    CASE
+        WHEN clock_started_at IS NOT NULL THEN least(
+            (clock_started_at AT TIME ZONE 'UTC' + to_months(months)) AT TIME ZONE 'UTC',
+            TIMESTAMPTZ '9999-12-31 00:00:00+00'
+        )
+    END AS expires_at
+FROM clocks
+CROSS JOIN retention
