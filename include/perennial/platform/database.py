@@ -80,9 +80,11 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
     except (ImportError, TypeError, ValueError) as error:
         raise _unusable(url, f"its driver cannot be used ({type(error).__name__})") from None
     options = _SNAPSHOT_OPTIONS.get(engine.dialect.name, {})
+    # TypeError is SQLite's answer to an unknown option of the URL.
+    refusals: tuple[type[Exception], ...] = (*_driver_errors(), TypeError)
     try:
         connection = engine.connect().execution_options(**options)
-    except (*_driver_errors(), TypeError) as error:
+    except refusals as error:
         raise _explained(error, url, "connecting", None) from None
     with connection:
         if engine.dialect.name == "sqlite":
