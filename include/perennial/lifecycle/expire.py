@@ -154,8 +154,18 @@ def _sources_decided(decisions: pa.Table, name: str) -> list[str]:
 
 
 def _keep_decisions(warehouse: Warehouse, run: Run, decisions: pa.Table) -> None:
-    rows = [{"as_of": run.now, "run_id": run.run_id, **row} for row in decisions.to_pylist()]
-    warehouse.append_rows(EXPIRY_DECISIONS.name, rows, f"decide:{run.run_id}:{wall_clock().isoformat()}")
+    import pyarrow as pa
+
+    schema = warehouse.arrow_schema(EXPIRY_DECISIONS.name)
+    of_run = {"as_of": run.now, "run_id": run.run_id}
+    columns = [
+        pa.repeat(pa.scalar(of_run[field.name], field.type), len(decisions))
+        if field.name in of_run
+        else decisions[field.name].cast(field.type)
+        for field in schema
+    ]
+    rows = pa.Table.from_arrays(columns, schema=schema)
+    warehouse.append_table(EXPIRY_DECISIONS.name, rows, f"decide:{run.run_id}:{wall_clock().isoformat()}")
 
 
 def _note_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:

@@ -42,15 +42,10 @@ def verify_move(plan: MovePlan, check: Callable[[Sequence[Reconciliation]], Qual
     for result in results:
         if result.damage:
             damaged.setdefault(result.source_id, []).append(result.damage)
-    if damaged and plan.direction is EXPIRE:
-        raise TerminalDataError(
-            f"Nothing was moved: {'; '.join(text for texts in damaged.values() for text in texts)}."
-        )
-    if damaged.keys() == {result.source_id for result in results}:
-        raise TerminalDataError(
-            "Nothing was moved, everything asked for is damaged: "
-            f"{'; '.join(text for texts in damaged.values() for text in texts)}. See docs/runbooks/restore.md."
-        )
+    everything = damaged.keys() == {result.source_id for result in results}
+    if damaged and (plan.direction is EXPIRE or everything):
+        texts = "; ".join(text for texts in damaged.values() for text in texts)
+        raise TerminalDataError(f"Nothing was moved: {texts}. See docs/runbooks/restore.md.")
     report = check(_reconciliations(plan, [result for result in results if result.source_id not in damaged]))
     verification = Verification(_write_report(plan, report), damaged)
     if not report.success:

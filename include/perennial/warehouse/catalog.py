@@ -118,12 +118,15 @@ class Warehouse:
 
     # --- what a snapshot holds ------------------------------------------------------------------------------------
 
-    def live_files(self, table: IcebergTable, source_ids: Collection[str] | None = None) -> Iterator[LiveFile]:
-        """List the data files of a loaded table's current snapshot, with the delete files that apply to each.
+    def live_files(
+        self, table: IcebergTable, source_ids: Collection[str] | None = None, snapshot_id: int | None = None
+    ) -> Iterator[LiveFile]:
+        """List the data files of a snapshot, with the delete files that apply to each.
 
         Args:
-            table: As loaded; the snapshot is pinned by it.
+            table: As loaded; its current snapshot is meant where none is named.
             source_ids: Only files of these sources; None for all. Only for tables partitioned by source.
+            snapshot_id: An earlier snapshot.
         """
         chosen = None if source_ids is None else set(source_ids)
         if chosen is not None and not chosen:
@@ -132,7 +135,7 @@ class Warehouse:
         if chosen is not None and len(chosen) <= FILTER_LIMIT:
             row_filter = In("source_id", chosen)  # type: ignore[call-arg, arg-type]  # pyiceberg's own
         try:
-            for task in table.scan(row_filter=row_filter).plan_files():
+            for task in table.scan(row_filter=row_filter, snapshot_id=snapshot_id).plan_files():
                 live = LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
                 if chosen is None or live.source_id in chosen:
                     yield live
@@ -175,11 +178,12 @@ class Warehouse:
         """Append rows to a small, unpartitioned table, once: repeating the operation does nothing."""
         import pyarrow as pa
 
-        if not rows:
-            return
-        table = self.table(name)
-        frame = pa.Table.from_pylist(rows, schema=table.schema().as_arrow())
-        self.append_files(name, self._written(table, frame), operation)
+        self.append_table(name, pa.Table.from_pylist(rows, schema=self.arrow_schema(name)), operation)
+
+    def append_table(self, name: str, rows: pa.Table, operation: str) -> None:
+        """Append rows that have the table's Arrow schema, likewise."""
+        if rows.num_rows:
+            self.append_files(name, self._written(self.table(name), rows), operation)
 
     def replace_rows(self, name: str, rows: pa.RecordBatchReader, operation: str) -> None:
         """Replace a table's whole content by a stream of rows, in one commit; an empty stream empties the table."""

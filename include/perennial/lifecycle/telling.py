@@ -1,0 +1,106 @@
+"""Who is told what: owners of expired sources one digest a run, requesters one e-mail a request (R12)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from perennial.errors import TerminalDataError
+from perennial.lifecycle.expire import expiry_report
+from perennial.lifecycle.restore import abandon_restore, restore_report
+from perennial.lifecycle.runs import Run, wall_clock
+from perennial.notify import (
+    digests_by_owner,
+    expiry_digest,
+    refuse_bad_addresses,
+    restore_message,
+    send,
+    sources_without_owner,
+)
+from perennial.outcomes import RestoreReport
+from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+def tell_owners(warehouse: Warehouse, run: Run, run_url: str | None = None) -> int:
+    """Send every owner of a source that a run expired one digest; returns the digests sent."""
+    report = replace(expiry_report(warehouse, run), run_url=run_url)
+    digests = digests_by_owner(report)
+    for owner, digest in digests.items():
+        send(expiry_digest(digest), [owner])
+    if nobody := sources_without_owner(report):
+        log.warning("%d expired sources have no owner to tell, %r among them", len(nobody), nobody[0].source_id)
+    return len(digests)
+
+
+def conclude_restore(warehouse: Warehouse, run: Run, request_uri: str, plan_uris: Collection[str]) -> dict[str, int]:
+    """Count the outcomes of a request.
+
+    Raises:
+        TerminalDataError: Not everything that was asked for came back; names what did not, and why.
+    """
+    report = restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
+    failed = [source for source in report.sources if source.outcome == "failed"]
+    if failed:
+        texts = "; ".join(f"{source.source_id!r}: {source.detail}" for source in failed)
+        raise TerminalDataError(
+            f"{len(failed)} of {len(report.sources)} sources did not come back, the others did. {texts}. "
+            "See docs/runbooks/restore.md."
+        )
+    counts: dict[str, int] = {}
+    for source in report.sources:
+        counts[source.outcome] = counts.get(source.outcome, 0) + 1
+    return counts
+
+
+def tell_requesters(
+    warehouse: Warehouse,
+    run: Run,
+    params: Mapping[str, Any],
+    request_uri: str | None,
+    plan_uris: Collection[str],
+    error: str,
+    run_url: str | None = None,
+) -> RestoreReport:
+    """Send the one e-mail of a request, finished or failed, and let go of what a failed one held back.
+
+    Raises:
+        TerminalRequestError: The addresses cannot be used, so nobody can be told.
+        TransientDeliveryError: The mail server is down for now.
+    """
+    if request_uri is None:
+        report = _refused(run, params, error)
+    else:
+        report = restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
+        if report.state != "finished":
+            report = replace(report, error=error)
+    for plan_uri in plan_uris:
+        abandon_restore(warehouse, plan_uri)
+    report = replace(report, run_url=run_url)
+    send(restore_message(report), list(report.notify))
+    return report
+
+
+def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:
+    """The report of a request that was refused before anything moved, in the requester's own words."""
+    notify = _texts(params.get("notify"))
+    refuse_bad_addresses(notify)
+    return RestoreReport(
+        run_id=run.run_id,
+        requested_by=run.requested_by or "unknown",
+        reason=str(params.get("reason") or ""),
+        requested_at=run.now,
+        finished_at=wall_clock(),
+        state="failed",
+        source_ids=_texts(params.get("source_ids")),
+        tags=_texts(params.get("tags")),
+        notify=notify,
+        error=error or "The request could not be checked; the run's log says why.",
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()

@@ -1,0 +1,65 @@
+"""Rows of the interaction tables for tests: written as real files, compared as whole multisets."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from perennial.engines.duckdb import open_connection, open_session, write_files
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
+from perennial.warehouse import Warehouse
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def interaction(source_id: str, number: int, **fields: Any) -> dict[str, Any]:
+    """One row; the event id tells source and number."""
+    return {
+        "event_id": f"{source_id}#{number}",
+        "event_type": "users.messages.email.Send",
+        "occurred_at": EPOCH + timedelta(minutes=number),
+        "user_id": f"user-{number % 7}",
+        "source_id": source_id,
+        "source_kind": "campaign",
+        "channel": "email",
+        "interaction": "received",
+        **fields,
+    }
+
+
+def append_hot(warehouse: Warehouse, rows: Iterable[dict[str, Any]], table: str = INTERACTIONS.name) -> None:
+    """Append rows as one load does: one file a source, one commit."""
+    frame = pa.Table.from_pylist(list(rows), schema=warehouse.arrow_schema(table))
+    with open_connection() as connection:
+        connection.register("fresh", frame)
+        stem = uuid.uuid4().hex
+        files = write_files(connection, "fresh", warehouse.table(table), stem)
+    warehouse.append_files(table, files, f"test:{stem}")
+
+
+def multiset(warehouse: Warehouse, table: str, sources: Iterable[str] | None = None) -> Counter[str]:
+    """Every row of a table, whole, with how often it is there."""
+    with open_session(warehouse, [table]) as session:
+        return _counted(session, table, sources)
+
+
+def visible(warehouse: Warehouse) -> Counter[str]:
+    """Every row that features may see."""
+    with open_session(warehouse) as session:
+        return _counted(session, "available_interactions", None)
+
+
+def hot_and_archive(warehouse: Warehouse) -> Counter[str]:
+    return multiset(warehouse, INTERACTIONS.name) + multiset(warehouse, INTERACTIONS_ARCHIVE.name)
+
+
+def _counted(session: duckdb.DuckDBPyConnection, view: str, sources: Iterable[str] | None) -> Counter[str]:
+    rows = session.execute(f"SELECT source_id, to_json(r) FROM {view} AS r").fetchall()
+    chosen = None if sources is None else set(sources)
+    return Counter(str(text) for source_id, text in rows if chosen is None or source_id in chosen)

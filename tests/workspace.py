@@ -1,0 +1,71 @@
+"""A workspace for tests: sources, tags and audiences put into the warehouse's tables directly."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from perennial.tables import AUDIENCES, SOURCE_TAGS, SOURCES
+from perennial.warehouse import Warehouse
+
+LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Workspace:
+    """What the platform would have; `sync` replaces the tables by it."""
+
+    warehouse: Warehouse
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tags: list[tuple[str, str]] = field(default_factory=list)
+    audiences: list[dict[str, Any]] = field(default_factory=list)
+
+    def source(self, source_id: str, status: str = "stopped", *tags: str, **fields: Any) -> None:
+        self.sources[source_id] = {
+            "source_id": source_id,
+            "kind": "campaign",
+            "name": f"Name of {source_id}",
+            "status": status,
+            "created_at": LONG_AGO,
+            "stopped_at": None if status == "active" else LONG_AGO,
+            **fields,
+        }
+        self.tags += [(source_id, tag) for tag in tags]
+
+    def audience(self, owner: str, definition: Any, status: str = "active", part: str = "audience") -> None:
+        kind, _, owner_id = owner.partition(":")
+        self.audiences.append(
+            {
+                "owner_kind": kind,
+                "owner_id": owner_id,
+                "owner_name": owner,
+                "owner_status": status,
+                "part": part,
+                "definition": definition if isinstance(definition, str) else json.dumps(definition),
+            }
+        )
+
+    def sync(self) -> None:
+        self._replace(SOURCES.name, list(self.sources.values()))
+        self._replace(SOURCE_TAGS.name, [{"source_id": source_id, "tag": tag} for source_id, tag in self.tags])
+        self._replace(AUDIENCES.name, self.audiences)
+
+    def _replace(self, table: str, rows: list[dict[str, Any]]) -> None:
+        schema = self.warehouse.arrow_schema(table)
+        batches = pa.Table.from_pylist(rows, schema=schema).to_batches()
+        reader = pa.RecordBatchReader.from_batches(schema, batches)
+        self.warehouse.replace_rows(table, reader, f"test:{uuid.uuid4().hex}")
+
+
+def received(source_id: str) -> dict[str, str]:
+    """A filter that keeps a campaign (R4)."""
+    return {"filter": "received_message_from_campaign", "campaign_id": source_id}
+
+
+def member(segment_id: str) -> dict[str, str]:
+    return {"filter": "segment_membership", "segment_id": segment_id}
