@@ -62,10 +62,17 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
         create_view(connection, name, list(warehouse.live_files(table)), table)
     if tables is None:
         connection.register("source_totals", _source_totals(warehouse))
-        connection.execute(statement("views/create_retention"), {"months": warehouse.settings.retention_months})
-        for view in ("source_states", "source_availability", "available_interactions"):
+        create_state_views(connection, warehouse.settings.retention_months)
+        for view in ("source_availability", "available_interactions"):
             connection.execute(statement(f"views/create_{view}"))
     return connection
+
+
+def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: int) -> None:
+    """Create view `source_states` over the relations `sources` and `lifecycle_events`, and what it needs."""
+    connection.execute(statement("views/create_retention"), {"months": retention_months})
+    for view in ("source_moves", "source_states"):
+        connection.execute(statement(f"views/create_{view}"))
 
 
 def create_view(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyiceberg.conversions import to_bytes
+from pyiceberg.conversions import from_bytes, to_bytes
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import (
     DataFile,
@@ -186,3 +186,13 @@ def count_rows(table: Table, uri: str) -> int:
 
     with table.io.new_input(uri).open() as file:
         return int(pq.read_metadata(file).num_rows)
+
+
+def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:
+    """Return the earliest and latest time of a column in a file (microseconds since 1970); None where not recorded."""
+    field = table.schema().find_field(column)
+    lower = (data_file.lower_bounds or {}).get(field.field_id)
+    upper = (data_file.upper_bounds or {}).get(field.field_id)
+    if lower is None or upper is None:
+        return None
+    return from_bytes(field.field_type, lower), from_bytes(field.field_type, upper)  # type: ignore[arg-type]  # primitive

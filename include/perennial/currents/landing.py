@@ -1,0 +1,131 @@
+"""What lies in the landing place: which files are new, which have been left alone long enough, what is in them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from perennial.currents.avro import read_avro
+from perennial.currents.fields import Records
+from perennial.currents.jsonlines import read_json_lines
+from perennial.engines.duckdb import open_session
+from perennial.settings import Settings
+from perennial.statements import statement
+from perennial.storage import StoredFile, storage_for
+from perennial.tables import LOADED_FILES
+from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+ENDINGS = (".avro", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
+_EVENT_TYPE = re.compile(r"(?<=/event_type=)[^/]+(?=/)")
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """A landing file as it was when it was listed.
+
+    Attributes:
+        stored: Address, size, modification time.
+        known_before: Whether an earlier state of it has been loaded.
+    """
+
+    stored: StoredFile
+    known_before: bool
+
+    @property
+    def uri(self) -> str:
+        return self.stored.uri
+
+    @property
+    def event_type(self) -> str | None:
+        """The event type its path names, if any."""
+        found = _EVENT_TYPE.findall(self.uri)
+        return found[-1] if found else None
+
+
+def list_landing(settings: Settings) -> list[StoredFile]:
+    """List the files of the landing place that a Currents connection has finished, by their names."""
+    uri = settings.landing_uri
+    # The address a file is remembered by must not depend on how the setting spells its directory.
+    prefix = uri if "://" in uri else f"file://{settings.home.joinpath(Path(uri).expanduser())}"
+    return [stored for stored in storage_for(prefix).list_files(prefix.rstrip("/")) if _is_landed(stored.uri)]
+
+
+def _is_landed(uri: str) -> bool:
+    name = uri.rpartition("/")[2]
+    if name.startswith((".", "_")) or not name.lower().endswith(ENDINGS):
+        return False
+    try:
+        uri.encode("utf-8")
+    except UnicodeEncodeError:
+        log.warning("%r is left alone: its name is not valid UTF-8 and cannot be recorded; rename it", uri)
+        return False
+    return True
+
+
+def select_new(warehouse: Warehouse, listed: Sequence[StoredFile]) -> list[LandingFile]:
+    """Return the files that no load has read as they are now, oldest first."""
+    import pyarrow as pa
+
+    if not listed:
+        return []
+    columns = {
+        "file_uri": pa.array([stored.uri for stored in listed], pa.string()),
+        "file_bytes": pa.array([stored.file_bytes for stored in listed], pa.int64()),
+        "modified_at": pa.array([stored.modified_at for stored in listed], pa.timestamp("us", "UTC")),
+    }
+    with open_session(warehouse, [LOADED_FILES.name]) as connection:
+        connection.register("landing_files", pa.table(columns))
+        found = connection.execute(statement("load/select_new_files")).fetchall()
+    return [
+        LandingFile(StoredFile(uri, file_bytes, modified_at.astimezone(UTC)), known_before)
+        for uri, file_bytes, modified_at, known_before in found
+    ]
+
+
+def wait_until_settled(files: Iterable[LandingFile], settle: timedelta) -> tuple[list[LandingFile], list[LandingFile]]:
+    """Give files that have just been written a moment, once for all of them.
+
+    Returns:
+        Those that have been left alone long enough, and those that are still being written or have vanished.
+    """
+    ready, waiting = list(files), []
+    started = datetime.now(UTC)
+    young = {file.uri for file in ready if started - file.stored.modified_at < settle}
+    if young:
+        # A clock that is ahead of this one makes a file young for ever: watching it once for the whole time will do.
+        time.sleep(settle.total_seconds())
+        waiting = [file for file in ready if file.uri in young and not is_unchanged(file)]
+        ready = [file for file in ready if file not in waiting]
+    for file in waiting:
+        log.info("%s is still being written or has vanished; the next run looks again", file.uri)
+    return ready, waiting
+
+
+def is_unchanged(file: LandingFile) -> bool:
+    """Whether a file is still as it was listed."""
+    return storage_for(file.uri).stat(file.uri) == file.stored
+
+
+def read_landing_file(file: LandingFile, decode: bool) -> Iterator[Records]:
+    """Read a file in parts.
+
+    Args:
+        file: Its name says its format.
+        decode: False to count its records only.
+
+    Raises:
+        OSError: It cannot be read, or is no longer there.
+    """
+    name = file.uri.lower()
+    with storage_for(file.uri).open(file.uri) as opened:
+        if name.endswith(".avro"):
+            yield from read_avro(opened, decode)
+        else:
+            yield from read_json_lines(opened, name.endswith(".gz"), decode)

@@ -1,0 +1,141 @@
+"""`load_interactions`: everything new in the landing place, exactly once (spec/currents.md)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
+from perennial.currents.pending import commit_load, finish_pending_loads, has_pending_loads, record_load
+from perennial.currents.preparation import LoadRequest, prepare_load, read_batch
+from perennial.engines.duckdb import open_connection
+from perennial.errors import TransientConflictError
+from perennial.quality import LoadCounts
+from perennial.tables import LOADED_EVENTS
+from perennial.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+# Decoded records of one load; bounds memory, whatever the backlog.
+BATCH_BYTES = 256 << 20
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOutcome:
+    """What one run loaded.
+
+    Attributes:
+        loads: Batches committed.
+        files: Landing files in them.
+        read: Records in those, unreadable ones included; the sum of the next five.
+        interactions: Rows added to `interactions`.
+        summary_only: Events that name no source: they count in `user_message_summary` at most.
+        duplicates: Records that an earlier delivery had already.
+        ignored: Records of event types that are not loaded.
+        rejected: Records kept in `rejected_events`.
+        waiting: Files that were still being written, changed or vanished; the next run looks again.
+        finished: Loads that another run had begun and this one finished; their records are not counted here.
+    """
+
+    loads: int = 0
+    files: int = 0
+    read: int = 0
+    interactions: int = 0
+    summary_only: int = 0
+    duplicates: int = 0
+    ignored: int = 0
+    rejected: int = 0
+    waiting: int = 0
+    finished: int = 0
+
+
+def load_interactions(
+    warehouse: Warehouse,
+    now: datetime,
+    check: Callable[[list[LoadCounts]], None] | None = None,
+    batch_bytes: int = BATCH_BYTES,
+) -> LoadOutcome:
+    """Load every new landing file.
+
+    A file is new while `loaded_files` does not have it with the size and modification time it has now: one that grew
+    is read again whole, its first records being known by their ids.
+
+    Args:
+        warehouse: Where the tables are; its settings say where files land.
+        now: Becomes loaded_at and rejected_at.
+        check: Looks at the counts of each load's files before it is committed; raises to stop it.
+        batch_bytes: Decoded records of one load.
+
+    Raises:
+        TerminalDataError: A load does not add up; nothing of it was committed.
+        TransientConflictError: Other writers won every race; the next run goes on.
+    """
+    finished = finish_pending_loads(warehouse)
+    listed = select_new(warehouse, list_landing(warehouse.settings))
+    ready, waiting = wait_until_settled(listed, warehouse.settings.landing_settle)
+    loads: list[list[LoadCounts]] = []
+    lost_races = 0
+    while ready:
+        if lost_races == ATTEMPTS:
+            raise TransientConflictError(f"Other loads came first {ATTEMPTS} times; run load_interactions again.")
+        ledger = warehouse.table(LOADED_EVENTS.name)
+        # After the ledger is pinned: a load it knows is then either finished, or seen here and finished first.
+        if has_pending_loads(warehouse):
+            finished += finish_pending_loads(warehouse)
+            lost_races += 1
+            continue
+        # Again after that: what another run has loaded since the listing is no longer new.
+        ready = select_new(warehouse, [file.stored for file in ready])
+        counts, changed = _load_batch(warehouse, ledger, ready, LoadRequest(now, check, batch_bytes))
+        loads += [counts] if counts else []
+        waiting += changed
+        ready = [file for file in ready if file not in changed]
+        lost_races = 0 if counts or changed else lost_races + 1
+    return _outcome(loads, len(waiting), finished)
+
+
+def _load_batch(
+    warehouse: Warehouse, ledger: Table, files: list[LandingFile], request: LoadRequest
+) -> tuple[list[LoadCounts], list[LandingFile]]:
+    """Load the first files of the list.
+
+    Returns:
+        The counts of each file, none where another load came first; the files that changed meanwhile.
+    """
+    started = time.monotonic()
+    with open_connection() as connection:
+        batch = read_batch(connection, files, request.batch_bytes)
+        if not batch.read:
+            return [], batch.left
+        prepared, counts = prepare_load(warehouse, ledger, batch, request)
+    record_load(warehouse, prepared)
+    if not commit_load(warehouse, prepared):
+        return [], []
+    seconds = max(time.monotonic() - started, 1e-9)
+    records = sum(count.read for count in counts)
+    log.info(
+        "load %s: %d files, %d records in %.1f s, %.0f records/s",
+        prepared.load_id,
+        len(counts),
+        records,
+        seconds,
+        records / seconds,
+    )
+    return counts, batch.left
+
+
+def _outcome(loads: list[list[LoadCounts]], waiting: int, finished: int) -> LoadOutcome:
+    counts = [count for load in loads for count in load]
+    names = ("read", "interactions", "summary_only", "duplicates", "ignored", "rejected")
+    totals = {name: sum(getattr(count, name) for count in counts) for name in names}
+    outcome = LoadOutcome(loads=len(loads), files=len(counts), waiting=waiting, finished=finished, **totals)
+    log.info("%s", outcome)
+    return outcome

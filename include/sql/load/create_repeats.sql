@@ -1,0 +1,39 @@
+-- Purpose: the deliveries that add nothing: of events the ledger has from an earlier load (a second delivery carries the
+-- same time), and all but the first of an event in this load.
+-- Grain: record. Reads `loaded_events`: the ledger's files that overlap the load's days.
+CREATE TABLE repeats AS
+WITH deliveries AS (
+    SELECT
+        id,
+        file_no,
+        line,
+        occurred_at
+    FROM events
+    WHERE outcome = 'event'
+),
+
+known AS (
+    SELECT DISTINCT loaded_events.event_id AS id
+    FROM loaded_events
+    SEMI JOIN deliveries ON loaded_events.event_id = deliveries.id
+    WHERE
+        loaded_events.occurred_at BETWEEN (SELECT min(deliveries.occurred_at) FROM deliveries)
+        AND (SELECT max(deliveries.occurred_at) FROM deliveries)
+),
+
+firsts AS (
+    SELECT
+        id,
+        min((file_no, line)) AS first_delivery
+    FROM deliveries
+    GROUP BY id
+    HAVING count(*) > 1
+)
+
+SELECT
+    deliveries.file_no,
+    deliveries.line
+FROM deliveries
+LEFT JOIN known ON deliveries.id = known.id
+LEFT JOIN firsts ON deliveries.id = firsts.id
+WHERE known.id IS NOT NULL OR firsts.first_delivery <> (deliveries.file_no, deliveries.line)
