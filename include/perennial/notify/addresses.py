@@ -36,7 +36,7 @@ def refuse_bad_addresses(addresses: Sequence[object]) -> None:
     bad = [address for address in addresses if not is_address(address)]
     if bad:
         raise TerminalRequestError(
-            f"notify holds {len(bad)} value(s) that are no e-mail address: {', '.join(map(ascii, bad))}. "
+            f"notify holds {len(bad)} value(s) that are no e-mail address: {', '.join(map(repr, bad))}. "
             "Write each as name@example.com, in ASCII letters (an international domain in its xn-- form), "
             "without a display name."
         )

@@ -14,7 +14,7 @@ from perennial.notify.again import restore_again
 from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.pages import render
-from perennial.notify.wording import count, duration, one_line
+from perennial.notify.wording import count, duration, isolated, one_line
 from perennial.outcomes import ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
@@ -66,7 +66,7 @@ def restore_message(report: RestoreReport) -> Message:
 def expiry_digest(report: ExpiryReport) -> Message:
     """Tell one owner which of their sources a run expired, why, and how to bring each back."""
     sources = sorted(report.sources, key=lambda source: (-source.row_count, source.source_id))
-    owners = tuple(dict.fromkeys(source.owner_email for source in sources if source.owner_email))[:1]
+    owners = list(filter(is_address, map(_owner, sources)))[:1]
     again = restore_again([source.source_id for source in sources], (), owners, "Needed again")
     text, html = render(
         "expiry",
@@ -81,7 +81,7 @@ def expiry_digest(report: ExpiryReport) -> Message:
     verb = "would move" if report.dry_run else "moved"
     return Message(
         reference=f"expiry:{report.run_id}",
-        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {_what(sources)}",
+        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {isolated(_what(sources))}",
         text=text,
         html=html,
         attachments=attached("expired-sources.csv", sources, BODY_ROWS, again),
@@ -95,17 +95,16 @@ def digests_by_owner(report: ExpiryReport) -> dict[str, ExpiryReport]:
         Address of an owner (as first written; case does not make another owner) → the report on their sources.
         Sources whose owner cannot be written to are in none; `sources_without_owner` has them.
     """
-    spelling: dict[str, str] = {}
-    sources: dict[str, list[ExpiredSource]] = {}
+    owned: dict[str, list[ExpiredSource]] = {}
     for source in report.sources:
-        if is_address(address := (source.owner_email or "").strip()):
-            sources.setdefault(spelling.setdefault(address.casefold(), address), []).append(source)
-    return {address: replace(report, sources=tuple(owned)) for address, owned in sources.items()}
+        if is_address(address := _owner(source)):
+            owned.setdefault(address.casefold(), []).append(source)
+    return {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
 
 
 def sources_without_owner(report: ExpiryReport) -> tuple[ExpiredSource, ...]:
     """Return the expired sources of which nobody can be told, because the platform names no usable address."""
-    return tuple(source for source in report.sources if not is_address((source.owner_email or "").strip()))
+    return tuple(source for source in report.sources if not is_address(_owner(source)))
 
 
 def late_restore_message(dag_run: Mapping[str, Any], now: datetime, url: str | None = None) -> Message:
@@ -135,7 +134,7 @@ def late_restore_message(dag_run: Mapping[str, Any], now: datetime, url: str | N
         run_url=url,
         tone="warn",
     )
-    what = one_line(ids[0]) if len(ids) == 1 and not tags else _requested(len(ids), len(tags))
+    what = isolated(one_line(ids[0])) if len(ids) == 1 and not tags else _requested(len(ids), len(tags))
     return Message(reference=f"late:{run_id}", subject=f"Restore is late: {what}", text=text, html=html)
 
 
@@ -148,7 +147,10 @@ def _by_outcome(report: RestoreReport) -> list[SourceOutcome]:
         for source_id in dict.fromkeys(report.source_ids)
         if source_id not in known
     ]
-    return sorted((*report.sources, *unreached), key=lambda s: (_OUTCOME_ORDER.index(s.outcome), s.name, s.source_id))
+    return sorted(
+        (*report.sources, *unreached),
+        key=lambda s: (_OUTCOME_ORDER.index(s.outcome), s.name or s.source_id, s.source_id),
+    )
 
 
 def _outcome_counts(sources: Sequence[SourceOutcome]) -> list[tuple[str, int]]:
@@ -167,17 +169,17 @@ def _restore_headline(
 ) -> str:
     if report.state == "failed":
         return "The dry run failed" if report.dry_run else "The restore failed. Nothing was lost."
+    if report.state == "finished in part":
+        return f"{len(restored):,} of {count(len(sources), 'source')} {'would come' if report.dry_run else 'came'} back"
     if not restored:
         return "There was nothing to restore"
     if report.dry_run:
         return f"{count(len(restored), 'source')} would come back"
-    if report.state == "finished in part":
-        return f"{len(restored):,} of {count(len(sources), 'source')} came back"
     return f"{_what(restored)} {'is' if len(restored) == 1 else 'are'} back"
 
 
 def _restore_subject(report: RestoreReport, sources: Sequence[SourceOutcome], restored: Sequence[SourceOutcome]) -> str:
-    what = _what(sources) if sources or not report.tags else count(len(report.tags), "tag")
+    what = isolated(_what(sources)) if sources or not report.tags else count(len(report.tags), "tag")
     rows = count(sum(source.row_count for source in restored), "interaction")
     dry = _dry(report.dry_run)
     if report.state == "failed":
@@ -186,7 +188,7 @@ def _restore_subject(report: RestoreReport, sources: Sequence[SourceOutcome], re
         return f"{dry}Restored in part: {len(restored):,} of {count(len(sources), 'source')}, {rows}"
     if not restored:
         return f"{dry}Nothing to restore: {what}"
-    return f"{dry}Restored: {_what(restored)}, {rows}"
+    return f"{dry}Restored: {isolated(_what(restored))}, {rows}"
 
 
 def _what(sources: Sequence[SourceOutcome | ExpiredSource]) -> str:
@@ -199,8 +201,12 @@ def _dry(dry_run: bool) -> str:
 
 
 def _requested(id_count: int, tag_count: int) -> str:
-    parts = [count(id_count, "source")] * bool(id_count) + [count(tag_count, "tag")] * bool(tag_count)
+    parts = [count(number, noun) for number, noun in ((id_count, "source"), (tag_count, "tag")) if number]
     return " and ".join(parts) or "no sources"
+
+
+def _owner(source: ExpiredSource) -> str:
+    return (source.owner_email or "").strip()
 
 
 def _strings(value: Any) -> list[str]:

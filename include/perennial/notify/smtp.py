@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,10 @@ def through_airflow(message: Message, to: list[str]) -> Refused:
         client = hook._smtp_client
         assert isinstance(client, smtplib.SMTP)
         mail = _addressed(message, hook.from_email, to)
-        return client.send_message(mail, from_addr=hook.from_email, to_addrs=to)
+        refused = client.send_message(mail, from_addr=hook.from_email, to_addrs=to)
+        with suppress(smtplib.SMTPException, OSError):  # accepted already: a lost goodbye must not send it again
+            client.quit()
+        return refused
 
 
 def _addressed(message: Message, sender: str | None, to: list[str]) -> EmailMessage:
