@@ -137,14 +137,30 @@ def _converted(table: Table, column: Column, values: tuple[Any, ...]) -> Sequenc
         convert = _unchanged
         if check is None:
             return values
+
+    def checked(value: Any) -> Any:
+        result = convert(value)
+        if check is not None:
+            check(result)
+        return result
+
+    return _each(values, checked)
+
+
+def _each(values: tuple[Any, ...], convert: Callable[[Any], Any]) -> list[Any]:
+    # Flags, attributes and days repeat; text is never equal to a value of another type.
+    known: dict[str, Any] = {}
     converted = []
     for index, value in enumerate(values):
+        if type(value) is str and value in known:
+            converted.append(known[value])
+            continue
         try:
             result = None if value is None else convert(value)
-            if check is not None and result is not None:
-                check(result)
         except (ValueError, TerminalError) as error:
             raise _RefusedError(index, value, str(error).rstrip(".")) from None
+        if type(value) is str:
+            known[value] = result
         converted.append(result)
     return converted
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TABLES_OF_SOURCES = {SOURCE_TAGS.name, SOURCE_VARIANTS.name, CANVAS_STEPS.name}
-_MEMORY_LIMIT = "512MB"
+_MEMORY_LIMIT = "256MB"
 
 
 class KeyLedger:
