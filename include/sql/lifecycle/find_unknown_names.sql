@@ -10,11 +10,11 @@ WITH known_sources AS (
 SELECT
     'source' AS kind,
     asked.name
-FROM (SELECT unnest($source_ids::VARCHAR []) AS name) AS asked
+FROM (SELECT unnest($source_ids::VARCHAR[]) AS name) AS asked
 WHERE asked.name NOT IN (SELECT source_id FROM known_sources)
 UNION ALL
 SELECT
     'tag' AS kind,
     asked.name
-FROM (SELECT unnest($tags::VARCHAR []) AS name) AS asked
+FROM (SELECT unnest($tags::VARCHAR[]) AS name) AS asked
 WHERE asked.name NOT IN (SELECT tag FROM source_tags)

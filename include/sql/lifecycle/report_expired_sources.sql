@@ -18,7 +18,7 @@ WITH moved AS (
         total_bytes,
         file_count
     FROM source_totals
-    WHERE table_name = 'interactions' AND source_id IN (SELECT unnest($would_expire::VARCHAR []))
+    WHERE table_name = 'interactions' AND source_id IN (SELECT unnest($would_expire::VARCHAR[]))
 ),
 
 reasons AS (

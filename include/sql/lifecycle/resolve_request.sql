@@ -2,10 +2,10 @@
 -- Grain: one row a source, in order of id. Binds: $source_ids, $tags (lists of text).
 -- R11: tags are resolved when this runs. R12: the outcomes. R18: what the previous policy deleted stays deleted.
 WITH requested AS (
-    SELECT unnest($source_ids::VARCHAR []) AS source_id
+    SELECT unnest($source_ids::VARCHAR[]) AS source_id
     UNION
     SELECT source_id FROM source_tags
-    WHERE tag IN (SELECT unnest($tags::VARCHAR []))
+    WHERE tag IN (SELECT unnest($tags::VARCHAR[]))
 ),
 
 held AS (

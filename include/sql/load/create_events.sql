@@ -1,4 +1,4 @@
--- Purpose: what each record means: its event type, its outcome (event, ignored or rejected) and the reason of a rejection.
+-- Purpose: what each record means: its event type, its outcome (event, ignored or rejected), the reason of a rejection.
 -- Grain: record. An empty id is an absent one. A type that is ignored is not looked at any further.
 CREATE TABLE events AS
 WITH typed AS (
@@ -44,8 +44,11 @@ SELECT
     CASE WHEN is_ignored THEN 'ignored' WHEN found_reason IS NOT NULL THEN 'rejected' ELSE 'event' END AS outcome,
     CASE WHEN interaction = 'entered' AND in_control_group THEN 'control' ELSE interaction END AS interaction,
     CASE WHEN interaction = 'entered' AND in_control_group THEN 'control' ELSE measure END AS measure,
-    CASE WHEN campaign_id IS NOT NULL THEN 'campaign' WHEN canvas_id IS NOT NULL THEN 'canvas' ELSE source_kind END AS source_kind,
+    CASE WHEN campaign_id IS NOT NULL THEN 'campaign' WHEN canvas_id IS NOT NULL THEN 'canvas' ELSE source_kind END
+        AS source_kind,
     coalesce(campaign_id, canvas_id) AS source_id,
-    CASE WHEN time >= 0 AND time < 253402300800 THEN make_timestamp(round(time * 1000000)::BIGINT) AT TIME ZONE 'UTC' END
+    CASE
+        WHEN time >= 0 AND time < 253402300800 THEN make_timestamp(round(time * 1000000)::BIGINT) AT TIME ZONE 'UTC'
+    END
         AS occurred_at
 FROM explained

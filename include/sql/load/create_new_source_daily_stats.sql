@@ -3,7 +3,7 @@
 CREATE TABLE new_source_daily_stats AS
 SELECT
     source_id,
-    CAST(occurred_at AT TIME ZONE 'UTC' AS DATE) AS stat_date,
+    cast(occurred_at AT TIME ZONE 'UTC' AS DATE) AS stat_date,
     interaction,
     channel,
     count(*) AS event_count

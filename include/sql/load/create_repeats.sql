@@ -1,4 +1,4 @@
--- Purpose: the deliveries that add nothing: of events the ledger has from an earlier load (a second delivery carries the
+-- Purpose: deliveries that add nothing: of events the ledger has from an earlier load (a second delivery carries the
 -- same time), and all but the first of an event in this load.
 -- Grain: record. Reads `loaded_events`: the ledger's files that overlap the load's days.
 CREATE TABLE repeats AS
