@@ -128,7 +128,7 @@ def _move_checks() -> list[_Check]:
     ]
     same_content = _Check(
         gxe.ExpectColumnValuesToBeInSet(column="checksum_mismatches", value_set=[0]),
-        lambda row: f"{row['source_id']!r}: {row['checksum_mismatches']:,} copies differ from their original.",
+        lambda row: f"{row['source_id']!r}: {row['checksum_mismatches']:,} of its copies differ from their original.",
     )
     return [*_identity_checks("source_id"), *equal, same_content, *_natural_checks(Reconciliation, "source_id")]
 
