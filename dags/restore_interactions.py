@@ -28,8 +28,8 @@ from airflow.sdk import (
     dag,
     get_current_context,
     task,
-    teardown,
 )
+from airflow.sdk.exceptions import AirflowFailException
 
 from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step
 from perennial.notify import ADDRESS_PATTERN, warn_late_restore
@@ -96,33 +96,27 @@ def restore_interactions() -> None:
         with step() as warehouse:
             return [] if (params or {})["dry_run"] else plan_restore(warehouse, request_uri, current_run())
 
-    @task
-    def conclude(request_uri: str, plan_uris: list[str]) -> dict[str, int]:
-        from perennial.lifecycle.telling import conclude_restore
-
-        with step() as warehouse:
-            return conclude_restore(warehouse, current_run(), request_uri, plan_uris)
-
-    @teardown(on_failure_fail_dagrun=True)
-    def tell_requesters(request_uri: str | None, plan_uris: list[str] | None) -> None:
-        from perennial.lifecycle.telling import tell_requesters
+    @task(trigger_rule="all_done")
+    def tell_requesters(request_uri: str | None = None, plan_uris: list[str] | None = None) -> dict[str, str]:
+        from perennial.lifecycle.telling import Attempt, tell_requesters
 
         context = get_current_context()
         with step() as warehouse:
-            tell_requesters(
-                warehouse,
-                current_run(),
-                context["params"],
-                request_uri,
-                plan_uris or [],
-                kept_error(warehouse),
-                current_run_url(),
-            )
+            attempt = Attempt(request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url())
+            report = tell_requesters(warehouse, current_run(), context["params"], attempt)
+        return {"state": report.state, "error": report.error}
+
+    @task
+    def conclude(told: dict[str, str]) -> None:
+        # A run whose mail has gone out is still failed if not everything that was asked for came back.
+        if told["state"] != "finished":
+            raise AirflowFailException(f"{told['state']}: {told['error']}")
 
     request_uri = check_request()
     plan_uris = plan(request_uri)
-    concluded = conclude(request_uri, plan_uris)
-    move_files(plan_uris) >> concluded >> tell_requesters(request_uri, plan_uris)
+    told = tell_requesters(request_uri, plan_uris)
+    move_files(plan_uris) >> told
+    conclude(told)
 
 
 restore_interactions()

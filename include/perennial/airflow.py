@@ -50,11 +50,12 @@ def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
 
 
 def open_warehouse() -> Warehouse:
-    """Open the configured warehouse and see to it that every table is there."""
+    """Open the configured warehouse, made on its first use; a newer version's columns come with `perennial init`."""
     from perennial.warehouse import Warehouse
 
     warehouse = Warehouse(Settings.from_environment())
-    warehouse.create_tables()
+    if warehouse.missing_tables():
+        warehouse.create_tables()
     return warehouse
 
 

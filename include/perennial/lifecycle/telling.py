@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from perennial.errors import TerminalDataError
 from perennial.lifecycle.expire import expiry_report
 from perennial.lifecycle.restore import abandon_restore, restore_report
 from perennial.lifecycle.runs import Run, wall_clock
@@ -36,52 +35,46 @@ def tell_owners(warehouse: Warehouse, run: Run, run_url: str | None = None) -> i
     return len(digests)
 
 
-def conclude_restore(warehouse: Warehouse, run: Run, request_uri: str, plan_uris: Collection[str]) -> dict[str, int]:
-    """Count the outcomes of a request.
+@dataclass(frozen=True)
+class Attempt:
+    """How far a restore run came.
 
-    Raises:
-        TerminalDataError: Not everything that was asked for came back; names what did not, and why.
+    Attributes:
+        request_uri: Address of the checked request; None when it was refused.
+        plan_uris: Addresses of its plans.
+        error: What went wrong last, for a person; empty when nothing did.
+        run_url: Address of the run on Airflow's page.
     """
-    report = restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
-    failed = [source for source in report.sources if source.outcome == "failed"]
-    if failed:
-        texts = "; ".join(f"{source.source_id!r}: {source.detail}" for source in failed)
-        raise TerminalDataError(
-            f"{len(failed)} of {len(report.sources)} sources did not come back, the others did. {texts}. "
-            "See docs/runbooks/restore.md."
-        )
-    counts: dict[str, int] = {}
-    for source in report.sources:
-        counts[source.outcome] = counts.get(source.outcome, 0) + 1
-    return counts
+
+    request_uri: str | None
+    plan_uris: tuple[str, ...] = ()
+    error: str = ""
+    run_url: str | None = None
 
 
-def tell_requesters(
-    warehouse: Warehouse,
-    run: Run,
-    params: Mapping[str, Any],
-    request_uri: str | None,
-    plan_uris: Collection[str],
-    error: str,
-    run_url: str | None = None,
-) -> RestoreReport:
+def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt) -> RestoreReport:
     """Send the one e-mail of a request, finished or failed, and let go of what a failed one held back.
 
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be told.
         TransientDeliveryError: The mail server is down for now.
     """
-    if request_uri is None:
-        report = _refused(run, params, error)
+    if attempt.request_uri is None:
+        report = _refused(run, params, attempt.error)
     else:
-        report = restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
+        report = restore_report(warehouse, attempt.request_uri, run, wall_clock(), attempt.plan_uris)
         if report.state != "finished":
-            report = replace(report, error=error)
-    for plan_uri in plan_uris:
+            report = replace(report, error=attempt.error or _details(report))
+    for plan_uri in attempt.plan_uris:
         abandon_restore(warehouse, plan_uri)
-    report = replace(report, run_url=run_url)
+    report = replace(report, run_url=attempt.run_url)
     send(restore_message(report), list(report.notify))
     return report
+
+
+def _details(report: RestoreReport) -> str:
+    failed = [source for source in report.sources if source.outcome == "failed"]
+    return "; ".join(f"{source.source_id!r}: {source.detail}" for source in failed)
 
 
 def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -88,7 +88,20 @@ class Warehouse:
             What was changed, one sentence each; empty when everything was in place.
         """
         self.catalog.create_namespace_if_not_exists(self.settings.namespace)
-        return [change for table in TABLES for change in self._create_or_evolve(table)]
+        missing = self.missing_tables()
+        return [
+            change
+            for table in TABLES
+            for change in (self._create(table) if table.name in missing else self._evolve(table))
+        ]
+
+    def missing_tables(self) -> set[str]:
+        """Return the tables of the contract that the catalog does not have."""
+        try:
+            present = {name for *_, name in self.catalog.list_tables(self.settings.namespace)}
+        except NoSuchNamespaceError:
+            present = set()
+        return {table.name for table in TABLES} - present
 
     def table(self, name: str) -> IcebergTable:
         """Load a table's current metadata.
@@ -222,7 +235,7 @@ class Warehouse:
 
     # --- creation -------------------------------------------------------------------------------------------------
 
-    def _create_or_evolve(self, declared: Table) -> list[str]:
+    def _create(self, declared: Table) -> list[str]:
         identifier = (self.settings.namespace, declared.name)
         try:
             self.catalog.create_table(

@@ -1,0 +1,45 @@
+"""The DAGs run for real: Airflow's own database, one DagBag a session, mail through a real SMTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.demo import in_process
+from perennial.demo.in_process import open_dags
+from perennial.demo.mailbox import Mailbox
+from perennial.settings import Settings
+
+RunDag = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def dags() -> Mapping[str, Any]:
+    """Every DAG of the project, known to a fresh metadata database."""
+    return open_dags()
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
+    with Mailbox(tmp_path / "mail") as opened:
+        yield opened
+
+
+@pytest.fixture
+def run_dag(dags: Mapping[str, Any], settings: Settings, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> RunDag:
+    """Return a function that runs a DAG to its end in this workspace, and gives back the run."""
+    monkeypatch.setenv("PERENNIAL_HOME", str(settings.home))
+    monkeypatch.setenv("PERENNIAL_LANDING_SETTLE_SECONDS", "0")
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
+
+    def run(dag_id: str, conf: dict[str, Any] | None = None, at: datetime | None = None) -> Any:
+        for task in dags[dag_id].tasks:
+            # A run in process really sleeps between tries.
+            monkeypatch.setattr(task, "retries", 0)
+        return in_process.run_dag(dags[dag_id], conf, at)
+
+    return run
