@@ -101,7 +101,7 @@ def _source_row(source: Source, now: datetime, at: datetime) -> tuple[object, ..
 def _detail_rows(
     present: Sequence[Source], now: datetime, at: datetime
 ) -> list[tuple[tables.Table, list[tuple[object, ...]]]]:
-    statuses = {source.source_id: status_at(source, now, at) for source in present}
+    statuses = {source.source_id: status_at(source, now, at) for source in SOURCES}
     tags: list[tuple[object, ...]] = [(source.source_id, tag) for source in present for tag in source.tags]
     variants: list[tuple[object, ...]] = [
         (variant_id, source.source_id, name, name.startswith("Control"))
@@ -123,6 +123,7 @@ def _detail_rows(
             json.dumps(audience.definition),
         )
         for audience in AUDIENCES
+        if statuses.get(audience.owner_id, "active") is not None
     ]
     return [
         (tables.SOURCE_TAGS, tags),
