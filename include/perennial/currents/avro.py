@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from perennial.currents.fields import FIELDS, Records, read_fields, records_of, unreadable
+from perennial.currents.fields import FIELDS, FLAG_WORDS, Records, read_fields, records_of, unreadable
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,9 @@ SYNC_BYTES = 16
 
 _PLAIN_TYPES = {
     "VARCHAR": {"null", "string"},
-    "DOUBLE": {"null", "int", "long", "float", "double"},
-    "BOOLEAN": {"null", "boolean"},
-    "INTEGER": {"null", "int", "long"},
+    "DOUBLE": {"null", "int", "long", "float", "double", "string"},
+    "BOOLEAN": {"null", "boolean", "string"},
+    "INTEGER": {"null", "int", "long", "string"},
 }
 
 
@@ -216,8 +217,7 @@ def _read_stretch(container: _Container, blocks: list[_Block], decode: bool) -> 
     if rows is not None:
         yield Records(record_count, rows)
         return
-    for block in blocks:
-        yield records_of(_read_block(container, block))
+    yield records_of(row for block in blocks for row in _read_block(container, block))
 
 
 def _decode_at_once(container: _Container, blocks: list[_Block], record_count: int) -> pa.Table | None:
@@ -226,17 +226,29 @@ def _decode_at_once(container: _Container, blocks: list[_Block], record_count: i
 
     if not container.columns:
         return None
-    kinds = {"VARCHAR": pl.String, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "INTEGER": pl.Int32}
     framed = (_long(block.count) + _long(len(block.content)) + block.content + container.sync for block in blocks)
     try:
         frame = pl.read_avro(io.BytesIO(b"".join([container.head, *framed])), columns=list(container.columns))
-        frame = frame.select(pl.col(name).cast(kinds[FIELDS[name]]) for name in container.columns)
+        frame = frame.select(_as_kept(name, frame.schema[name]) for name in container.columns)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         log.warning("the fast decoder refused %d records, reading them one by one: %s", record_count, error)
         return None
     if frame.height != record_count:
         return None
     return frame.with_row_index("line", offset=blocks[0].first).to_arrow()
+
+
+def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
+    """Bring a column into the type it is kept in; a value that does not fit makes the frame fail."""
+    import polars as pl
+
+    kind, column = FIELDS[name], pl.col(name)
+    if found == pl.String and kind != "VARCHAR":
+        column = column.replace("", None)
+        if kind == "BOOLEAN":
+            words: dict[str | None, bool | None] = {None: None, **FLAG_WORDS}
+            return column.str.to_lowercase().replace_strict(words, return_dtype=pl.Boolean)
+    return column.cast({"VARCHAR": pl.String, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "INTEGER": pl.Int32}[kind])
 
 
 def _read_block(container: _Container, block: _Block) -> Iterator[dict[str, Any]]:

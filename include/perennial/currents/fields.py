@@ -40,9 +40,9 @@ FIELDS = {
 }
 # Keeps one runaway line from filling the table of rejected records; the landing file has the rest.
 PAYLOAD_LENGTH = 100_000
+FLAG_WORDS = {"true": True, "false": False}
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_WORDS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_fields(line: int, record: object, payload: str | None = None) -> dict[s
     row: dict[str, Any] = {"line": line}
     for name, kind in FIELDS.items():
         value = record.get(name)
-        if value is None:
+        if value is None or value == "":
             continue
         try:
             row[name] = _READERS[kind](value)
@@ -132,8 +132,8 @@ def _seconds(value: object) -> float:
 
 
 def _flag(value: object) -> bool:
-    if isinstance(value, str) and value.lower() in _WORDS:
-        return _WORDS[value.lower()]
+    if isinstance(value, str) and value.lower() in FLAG_WORDS:
+        return FLAG_WORDS[value.lower()]
     if not isinstance(value, bool):
         raise ValueError
     return value
