@@ -181,7 +181,7 @@ def _copy(
 ) -> Iterator[dict[str, Any]]:
     fields = table.schema().fields
     columns = ", ".join(f"{relation}.{field.name}" for field in fields)
-    field_ids = ", ".join(f"{field.name}: {field.field_id}" for field in fields)
+    field_ids = ", ".join(f"{field.name}: {_field_ids(field)}" for field in fields)
     partition = f"{relation}.{declared.partition_by}" if declared.partition_by else "NULL::VARCHAR"
     directory.parent.mkdir(parents=True, exist_ok=True)
     # One thread, or several would interleave the sorted rows.
@@ -199,6 +199,13 @@ def _copy(
         yield from (dict(zip(names, row, strict=True)) for row in result.fetchall())
     finally:
         connection.execute(f"SET threads = {threads}")
+
+
+def _field_ids(field: NestedField) -> str:
+    """Write down a column's field id; a list's elements have one of their own, or other readers refuse the file."""
+    if field.field_type.is_primitive:
+        return str(field.field_id)
+    return f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"  # type: ignore[attr-defined]
 
 
 def _file_statistics(

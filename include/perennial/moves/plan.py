@@ -250,17 +250,14 @@ def _steps(files: Sequence[LiveFile], destination: Table) -> list[CopyStep]:
     planned = 0
     for source_id, group in by_source.items():
         for members in _grouped(group):
-            uris = tuple(sorted(live.uri for live in members))
-            deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))
-            rewritten = len(members) > 1 or bool(deletes)
-            name = written_name(rewritten_stem(uris, deletes), 0) if rewritten else copy_name(uris[0])
+            uris, deletes, name = _named(members)
             steps.append(
                 CopyStep(
                     source_id=source_id,
                     copy_uri=place(name),
                     originals=uris,
                     deletes=deletes,
-                    rewritten=rewritten,
+                    rewritten=name != copy_name(uris[0]),
                     chunk=planned // chunk_bytes,
                     row_count=sum(live.row_count for live in members),
                     file_bytes=sum(live.file_bytes for live in members),
@@ -268,6 +265,23 @@ def _steps(files: Sequence[LiveFile], destination: Table) -> list[CopyStep]:
             )
             planned += steps[-1].file_bytes
     return steps
+
+
+def copy_names(files: Iterable[LiveFile]) -> set[str]:
+    """Names that the copies of some files get if a move of their sources is planned now."""
+    by_source: dict[str, list[LiveFile]] = {}
+    for live in files:
+        by_source.setdefault(live.source_id, []).append(live)
+    return {_named(members)[2] for group in by_source.values() for members in _grouped(group)}
+
+
+def _named(members: list[LiveFile]) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return the addresses of files that leave as one, those of their delete files, and the name of their copy."""
+    uris = tuple(sorted(live.uri for live in members))
+    deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))
+    if len(members) > 1 or deletes:
+        return uris, deletes, written_name(rewritten_stem(uris, deletes), 0)
+    return uris, deletes, copy_name(uris[0])
 
 
 def _grouped(files: list[LiveFile]) -> Iterable[list[LiveFile]]:

@@ -35,15 +35,39 @@ class RewrittenFile:
     written_hash: str
 
 
+@dataclass(frozen=True)
+class RewrittenFiles:
+    """Files made of the rows of others, one a source.
+
+    Attributes:
+        data_files: Their descriptions; none where other engines have deleted every row.
+        read_rows: Rows that were read.
+        read_hash: Order-free hash of the rows that were read.
+        written_hash: The same of the rows that the new files hold.
+    """
+
+    data_files: tuple[DataFile, ...]
+    read_rows: int
+    read_hash: str
+    written_hash: str
+
+
 def rewrite_rows(origin: Table, destination: Table, live_files: list[LiveFile], stem: str) -> RewrittenFile:
     """Write the rows of some files of one source into one new file, deletes of other engines applied."""
+    rewritten = rewrite_files(origin, destination, live_files, stem)
+    data_file = rewritten.data_files[0] if rewritten.data_files else None
+    return RewrittenFile(data_file, rewritten.read_rows, rewritten.read_hash, rewritten.written_hash)
+
+
+def rewrite_files(origin: Table, destination: Table, live_files: list[LiveFile], stem: str) -> RewrittenFiles:
+    """Write the rows of some files into one new file a source, or one of an unpartitioned table, likewise."""
     with open_connection() as connection:
         create_view(connection, "originals", live_files, origin)
         written = write_files(connection, "originals", destination, stem)
         create_view(connection, "rewritten", [LiveFile(data_file) for data_file in written], destination)
         read_rows, read_hash = _fingerprint(connection, "originals")
         _, written_hash = _fingerprint(connection, "rewritten")
-    return RewrittenFile(written[0] if written else None, read_rows, read_hash, written_hash)
+    return RewrittenFiles(tuple(written), read_rows, read_hash, written_hash)
 
 
 def _fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:

@@ -1,0 +1,93 @@
+"""# Maintain the warehouse
+
+Keeps tables fast and storage tidy, every day at 05:30 UTC.
+
+**What it does.** Merges small files of the hot table and of the append-only tables, and applies other engines' delete
+files; lets go of snapshots older than the window; deletes physically what no retained snapshot of any table and no
+operation under way reaches (M8), and plans, notes and reports of operations that are over.
+
+**What it never does.** Change a row; merge files in the archive, or of a source that is being expired or restored;
+delete a file that any retained snapshot lists, or that nothing says this workspace has written. In the archive's
+location, which others may use too, only files that `archived_files` or a move's plan names are deleted.
+
+**Params.** `retain_days`: how long replaced snapshots and unreachable files stay, so that a wrong change can be undone.
+At least 1.
+
+**When it fails.** Nothing is lost: every step can be killed and repeated, beside loads, expiries and restores. A failed
+merge does not keep the other two steps from running. A purge that finds metadata which the catalog does not know names
+it and deletes nothing: the catalog was set up anew or restored from an old backup, and a person has to look.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+from perennial.airflow import DEFAULT_ARGS, assets, report_written, step
+
+COMPACTED = (
+    "interactions",
+    "user_message_summary",
+    "source_daily_stats",
+    "loaded_events",
+    "lifecycle_events",
+    "expiry_decisions",
+    "loaded_files",
+    "rejected_events",
+    "archived_files",
+)
+
+
+@dag(
+    dag_id="maintain_warehouse",
+    doc_md=__doc__,
+    schedule="30 5 * * *",
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["perennial", "maintenance"],
+    params={
+        "retain_days": Param(
+            7,
+            type="integer",
+            minimum=1,
+            title="Days to retain",
+            description="Replaced snapshots and unreachable files younger than this stay.",
+        ),
+    },
+)
+def maintain_warehouse() -> None:
+    @task(outlets=assets(*COMPACTED))
+    def compact() -> dict[str, int]:
+        from perennial.maintenance import compact_tables
+
+        with step() as warehouse:
+            outcomes = compact_tables(warehouse)
+        report_written(get_current_context(), {name: vars(outcome) for name, outcome in outcomes.items()})
+        return {name: outcome.files_before - outcome.files_after for name, outcome in outcomes.items()}
+
+    @task
+    def expire_snapshots(params: dict[str, Any] | None = None) -> dict[str, int]:
+        from perennial.lifecycle.runs import wall_clock
+        from perennial.maintenance import expire_old_snapshots
+
+        with step() as warehouse:
+            return expire_old_snapshots(warehouse, wall_clock(), (params or {})["retain_days"])
+
+    @task
+    def purge(params: dict[str, Any] | None = None) -> dict[str, int]:
+        from perennial.lifecycle.runs import wall_clock
+        from perennial.maintenance import purge_files
+
+        with step() as warehouse:
+            return vars(purge_files(warehouse, wall_clock(), (params or {})["retain_days"]))
+
+    compact()
+    expire_snapshots() >> purge()
+
+
+maintain_warehouse()

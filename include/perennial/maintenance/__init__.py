@@ -1,0 +1,19 @@
+"""Daily upkeep of the warehouse: merge small files, let go of old snapshots, purge what nothing reaches (M8).
+
+Three steps, each of which can be killed, repeated and run beside loads, expiries and restores.
+"""
+
+from perennial.maintenance.compaction import CompactionOutcome, compact_tables
+from perennial.maintenance.maintain import MaintenanceOutcome, maintain_warehouse
+from perennial.maintenance.purge import PurgeOutcome, purge_files
+from perennial.maintenance.snapshots import expire_old_snapshots
+
+__all__ = [
+    "CompactionOutcome",
+    "MaintenanceOutcome",
+    "PurgeOutcome",
+    "compact_tables",
+    "expire_old_snapshots",
+    "maintain_warehouse",
+    "purge_files",
+]

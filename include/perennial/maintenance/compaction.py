@@ -1,0 +1,265 @@
+"""Merge small files, and apply other engines' delete files, without touching what a move has under its hands.
+
+Rows are kept as they are: `user_message_summary` and `source_daily_stats` are not summed up. Sums would save more, but
+the parts would no longer be those of the loads, which the contract names, and comparing rows would prove nothing.
+
+Why it loses and doubles nothing beside moves. A move writes its pending record before it pins a snapshot, and removes
+it when its last commit is made. Compaction does it the other way round: it pins first and reads the records then. A
+file that a move has added and may have to find or withdraw again is therefore either not in the pinned snapshot, or its
+source is named by a record that is read afterwards. Files that a move is about to take away may be merged meanwhile:
+the move's commit finds them gone, withdraws their copies and plans again (M6).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from perennial.errors import TerminalDataError
+from perennial.moves.records import pending_records
+from perennial.moves.rewriting import rewrite_files
+from perennial.tables import (
+    ARCHIVED_FILES,
+    EXPIRY_DECISIONS,
+    INTERACTIONS,
+    LIFECYCLE_EVENTS,
+    LOADED_EVENTS,
+    LOADED_FILES,
+    REJECTED_EVENTS,
+    SOURCE_DAILY_STATS,
+    TABLES,
+    USER_MESSAGE_SUMMARY,
+)
+from perennial.warehouse import FileChange, LiveFile, Warehouse
+from perennial.warehouse.commits import commit_change
+from perennial.warehouse.files import time_bounds
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+# Not the archive: reading from it may cost money and hours, and its tiny files were merged on their way out (M7).
+COMPACTED_TABLES = (
+    INTERACTIONS.name,
+    USER_MESSAGE_SUMMARY.name,
+    SOURCE_DAILY_STATS.name,
+    LOADED_EVENTS.name,
+    LIFECYCLE_EVENTS.name,
+    EXPIRY_DECISIONS.name,
+    LOADED_FILES.name,
+    REJECTED_EVENTS.name,
+    ARCHIVED_FILES.name,
+)
+# A merged file has at least this size where there are rows enough, and then is left alone for good.
+SMALL_BYTES = 32 << 20
+# Fewer files than this are not worth writing their rows again.
+MERGE_FROM_FILES = 4
+# What the engine reads at once, and what one commit replaces: they bound memory and the cost of a lost race.
+PASS_BYTES, PASS_FILES = 64 << 20, 1000
+COMMIT_BYTES, COMMIT_FILES = 512 << 20, 5000
+
+
+@dataclass(frozen=True)
+class CompactionOutcome:
+    """What was merged in one table.
+
+    Attributes:
+        files_before: Files that were replaced.
+        files_after: Files they were replaced by.
+        row_count: Rows in them.
+        total_bytes: Bytes that were read.
+    """
+
+    files_before: int = 0
+    files_after: int = 0
+    row_count: int = 0
+    total_bytes: int = 0
+
+    def __add__(self, other: CompactionOutcome) -> CompactionOutcome:
+        return CompactionOutcome(
+            self.files_before + other.files_before,
+            self.files_after + other.files_after,
+            self.row_count + other.row_count,
+            self.total_bytes + other.total_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class FileGroup:
+    """Files that become one: of one source, or of an unpartitioned table.
+
+    Attributes:
+        source_id: Their source; None in an unpartitioned table.
+        files: As the pinned snapshot lists them.
+        merged: What they were rewritten to; None before that, and where no row was left.
+    """
+
+    source_id: str | None
+    files: tuple[LiveFile, ...]
+    merged: DataFile | None = field(default=None, compare=False)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(live.file_bytes for live in self.files)
+
+
+def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
+    """Compact every table that grows by small files.
+
+    Returns:
+        What was merged, by table, where anything was.
+
+    Raises:
+        TerminalDataError: Rows that were written are not those that were read; nothing was replaced.
+        TransientConflictError: Other writers won every race.
+    """
+    outcomes = {name: compact_table(warehouse, name) for name in COMPACTED_TABLES}
+    return {name: outcome for name, outcome in outcomes.items() if outcome.files_before}
+
+
+def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
+    """Merge the small files of one table, source by source, and apply the delete files attached to any."""
+    started = time.monotonic()
+    table = warehouse.table(name)
+    # In this order: see the module's docstring.
+    held = _held_sources(warehouse)
+    groups = [group for group in plan_groups(warehouse, table) if group.source_id not in held]
+    outcome = CompactionOutcome()
+    for batch in _batched(_passes(groups), COMMIT_BYTES, COMMIT_FILES):
+        rewritten = [group for engine_pass in batch for group in _rewrite(table, engine_pass)]
+        outcome += _replace(warehouse, name, rewritten)
+        seconds = max(time.monotonic() - started, 1e-9)
+        log.info("%s: %s, %.0f rows/s", name, outcome, outcome.row_count / seconds)
+    return outcome
+
+
+def plan_groups(warehouse: Warehouse, table: Table) -> list[FileGroup]:
+    """Choose which files of a loaded table become one, such that every merge saves files or applies deletes."""
+    declared = next(known for known in TABLES if known.name == table.name()[-1])
+    by_source: dict[str | None, list[LiveFile]] = {}
+    for live in warehouse.live_files(table):
+        if live.deletes or live.file_bytes < SMALL_BYTES:
+            by_source.setdefault(live.source_id if declared.partition_by else None, []).append(live)
+    times = [column.name for column in declared.columns if column.type == "timestamptz"]
+    order = next((column for column in declared.sort_by if column in times), None)
+    groups = []
+    for source_id, files in by_source.items():
+        if len(files) >= MERGE_FROM_FILES or any(live.deletes for live in files):
+            # Neighbours in time, so that the merged files' statistics still prune.
+            ordered = sorted(files, key=lambda live: _earliest(table, live, order))
+            groups += [FileGroup(source_id, tuple(members)) for members in _worthwhile(ordered)]
+    return groups
+
+
+def _earliest(table: Table, live: LiveFile, column: str | None) -> tuple[int, str]:
+    bounds = time_bounds(table, live.data_file, column) if column else None
+    return (bounds[0] if bounds else 0), live.uri
+
+
+def _worthwhile(files: Iterable[LiveFile]) -> Iterator[list[LiveFile]]:
+    members: list[LiveFile] = []
+    member_bytes = 0
+    for live in files:
+        members.append(live)
+        member_bytes += live.file_bytes
+        if member_bytes >= SMALL_BYTES or len(members) == PASS_FILES:
+            yield from _if_worthwhile(members)
+            members, member_bytes = [], 0
+    yield from _if_worthwhile(members)
+
+
+def _if_worthwhile(members: list[LiveFile]) -> Iterator[list[LiveFile]]:
+    if len(members) >= MERGE_FROM_FILES:
+        yield members
+    elif with_deletes := [live for live in members if live.deletes]:
+        yield with_deletes
+
+
+def _passes(groups: Iterable[FileGroup]) -> Iterator[list[FileGroup]]:
+    """Put groups of different sources together that the engine reads at once: it writes one file a source."""
+    members: list[FileGroup] = []
+    sources: set[str | None] = set()
+    pass_bytes = pass_files = 0
+    for group in groups:
+        full = pass_bytes + group.total_bytes > PASS_BYTES or pass_files + len(group.files) > PASS_FILES
+        if members and (full or group.source_id in sources):
+            yield members
+            members, sources, pass_bytes, pass_files = [], set(), 0, 0
+        members.append(group)
+        sources.add(group.source_id)
+        pass_bytes += group.total_bytes
+        pass_files += len(group.files)
+    if members:
+        yield members
+
+
+def _batched(passes: Iterable[list[FileGroup]], most_bytes: int, most_files: int) -> Iterator[list[list[FileGroup]]]:
+    batch: list[list[FileGroup]] = []
+    batch_bytes = batch_files = 0
+    for members in passes:
+        batch.append(members)
+        batch_bytes += sum(group.total_bytes for group in members)
+        batch_files += sum(len(group.files) for group in members)
+        if batch_bytes >= most_bytes or batch_files >= most_files:
+            yield batch
+            batch, batch_bytes, batch_files = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
+    """Write every group's rows to one new file that no snapshot lists yet, and prove that they are the same rows."""
+    files = [live for group in groups for live in group.files]
+    written = rewrite_files(table, table, files, f"compact-{uuid.uuid4().hex}")
+    written_rows = sum(data_file.record_count for data_file in written.data_files)
+    if written.read_rows != written_rows or written.read_hash != written.written_hash:
+        raise TerminalDataError(
+            f"Merging {len(files)} files of {table.name()[-1]}, the first being {files[0].uri}, gave other rows "
+            f"({written_rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
+        )
+    partitioned = groups[0].source_id is not None
+    merged = {LiveFile(new).source_id if partitioned else None: new for new in written.data_files}
+    return [FileGroup(group.source_id, group.files, merged.get(group.source_id)) for group in groups]
+
+
+def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> CompactionOutcome:
+    """Replace groups by what they were merged to, but for those that anybody has touched meanwhile."""
+    sources = {group.source_id for group in groups if group.source_id is not None}
+    replaced: list[FileGroup] = []
+
+    def change(table: Table) -> FileChange:
+        live = {file.uri: file for file in warehouse.live_files(table, sources or None)}
+        # A move that has begun since would only have to plan again: its own files are left to it.
+        held = _held_sources(warehouse)
+        replaced[:] = [group for group in groups if group.source_id not in held and _is_unchanged(group, live)]
+        return FileChange(
+            add=[group.merged for group in replaced if group.merged is not None],
+            remove=[live[file.uri].data_file for group in replaced for file in group.files],
+        )
+
+    operation = f"compact:{uuid.uuid4().hex}"
+    if not commit_change(lambda: warehouse.table(name), change, operation):
+        return CompactionOutcome()
+    if len(replaced) < len(groups):
+        log.info("%s: %d groups of %s changed meanwhile, left alone", operation, len(groups) - len(replaced), name)
+    merged = [group.merged for group in replaced if group.merged is not None]
+    return CompactionOutcome(
+        files_before=sum(len(group.files) for group in replaced),
+        files_after=len(merged),
+        row_count=sum(data_file.record_count for data_file in merged),
+        total_bytes=sum(group.total_bytes for group in replaced),
+    )
+
+
+def _is_unchanged(group: FileGroup, live: dict[str, LiveFile]) -> bool:
+    return all(file.uri in live and live[file.uri].delete_uris == file.delete_uris for file in group.files)
+
+
+def _held_sources(warehouse: Warehouse) -> set[str | None]:
+    return {source_id for record in pending_records(warehouse) for source_id in record.source_ids}

@@ -1,0 +1,63 @@
+"""Let go of old snapshots, but of none that an operation under way may still ask about."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from perennial.errors import TerminalSettingError
+from perennial.moves.records import pending_records
+from perennial.tables import TABLES
+from perennial.warehouse import Warehouse
+from perennial.warehouse.history import expire_snapshots
+
+log = logging.getLogger(__name__)
+
+RETAIN_DAYS = 7
+# A load pins the ledger before it writes its record; this is more than any load takes to prepare.
+PENDING_MARGIN = timedelta(days=1)
+
+
+def expire_old_snapshots(
+    warehouse: Warehouse, now_wall_clock: datetime, retain_days: int = RETAIN_DAYS
+) -> dict[str, int]:
+    """Expire the snapshots of every table that were replaced before the window.
+
+    Moves and loads ask the snapshots since they began who removed a file and which commit was made (M2): nothing since
+    a day before the oldest pending record is let go. An operation that begins meanwhile asks about later ones only.
+
+    Returns:
+        Snapshots expired, by table, where there were any.
+
+    Raises:
+        TerminalSettingError: retain_days is below 1.
+        TransientConflictError: Other writers won every race.
+    """
+    cutoff = _cutoff(warehouse, now_wall_clock, retain_days)
+    expired = {}
+    for declared in TABLES:
+        name = declared.name
+        if count := expire_snapshots(lambda name=name: warehouse.table(name), cutoff):  # type: ignore[misc]
+            expired[name] = count
+    log.info("%d snapshots replaced before %s expired: %s", sum(expired.values()), cutoff.isoformat(), expired)
+    return expired
+
+
+def refuse_short_retention(retain_days: int) -> None:
+    """Refuse a window in which files of an operation under way could grow old.
+
+    Raises:
+        TerminalSettingError: It is below 1 day.
+    """
+    if retain_days < 1:
+        raise TerminalSettingError(
+            f"retain_days is {retain_days}; give 1 or more: files that a load or a move has written, but not yet "
+            "committed, look like any other unreachable file. Nothing was deleted."
+        )
+
+
+def _cutoff(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int) -> datetime:
+    refuse_short_retention(retain_days)
+    cutoff = now_wall_clock - timedelta(days=retain_days)
+    started = [datetime.fromisoformat(record.created_at) for record in pending_records(warehouse)]
+    return min([cutoff, *(moment - PENDING_MARGIN for moment in started)])
