@@ -81,10 +81,18 @@ def parse(text: str) -> Definition:
     Raises:
         TerminalDefinitionError: Names the JSON path of the first mistake, and the remedy.
     """
-    walk = _Walk()
     root = _decoded(text)
-    walk.node(root, "$", 1)
-    return Definition(root, tuple(dict.fromkeys(walk.references)))
+    references: list[Reference] = []
+    try:
+        count = _check_node(root, 1, references)
+    except _Mistake as mistake:
+        path = "".join(("$", *reversed(mistake.steps)))
+        raise TerminalDefinitionError(path, mistake.remedy) from None
+    if count > NODE_LIMIT:
+        raise TerminalDefinitionError(
+            "$", f"has {count} nodes; use at most {NODE_LIMIT}, and move parts into segments."
+        )
+    return Definition(root, tuple(dict.fromkeys(references)))
 
 
 def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[tuple[str, str]]:
@@ -155,105 +163,141 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_co
 # --- checking -----------------------------------------------------------------------------------------------------
 
 
-class _Walk:
-    """One pass over a definition."""
+class _Mistake(Exception):  # noqa: N818  # on its way to becoming a TerminalDefinitionError
+    """What is wrong; each level it passes on its way up adds its step to the path."""
 
-    def __init__(self) -> None:
-        self.references: list[Reference] = []
-        self.node_count = 0
-
-    def node(self, node: Any, path: str, depth: int) -> None:
-        self.node_count += 1
-        if type(node) is not dict:
-            raise TerminalDefinitionError(path, _no_node(node))
-        if depth > DEPTH_LIMIT or self.node_count > NODE_LIMIT:
-            limit = f"at most {DEPTH_LIMIT} levels and {NODE_LIMIT} nodes"
-            raise TerminalDefinitionError(path, f"too large; use {limit}, and move parts into segments.")
-        if "filter" in node:
-            self.filter(node, path)
-            return
-        branch, content = _branch(node, path)
-        if branch == "not":
-            self.node(content, f"{path}.not", depth + 1)
-            return
-        if type(content) is not list:
-            raise TerminalDefinitionError(
-                f"{path}.{branch}", f"{_shown(content)} is not a list; list the nodes in [ ]."
-            )
-        for position, child in enumerate(content):
-            self.node(child, f"{path}.{branch}[{position}]", depth + 1)
-
-    def filter(self, node: dict[str, Any], path: str) -> None:
-        name = node["filter"]
-        rule = _RULES.get(name) if type(name) is str else None
-        if rule is None:
-            raise TerminalDefinitionError(
-                f"{path}.filter", f"{_shown(name)} is not a filter; use one of {', '.join(sorted(FILTERS))}."
-            )
-        if node.keys() != rule.keys:
-            _check_keys(rule.declared, node, path)
-        for parameter, key in rule.parameters:
-            if key in node and (flaw := _flaw(parameter, node[key])):
-                raise TerminalDefinitionError(f"{path}.{key}", f"{_shown(node[key])} is not {flaw}.")
-        if rule.reference is not None:
-            self.references.append(Reference(name, rule.reference.names, node[rule.reference.name]))  # type: ignore[arg-type]
+    def __init__(self, remedy: str, *steps: str) -> None:
+        super().__init__(remedy)
+        self.remedy = remedy
+        self.steps = list(steps)
 
 
 class _Rule(NamedTuple):
-    """A filter, laid out for speed. `keys` are those of a complete node; empty where they depend on the values."""
+    """A filter, laid out for speed.
+
+    Attributes:
+        shapes: The sets of keys a node may have.
+        size: How many keys the smallest of them has.
+        plain: The parameters that take any string.
+        special: The others.
+        reference: Name of the parameter that names a source or segment, and which of the two.
+    """
 
     declared: Filter
-    keys: frozenset[str]
-    parameters: tuple[tuple[Parameter, str], ...]
-    reference: Parameter | None
+    shapes: frozenset[frozenset[str]]
+    size: int
+    plain: tuple[str, ...]
+    special: tuple[tuple[str, Parameter], ...]
+    reference: tuple[str, Literal["source", "segment"]] | None
 
 
 def _rule(declared: Filter) -> _Rule:
-    fixed = [p for p in declared.parameters if not p.alternative and p.only_with is None]
-    settled = len(fixed) == len(declared.parameters)
-    keys = frozenset({"filter", *(p.name for p in fixed)}) if settled else frozenset()
-    return _Rule(declared, keys, tuple((p, p.name) for p in declared.parameters), declared.reference)
+    fixed = {"filter", *(p.name for p in declared.parameters if not p.alternative and p.only_with is None)}
+    optional = [{p.name} for p in declared.parameters if p.only_with is not None]
+    alternatives = [{p.name} for p in declared.parameters if p.alternative]
+    shapes = [fixed | choice | extra for choice in alternatives or [set()] for extra in ([set(), *optional])]
+    plain = [p for p in declared.parameters if p.type == "string" and not p.allowed and p.only_with is None]
+    named = declared.reference
+    return _Rule(
+        declared,
+        frozenset(map(frozenset, shapes)),
+        min(map(len, shapes)),
+        tuple(p.name for p in plain),
+        tuple((p.name, p) for p in declared.parameters if p not in plain),
+        (named.name, "segment" if named.names == "segment" else "source") if named else None,
+    )
 
 
+_ANY_STRING = Parameter("", "string", "")
 _RULES = {name: _rule(declared) for name, declared in FILTERS.items()}
 
 
-def _branch(node: dict[str, Any], path: str) -> tuple[str, Any]:
+def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
+    """Check a node and all below it, and collect what they refer to; returns how many nodes that was."""
+    if type(node) is not dict:
+        raise _Mistake(_no_node(node))
+    if "filter" in node:
+        _check_filter(node, references)
+        return 1
+    branch, content = _branch(node)
+    if depth == DEPTH_LIMIT:
+        raise _Mistake(f"nested too deeply; use at most {DEPTH_LIMIT} levels, and move parts into segments.")
+    if branch == "not":
+        content = [content]
+    elif type(content) is not list:
+        raise _Mistake(f"{_shown(content)} is not a list; write a list of nodes.", f".{branch}")
+    count, done = 1, 0
+    try:
+        for done, child in enumerate(content):  # noqa: B007
+            count += _check_node(child, depth + 1, references)
+    except _Mistake as mistake:
+        mistake.steps.append(f".{branch}" if branch == "not" else f".{branch}[{done}]")
+        raise
+    return count
+
+
+def _check_filter(node: dict[str, Any], references: list[Reference]) -> None:
+    name = node["filter"]
+    rule = _RULES.get(name) if type(name) is str else None
+    if rule is None:
+        raise _Mistake(f"{_shown(name)} is not a filter; use one of {', '.join(sorted(FILTERS))}.", ".filter")
+    if rule.special:
+        _check_special(rule, node)
+    elif len(node) != rule.size:
+        raise _wrong_keys(rule.declared, node)
+    for key in rule.plain:
+        value = node.get(key)
+        if type(value) is not str or not value or not value.isascii():
+            if key not in node:
+                raise _wrong_keys(rule.declared, node)
+            _check_value(key, _ANY_STRING, value)
+    if rule.reference is not None:
+        key, kind = rule.reference
+        references.append(Reference(name, kind, node[key]))
+
+
+def _check_special(rule: _Rule, node: dict[str, Any]) -> None:
+    if frozenset(node) not in rule.shapes:
+        raise _wrong_keys(rule.declared, node)
+    for key, parameter in rule.special:
+        if parameter.only_with is not None:
+            _check_condition(rule.declared, parameter, node)
+        if key in node:
+            _check_value(key, parameter, node[key])
+
+
+def _branch(node: dict[str, Any]) -> tuple[str, Any]:
     if len(node) == 1:
         ((branch, content),) = node.items()
         if branch in _BRANCHES:
             return branch, content
-    raise TerminalDefinitionError(path, f"has the keys {_shown(list(node))}; a node has one of {', '.join(_BRANCHES)}.")
+    raise _Mistake(f"has the keys {_shown(list(node))}; a node has exactly one of {', '.join(_BRANCHES)}.")
 
 
-def _check_keys(declared: Filter, node: dict[str, Any], path: str) -> None:
+def _wrong_keys(declared: Filter, node: dict[str, Any]) -> _Mistake:
     names = [parameter.name for parameter in declared.parameters]
+    takes = ", ".join(names) or "no parameters"
     for key in node:
         if key != "filter" and key not in names:
-            takes = ", ".join(names) or "no parameters"
-            flaw = f"{declared.name} does not take {_shown(key)}; it takes {takes}."
-            raise TerminalDefinitionError(path, flaw)
-    alternatives = [parameter.name for parameter in declared.parameters if parameter.alternative]
-    if alternatives and sum(name in node for name in alternatives) != 1:
-        raise TerminalDefinitionError(path, f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
+            return _Mistake(f"{declared.name} does not take {_shown(key)}; it takes {takes}.")
     for parameter in declared.parameters:
-        if not parameter.alternative:
-            _check_presence(declared, parameter, node, path)
+        if parameter.name not in node and not parameter.alternative and parameter.only_with is None:
+            return _Mistake(f"{declared.name} needs {parameter.name}; it takes {takes}.")
+    alternatives = [parameter.name for parameter in declared.parameters if parameter.alternative]
+    return _Mistake(f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
 
 
-def _check_presence(declared: Filter, parameter: Parameter, node: dict[str, Any], path: str) -> None:
+def _check_condition(declared: Filter, parameter: Parameter, node: dict[str, Any]) -> None:
+    other, value = parameter.only_with or ("", "")
     given = parameter.name in node
-    if parameter.only_with is None:
-        if not given:
-            raise TerminalDefinitionError(path, f"{declared.name} needs {parameter.name}: {parameter.doc}")
-        return
-    other, value = parameter.only_with
-    if given != (node.get(other) == value):
+    if given != (node[other] == value):
         verb = "does not take" if given else "needs"
-        raise TerminalDefinitionError(
-            f"{path}.{parameter.name}" if given else path,
-            f"{declared.name} {verb} {parameter.name} with {other} {_shown(node.get(other))}; it goes with {value!r}.",
-        )
+        raise _Mistake(f"{declared.name} {verb} {parameter.name} where {other} is {_shown(node[other])}.")
+
+
+def _check_value(key: str, parameter: Parameter, value: Any) -> None:
+    if flaw := _flaw(parameter, value):
+        raise _Mistake(f"{_shown(value)} is not {flaw}.", f".{key}")
 
 
 def _flaw(parameter: Parameter, value: Any) -> str | None:

@@ -6,13 +6,12 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perennial.audiences import TerminalDefinitionError, parse
+from perennial.audiences import Reference, TerminalDefinitionError, parse
 from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.settings import REFERRER_KINDS
 from perennial.statements import statement
@@ -207,7 +206,7 @@ def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: 
     Returns:
         Its columns, and those of `Explanation`.
     """
-    from perennial.engines.duckdb import open_connection
+    from perennial.engines.duckdb import create_state_views, open_connection
 
     _refuse_unknown_values(metadata)
     with open_connection() as connection:
@@ -216,8 +215,7 @@ def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: 
         connection.register("hot_totals", _hot_totals(holdings))
         connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
         connection.register("audience_references", audience_references(metadata.audiences))
-        connection.execute(statement("views/create_retention"), {"months": rules.retention_months})
-        connection.execute(statement("views/create_source_states"))
+        create_state_views(connection, rules.retention_months)
         referrer_kinds = {"referrer_kinds": list(rules.exempting_referrers)}
         connection.execute(statement("policy/create_source_referrers"), referrer_kinds)
         connection.execute(statement("policy/create_source_facts"))
@@ -291,59 +289,60 @@ def audience_references(audiences: pa.Table) -> pa.Table:
         TerminalMetadataError: An audience that may keep a source cannot be read.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    columns = ("owner_kind", "owner_id", "owner_status", "part", "definition")
-    rows: list[tuple[str, str, str, str, str, str]] = []
-    broken: dict[tuple[str, str], TerminalMetadataError] = {}
-    active: set[tuple[str, str]] = set()
-    for kind, owner_id, status, part, definition in zip(
-        *(audiences[name].to_pylist() for name in columns), strict=True
-    ):
-        if status == "active":
-            active.add((kind, owner_id))
-        elif kind != "segment":
-            continue
+    read = audiences.filter((pc.field("owner_status") == "active") | (pc.field("owner_kind") == "segment"))
+    positions: list[int] = []
+    references: list[Reference] = []
+    broken: dict[int, TerminalDefinitionError] = {}
+    # Through NumPy, because boxing every string as an Arrow scalar first takes as long as parsing it.
+    for position, definition in enumerate(read["definition"].to_numpy()):
         try:
             found = parse(definition).references
         except TerminalDefinitionError as error:
-            broken.setdefault((kind, owner_id), _unreadable(kind, owner_id, part, error))
+            broken[position] = error
             continue
-        rows += [(kind, owner_id, status, *reference) for reference in found]
+        positions += [position] * len(found)
+        references += found
+    names = ("filter", "kind", "id")
+    named = zip(*references, strict=True) if references else ((), (), ())
+    table = read.select(["owner_kind", "owner_id", "owner_status"]).take(pa.array(positions, pa.int64()))
+    for name, column in zip(names, named, strict=True):
+        table = table.append_column(name, pa.array(column, pa.string()))
     if broken:
-        _refuse_broken(broken, active, rows)
-    names = ("owner_kind", "owner_id", "owner_status", "filter", "kind", "id")
-    values = zip(*rows, strict=True) if rows else ((),) * len(names)
-    return pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, values, strict=True)})
+        _refuse_broken(read, broken, table)
+    return table
 
 
-def _unreadable(kind: str, owner_id: str, part: str, error: TerminalDefinitionError) -> TerminalMetadataError:
-    return TerminalMetadataError(
-        f"Audience of {kind} {owner_id!r}, part {part!r}, cannot be read at {error.path}: {error.remedy} It might be "
-        "the one that keeps a source, so nothing is moved. Correct it on the platform, then run sync_sources."
-    )
-
-
-def _refuse_broken(
-    broken: dict[tuple[str, str], TerminalMetadataError],
-    active: set[tuple[str, str]],
-    rows: Iterable[tuple[str, str, str, str, str, str]],
-) -> None:
+def _refuse_broken(read: pa.Table, broken: dict[int, TerminalDefinitionError], references: pa.Table) -> None:
     """Raise if an audience that cannot be read is an active owner's, or a segment's that an active owner may reach.
 
-    Owners of every kind count here, whatever R6 is set to: the unreadable one is what must not be guessed about.
+    Owners of every kind count here, whatever R6 is set to: what cannot be read must not be guessed about.
     """
-    nested: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for kind, owner_id, _, _, named, named_id in rows:
-        if named == "segment":
-            nested.setdefault((kind, owner_id), []).append(("segment", named_id))
-    seen, waiting = set(active), deque(sorted(active))
-    while waiting:
-        owner = waiting.popleft()
-        if owner in broken:
-            raise broken[owner]
-        fresh = [segment for segment in nested.get(owner, ()) if segment not in seen]
-        seen.update(fresh)
-        waiting.extend(fresh)
+    errors: dict[tuple[str, str], TerminalMetadataError] = {}
+    for position, error in broken.items():
+        row = read.slice(position, 1).to_pylist()[0]
+        errors.setdefault((row["owner_kind"], row["owner_id"]), _unreadable(row, error))
+    nested: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for row in references.to_pylist():
+        if row["kind"] == "segment":
+            nested.setdefault((row["owner_kind"], row["owner_id"]), set()).add(("segment", row["id"]))
+    owners = zip(*(read[name].to_pylist() for name in ("owner_kind", "owner_id", "owner_status")), strict=True)
+    reached = {(kind, owner_id) for kind, owner_id, status in owners if status == "active"}
+    fresh = reached
+    while fresh:
+        for owner in sorted(fresh & errors.keys()):
+            raise errors[owner]
+        fresh = {segment for owner in fresh for segment in nested.get(owner, ())} - reached
+        reached = reached | fresh
+
+
+def _unreadable(row: dict[str, Any], error: TerminalDefinitionError) -> TerminalMetadataError:
+    return TerminalMetadataError(
+        f"Audience of {row['owner_kind']} {row['owner_id']!r}, part {row['part']!r}, cannot be read at {error.path}: "
+        f"{error.remedy} It might be the one that keeps a source, so nothing is moved. Correct it on the platform, "
+        "then run sync_sources."
+    )
 
 
 # --- relations --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ CREATE VIEW source_facts AS
 WITH referrers AS (
     SELECT
         source_id,
-        list(path ORDER BY path) AS referenced_by
+        list_sort(list(path)) AS referenced_by
     FROM source_referrers
     GROUP BY source_id
 ),

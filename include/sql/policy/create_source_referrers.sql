@@ -47,6 +47,9 @@ chains AS (
     WHERE keepers.kind = 'segment' AND named.owner_kind = 'segment' AND named.kind = 'source'
 )
 
-SELECT source_id, owner_kind || ':' || owner_id || min_by(trail, (hops, trail)) || ' > ' || filter AS path
+-- The hash only settles ties, always the same way; comparing the trails themselves takes three times as long.
+SELECT
+    source_id,
+    owner_kind || ':' || owner_id || min_by(trail, hops + hash(trail) / 2.0 ** 65) || ' > ' || filter AS path
 FROM chains
 GROUP BY source_id, owner_kind, owner_id, filter

@@ -1,8 +1,7 @@
 -- The state and the clock of every source that the platform has or that a run has ever moved.
 -- Grain: one row a source_id; known is false where the platform has it no longer.
--- Reads sources, lifecycle_events, retention.
+-- Reads sources, source_moves, retention.
 -- Rules: R2, R3, R8, R13, R18. The clock runs for inactive sources only: it is null for active and for deleted ones.
--- Moves count whatever their date, also when a past date is replayed: state says where the data is now.
 CREATE VIEW source_states AS
 WITH listed AS (
     -- Of a source that is listed twice, what keeps its data longest.
@@ -16,17 +15,6 @@ WITH listed AS (
         max(last_sent_at) AS last_sent_at,
         max(interaction_data_deleted_at) AS deleted_at
     FROM sources
-    GROUP BY source_id
-),
-
-moved AS (
-    SELECT
-        source_id,
-        max_by(event, (coalesce(recorded_at, occurred_at), occurred_at, event)) AS last_event,
-        max_by(occurred_at, (coalesce(recorded_at, occurred_at), occurred_at, event)) AS last_moved_at,
-        max(occurred_at) FILTER (event = 'restored') AS last_restored_at
-    FROM lifecycle_events
-    WHERE event IN ('expired', 'restored')
     GROUP BY source_id
 ),
 
@@ -44,7 +32,7 @@ clocks AS (
                 THEN coalesce(greatest(stopped_at, last_sent_at, last_restored_at), created_at)
         END AS clock_started_at
     FROM listed
-    FULL OUTER JOIN moved USING (source_id)
+    FULL OUTER JOIN source_moves USING (source_id)
 )
 
 SELECT

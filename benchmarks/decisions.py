@@ -1,0 +1,149 @@
+"""Decisions about 100,000 sources whose audiences are 50,000, segments nested six deep: the whole of `decide_from`."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+
+from perennial.audiences import parse
+from perennial.policy import Holdings, Rules, SyncedMetadata, decide_from
+from perennial.tables import AUDIENCES, LIFECYCLE_EVENTS, SOURCES, Table
+
+SOURCE_COUNT = 100_000
+AUDIENCE_COUNT = 50_000
+SEGMENT_COUNT = 10_000
+NESTING = 6
+REPETITIONS = 5
+TARGET_SECONDS = 2.0
+AS_OF = datetime(2026, 6, 1, 4, tzinfo=UTC)
+_TYPES = {"string": pa.string(), "timestamptz": pa.timestamp("us", "UTC"), "long": pa.int64()}
+
+
+def run() -> list[dict[str, Any]]:
+    """Measure; one row a figure: name, ours (seconds), other (seconds or None), ratio, target."""
+    metadata, holdings = workspace(random.Random(2026))
+    definitions = metadata.audiences["definition"].to_pylist()
+    deciding = _median_seconds(lambda: decide_from(metadata, holdings, AS_OF, Rules()))
+    parsing = _median_seconds(lambda: [parse(definition) for definition in definitions])
+    decoding = _median_seconds(lambda: [json.loads(definition) for definition in definitions])
+    return [
+        {
+            "name": f"decide {SOURCE_COUNT:,} sources, {AUDIENCE_COUNT:,} audiences",
+            "ours": deciding,
+            "other": None,
+            "ratio": None,
+            "target": f"< {TARGET_SECONDS:g} s",
+        },
+        {
+            "name": f"check {AUDIENCE_COUNT:,} definitions, against json.loads alone",
+            "ours": parsing,
+            "other": decoding,
+            "ratio": parsing / decoding,
+            "target": "< 1 s",
+        },
+    ]
+
+
+def workspace(chance: random.Random) -> tuple[SyncedMetadata, Holdings]:
+    """Invent the metadata of a large workspace."""
+    sources = [_source(chance, number) for number in range(SOURCE_COUNT)]
+    segments = [_audience("segment", f"segment-{n}", "active", _segment(chance, n)) for n in range(SEGMENT_COUNT)]
+    owners = [
+        _audience(sources[n]["kind"], f"source-{n}", sources[n]["status"], _referrer(chance))
+        for n in range(AUDIENCE_COUNT - SEGMENT_COUNT)
+    ]
+    expired = chance.sample(range(SOURCE_COUNT), SOURCE_COUNT // 5)
+    hot_rows = {f"source-{n}": chance.randrange(1, 10_000) for n in range(0, SOURCE_COUNT, 2)}
+    metadata = SyncedMetadata(_table(SOURCES, sources), _table(AUDIENCES, segments + owners))
+    return metadata, Holdings(_table(LIFECYCLE_EVENTS, [_expired(n) for n in expired]), hot_rows)
+
+
+def _source(chance: random.Random, number: int) -> dict[str, Any]:
+    status = chance.choices(("active", "stopped", "archived", "draft"), (4, 4, 1, 1))[0]
+    created_at = AS_OF - timedelta(days=chance.randrange(30, 900))
+    return {
+        "source_id": f"source-{number}",
+        "kind": "campaign" if number % 3 else "canvas",
+        "name": f"Source {number}",
+        "status": status,
+        "created_at": created_at,
+        "stopped_at": None if status in ("active", "draft") else created_at + timedelta(days=20),
+        "last_sent_at": None if status == "draft" else created_at + timedelta(days=19),
+    }
+
+
+def _names_source(chance: random.Random) -> dict[str, Any]:
+    number = chance.randrange(SOURCE_COUNT)
+    if number % 3:
+        return {"filter": "received_message_from_campaign", "campaign_id": f"source-{number}"}
+    return {"filter": "converted_from_canvas", "canvas_id": f"source-{number}"}
+
+
+def _segment(chance: random.Random, number: int) -> dict[str, Any]:
+    """A segment of one of the levels 0 to NESTING - 1; all but the last level use two segments of the next."""
+    nodes = [_names_source(chance), {"filter": "last_received_email", "operator": "after", "days_ago": 30}]
+    if number % NESTING < NESTING - 1:
+        below = [chance.randrange(SEGMENT_COUNT // NESTING) * NESTING + number % NESTING + 1 for _ in range(2)]
+        nodes += [{"filter": "segment_membership", "segment_id": f"segment-{n}"} for n in below]
+    return {"and": nodes}
+
+
+def _referrer(chance: random.Random) -> dict[str, Any]:
+    segment = {"filter": "segment_membership", "segment_id": f"segment-{chance.randrange(SEGMENT_COUNT)}"}
+    return {
+        "and": [_names_source(chance), {"not": _names_source(chance)}, {"or": [segment, {"filter": "hard_bounced"}]}]
+    }
+
+
+def _audience(owner_kind: str, owner_id: str, status: str, definition: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "owner_kind": owner_kind,
+        "owner_id": owner_id,
+        "owner_name": owner_id,
+        "owner_status": status,
+        "part": "audience",
+        "definition": json.dumps(definition),
+    }
+
+
+def _expired(number: int) -> dict[str, Any]:
+    return {
+        "event_id": f"event-{number}",
+        "event": "expired",
+        "source_id": f"source-{number}",
+        "occurred_at": AS_OF - timedelta(days=10),
+        "run_id": "run",
+        "file_count": 1,
+        "row_count": 1,
+        "total_bytes": 1,
+    }
+
+
+def _table(declared: Table, rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, pa.schema([(column.name, _TYPES[column.type]) for column in declared.columns]))
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    def seconds() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    return median(seconds() for _ in range(REPETITIONS))
+
+
+def main() -> None:
+    for row in run():
+        other = f" against {row['other']:.3f} s ({row['ratio']:.1f}x)" if row["other"] else ""
+        print(f"{row['name']}: {row['ours']:.3f} s{other}, target {row['target']}")
+
+
+if __name__ == "__main__":
+    main()
