@@ -6,6 +6,7 @@ pyiceberg plans, DuckDB reads the planned files by field id, so a column that wa
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -158,7 +159,8 @@ def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: Ice
     )
     values = dict(connection.execute("SELECT number, value FROM partitions").fetchall())
     place = table.location_provider().new_data_location
-    staging = Path(_path(place(f".{stem}")))
+    # Never the same twice: the engine refuses a directory in which a killed run has left something.
+    staging = Path(_path(place(f".{uuid.uuid4().hex}")))
     data_files = []
     for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
         value = values[int(written["partition_keys"]["partition_number"])]

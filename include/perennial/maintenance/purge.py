@@ -55,7 +55,7 @@ _TABLE_FILE = re.compile(
     rf"|\d{{5}}-{_UUID}(?:\.gz)?\.metadata\.json(?:\.gz)?|{_UUID}-m\d+\.avro|snap-\d+-\d+-{_UUID}\.avro"
 )
 # What a killed writer leaves: a temporary file, or the staging directory of `write_files`. No table ever lists one.
-_UNFINISHED = re.compile(rf"/\.{_HEX}$|/\.(?:[a-z]+-)?{_HEX}/partition_number=\d+/part-{_UUID}\.parquet$")
+_UNFINISHED = re.compile(rf"/\.{_HEX}(?:/partition_number=\d+/part-{_UUID}\.parquet)?$")
 
 
 @dataclass(frozen=True)
