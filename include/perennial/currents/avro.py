@@ -1,8 +1,4 @@
-"""Avro object container files: healthy blocks are decoded many at once, damaged or unusual ones record by record.
-
-The container's own framing (record count, size, sync marker of each block) is read here: it bounds memory, gives every
-record its ordinal, and finds where a damaged file becomes readable again.
-"""
+"""Avro files: healthy blocks are decoded many at once, damaged or unusual ones record by record."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from perennial.currents.container import SYNC_BYTES, Block, framed, read_blocks
 from perennial.currents.fields import FIELDS, FLAG_WORDS, Records, read_fields, records_of, unreadable
 
 if TYPE_CHECKING:
@@ -24,9 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STRETCH_BYTES = 4 << 20
-# No writer makes blocks of more records or bytes: such a number is damage.
-MAX_BLOCK = 1 << 30
-SYNC_BYTES = 16
 
 _PLAIN_TYPES = {
     "VARCHAR": {"null", "string"},
@@ -50,19 +44,6 @@ class _Container:
         return self.head[-SYNC_BYTES:]
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A block: ordinal of its first record, number of records, content, and what is wrong with it, if anything.
-
-    The content of a damaged block is what can be trusted of it.
-    """
-
-    first: int
-    count: int
-    content: bytes
-    problem: str = ""
-
-
 def read_avro(file: BinaryIO, decode: bool) -> Iterator[Records]:
     """Read an object container file.
 
@@ -75,8 +56,8 @@ def read_avro(file: BinaryIO, decode: bool) -> Iterator[Records]:
     except Exception as error:  # damaged bytes come out of the header's parsers as errors of any kind
         yield records_of([unreadable(0, f"not an Avro file, or its header is damaged: {error!r}")])
         return
-    stretch: list[_Block] = []
-    for block in _blocks(file, container.sync):
+    stretch: list[Block] = []
+    for block in read_blocks(file, container.sync):
         if block.problem:
             yield from _read_stretch(container, stretch, decode)
             yield records_of(_read_block(container, block))
@@ -112,101 +93,7 @@ def _plain_columns(schema: Any) -> tuple[str, ...]:
     return tuple(present)
 
 
-# --- framing ----------------------------------------------------------------------------------------------------------
-
-
-def _blocks(file: BinaryIO, sync: bytes) -> Iterator[_Block]:
-    first = 1
-    while True:
-        start = file.tell()
-        if not file.read(1):
-            return
-        file.seek(start)
-        block, whole = _read_framed(file, sync, first)
-        if not whole:
-            following = file.tell()
-            if block.problem == _CUT_OFF:
-                yield block
-                return
-            if _continues(file, sync, following):
-                log.warning("block at byte %d: its sync marker is damaged, the block itself is whole", start)
-                block = _Block(first, block.count, block.content)
-            else:
-                block = _Block(first, 1, b"", "damaged block, nothing up to the next sync marker can be read")
-                following = _after_marker(file, sync, start)
-            file.seek(following)
-        yield block
-        first += block.count
-
-
-_CUT_OFF = "the file ends inside a block"
-
-
-def _read_framed(file: BinaryIO, sync: bytes, first: int) -> tuple[_Block, bool]:
-    """Read one block, and whether its framing is as it should be."""
-    try:
-        count, size = _read_long(file), _read_long(file)
-    except EOFError:
-        return _Block(first, 1, b"", _CUT_OFF), False
-    except ValueError:
-        return _Block(first, 1, b"", "damaged"), False
-    if not (0 <= count <= MAX_BLOCK and 0 <= size <= MAX_BLOCK):
-        return _Block(first, 1, b"", "damaged"), False
-    content, marker = file.read(size), file.read(SYNC_BYTES)
-    if marker == sync:
-        return _Block(first, count, content), True
-    # A short read alone does not tell a cut from a damaged size: only a cut leaves no marker behind.
-    cut = len(marker) < SYNC_BYTES and sync not in content
-    return _Block(first, count, content, _CUT_OFF if cut else "damaged"), False
-
-
-def _read_long(file: BinaryIO) -> int:
-    value = shift = 0
-    while True:
-        byte = file.read(1)
-        if not byte:
-            raise EOFError
-        value |= (byte[0] & 0x7F) << shift
-        if not byte[0] & 0x80:
-            return (value >> 1) ^ -(value & 1)
-        shift += 7
-        if shift > 63:
-            raise ValueError
-
-
-def _long(value: int) -> bytes:
-    encoded = bytearray()
-    value <<= 1
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def _continues(file: BinaryIO, sync: bytes, position: int) -> bool:
-    """Whether a sound block, or the very end of the file, is where the sizes say."""
-    file.seek(position)
-    if not file.read(1):
-        return True
-    file.seek(position)
-    return _read_framed(file, sync, 0)[1]
-
-
-def _after_marker(file: BinaryIO, sync: bytes, position: int) -> int:
-    """Find where the next block starts: right after the next sync marker, or else at the end of the file."""
-    file.seek(position)
-    searched = b""
-    while piece := file.read(STRETCH_BYTES):
-        searched = searched[-SYNC_BYTES:] + piece
-        if (found := searched.find(sync)) >= 0:
-            return file.tell() - len(searched) + found + SYNC_BYTES
-    return file.tell()
-
-
-# --- decoding ---------------------------------------------------------------------------------------------------------
-
-
-def _read_stretch(container: _Container, blocks: list[_Block], decode: bool) -> Iterator[Records]:
+def _read_stretch(container: _Container, blocks: list[Block], decode: bool) -> Iterator[Records]:
     if not blocks:
         return
     record_count = sum(block.count for block in blocks)
@@ -220,15 +107,15 @@ def _read_stretch(container: _Container, blocks: list[_Block], decode: bool) -> 
     yield records_of(row for block in blocks for row in _read_block(container, block))
 
 
-def _decode_at_once(container: _Container, blocks: list[_Block], record_count: int) -> pa.Table | None:
+def _decode_at_once(container: _Container, blocks: list[Block], record_count: int) -> pa.Table | None:
     """Decode blocks by the fast decoder; None where it refuses them."""
     import polars as pl
 
     if not container.columns:
         return None
-    framed = (_long(block.count) + _long(len(block.content)) + block.content + container.sync for block in blocks)
+    content = b"".join([container.head, *(framed(block, container.sync) for block in blocks)])
     try:
-        frame = pl.read_avro(io.BytesIO(b"".join([container.head, *framed])), columns=list(container.columns))
+        frame = pl.read_avro(io.BytesIO(content), columns=list(container.columns))
         frame = frame.select(_as_kept(name, frame.schema[name]) for name in container.columns)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         log.warning("the fast decoder refused %d records, reading them one by one: %s", record_count, error)
@@ -246,12 +133,12 @@ def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
     if found == pl.String and kind != "VARCHAR":
         column = column.replace("", None)
         if kind == "BOOLEAN":
-            words: dict[str | None, bool | None] = {None: None, **FLAG_WORDS}
-            return column.str.to_lowercase().replace_strict(words, return_dtype=pl.Boolean)
+            words, flags = [None, *FLAG_WORDS], [None, *FLAG_WORDS.values()]
+            return column.str.to_lowercase().replace_strict(words, flags, return_dtype=pl.Boolean)
     return column.cast({"VARCHAR": pl.String, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "INTEGER": pl.Int32}[kind])
 
 
-def _read_block(container: _Container, block: _Block) -> Iterator[dict[str, Any]]:
+def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]:
     """Read a block record by record, as far as it can be read."""
     import fastavro
 
