@@ -216,7 +216,8 @@ def _file_statistics(
     columns = []
     for field in table.schema().fields:
         found = written["column_statistics"].get(f'"{field.name}"')
-        if found is None:
+        # A list has statistics of its elements only, and nothing prunes by them.
+        if found is None or "column_size_bytes" not in found:
             continue
         lower, upper = found.get("min"), found.get("max")
         if field.name == key:

@@ -177,7 +177,10 @@ def read_rows(table: Table, live_files: Iterable[LiveFile]) -> Iterator[pa.Recor
     from pyiceberg.io.pyarrow import ArrowScan
 
     tasks = [FileScanTask(live.data_file, set(live.deletes)) for live in live_files]
-    yield from ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks)
+    schema = table.schema().as_arrow()
+    # Arrow reads a file's texts as the file has them, large or not, whoever wrote it.
+    for batch in ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks):
+        yield batch.cast(schema)
 
 
 def count_rows(table: Table, uri: str) -> int:
