@@ -1,0 +1,54 @@
+"""# Load interactions
+
+Loads what the platform's Currents connection has put into the landing directory, every 15 minutes.
+
+**What it does.** Reads new Avro and JSON files, adds their interactions to the hot table and their counts to
+`user_message_summary` and `source_daily_stats`, every event exactly once however often it is delivered. Records that
+cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file loads.
+
+**What it never does.** Load half a file that is still being written; lose or repeat a row when it is killed; touch the
+landing directory.
+
+**Params.** None.
+
+**When it fails.** Nothing was lost: the next run finishes what this one had begun and goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from airflow.sdk import dag, get_current_context, task
+
+from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
+
+WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded_files", "rejected_events")
+
+
+@dag(
+    dag_id="load_interactions",
+    doc_md=__doc__,
+    schedule="*/15 * * * *",
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["perennial", "load"],
+)
+def load_interactions() -> None:
+    @task(outlets=assets(*WRITTEN))
+    def load_files() -> dict[str, int]:
+        from perennial.currents import load_interactions
+        from perennial.currents.checking import quality_gate
+
+        with step() as warehouse:
+            outcome = asdict(load_interactions(warehouse, current_run().now, check=quality_gate(warehouse)))
+        report_written(get_current_context(), dict.fromkeys(WRITTEN, outcome))
+        return outcome
+
+    load_files()
+
+
+load_interactions()

@@ -1,0 +1,53 @@
+"""# Sync sources
+
+Copies campaigns, Canvases, their tags, variants and steps, audiences and users from the platform's database, hourly.
+
+**What it does.** Reads the six tables with the statements of `include/sql/platform/`, checks every row of all of them,
+and only then replaces each table of the warehouse in one commit.
+
+**What it never does.** Write to the platform; leave half of a table; put up with a row that cannot be right.
+
+**Params.** None.
+
+**When it fails.** The error names table, row, value and remedy, and the previous metadata stays in place. Expiries
+refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.sdk import dag, get_current_context, task
+
+from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
+from perennial.tables import SYNCED
+
+TABLES = [table.name for table in SYNCED]
+
+
+@dag(
+    dag_id="sync_sources",
+    doc_md=__doc__,
+    schedule="@hourly",
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["perennial", "metadata"],
+)
+def sync_sources() -> None:
+    @task(outlets=assets(*TABLES))
+    def replace_tables() -> dict[str, int]:
+        from perennial.platform import sync_sources
+
+        with step() as warehouse:
+            outcome = sync_sources(warehouse, current_run().run_id)
+        counts = {table: {"row_count": count} for table, count in outcome.row_counts.items()}
+        report_written(get_current_context(), counts)
+        return dict(outcome.row_counts)
+
+    replace_tables()
+
+
+sync_sources()

@@ -1,0 +1,103 @@
+"""`perennial up`: Airflow's page over the sample workspace, with a mail catcher beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from perennial.demo.in_process import airflow_environment
+from perennial.demo.mailbox import Mailbox
+from perennial.demo.story import MARK, tell_story
+from perennial.errors import TransientError
+from perennial.settings import Settings
+
+START_SECONDS = 180
+
+
+def serve(console: Console, port: int) -> None:
+    """Serve until Ctrl-C; makes the sample workspace first where there is none.
+
+    Raises:
+        TransientError: Airflow did not come up; its log is named.
+    """
+    settings = Settings.from_environment()
+    if not (settings.home / MARK).exists():
+        tell_story(console, 200_000)
+    airflow_home = settings.home / "airflow"
+    password = _password(airflow_home / "passwords.json")
+    with Mailbox(settings.home / "mail") as mailbox, (airflow_home / "standalone.log").open("ab") as log:
+        environment = airflow_environment(airflow_home) | {
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow_home / "passwords.json"),
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+            "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection(),
+            "PERENNIAL_HOME": str(settings.home),
+        }
+        command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+        # A group of its own: Ctrl-C reaches only this process, which passes it on once.
+        airflow = subprocess.Popen(
+            command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            with console.status("Airflow is starting …"):
+                _wait(airflow, port, Path(log.name))
+            console.print(f"[bold]http://127.0.0.1:{port}[/]  user [bold]admin[/]  password [bold]{password}[/]")
+            console.print(f"Mail is caught in {settings.home / 'mail'}; Ctrl-C stops everything.")
+            _watch(console, airflow, mailbox)
+        except KeyboardInterrupt:
+            console.print("Stopping …")
+        finally:
+            # SIGINT to the parent: on SIGTERM it leaves its children behind.
+            airflow.send_signal(signal.SIGINT)
+            airflow.wait(timeout=60)
+
+
+def _password(path: Path) -> str:
+    try:
+        kept: dict[str, str] = json.loads(path.read_text())
+    except FileNotFoundError:
+        kept = {"admin": secrets.token_urlsafe(9)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept))
+        path.chmod(0o600)
+    return kept["admin"]
+
+
+def _wait(airflow: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    for _ in range(START_SECONDS):
+        if airflow.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/monitor/health", timeout=2) as answer:
+                parts = json.load(answer)
+            if all(parts[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")):
+                return
+        except (urllib.error.URLError, OSError, KeyError):
+            pass
+        time.sleep(1)
+    raise TransientError(f"Airflow did not come up; its log: {log}. Is port {port} taken? Choose one with --port.")
+
+
+def _watch(console: Console, airflow: subprocess.Popen[bytes], mailbox: Mailbox) -> None:
+    seen = len(mailbox.messages())
+    while airflow.poll() is None:
+        caught = mailbox.messages()
+        for mail in caught[seen:]:
+            console.print(f"mail to {escape(', '.join(mail.recipients))}: {escape(mail.subject)}  {mail.eml}")
+        seen = len(caught)
+        time.sleep(1)

@@ -1,0 +1,15 @@
+-- Where the interactions of one source are.
+-- Grain: one row. Binds: $source_id.
+SELECT
+    source_id,
+    kind,
+    name,
+    status,
+    state,
+    since,
+    clock_started_at,
+    expires_at,
+    hot_rows,
+    archived_rows
+FROM source_availability
+WHERE source_id = $source_id
