@@ -124,13 +124,13 @@ def _unknown(declared: Filter, parameter: Parameter, node: dict[str, Any], known
     value = node[parameter.name]
     source_id = node.get("campaign_id", node.get("canvas_id", ""))
     found, what = {
-        "source": ((declared.source_kind, value) in known.sources, f"no {declared.source_kind}"),
+        "source": ((declared.source_kind, value) in known.sources, f"there is no {declared.source_kind}"),
         "step": ((source_id, value) in known.steps, f"Canvas {source_id!r} has no step"),
         "variant": ((source_id, value) in known.variants, f"{declared.source_kind} {source_id!r} has no variation"),
-        "segment": (value in known.segments, "no segment"),
+        "segment": (value in known.segments, "there is no segment"),
         "tag": (True, ""),
     }[parameter.names or "tag"]
-    return None if found else f"{what} {value!r} is known; name one that exists, or remove the filter."
+    return None if found else f"{what} {value!r}; name one that exists, or remove the filter."
 
 
 # --- decoding -----------------------------------------------------------------------------------------------------

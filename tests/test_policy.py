@@ -1,0 +1,747 @@
+"""Decisions, rule by rule, and against a model of the rules in plain Python."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from perennial.engines.duckdb import open_session
+from perennial.errors import TerminalMetadataError, TerminalRequestError
+from perennial.policy import (
+    Decision,
+    Holdings,
+    Rules,
+    SyncedMetadata,
+    decide,
+    decide_from,
+    decision_of,
+    explain,
+    refuse_stale_metadata,
+)
+from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES, Table
+from perennial.warehouse import Warehouse
+
+_TYPES = {"string": pa.string(), "timestamptz": pa.timestamp("us", "UTC"), "long": pa.int64()}
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+AS_OF = datetime(2026, 6, 1, 4, tzinfo=UTC)
+HOSTILE_IDS = ["it's", 'say "hi"', "a/b\\c", "naïve 🌻", " > segment:", "line\nbreak", "nul\0", "$as_of; --", "i" * 500]
+
+Row = dict[str, Any]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def arrow(table: Table, rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, pa.schema([(column.name, _TYPES[column.type]) for column in table.columns]))
+
+
+def source(source_id: str = "s", status: str = "stopped", **columns: Any) -> Row:
+    return {
+        "source_id": source_id,
+        "kind": "campaign",
+        "name": source_id,
+        "status": status,
+        "created_at": LONG_AGO,
+        **columns,
+    }
+
+
+def names(source_id: str) -> Row:
+    return {"filter": "received_message_from_campaign", "campaign_id": source_id}
+
+
+def member(segment_id: str) -> Row:
+    return {"filter": "segment_membership", "segment_id": segment_id}
+
+
+def audience(owner: str, *nodes: Row, status: str = "active", part: str = "audience") -> Row:
+    kind, owner_id = owner.split(":", 1)
+    definition = json.dumps({"and": list(nodes)})
+    return {"owner_kind": kind, "owner_id": owner_id, "owner_status": status, "part": part, "definition": definition}
+
+
+def event(name: str, source_id: str = "s", occurred_at: datetime = AS_OF, recorded_at: datetime | None = None) -> Row:
+    counts = {"file_count": 1, "row_count": 1, "total_bytes": 1}
+    moments = {"occurred_at": occurred_at, "recorded_at": recorded_at}
+    return {"event_id": "e", "event": name, "source_id": source_id, "run_id": "r", **moments, **counts}
+
+
+def decided(
+    *sources: Row,
+    audiences: list[Row] | None = None,
+    events: list[Row] | None = None,
+    hot: dict[str, int] | None = None,
+    held: tuple[str, ...] = (),
+    as_of: datetime = AS_OF,
+    rules: Rules | None = None,
+) -> dict[str, Decision]:
+    metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []))
+    hot_rows = {row["source_id"]: 5 for row in sources} if hot is None else hot
+    holdings = Holdings(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
+    table = decide_from(metadata, holdings, as_of, rules or Rules())
+    ids = table["source_id"].to_pylist()
+    assert ids == sorted(set(ids), key=lambda text: text.encode())
+    found = {source_id: decision_of(table, source_id) for source_id in ids}
+    return {source_id: decision for source_id, decision in found.items() if decision is not None}
+
+
+def one(row: Row, **given_: Any) -> Decision:
+    return decided(row, **given_)["s"]
+
+
+# R1, R2, R3: the clock
+
+
+@pytest.mark.parametrize("status", ["draft", "stopped", "archived"])
+def test_r2_an_inactive_source_that_is_due_expires(status: str) -> None:
+    assert one(source(status=status)).decision == "expire"
+
+
+def test_r1_r3_an_active_source_never_expires_however_idle_and_its_clock_does_not_run() -> None:
+    found = one(source(status="active", stopped_at=LONG_AGO, last_sent_at=LONG_AGO))
+    assert found == Decision("s", "active", "Active: its interactions are always available.", None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("columns", "restored_at", "started_at"),
+    [
+        pytest.param({}, None, LONG_AGO, id="created, with nothing else"),
+        pytest.param({"created_at": AS_OF, "stopped_at": at("2026-01-01")}, None, at("2026-01-01"), id="stopped, though created later"),
+        pytest.param({"stopped_at": at("2026-01-01"), "last_sent_at": at("2026-01-02")}, None, at("2026-01-02"), id="last sent"),
+        pytest.param({"stopped_at": at("2026-01-03"), "last_sent_at": at("2026-01-02")}, None, at("2026-01-03"), id="stopped"),
+        pytest.param({"last_sent_at": at("2026-01-02")}, None, at("2026-01-02"), id="last sent alone"),
+        pytest.param({"stopped_at": at("2026-01-03")}, at("2026-01-04"), at("2026-01-04"), id="restored"),
+        pytest.param({"stopped_at": at("2026-01-05")}, at("2026-01-04"), at("2026-01-05"), id="stopped after a restore"),
+        pytest.param({}, at("2026-01-04"), at("2026-01-04"), id="restored alone"),
+    ],
+)  # fmt: skip
+def test_r3_the_clock_starts_at_the_latest_event(
+    columns: Row, restored_at: datetime | None, started_at: datetime
+) -> None:
+    events = [event("expired", occurred_at=LONG_AGO), event("restored", occurred_at=restored_at)] if restored_at else []
+    assert one(source(**columns), events=events).clock_started_at == started_at
+
+
+@pytest.mark.parametrize(
+    ("started", "expires"),
+    [
+        ("2025-11-30T00:00:00", "2026-02-28T00:00:00"),
+        ("2023-11-30T13:45:00.123456", "2024-02-29T13:45:00.123456"),
+        ("2023-11-29T00:00:00", "2024-02-29T00:00:00"),
+        ("1999-11-30T00:00:00", "2000-02-29T00:00:00"),
+        ("2099-11-30T00:00:00", "2100-02-28T00:00:00"),
+        ("2026-01-31T23:59:59.999999", "2026-04-30T23:59:59.999999"),
+        ("2026-03-31T00:00:00", "2026-06-30T00:00:00"),
+        ("2026-08-31T00:00:00", "2026-11-30T00:00:00"),
+        ("2026-02-28T00:00:00", "2026-05-28T00:00:00"),
+        ("2025-12-31T00:00:00", "2026-03-31T00:00:00"),
+    ],
+)
+def test_r3_three_months_are_calendar_months_clamped_to_the_months_end(started: str, expires: str) -> None:
+    row, due = source(stopped_at=at(started)), at(expires)
+    assert one(row, as_of=due).expires_at == due
+    assert one(row, as_of=due).decision == "expire"
+    assert one(row, as_of=due - timedelta(microseconds=1)).decision == "recent"
+    assert one(row, as_of=due + timedelta(microseconds=1)).decision == "expire"
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/New_York", "Europe/Paris"])
+def test_r3_months_are_counted_in_utc_whatever_the_process_time_zone(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found = one(source(stopped_at=at("2025-11-30T23:30:00")), as_of=at("2026-02-28T23:30:00"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found.decision == "expire"
+    assert found.reason == "Stopped on 2025-11-30: the 3 months ended on 2026-02-28 and no active referrer names it."
+
+
+def test_r2_the_number_of_months_is_a_setting() -> None:
+    found = one(source(stopped_at=at("2026-01-31")), as_of=at("2026-02-28"), rules=Rules(retention_months=1))
+    assert found.decision == "expire"
+    assert "the 1 month ended on 2026-02-28" in found.reason
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59", "9999-10-01T00:00:00"])
+def test_r3_a_source_that_sends_until_the_end_of_time_is_recent(moment: str) -> None:
+    found = one(source(last_sent_at=at(moment)))
+    assert found.decision == "recent"
+    assert found.expires_at == at("9999-12-31T00:00:00")
+
+
+# R4, R5, R6: who keeps a source
+
+
+def keeping(*audiences: Row, rules: Rules | None = None) -> tuple[str, tuple[str, ...]]:
+    found = one(source(), audiences=list(audiences), rules=rules)
+    return found.decision, found.referenced_by
+
+
+@pytest.mark.parametrize("kind", ["campaign", "canvas"])
+def test_r4_a_filter_of_an_active_campaign_or_canvas_keeps_its_source(kind: str) -> None:
+    kept = keeping(audience(f"{kind}:c1", names("s")))
+    assert kept == ("referenced", (f"{kind}:c1 > received_message_from_campaign",))
+
+
+@pytest.mark.parametrize("status", ["draft", "stopped", "archived"])
+def test_r4_a_referrer_that_is_not_active_keeps_nothing(status: str) -> None:
+    direct = audience("campaign:c1", names("s"), status=status)
+    through = audience("canvas:c2", member("g"), status=status)
+    assert keeping(direct, through, audience("segment:g", names("s"))) == ("expire", ())
+
+
+@pytest.mark.parametrize("status", ["draft", "stopped", "active"])
+def test_r4_a_chain_of_segments_keeps_a_source_whatever_the_status_of_the_segments(status: str) -> None:
+    chain = [audience("segment:g1", member("g2"), status=status), audience("segment:g2", names("s"), status=status)]
+    kept = keeping(audience("canvas:c9", member("g1")), *chain)
+    assert kept == ("referenced", ("canvas:c9 > segment:g1 > segment:g2 > received_message_from_campaign",))
+
+
+def test_r4_the_audience_of_a_canvas_step_keeps_a_source_as_well() -> None:
+    parts = [
+        audience("canvas:c1"),
+        audience("canvas:c1", names("s"), part="step-1"),
+        audience("canvas:c1", names("s"), part="2"),
+    ]
+    assert keeping(*parts) == ("referenced", ("canvas:c1 > received_message_from_campaign",))
+
+
+def test_r4_each_referrer_and_filter_is_listed_once_with_a_shortest_path() -> None:
+    converted = {"filter": "converted_from_campaign", "campaign_id": "s"}
+    diamond = [
+        audience("segment:top", member("left"), member("right"), member("direct")),
+        audience("segment:left", member("bottom")),
+        audience("segment:right", member("bottom")),
+        audience("segment:bottom", names("s"), converted),
+        audience("segment:direct", names("s")),
+    ]
+    kept = keeping(audience("campaign:a", member("top")), audience("canvas:b", member("bottom"), names("s")), *diamond)
+    assert kept == (
+        "referenced",
+        (
+            "campaign:a > segment:top > segment:direct > received_message_from_campaign",
+            "campaign:a > segment:top > segment:left > segment:bottom > converted_from_campaign",
+            "canvas:b > received_message_from_campaign",
+            "canvas:b > segment:bottom > converted_from_campaign",
+        ),
+    )
+
+
+def test_r4_cycles_of_segments_end_and_keep_what_they_name() -> None:
+    cycle = [
+        audience("segment:a", member("b")),
+        audience("segment:b", member("c"), member("b")),
+        audience("segment:c", member("a"), names("s")),
+    ]
+    kept = keeping(audience("canvas:v", member("a")), *cycle)
+    assert kept == ("referenced", ("canvas:v > segment:a > segment:b > segment:c > received_message_from_campaign",))
+
+
+def test_r4_a_cycle_that_no_active_referrer_uses_keeps_nothing() -> None:
+    assert keeping(audience("segment:a", member("b"), names("s")), audience("segment:b", member("a"))) == ("expire", ())
+
+
+def test_r4_two_stopped_sources_that_name_each_other_keep_nothing() -> None:
+    each = [audience("campaign:a", names("b"), status="stopped"), audience("campaign:b", names("a"), status="stopped")]
+    found = decided(source("a"), source("b"), audiences=each)
+    assert {row.decision for row in found.values()} == {"expire"}
+
+
+def test_r4_an_active_source_that_names_a_stopped_one_keeps_it_and_not_the_other_way_round() -> None:
+    each = [audience("campaign:a", names("b")), audience("campaign:b", names("a"), status="stopped")]
+    found = decided(source("a", "active"), source("b"), audiences=each)
+    assert found["a"].referenced_by == ()
+    assert found["b"].decision == "referenced"
+
+
+def test_r4_a_segment_that_does_not_exist_keeps_nothing_and_harms_nothing() -> None:
+    assert keeping(audience("campaign:a", member("gone"), names("s")))[0] == "referenced"
+    assert keeping(audience("campaign:a", member("gone"))) == ("expire", ())
+
+
+def test_r4_referrers_are_told_of_sources_that_are_not_due_as_well() -> None:
+    found = one(source(stopped_at=AS_OF), audiences=[audience("campaign:a", names("s"))])
+    assert found.decision == "recent"
+    assert found.referenced_by == ("campaign:a > received_message_from_campaign",)
+
+
+def test_r4_a_chain_of_a_thousand_segments_that_bites_its_tail_is_followed_to_its_end() -> None:
+    links = [audience(f"segment:{n}", member(str((n + 1) % 1000))) for n in range(999)]
+    kept = keeping(audience("canvas:v", member("0")), *links, audience("segment:999", member("0"), names("s")))
+    assert kept[0] == "referenced"
+    assert kept[1][0].count(" > segment:") == 1000
+
+
+def test_r4_segments_that_all_use_each_other_are_followed_once_each() -> None:
+    count = 60
+    members = [member(str(n)) for n in range(count)]
+    segments = [audience(f"segment:{n}", *members, *([names("s")] if n == count - 1 else [])) for n in range(count)]
+    kept = keeping(audience("canvas:v", member("0")), *segments)
+    assert kept == ("referenced", ("canvas:v > segment:0 > segment:59 > received_message_from_campaign",))
+
+
+@pytest.mark.parametrize(
+    "tag_filter",
+    [
+        {"filter": "received_message_with_tag", "tag": "s"},
+        {"filter": "clicked_or_opened_with_tag", "tag": "s", "interaction": "opened_email"},
+        {"filter": "last_received_message_with_tag", "tag": "s", "operator": "after", "days_ago": 3},
+    ],
+    ids=lambda node: node["filter"],
+)
+def test_r5_tag_filters_keep_nothing(tag_filter: Row) -> None:
+    assert keeping(audience("campaign:a", tag_filter), audience("segment:g", tag_filter)) == ("expire", ())
+
+
+@pytest.mark.parametrize("kind", ["content_card", "segment"])
+def test_r6_content_cards_and_lone_segments_keep_a_source_only_where_the_setting_says_so(kind: str) -> None:
+    kept = audience(f"{kind}:x", names("s"))
+    added = Rules(exempting_referrers=("campaign", "canvas", kind))
+    assert keeping(kept) == ("expire", ())
+    assert keeping(kept, rules=added) == ("referenced", (f"{kind}:x > received_message_from_campaign",))
+    assert keeping({**kept, "owner_status": "stopped"}, rules=added) == ("expire", ())
+
+
+def test_r6_the_setting_can_leave_out_campaigns() -> None:
+    only_canvas = Rules(exempting_referrers=("canvas",))
+    assert keeping(audience("campaign:a", names("s")), rules=only_canvas) == ("expire", ())
+
+
+def test_r6_a_negated_filter_keeps_its_source_as_well() -> None:
+    assert keeping(audience("campaign:a", {"not": {"or": [names("s")]}}))[0] == "referenced"
+
+
+@pytest.mark.parametrize(
+    "hostile", HOSTILE_IDS, ids=["quote", "double", "slash", "emoji", "path", "line", "nul", "bind", "long"]
+)
+def test_ids_may_contain_any_character(hostile: str) -> None:
+    audiences = [audience(f"canvas:{hostile}", member(hostile)), audience(f"segment:{hostile}", names(hostile))]
+    found = decided(
+        source(hostile), source("other"), audiences=audiences, events=[event("restored", hostile, LONG_AGO)]
+    )
+    path = f"canvas:{hostile} > segment:{hostile} > received_message_from_campaign"
+    assert found[hostile].decision == "referenced"
+    assert found[hostile].referenced_by == (path,)
+    assert found["other"].decision == "expire"
+
+
+# R8, R9, R10, R13, R18: what was moved before
+
+
+def test_r9_late_rows_of_an_expired_source_follow_into_the_archive_without_touching_the_clock() -> None:
+    events = [event("expired", occurred_at=at("2025-05-01"))]
+    late = one(source(stopped_at=at("2025-01-01")), events=events)
+    assert late.decision == "late"
+    assert late.clock_started_at == at("2025-01-01")
+    assert one(source(), events=events, hot={}).decision == "expired"
+    archived = [*events, event("late_archived", occurred_at=at("2025-05-02"))]
+    assert one(source(stopped_at=at("2025-01-01")), events=archived, hot={}).clock_started_at == at("2025-01-01")
+
+
+def test_r9_a_filter_saved_after_the_expiry_does_not_bring_late_rows_back() -> None:
+    found = one(source(), audiences=[audience("campaign:a", names("s"))], events=[event("expired")])
+    assert found.decision == "late"
+    assert found.referenced_by == ("campaign:a > received_message_from_campaign",)
+
+
+@pytest.mark.parametrize("hot", [{}, {"s": 4}], ids=["without hot rows", "with hot rows"])
+def test_r10_an_expired_source_that_is_active_again_is_brought_back(hot: dict[str, int]) -> None:
+    assert one(source(status="active"), events=[event("expired")], hot=hot).decision == "reactivated"
+
+
+def test_r13_a_restore_restarts_the_clock_and_the_source_expires_again() -> None:
+    events = [event("expired", occurred_at=at("2025-06-01")), event("restored", occurred_at=at("2025-11-30T10:00:00"))]
+    row = source(stopped_at=at("2025-01-01"))
+    assert one(row, events=events, as_of=at("2026-02-28T09:59:59")).decision == "recent"
+    assert one(row, events=events, as_of=at("2026-02-28T10:00:00")).decision == "expire"
+
+
+def test_r13_the_move_recorded_last_says_where_the_data_is_whatever_date_the_runs_replayed() -> None:
+    events = [
+        event("expired", occurred_at=at("2026-03-01"), recorded_at=at("2026-05-01T01:00:00")),
+        event("restored", occurred_at=at("2026-01-01"), recorded_at=at("2026-05-01T02:00:00")),
+    ]
+    assert one(source(), events=events).decision == "expire"
+    assert one(source(), events=events[::-1], as_of=at("2025-01-01")).decision == "recent"
+    unrecorded = [event("restored", occurred_at=at("2026-01-01")), event("expired", occurred_at=at("2026-03-01"))]
+    assert one(source(), events=unrecorded).decision == "late"
+
+
+@pytest.mark.parametrize("status", ["active", "stopped"])
+def test_r18_what_the_previous_policy_deleted_stays_deleted(status: str) -> None:
+    found = one(source(status=status, interaction_data_deleted_at=at("2023-05-01")), events=[event("expired")])
+    assert found.decision == "deleted"
+    assert found.reason == "The previous policy deleted its interactions on 2023-05-01: they cannot be restored."
+    assert found.expires_at is None
+
+
+@pytest.mark.parametrize(
+    ("row", "events", "decision"),
+    [
+        pytest.param(source(), [event("expired")], "expired", id="its rows are hot already"),
+        pytest.param(source(), [], "recent", id="it was not expired"),
+        pytest.param(source(status="active"), [], "active", id="active"),
+        pytest.param(source(status="active"), [event("expired")], "reactivated", id="active and still expired"),
+    ],
+)
+def test_no_rows_leave_hot_while_a_restore_brings_them_back(row: Row, events: list[Row], decision: str) -> None:
+    found = decided(row, source("other"), events=events, held=("s",))
+    assert found["s"].decision == decision
+    assert found["other"].decision == "expire"
+
+
+def test_a_source_that_is_due_without_interactions_is_empty() -> None:
+    assert one(source(), hot={}).decision == "empty"
+    assert one(source(), hot={}, audiences=[audience("campaign:a", names("s"))]).decision == "referenced"
+
+
+def test_a_source_that_is_listed_twice_is_decided_once_and_kept_longest() -> None:
+    assert one(source(), hot={"s": 1}).decision == "expire"
+    found = decided(
+        source(stopped_at=LONG_AGO), source(stopped_at=AS_OF), events=[event("restored", occurred_at=LONG_AGO)]
+    )
+    assert [row.decision for row in found.values()] == ["recent"]
+    assert decided(source("s"), source("s", "active"))["s"].decision == "active"
+
+
+def test_reasons_tell_the_whole_story() -> None:
+    row = source(stopped_at=at("2026-01-31"), last_sent_at=at("2026-02-10"))
+    assert one(row).reason == (
+        "Stopped on 2026-01-31, last sent on 2026-02-10: the 3 months ended on 2026-05-10 and no active referrer names it."
+    )
+    kept = one(row, audiences=[audience("campaign:a", names("s"))])
+    assert kept.reason.endswith("the 3 months ended on 2026-05-10, but active referrers name it.")
+    restored = one(row, events=[event("restored", occurred_at=at("2026-05-20"))])
+    assert restored.reason.endswith("restored on 2026-05-20: the 3 months end on 2026-08-20.")
+    assert one(source()).reason.startswith(
+        "Created on 2020-01-01, neither stopped nor sent: the 3 months ended on 2020-04-01"
+    )
+
+
+# Fail safe
+
+
+def broken(owner: str, status: str) -> Row:
+    return {**audience(owner, status=status, part="step 7"), "definition": '{"and": [{"filter": "no such filter"}]}'}
+
+
+@pytest.mark.parametrize("owner", ["campaign:x", "canvas:x", "content_card:x", "segment:x"])
+def test_an_unreadable_audience_of_an_active_owner_stops_every_decision(owner: str) -> None:
+    with pytest.raises(TerminalMetadataError, match="sync_sources") as caught:
+        one(source(), audiences=[broken(owner, "active")])
+    for part in (owner.split(":")[0], "'x'", "'step 7'", "$.and[0].filter"):
+        assert part in str(caught.value)
+
+
+def test_an_unreadable_segment_that_an_active_owner_may_reach_stops_every_decision() -> None:
+    chain = [audience("segment:g", member("x"), status="archived"), broken("segment:x", "archived")]
+    with pytest.raises(TerminalMetadataError, match="segment 'x'"):
+        one(source(), audiences=[audience("campaign:a", member("g")), *chain])
+    assert one(source(), audiences=[audience("campaign:a", member("g"), status="stopped"), *chain]).decision == "expire"
+
+
+@pytest.mark.parametrize("status", ["draft", "stopped", "archived"])
+def test_an_unreadable_audience_of_an_inactive_owner_stops_nothing(status: str) -> None:
+    owners = [broken(f"{kind}:x", status) for kind in ("campaign", "canvas", "content_card", "segment")]
+    assert one(source(), audiences=owners).decision == "expire"
+
+
+@pytest.mark.parametrize(
+    ("sources", "audiences", "says"),
+    [
+        pytest.param([source(status="Active")], [], "sources.status has the value 'Active'", id="source status"),
+        pytest.param([source(kind="push")], [], "sources.kind has the value 'push'", id="source kind"),
+        pytest.param([source()], [audience("card:x")], "audiences.owner_kind has the value 'card'", id="owner kind"),
+        pytest.param([source()], [audience("canvas:x", status="on")], "audiences.owner_status has the value 'on'", id="owner status"),
+    ],
+)  # fmt: skip
+def test_values_that_nobody_knows_are_refused(sources: list[Row], audiences: list[Row], says: str) -> None:
+    with pytest.raises(TerminalMetadataError) as caught:
+        decided(*sources, audiences=audiences)
+    assert says in str(caught.value)
+
+
+# The warehouse
+
+
+def load(warehouse: Warehouse, sources: list[Row], audiences: list[Row], events: list[Row]) -> None:
+    for table, rows in ((SOURCES, sources), (AUDIENCES, audiences)):
+        stream = pa.Table.from_pylist(rows, warehouse.arrow_schema(table.name)).to_reader()
+        warehouse.replace_rows(table.name, stream, f"test-sync-{table.name}-{len(rows)}")
+    warehouse.append_rows(LIFECYCLE_EVENTS.name, events, "test-events")
+
+
+def interaction(source_id: str, number: int = 0) -> Row:
+    return {
+        "event_id": f"{source_id}-{number}",
+        "event_type": "users.messages.email.Send",
+        "occurred_at": LONG_AGO,
+        "user_id": "u",
+        "source_id": source_id,
+        "source_kind": "campaign",
+        "interaction": "received",
+    }
+
+
+@pytest.fixture
+def workspace(warehouse: Warehouse) -> Warehouse:
+    """One source of each state, hot rows of all of them and of one that no sync has seen."""
+    sources = [
+        source("active", "active"),
+        source("back", "active"),
+        source("due", stopped_at=at("2026-01-31"), last_sent_at=at("2026-02-10")),
+        source("expired"),
+        source("deleted", interaction_data_deleted_at=at("2023-05-01")),
+        source("restored"),
+    ]
+    events = [
+        event("expired", "back", at("2026-05-01")),
+        event("expired", "expired", at("2026-05-02")),
+        event("expired", "restored", at("2026-05-03")),
+        event("restored", "restored", at("2026-05-04")),
+        event("expired", "dropped", at("2026-05-05")),
+    ]
+    load(warehouse, sources, [audience("canvas:c", member("g")), audience("segment:g", names("restored"))], events)
+    rows = [interaction(row["source_id"], n) for row in sources for n in range(2)]
+    frame = pa.Table.from_pylist(
+        [*rows, interaction("new"), interaction("dropped")], warehouse.arrow_schema(INTERACTIONS.name)
+    )
+    warehouse.table(INTERACTIONS.name).append(frame)
+    return warehouse
+
+
+def test_decisions_come_from_the_tables_of_the_warehouse_in_the_shape_of_expiry_decisions(workspace: Warehouse) -> None:
+    decisions = decide(workspace, AS_OF)
+    assert decisions.column_names == [
+        "source_id",
+        "decision",
+        "reason",
+        "clock_started_at",
+        "expires_at",
+        "referenced_by",
+    ]
+    assert dict(zip(decisions["source_id"].to_pylist(), decisions["decision"].to_pylist(), strict=True)) == {
+        "active": "active",
+        "back": "reactivated",
+        "deleted": "deleted",
+        "due": "expire",
+        "expired": "late",
+        "restored": "recent",
+    }
+
+
+def test_r7_decisions_can_be_taken_again_from_metadata_that_was_just_read(workspace: Warehouse) -> None:
+    saved_since = [audience("campaign:new", names("due"))]
+    fresh = SyncedMetadata(arrow(SOURCES, [source("due", stopped_at=at("2026-01-31"))]), arrow(AUDIENCES, saved_since))
+    again = decision_of(decide(workspace, AS_OF, fresh), "due")
+    assert again is not None
+    assert again.decision == "referenced"
+
+
+def test_decisions_fit_the_table_they_are_kept_in(workspace: Warehouse) -> None:
+    rows = [{"as_of": AS_OF, "run_id": "r", **row} for row in decide(workspace, AS_OF).to_pylist()]
+    workspace.append_rows("expiry_decisions", rows, "test-decisions")
+    kept = workspace.read("expiry_decisions").select(list(rows[0])).to_pylist()
+    assert sorted(kept, key=lambda row: row["source_id"]) == rows
+
+
+def test_an_explanation_names_what_started_the_clock_and_every_referrer(workspace: Warehouse) -> None:
+    due = explain(workspace, "due", AS_OF)
+    assert due.decision.decision == "expire"
+    assert due.clock_started_by == "last sent"
+    assert due.hot_rows == 2
+    restored = explain(workspace, "restored", AS_OF)
+    assert (restored.state, restored.since, restored.clock_started_by) == ("available", at("2026-05-04"), "restored")
+    assert restored.decision.referenced_by == ("canvas:c > segment:g > received_message_from_campaign",)
+    assert explain(workspace, "active", AS_OF).clock_started_by is None
+    assert explain(workspace, "due", at("2026-03-01")).decision.decision == "recent"
+
+
+def test_an_explanation_of_an_unknown_source_is_refused(workspace: Warehouse) -> None:
+    with pytest.raises(TerminalRequestError, match="'nobody'"):
+        explain(workspace, "nobody", AS_OF)
+
+
+def test_source_availability_says_where_the_data_of_each_source_is(workspace: Warehouse) -> None:
+    columns = "source_id, kind, name, status, state, since, clock_started_at, expires_at, hot_rows, archived_rows"
+    with open_session(workspace) as session:
+        described = [row[0] for row in session.execute("DESCRIBE source_availability").fetchall()]
+        rows = session.execute("FROM source_availability ORDER BY source_id").fetchall()
+    assert described == columns.split(", ")
+    due, restored = (at("2026-02-10"), at("2026-05-10")), (at("2026-05-04"), at("2026-08-04"))
+    old = (LONG_AGO, at("2020-04-01"))
+    campaign = "campaign"
+    assert rows == [
+        ("active", campaign, "active", "active", "available", LONG_AGO, None, None, 2, 0),
+        ("back", campaign, "back", "active", "expired", at("2026-05-01"), None, None, 2, 0),
+        ("deleted", campaign, "deleted", "stopped", "deleted", at("2023-05-01"), None, None, 2, 0),
+        ("due", campaign, "due", "stopped", "available", LONG_AGO, *due, 2, 0),
+        ("expired", campaign, "expired", "stopped", "expired", at("2026-05-02"), *old, 2, 0),
+        ("restored", campaign, "restored", "stopped", "available", at("2026-05-04"), *restored, 2, 0),
+    ]
+
+
+def test_r1_r9_features_see_hot_rows_except_of_expired_and_deleted_sources(workspace: Warehouse) -> None:
+    with open_session(workspace) as session:
+        seen = session.execute("SELECT DISTINCT source_id FROM available_interactions ORDER BY ALL").fetchall()
+        columns = [row[0] for row in session.execute("DESCRIBE available_interactions").fetchall()]
+    assert [row[0] for row in seen] == ["active", "due", "new", "restored"]
+    assert columns == [column.name for column in INTERACTIONS.columns]
+
+
+def test_the_views_count_months_in_utc_whatever_time_zone_an_analyst_sets(workspace: Warehouse) -> None:
+    moved = source("due", stopped_at=at("2025-11-30T23:30:00"))
+    load(workspace, [moved], [], [])
+    with open_session(workspace) as session:
+        session.execute("SET TimeZone = 'Pacific/Auckland'")
+        expires_at = session.execute("SELECT epoch_us(expires_at) FROM source_availability").fetchall()
+    assert expires_at == [(int(at("2026-02-28T23:30:00").timestamp()) * 1_000_000,)]
+
+
+def test_stale_metadata_is_refused_by_the_wall_clock(workspace: Warehouse) -> None:
+    synced_at = workspace.committed_at(SOURCES.name)
+    assert synced_at is not None
+    refuse_stale_metadata(workspace, synced_at + timedelta(hours=26))
+    with pytest.raises(
+        TerminalMetadataError, match=r"Table sources was last synced .* 27 hours ago.* allows 26.*sync_sources"
+    ):
+        refuse_stale_metadata(workspace, synced_at + timedelta(hours=27))
+
+
+def test_metadata_that_was_never_synced_is_refused(warehouse: Warehouse) -> None:
+    with pytest.raises(TerminalMetadataError, match="sources was never synced"):
+        refuse_stale_metadata(warehouse, AS_OF)
+    stream = pa.Table.from_pylist([source()], warehouse.arrow_schema(SOURCES.name)).to_reader()
+    warehouse.replace_rows(SOURCES.name, stream, "sync")
+    with pytest.raises(TerminalMetadataError, match="audiences was never synced"):
+        refuse_stale_metadata(warehouse, datetime.now(UTC))
+
+
+# A model of the rules
+
+
+def model(
+    sources: list[Row], audiences: list[Row], events: list[Row], hot: set[str], as_of: datetime
+) -> dict[str, tuple[str, set[str]]]:
+    """spec/rules.md in plain Python: the decision of each source, and the owners that keep it."""
+    uses: dict[str, list[Row]] = {}
+    for row in audiences:
+        uses.setdefault(f"{row['owner_kind']}:{row['owner_id']}", []).extend(json.loads(row["definition"])["and"])
+    kept_by: dict[str, set[str]] = {}
+    for row in audiences:
+        if row["owner_status"] == "active" and row["owner_kind"] in ("campaign", "canvas"):
+            owner = f"{row['owner_kind']}:{row['owner_id']}"
+            waiting, seen = [owner], {owner}
+            while waiting:
+                for node in uses.get(waiting.pop(), []):
+                    if "campaign_id" in node:
+                        kept_by.setdefault(node["campaign_id"], set()).add(owner)
+                    elif f"segment:{node['segment_id']}" not in seen:
+                        seen.add(f"segment:{node['segment_id']}")
+                        waiting.append(f"segment:{node['segment_id']}")
+    return {
+        row["source_id"]: (_modelled(row, events, hot, kept_by, as_of), kept_by.get(row["source_id"], set()))
+        for row in sources
+    }
+
+
+def _modelled(row: Row, events: list[Row], hot: set[str], kept_by: dict[str, set[str]], as_of: datetime) -> str:
+    source_id = row["source_id"]
+    moves = [found for found in events if found["source_id"] == source_id and found["event"] != "late_archived"]
+    moves.sort(key=lambda found: (found["recorded_at"] or found["occurred_at"], found["occurred_at"], found["event"]))
+    if row.get("interaction_data_deleted_at"):
+        return "deleted"
+    if moves and moves[-1]["event"] == "expired":
+        if row["status"] == "active":
+            return "reactivated"
+        return "late" if source_id in hot else "expired"
+    if row["status"] == "active":
+        return "active"
+    starts = [row.get("stopped_at"), row.get("last_sent_at")]
+    starts += [found["occurred_at"] for found in moves if found["event"] == "restored"]
+    if three_months_after(max([moment for moment in starts if moment] or [row["created_at"]])) > as_of:
+        return "recent"
+    if kept_by.get(source_id):
+        return "referenced"
+    return "expire" if source_id in hot else "empty"
+
+
+def three_months_after(moment: datetime) -> datetime:
+    year, month = divmod(moment.year * 12 + moment.month - 1 + 3, 12)
+    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
+
+
+STATUS = st.sampled_from(["active", "active", "stopped", "draft", "archived"])
+# Around the three months before AS_OF, with both sides of the very instant.
+MOMENT = st.sampled_from([at("2026-03-01T04:00:00"), at("2026-03-01T04:00:01"), at("2026-02-28"), at("2026-05-31"), LONG_AGO]) | st.datetimes(
+    at("2025-10-01").replace(tzinfo=None), at("2026-06-30").replace(tzinfo=None), timezones=st.just(UTC)
+)  # fmt: skip
+IDS = st.sampled_from(["a", "b", "c", "d"])
+NODE = IDS.map(names) | IDS.map(member)
+SOURCE = st.builds(
+    source, IDS, STATUS, created_at=MOMENT, stopped_at=st.none() | MOMENT, last_sent_at=st.none() | MOMENT,
+    interaction_data_deleted_at=st.sampled_from([None, None, None, LONG_AGO]),
+)  # fmt: skip
+OWNER = st.builds("{}:{}".format, st.sampled_from(["campaign", "canvas", "segment", "segment", "content_card"]), IDS)
+AUDIENCE = st.builds(
+    lambda owner, nodes, status: audience(owner, *nodes, status=status), OWNER, st.lists(NODE, max_size=3), STATUS
+)
+EVENT = st.builds(event, st.sampled_from(["expired", "restored", "late_archived"]), IDS, MOMENT, st.none() | MOMENT)
+
+
+WORLD = st.tuples(
+    st.lists(SOURCE, max_size=4, unique_by=lambda row: row["source_id"]),
+    st.lists(AUDIENCE, max_size=6, unique_by=lambda row: (row["owner_kind"], row["owner_id"])),
+    st.lists(EVENT, max_size=4),
+    st.sets(IDS),
+)
+
+
+def apart(
+    world: tuple[list[Row], list[Row], list[Row], set[str]], mark: str
+) -> tuple[list[Row], list[Row], list[Row], set[str]]:
+    """The same world with ids of its own, so that many can be decided at once."""
+    sources, audiences, events, hot = world
+
+    def node(found: Row) -> Row:
+        return {key: value if key == "filter" else mark + value for key, value in found.items()}
+
+    def marked(row: Row) -> Row:
+        nodes = [node(found) for found in json.loads(row["definition"])["and"]]
+        return {**row, "owner_id": mark + row["owner_id"], "definition": json.dumps({"and": nodes})}
+
+    return (
+        [{**row, "source_id": mark + row["source_id"]} for row in sources],
+        [marked(row) for row in audiences],
+        [{**row, "source_id": mark + row["source_id"]} for row in events],
+        {mark + source_id for source_id in hot},
+    )
+
+
+@hypothesis_settings(max_examples=20, deadline=None)
+@given(st.lists(WORLD, min_size=1, max_size=12))
+def test_decisions_agree_with_a_model_of_the_rules(
+    worlds: list[tuple[list[Row], list[Row], list[Row], set[str]]],
+) -> None:
+    marked = [apart(world, f"{number}/") for number, world in enumerate(worlds)]
+    sources, audiences, events = ([row for world in marked for row in world[part]] for part in range(3))
+    found = decided(*sources, audiences=audiences, events=events, hot={key: 1 for world in marked for key in world[3]})
+    owners = {name: {path.split(" > ")[0] for path in decision.referenced_by} for name, decision in found.items()}
+    expected = model(sources, audiences, events, {key for world in marked for key in world[3]}, AS_OF)
+    assert {name: (decision.decision, owners[name]) for name, decision in found.items()} == expected
