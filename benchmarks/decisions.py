@@ -87,10 +87,13 @@ def _names_source(chance: random.Random) -> dict[str, Any]:
 
 
 def _segment(chance: random.Random, number: int) -> dict[str, Any]:
-    """A segment of one of the levels 0 to NESTING - 1; all but the last level use two segments of the next."""
+    """A segment of one of the levels 0 to NESTING - 1; all but the last level use one or two segments of the next."""
     nodes = [_names_source(chance), {"filter": "last_received_email", "operator": "after", "days_ago": 30}]
     if number % NESTING < NESTING - 1:
-        below = [chance.randrange(SEGMENT_COUNT // NESTING) * NESTING + number % NESTING + 1 for _ in range(2)]
+        below = [
+            chance.randrange(SEGMENT_COUNT // NESTING) * NESTING + number % NESTING + 1
+            for _ in range(chance.choice((1, 1, 2)))
+        ]
         nodes += [{"filter": "segment_membership", "segment_id": f"segment-{n}"} for n in below]
     return {"and": nodes}
 

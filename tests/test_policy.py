@@ -163,12 +163,12 @@ def test_r3_months_are_counted_in_utc_whatever_the_process_time_zone(
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        found = one(source(stopped_at=at("2025-11-30T23:30:00")), as_of=at("2026-02-28T23:30:00"))
+        found = one(source(stopped_at=at("2026-01-31T23:30:00")), as_of=at("2026-04-30T23:30:00"))
     finally:
         monkeypatch.undo()
         time.tzset()
     assert found.decision == "expire"
-    assert found.reason == "Stopped on 2025-11-30: the 3 months ended on 2026-02-28 and no active referrer names it."
+    assert found.reason == "Stopped on 2026-01-31: the 3 months ended on 2026-04-30 and no active referrer names it."
 
 
 def test_r2_the_number_of_months_is_a_setting() -> None:
@@ -605,12 +605,12 @@ def test_r1_r9_features_see_hot_rows_except_of_expired_and_deleted_sources(works
 
 
 def test_the_views_count_months_in_utc_whatever_time_zone_an_analyst_sets(workspace: Warehouse) -> None:
-    moved = source("due", stopped_at=at("2025-11-30T23:30:00"))
+    moved = source("due", stopped_at=at("2026-01-31T23:30:00"))
     load(workspace, [moved], [], [])
     with open_session(workspace) as session:
         session.execute("SET TimeZone = 'Pacific/Auckland'")
         expires_at = session.execute("SELECT epoch_us(expires_at) FROM source_availability").fetchall()
-    assert expires_at == [(int(at("2026-02-28T23:30:00").timestamp()) * 1_000_000,)]
+    assert expires_at == [(int(at("2026-04-30T23:30:00").timestamp()) * 1_000_000,)]
 
 
 def test_stale_metadata_is_refused_by_the_wall_clock(workspace: Warehouse) -> None:
