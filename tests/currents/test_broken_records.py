@@ -93,9 +93,11 @@ def test_an_empty_file_is_loaded_as_empty_or_rejected_as_a_whole(
 def test_numbers_and_flags_written_as_text_are_read(settings: Settings, warehouse: Warehouse) -> None:
     record = event(1, time=str(TIME), machine_open="TRUE", conversion_behavior_index="0", in_control_group="")
     land_json(settings, OPEN, [record])
-    land_avro(settings, OPEN, [{**record, "id": "e2"}], schema=dict.fromkeys(SCHEMA, ["null", "string"]))
+    land_avro(settings, OPEN, [{**record, "id": "e2"}], schema={name: ["null", "string"] for name in SCHEMA})
     assert load(warehouse).interactions == 2
-    assert {row[1:] for row in rows(warehouse, "interactions", "event_id, machine_open, conversion_index")} == {(True, 0)}
+    assert {row[1:] for row in rows(warehouse, "interactions", "event_id, machine_open, conversion_index")} == {
+        (True, 0)
+    }
 
 
 # --- damaged files ----------------------------------------------------------------------------------------------------

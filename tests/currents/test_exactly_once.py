@@ -134,7 +134,9 @@ def test_ids_of_any_characters_and_length_are_kept_and_known_again(settings: Set
 
 def test_each_source_gets_one_file_a_load(settings: Settings, warehouse: Warehouse) -> None:
     for part in range(3):
-        land_avro(settings, OPEN, [event(n, id=f"{part}-{n}", campaign_id=f"c{n % 7}") for n in range(700)], f"{part}.avro")
+        land_avro(
+            settings, OPEN, [event(n, id=f"{part}-{n}", campaign_id=f"c{n % 7}") for n in range(700)], f"{part}.avro"
+        )
     load(warehouse)
     assert {total.file_count for total in warehouse.source_totals("interactions").values()} == {1}
     assert {total.row_count for total in warehouse.source_totals("interactions").values()} == {300}

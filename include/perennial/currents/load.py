@@ -97,7 +97,8 @@ def load_interactions(
         counts, changed = _load_batch(warehouse, ledger, ready, LoadRequest(now, check, batch_bytes))
         loads += [counts] if counts else []
         waiting += changed
-        ready = [file for file in ready if file not in changed]
+        done = {file.uri for file in changed} | {count.file_uri for count in counts}
+        ready = [file for file in ready if file.uri not in done]
         lost_races = 0 if counts or changed else lost_races + 1
     return _outcome(loads, len(waiting), finished)
 
@@ -119,15 +120,10 @@ def _load_batch(
     record_load(warehouse, prepared)
     if not commit_load(warehouse, prepared):
         return [], []
-    seconds = max(time.monotonic() - started, 1e-9)
-    records = sum(count.read for count in counts)
+    seconds, read = time.monotonic() - started, sum(count.read for count in counts)
+    rate = read / max(seconds, 1e-9)
     log.info(
-        "load %s: %d files, %d records in %.1f s, %.0f records/s",
-        prepared.load_id,
-        len(counts),
-        records,
-        seconds,
-        records / seconds,
+        "load %s: %d files, %d records, %.1f s, %.0f records/s", prepared.load_id, len(counts), read, seconds, rate
     )
     return counts, batch.left
 

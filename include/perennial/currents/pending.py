@@ -112,7 +112,8 @@ def _refuse_unknown_history(table: Table, prepared: PreparedLoad) -> None:
     retained = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
     snapshot = table.current_snapshot()
     while snapshot is not None and snapshot.snapshot_id != prepared.ledger_snapshot_id:
-        if snapshot.parent_snapshot_id is None and prepared.ledger_snapshot_id is None:
+        # The very first snapshot is still there: an expiry leaves an oldest one without a parent too, but a later one.
+        if prepared.ledger_snapshot_id is None and snapshot.sequence_number == 1:
             return
         snapshot = retained.get(snapshot.parent_snapshot_id or -1)
     if snapshot is None:
