@@ -18,11 +18,11 @@ from perennial.lifecycle.expire import _note_checksums
 from perennial.maintenance import PurgeOutcome, expire_old_snapshots, maintain_warehouse, purge, purge_files
 from perennial.maintenance.compaction import compact_table
 from perennial.moves.plan import EXPIRE, RESTORE, Direction, copy_name
-from perennial.moves.records import remove_pending
+from perennial.moves.records import PendingRecord, remove_pending, write_pending
 from perennial.settings import Settings
 from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
-from perennial.warehouse.files import relocated
+from perennial.warehouse.files import relocated, write_file_list
 from tests.maintenance.deletes import delete_rows
 from tests.maintenance.steps import TABLE_NAMES, Move, append_loads, data_files, data_path, open_again, stored
 from tests.rows import hot_and_archive, multiset
@@ -275,3 +275,28 @@ def test_plans_and_notes_of_finished_operations_go_those_under_way_stay(warehous
     under_way.add()
     under_way.remove()
     assert multiset(warehouse, "interactions") == {}
+
+
+def test_the_files_of_a_recorded_load_stay_until_it_is_committed(warehouse: Warehouse) -> None:
+    append_loads(warehouse, ["a"], loads=1)
+    table = warehouse.table("interactions")
+    written = [live.data_file for live in warehouse.live_files(table)]
+    listed = f"{warehouse.operations_uri()}/loads/l1/interactions.avro"
+    write_file_list(table, listed, written)
+    stamp = datetime.now(UTC).isoformat()
+    write_pending(warehouse, PendingRecord("load", "l1", stamp, stamp, (listed,)))
+    before = multiset(warehouse, "interactions")
+    warehouse.replace_files("interactions", [], "test:empty")
+    remove_pending(warehouse, "load", "l1")
+    expire_old_snapshots(warehouse, later())
+    write_pending(warehouse, PendingRecord("load", "l1", stamp, stamp, (listed,)))
+
+    purge_files(warehouse, later())
+    warehouse.append_files("interactions", written, "load:l1")
+    assert multiset(warehouse, "interactions") == before
+    assert storage_for(listed).stat(listed) is not None
+
+    remove_pending(warehouse, "load", "l1")
+    purge_files(warehouse, later())
+    assert multiset(warehouse, "interactions") == before
+    assert storage_for(listed).stat(listed) is None

@@ -25,6 +25,7 @@ import re
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -142,12 +143,16 @@ def _named_by(warehouse: Warehouse, pending: Iterable[PendingRecord]) -> set[str
     table = warehouse.table(INTERACTIONS.name)
     names: set[str] = set()
     for record in pending:
-        if record.kind in DIRECTIONS and (plan := find_plan(record.plan_uri)) is not None:
-            for step in plan.steps:
+        if record.kind in DIRECTIONS:
+            # It names every file in the move's lists. Without one nothing has been copied, and the lists may be half
+            # written.
+            plan = find_plan(record.plan_uri)
+            for step in plan.steps if plan else ():
                 names.update(map(file_name, (step.copy_uri, *step.originals, *step.deletes)))
+            continue
         for uri in record.file_lists:
-            # Absent: not written yet, so nothing has been copied; or its operation has just finished.
-            if storage_for(uri).stat(uri) is not None:
+            # Absent: its operation has just finished, and what it has committed is found in the tables.
+            with suppress(FileNotFoundError):
                 names.update(file_name(data_file.file_path) for data_file in read_file_list(table, uri))
     return names
 
