@@ -198,4 +198,5 @@ def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, in
     upper = (data_file.upper_bounds or {}).get(field.field_id)
     if lower is None or upper is None:
         return None
-    return from_bytes(field.field_type, lower), from_bytes(field.field_type, upper)  # type: ignore[arg-type]  # primitive
+    kind: Any = field.field_type
+    return int(from_bytes(kind, lower)), int(from_bytes(kind, upper))
