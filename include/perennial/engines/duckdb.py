@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from perennial.errors import TerminalDataError
 from perennial.statements import statement
 from perennial.storage import storage_for
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES, Table
+from perennial.tables import (
+    EXPIRY_DECISIONS,
+    INTERACTIONS,
+    INTERACTIONS_ARCHIVE,
+    LIFECYCLE_EVENTS,
+    SOURCE_TAGS,
+    SOURCES,
+    TABLES,
+    Table,
+)
 from perennial.warehouse.files import ColumnStatistics, FileStatistics, written_file
 
 if TYPE_CHECKING:
@@ -36,6 +46,8 @@ _DUCKDB_TYPES = {
     "timestamptz": "TIMESTAMPTZ",
     "list<string>": "VARCHAR[]",
 }
+# What tells where interactions are; small beside the interactions themselves.
+STATUS_TABLES = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, EXPIRY_DECISIONS.name)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # As many characters of a text bound as pyiceberg keeps by default.
 _BOUND_LENGTH = 16
@@ -57,16 +69,26 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
         tables: Names of the tables; None for all of them, and the contract's views with them.
     """
     connection = open_connection()
-    names = [table.name for table in TABLES] if tables is None else list(tables)
-    for name in names:
+    for name in [table.name for table in TABLES] if tables is None else tables:
         table = warehouse.table(name)
         create_view(connection, name, list(warehouse.live_files(table)), table)
     if tables is None:
-        connection.register("source_totals", _source_totals(warehouse))
-        create_state_views(connection, warehouse.settings.retention_months)
-        for view in ("source_availability", "available_interactions"):
-            connection.execute(statement(f"views/create_{view}"))
+        _create_availability(connection, warehouse)
+        connection.execute(statement("views/create_available_interactions"))
     return connection
+
+
+def open_status_session(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+    """Open a connection that knows where everything is and why, from metadata alone: no fact table is opened."""
+    connection = open_session(warehouse, STATUS_TABLES)
+    _create_availability(connection, warehouse)
+    return connection
+
+
+def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    connection.register("source_totals", _source_totals(warehouse))
+    create_state_views(connection, warehouse.settings.retention_months)
+    connection.execute(statement("views/create_source_availability"))
 
 
 def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: int) -> None:
@@ -97,9 +119,18 @@ def create_view(
         connection.register(f"{name}__merged", _merge_deletes(table, merged))
         parts.append(f"SELECT * FROM {name}__merged")
     if not parts:
-        columns = ", ".join(f"NULL::{_duckdb_type(field)} AS {field.name}" for field in table.schema().fields)
-        parts.append(f"SELECT {columns} WHERE FALSE")
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
+        parts.append(_no_rows(table))
+    try:
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
+    except duckdb.IOException as error:
+        # A file that has vanished must not take the other tables with it, nor be left out without a word.
+        said = _literal(f"{name} cannot be read: {error}")
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
+
+
+def _no_rows(table: IcebergTable) -> str:
+    columns = ", ".join(f"NULL::{_duckdb_type(field)} AS {field.name}" for field in table.schema().fields)
+    return f"SELECT {columns} WHERE FALSE"
 
 
 def _merge_deletes(table: IcebergTable, live_files: Sequence[LiveFile]) -> pa.Table:
@@ -139,7 +170,8 @@ def _literal(text: str) -> str:
 def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str) -> list[DataFile]:
     """Write rows to Parquet files in a table's data location; no snapshot lists them until they are committed.
 
-    A partitioned table gets one file per partition, any other one file, rows in the table's sort order.
+    A partitioned table gets one file per partition, any other one file. Rows are in the table's sort order but for the
+    few that the engine buffers apart, so no sort order is declared.
 
     Args:
         connection: Where the relation is.
@@ -149,6 +181,9 @@ def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: Ice
 
     Returns:
         The files, described with their statistics; none for an empty relation.
+
+    Raises:
+        TerminalDataError: A required column holds nulls.
     """
     declared = next(known for known in TABLES if known.name == table.name()[-1])
     key = declared.partition_by
@@ -219,6 +254,11 @@ def _file_statistics(
         # A list has statistics of its elements only, and nothing prunes by them.
         if found is None or "column_size_bytes" not in found:
             continue
+        if field.required and int(found["null_count"]):
+            raise TerminalDataError(
+                f"{found['null_count']} rows for {table.name()[-1]} have no {field.name}, which is required; "
+                "nothing was committed. Look at where the rows come from."
+            )
         lower, upper = found.get("min"), found.get("max")
         if field.name == key:
             # Known from the partition, however long it is.
