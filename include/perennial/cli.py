@@ -65,7 +65,9 @@ def up(port: Annotated[int, typer.Option(help="Port of Airflow's page on 127.0.0
 @app.command()
 def status(source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None) -> None:
     """Show where the interactions of every source are, or the history of one."""
-    with _errors() as warehouse, _session(warehouse) as session:
+    from perennial.engines.duckdb import open_status_session
+
+    with _errors() as warehouse, open_status_session(warehouse) as session:
         if source is None:
             _print_query(session, "cli/list_sources", {})
             return
@@ -108,7 +110,9 @@ def sql(
     query: Annotated[str | None, typer.Argument(help="A statement; standard input where there is none.")] = None,
 ) -> None:
     """Ask the warehouse in SQL: every table and view of the contract is in place."""
-    with _errors() as warehouse, _session(warehouse) as session:
+    from perennial.engines.duckdb import open_session
+
+    with _errors() as warehouse, open_session(warehouse) as session:
         result = session.sql(query if query is not None else sys.stdin.read())
         if result is not None:
             _print_rows(result.columns, result.fetchall())
@@ -132,14 +136,6 @@ def _said_plainly() -> Iterator[None]:
     except (PerennialError, DuckDBError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]")
         raise typer.Exit(1) from error
-
-
-@contextmanager
-def _session(warehouse: Warehouse) -> Iterator[DuckDBPyConnection]:
-    from perennial.engines.duckdb import open_session
-
-    with open_session(warehouse) as session:
-        yield session
 
 
 def _print_query(session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: str = "") -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import open_session
+from perennial.engines.duckdb import open_status_session
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
 from perennial.lifecycle.restore import finish_restore, plan_return
 from perennial.lifecycle.runs import Event, Run, read_note, record_events, wall_clock, write_note
@@ -134,7 +134,7 @@ def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None 
     """Say what a run expired; of a dry run, what it would have."""
     would = read_note(dry_run.note_uri)["expire"] if dry_run else []
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
-    with open_session(warehouse) as session:
+    with open_status_session(warehouse) as session:
         rows = session.execute(statement("lifecycle/report_expired_sources"), binds).fetchall()
     fields = ("source_id", "name", "kind", "owner_email", "reason", "row_count", "total_bytes", "file_count")
     return ExpiryReport(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from perennial.engines.duckdb import open_session
+from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.statements import statement
@@ -81,7 +81,7 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
             for was deleted under the previous policy, says so (R18).
     """
     binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
-    with open_session(warehouse) as session:
+    with open_status_session(warehouse) as session:
         unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
         rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
     if unknown:

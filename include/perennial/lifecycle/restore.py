@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from perennial.engines.duckdb import open_session
+from perennial.engines.duckdb import open_status_session
 from perennial.errors import TransientConflictError
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move, whole_sources
 from perennial.lifecycle.requests import (
@@ -99,7 +99,7 @@ def restore_report(
     """Say what became of every requested source (R12), as the warehouse has it now."""
     request, sources = read_resolution(read_note(request_uri))
     damaged, report_uri = _verified(plan_uris)
-    with open_session(warehouse) as session:
+    with open_status_session(warehouse) as session:
         rows = session.execute(statement("lifecycle/report_restored_sources"), {"run_id": run.run_id}).fetchall()
     restored = {row[0]: row[1:] for row in rows}
     outcomes = tuple(_outcome(source, restored, damaged, request.dry_run) for source in sources)

@@ -136,7 +136,15 @@ class FileStatistics:
 
 
 def write_file_list(table: Table, uri: str, data_files: Iterable[DataFile]) -> None:
-    """Write descriptions of data files to storage as an Iceberg manifest, so that nothing of them is lost."""
+    """Write descriptions of data files to storage as an Iceberg manifest, so that nothing of them is lost.
+
+    There is no manifest of no files: an empty list is a file that is not there.
+    """
+    data_files = list(data_files)
+    if not data_files:
+        if table.io.new_input(uri).exists():
+            table.io.delete(uri)
+        return
     with write_manifest(
         format_version=table.metadata.format_version,
         spec=table.spec(),
@@ -159,6 +167,8 @@ def write_file_list(table: Table, uri: str, data_files: Iterable[DataFile]) -> N
 
 def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
     """Read what `write_file_list` wrote, in the same order."""
+    if not table.io.new_input(uri).exists():
+        return
     manifest = ManifestFile.from_args(
         manifest_path=uri,
         manifest_length=0,
