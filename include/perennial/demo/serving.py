@@ -47,6 +47,8 @@ def serve(console: Console, port: int) -> None:
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
             "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection(),
             "PERENNIAL_HOME": str(settings.home),
+            # `airflow standalone` looks for `airflow` on PATH.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
         # A group of its own: Ctrl-C reaches only this process, which passes it on once.
