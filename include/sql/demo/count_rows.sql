@@ -1,6 +1,20 @@
 -- Interactions in hot, in the archive, and visible to features.
--- Grain: one row.
+-- Grain: one row. Reads source_totals and available_interactions.
+WITH held AS (
+    SELECT
+        coalesce(sum(row_count) FILTER (WHERE table_name = 'interactions'), 0)::BIGINT AS hot,
+        coalesce(sum(row_count) FILTER (WHERE table_name = 'interactions_archive'), 0)::BIGINT AS archived
+    FROM source_totals
+),
+
+visible AS (
+    SELECT count(*) AS visible
+    FROM available_interactions
+)
+
 SELECT
-    (SELECT coalesce(sum(row_count), 0)::BIGINT FROM source_totals WHERE table_name = 'interactions') AS hot,
-    (SELECT coalesce(sum(row_count), 0)::BIGINT FROM source_totals WHERE table_name = 'interactions_archive') AS archived,
-    (SELECT count(*) FROM available_interactions) AS visible
+    held.hot,
+    held.archived,
+    visible.visible
+FROM held
+CROSS JOIN visible
