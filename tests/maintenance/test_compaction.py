@@ -175,6 +175,24 @@ def test_appends_during_a_compaction_survive(warehouse: Warehouse, monkeypatch: 
     assert before < after
 
 
+def test_a_restore_that_was_given_up_and_then_run_again_is_left_alone_too(warehouse: Warehouse) -> None:
+    append_loads(warehouse, ["a"], loads=4)
+    before = hot_and_archive(warehouse)
+    Move(warehouse, EXPIRE, ["a"]).run()
+    restore = Move(warehouse, RESTORE, ["a"])
+    restore.plan()
+    restore.copy()
+    assert restore.made is not None
+    remove_pending(warehouse, "restore", restore.made.move_id)
+    restore.add()
+
+    assert compact_table(warehouse, "interactions").files_before == 0
+
+    restore.remove()
+    assert multiset(warehouse, "interactions") == before
+    assert multiset(warehouse, "interactions_archive") == {}
+
+
 # A compaction has two halves, pin and rewrite, then commit; a move has four steps. Every way to interleave them.
 MOMENTS = list(itertools.combinations_with_replacement(range(5), 2))
 

@@ -6,8 +6,10 @@ the parts would no longer be those of the loads, which the contract names, and c
 Why it loses and doubles nothing beside moves. A move writes its pending record before it pins a snapshot, and removes
 it when its last commit is made. Compaction does it the other way round: it pins first and reads the records then. A
 file that a move has added and may have to find or withdraw again is therefore either not in the pinned snapshot, or its
-source is named by a record that is read afterwards. Files that a move is about to take away may be merged meanwhile:
-the move's commit finds them gone, withdraws their copies and plans again (M6).
+source is named by a record that is read afterwards. Where a record is missing (a restore was given up, and then its
+tasks were run again), what the archive lists tells as well: a hot file that is the copy of one still listed there is
+in transit. Files that a move is about to take away may be merged meanwhile: the move's commit finds them gone,
+withdraws their copies and plans again (M6).
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError
+from perennial.moves.plan import copy_names, file_name
 from perennial.moves.records import pending_records
 from perennial.moves.rewriting import rewrite_files
 from perennial.tables import (
     ARCHIVED_FILES,
     EXPIRY_DECISIONS,
     INTERACTIONS,
+    INTERACTIONS_ARCHIVE,
     LIFECYCLE_EVENTS,
     LOADED_EVENTS,
     LOADED_FILES,
@@ -57,11 +61,11 @@ COMPACTED_TABLES = (
     ARCHIVED_FILES.name,
 )
 # A merged file has at least this size where there are rows enough, and then is left alone for good.
-SMALL_BYTES = 32 << 20
+SMALL_BYTES = 16 << 20
 # Fewer files than this are not worth writing their rows again.
 MERGE_FROM_FILES = 4
 # What the engine reads at once, and what one commit replaces: they bound memory and the cost of a lost race.
-PASS_BYTES, PASS_FILES = 64 << 20, 1000
+PASS_BYTES, PASS_FILES = 32 << 20, 1000
 COMMIT_BYTES, COMMIT_FILES = 512 << 20, 5000
 
 
@@ -130,6 +134,9 @@ def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
     # In this order: see the module's docstring.
     held = _held_sources(warehouse)
     groups = [group for group in plan_groups(warehouse, table) if group.source_id not in held]
+    if name == INTERACTIONS.name:
+        held = _sources_in_transit(warehouse, groups)
+        groups = [group for group in groups if group.source_id not in held]
     outcome = CompactionOutcome()
     for batch in _batched(_passes(groups), COMMIT_BYTES, COMMIT_FILES):
         rewritten = [group for engine_pass in batch for group in _rewrite(table, engine_pass)]
@@ -259,6 +266,14 @@ def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> Compac
 
 def _is_unchanged(group: FileGroup, live: dict[str, LiveFile]) -> bool:
     return all(file.uri in live and live[file.uri].delete_uris == file.delete_uris for file in group.files)
+
+
+def _sources_in_transit(warehouse: Warehouse, groups: Iterable[FileGroup]) -> set[str | None]:
+    """Sources of which hot, pinned before, has a copy whose original the archive still lists."""
+    files = {file_name(live.uri): group.source_id for group in groups for live in group.files}
+    sources = {source_id for source_id in files.values() if source_id is not None}
+    archived = warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), sources)
+    return {files[name] for name in copy_names(archived) & files.keys()}
 
 
 def _held_sources(warehouse: Warehouse) -> set[str | None]:
