@@ -17,7 +17,7 @@ from perennial.warehouse import Warehouse
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-HOSTILE = ["plain", "it's \"quoted\"", "a/b/../c", "špace and\ttab", "🦄" * 20, "x" * 500, "", "%2F{}$;--"]
+HOSTILE = ["plain", 'it\'s "quoted"', "a/b/../c", "špace and\ttab", "🦄" * 20, "x" * 500, "", "%2F{}$;--"]
 
 
 def move(warehouse: Warehouse, direction: Direction, sources: list[str], move_id: str = "m1") -> MovePlan:
