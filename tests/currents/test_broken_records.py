@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import random
 import zlib
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,27 @@ def test_every_possible_cut_of_an_avro_file_keeps_a_prefix_of_its_records(tmp_pa
     for end in range(0, len(content), 7):
         found = _ids(content[:end])
         assert found == whole[: len(found)]
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
+def test_no_damage_makes_the_reader_fail_or_miscount(codec: str) -> None:
+    chance = random.Random(2026)
+    plain = _avro_bytes(
+        [event(n) for n in range(100)], block_bytes=1000, codec="deflate" if codec == "deflate" else "null"
+    )
+    whole = _as_snappy(plain) if codec == "snappy" else plain
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(chance.choice((1, 3))):
+            position = chance.randrange(len(content))
+            damage = chance.choice(("flip", "lose", "insert"))
+            if damage == "flip":
+                content[position] = chance.randrange(256)
+            elif damage == "lose":
+                del content[position : position + chance.randrange(1, 50)]
+            else:
+                content[position:position] = chance.randbytes(20)
+        _ids(bytes(content))
 
 
 def test_a_damaged_block_costs_its_own_records_only(settings: Settings, warehouse: Warehouse) -> None:

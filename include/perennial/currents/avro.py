@@ -53,6 +53,8 @@ def read_avro(file: BinaryIO, decode: bool) -> Iterator[Records]:
     """
     try:
         container = _read_header(file)
+    except OSError:
+        raise
     except Exception as error:  # damaged bytes come out of the header's parsers as errors of any kind
         yield records_of([unreadable(0, f"not an Avro file, or its header is damaged: {error!r}")])
         return
@@ -117,7 +119,7 @@ def _decode_at_once(container: _Container, blocks: list[Block], record_count: in
     try:
         frame = pl.read_avro(io.BytesIO(content), columns=list(container.columns))
         frame = frame.select(_as_kept(name, frame.schema[name]) for name in container.columns)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (Exception, pl.exceptions.PanicException) as error:  # the content is in memory: whatever it is, it is damage
         log.warning("the fast decoder refused %d records, reading them one by one: %s", record_count, error)
         return None
     if frame.height != record_count:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Decoded records of one load; bounds memory, whatever the backlog.
-BATCH_BYTES = 256 << 20
+BATCH_BYTES = 128 << 20
 ATTEMPTS = 20
 
 

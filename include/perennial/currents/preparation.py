@@ -162,6 +162,7 @@ def prepare_load(
     """
     connection, load_id = batch.connection, uuid.uuid4().hex
     connection.execute(statement("load/create_events"))
+    connection.execute(statement("load/drop_records"))
     _show_earlier(warehouse, ledger, batch)
     binds = {"new_rejected_events": {"now": request.now}, "new_loaded_files": {"now": request.now, "load_id": load_id}}
     for name in _STEPS:

@@ -1,6 +1,6 @@
 -- Purpose: the events that no load has loaded yet, each by its first delivery in this one.
 -- Grain: event.
-CREATE TABLE fresh_events AS
+CREATE VIEW fresh_events AS
 SELECT
     events.*,
     events.source_id IS NOT NULL AND events.interaction IS NOT NULL AS is_interaction

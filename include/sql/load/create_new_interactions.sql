@@ -1,6 +1,6 @@
 -- Purpose: the load's rows of `interactions`; an event that names no source makes none.
 -- Grain: event.
-CREATE TABLE new_interactions AS
+CREATE VIEW new_interactions AS
 SELECT
     id AS event_id,
     event_type,

@@ -1,0 +1,3 @@
+-- Purpose: free the memory of the records as read, once `events` has what is needed of them.
+-- Grain: record.
+DROP TABLE records
