@@ -56,6 +56,8 @@ _BOUND_LENGTH = 16
 def open_connection() -> duckdb.DuckDBPyConnection:
     """Open an in-memory database that computes in UTC and never reaches for the network."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    # A worker's log is no place for a bar that redraws itself.
+    connection.execute("SET enable_progress_bar = false")
     # Set after opening: at opening time the time zone's extension is not loaded yet.
     connection.execute("SET TimeZone = 'UTC'")
     return connection

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.table import ManifestGroupPlanner
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
@@ -31,7 +31,7 @@ from perennial.errors import TerminalDataError, TerminalSettingError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
-from perennial.warehouse.files import LiveFile, SourceTotal
+from perennial.warehouse.files import LiveFile, SourceTotal, is_of, may_hold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,22 +141,25 @@ class Warehouse:
             source_ids: Only files of these sources; None for all. Only for tables partitioned by source.
             snapshot_id: An earlier snapshot.
         """
-        chosen = None if source_ids is None else set(source_ids)
-        if chosen is not None and not chosen:
+        snapshot = table.snapshot_by_id(snapshot_id) if snapshot_id is not None else table.current_snapshot()
+        if snapshot is None or (source_ids is not None and not source_ids):
             return
-        row_filter: BooleanExpression = AlwaysTrue()
-        if chosen is not None and len(chosen) <= FILTER_LIMIT:
-            row_filter = In("source_id", chosen)  # type: ignore[call-arg, arg-type]  # pyiceberg's own
+        chosen = None if source_ids is None else set(source_ids)
+        manifests = [
+            manifest for manifest in snapshot.manifests(table.io) if chosen is None or may_hold(manifest, chosen)
+        ]
         try:
-            for task in table.scan(row_filter=row_filter, snapshot_id=snapshot_id).plan_files():
-                live = LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
-                if chosen is None or live.source_id in chosen:
-                    yield live
+            # Not through a row filter: pyiceberg would work out for every file what is left of it to evaluate.
+            tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(
+                manifests, lambda entry: chosen is None or is_of(entry, chosen)
+            )
         except ValueError as error:
             raise TerminalDataError(
                 f"Table {table.name()[-1]} cannot be planned ({error}); if another engine wrote equality deletes, "
                 "have that engine rewrite the table's data files first."
             ) from error
+        for task in tasks:
+            yield LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
 
     def source_totals(self, name: str) -> dict[str, SourceTotal]:
         """Sum up what a table holds of each source, from its manifests."""

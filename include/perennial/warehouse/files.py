@@ -68,6 +68,21 @@ class SourceTotal:
     total_bytes: int
 
 
+def may_hold(manifest: ManifestFile, source_ids: set[str]) -> bool:
+    """Whether a manifest of a table partitioned by source may list files of some sources, by its partition bounds."""
+    bounds = manifest.partitions[0] if manifest.partitions else None
+    if bounds is None or bounds.lower_bound is None or bounds.upper_bound is None:
+        return True
+    lower, upper = bounds.lower_bound.decode(), bounds.upper_bound.decode()
+    return any(lower <= source_id <= upper for source_id in source_ids)
+
+
+def is_of(entry: ManifestEntry, source_ids: set[str]) -> bool:
+    """Whether a manifest entry concerns some sources; delete files without a partition concern all."""
+    partition = entry.data_file.partition
+    return not len(partition) or partition[0] in source_ids
+
+
 def relocated(data_file: DataFile, uri: str) -> DataFile:
     """Describe a byte-for-byte copy: the same metrics at another address, so no footer has to be read."""
     copied = DataFile(*data_file._data)
