@@ -269,7 +269,7 @@ def test_plans_and_notes_of_finished_operations_go_those_under_way_stay(warehous
     assert not error.exists()
     assert other.exists()
     assert stored(over.made.uri) == set()
-    assert {"plan.json", "originals.avro"} <= stored(under_way.made.uri)
+    assert {"plan.json"} <= stored(under_way.made.uri)
     assert len(stored(root / "pending")) == 1
     under_way.copy()
     under_way.add()

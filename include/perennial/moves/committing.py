@@ -10,11 +10,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError
-from perennial.moves.copying import copies_uri, read_results
-from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, read_originals
-from perennial.warehouse import FileChange, Warehouse
+from perennial.moves.copying import read_copies, read_results
+from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step
+from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
-from perennial.warehouse.files import read_file_list
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -31,7 +30,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     """
     chosen = set(source_ids)
     steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
-    copies = [copy for copy in _copies(warehouse, plan) if file_name(copy.file_path) in steps]
+    copies = read_copies(warehouse, plan, chosen)
     added: list[DataFile] = []
 
     def change(destination: Table) -> FileChange:
@@ -72,20 +71,19 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
         TerminalDataError: Files are gone and no retained snapshot says who removed them.
     """
     chosen = set(source_ids)
-    originals = read_originals(warehouse, plan)
     steps = [step for step in plan.steps if step.source_id in chosen]
     empty = {result.copy_uri for result in read_results(plan) if not result.damage and not result.copied_bytes}
     removable: list[CopyStep] = []
 
     def change(origin: Table) -> FileChange:
-        live = {file.uri: file.delete_uris for file in warehouse.live_files(origin, chosen)}
+        live = {file.uri: file for file in warehouse.live_files(origin, chosen)}
         listed = _listed(warehouse, plan, chosen)
         removable[:] = [
             step
             for step in steps
             if _is_unchanged(step, live) and (file_name(step.copy_uri) in listed or step.copy_uri in empty)
         ]
-        return FileChange(remove=[originals[uri] for step in removable for uri in step.originals])
+        return FileChange(remove=[live[uri].data_file for step in removable for uri in step.originals])
 
     commit_change(lambda: warehouse.table(plan.direction.origin), change, plan.repeatable_operation("remove"))
     done = {step.copy_uri for step in removable}
@@ -135,25 +133,16 @@ def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -
         for uri, operation in removed_since(destination, plan.destination_snapshot_id)
         if operation_step(operation) == "withdraw"
     }
-    again = [copy for copy in _copies(warehouse, plan) if file_name(copy.file_path) in missing & withdrawn]
+    again = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in missing & withdrawn]
     if again:
         warehouse.append_files(plan.direction.destination, again, plan.repeatable_operation("add-withdrawn"))
 
 
-def _copies(warehouse: Warehouse, plan: MovePlan) -> list[DataFile]:
-    destination = warehouse.table(plan.direction.destination)
-    return [
-        data_file
-        for chunk in range(plan.chunk_count)
-        for data_file in read_file_list(destination, copies_uri(plan, chunk))
-    ]
-
-
-def _is_unchanged(step: CopyStep, live: dict[str, tuple[str, ...]]) -> bool:
+def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:
     """Whether the origin still lists a step's originals with the same deletes as when the copy was planned."""
     if not all(uri in live for uri in step.originals):
         return False
-    return set(step.deletes) == {deletes for uri in step.originals for deletes in live[uri]}
+    return set(step.deletes) == {deletes for uri in step.originals for deletes in live[uri].delete_uris}
 
 
 def _listed(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:

@@ -6,17 +6,17 @@ import errno
 import json
 import logging
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
-from perennial.moves.plan import CopyStep, MovePlan, read_originals, rewritten_stem
+from perennial.moves.plan import CopyStep, MovePlan, planned_files, rewritten_stem
 from perennial.moves.rewriting import rewrite_rows
 from perennial.storage import storage_for
 from perennial.warehouse import LiveFile, Warehouse
-from perennial.warehouse.files import count_rows, relocated, write_file_list
+from perennial.warehouse.files import count_rows, read_file_list, relocated, write_file_list
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -68,11 +68,11 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
         TerminalSettingError: The destination must not be written.
     """
     steps = [step for step in plan.steps if step.chunk == chunk]
-    originals = read_originals(warehouse, plan)
+    originals = planned_files(warehouse, plan, {step.source_id for step in steps})
     origin = warehouse.table(plan.direction.origin)
     destination = warehouse.table(plan.direction.destination)
-    copying = _Copying(warehouse, plan, origin, destination, originals)
-    results: list[tuple[CopyResult, DataFile | None]] = []
+    copying = _Copying(origin, destination, originals)
+    results: list[CopyResult] = []
     started = logged = time.monotonic()
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         for result in pool.map(copying.run, steps):
@@ -83,11 +83,27 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
                 log.info(
                     "%s chunk %d: %d of %d files, %.0f a second", plan.move_id, chunk, len(results), len(steps), rate
                 )
-    copies = [data_file for _, data_file in results if data_file is not None]
-    storage_for(plan.steps[0].copy_uri).make_durable([data_file.file_path for data_file in copies])
-    write_file_list(destination, copies_uri(plan, chunk), copies)
-    _write_results(plan, chunk, [result for result, _ in results])
-    return len(copies)
+    written = [result.copy_uri for result in results if result.copied_bytes]
+    storage_for(plan.steps[0].copy_uri).make_durable(written)
+    write_file_list(destination, _rewritten_uri(plan, chunk), copying.rewritten)
+    _write_results(plan, chunk, results)
+    return len(written)
+
+
+def read_copies(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[DataFile]:
+    """Describe the copies of some sources: those made byte for byte as their originals are, at another address."""
+    made = {result.copy_uri for result in read_results(plan) if result.copied_bytes}
+    originals = planned_files(warehouse, plan, source_ids)
+    copies = [
+        relocated(originals[step.originals[0]].data_file, step.copy_uri)
+        for step in plan.steps
+        if step.source_id in source_ids and not step.rewritten and step.copy_uri in made
+    ]
+    destination = warehouse.table(plan.direction.destination)
+    for chunk in range(plan.chunk_count):
+        rewritten = read_file_list(destination, _rewritten_uri(plan, chunk))
+        copies += [copy for copy in rewritten if copy.partition[0] in source_ids]
+    return copies
 
 
 def read_results(plan: MovePlan) -> list[CopyResult]:
@@ -108,27 +124,18 @@ def read_results(plan: MovePlan) -> list[CopyResult]:
     return results
 
 
-def copies_uri(plan: MovePlan, chunk: int) -> str:
-    """Address of the file list of a chunk's copies."""
-    return f"{plan.uri}/chunk-{chunk}.avro"
+def _rewritten_uri(plan: MovePlan, chunk: int) -> str:
+    return f"{plan.uri}/rewritten-{chunk}.avro"
 
 
 @dataclass(frozen=True)
 class _Copying:
-    warehouse: Warehouse
-    plan: MovePlan
     origin: Table
     destination: Table
-    originals: dict[str, DataFile]
+    originals: dict[str, LiveFile]
+    rewritten: list[DataFile] = field(default_factory=list)
 
-    @cached_property
-    def _live_files(self) -> dict[str, LiveFile]:
-        """The files whose rows are rewritten, as the pinned snapshot lists them, delete files included."""
-        sources = {step.source_id for step in self.plan.steps if step.rewritten}
-        listed = self.warehouse.live_files(self.origin, sources, self.plan.origin_snapshot_id)
-        return {live.uri: live for live in listed}
-
-    def run(self, step: CopyStep) -> tuple[CopyResult, DataFile | None]:
+    def run(self, step: CopyStep) -> CopyResult:
         try:
             if not (damage := self._damage(step)):
                 return self._rewrite(step) if step.rewritten else self._copy(step)
@@ -136,57 +143,55 @@ class _Copying:
             raise _unwritable(step, error) from error
         except _DamagedError as error:
             damage = str(error)
-        return CopyResult(
-            step.source_id, step.copy_uri, step.row_count, 0, step.file_bytes, 0, "", "", damage=damage
-        ), None
+        return CopyResult(step.source_id, step.copy_uri, step.row_count, 0, step.file_bytes, 0, damage=damage)
 
     def _damage(self, step: CopyStep) -> str:
         """Look whether the originals are there and whole."""
         storage = storage_for(step.originals[0])
         for uri in step.originals:
-            found, listed = storage.stat(uri), self.originals[uri].file_size_in_bytes
+            found, listed = storage.stat(uri), self.originals[uri].file_bytes
             if found is None:
                 return f"{uri} is missing"
             if found.file_bytes != listed:
                 return f"{uri} has {found.file_bytes} bytes, the table says {listed}"
         return ""
 
-    def _copy(self, step: CopyStep) -> tuple[CopyResult, DataFile]:
+    def _copy(self, step: CopyStep) -> CopyResult:
         original = self.originals[step.originals[0]]
         storage = storage_for(step.copy_uri)
-        storage.copy(original.file_path, step.copy_uri)
+        storage.copy(original.uri, step.copy_uri)
         copied_sha256 = storage.checksum(step.copy_uri)
-        same = storage.same_bytes(original.file_path, step.copy_uri)
-        original_sha256 = copied_sha256 if same else storage.checksum(original.file_path)
-        _refuse_corrupted(step, original.file_path, original_sha256)
+        same = storage.same_bytes(original.uri, step.copy_uri)
+        original_sha256 = copied_sha256 if same else storage.checksum(original.uri)
+        _refuse_corrupted(step, original.uri, original_sha256)
         copied = storage.stat(step.copy_uri)
-        result = CopyResult(
+        return CopyResult(
             source_id=step.source_id,
             copy_uri=step.copy_uri,
-            original_rows=original.record_count,
+            original_rows=original.row_count,
             copied_rows=count_rows(self.origin, step.copy_uri),
-            original_bytes=original.file_size_in_bytes,
+            original_bytes=original.file_bytes,
             copied_bytes=copied.file_bytes if copied else 0,
             original_sha256=original_sha256,
             copied_sha256=copied_sha256,
             file_sha256=copied_sha256,
         )
-        return result, relocated(original, step.copy_uri)
 
-    def _rewrite(self, step: CopyStep) -> tuple[CopyResult, DataFile | None]:
+    def _rewrite(self, step: CopyStep) -> CopyResult:
         for uri in step.originals:
             if uri in step.expected_sha256:
                 _refuse_corrupted(step, uri, storage_for(uri).checksum(uri))
         rewritten = rewrite_rows(
             self.origin,
             self.destination,
-            [self._live_files[uri] for uri in step.originals],
+            [self.originals[uri] for uri in step.originals],
             rewritten_stem(step.originals, step.deletes),
         )
         written = rewritten.data_file
         if written is None:
-            return CopyResult(step.source_id, step.copy_uri, rewritten.read_rows, 0, 0, 0), None
-        result = CopyResult(
+            return CopyResult(step.source_id, step.copy_uri, rewritten.read_rows, 0, 0, 0)
+        self.rewritten.append(written)
+        return CopyResult(
             source_id=step.source_id,
             copy_uri=step.copy_uri,
             original_rows=rewritten.read_rows,
@@ -197,7 +202,6 @@ class _Copying:
             copied_sha256=rewritten.written_hash,
             file_sha256=storage_for(step.copy_uri).checksum(step.copy_uri),
         )
-        return result, written
 
 
 class _DamagedError(Exception):

@@ -19,10 +19,8 @@ from perennial.moves.records import PendingRecord, pending_records, remove_pendi
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import LiveFile, Warehouse
-from perennial.warehouse.files import read_file_list, write_file_list
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
 log = logging.getLogger(__name__)
@@ -93,10 +91,6 @@ class MovePlan:
     def source_ids(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(step.source_id for step in self.steps))
 
-    @property
-    def originals_uri(self) -> str:
-        return f"{self.uri}/originals.avro"
-
     def operation(self, step: str) -> str:
         """Name a commit of this move that is made at most once."""
         return f"{self.direction.name}:{self.move_id}:{step}"
@@ -123,9 +117,7 @@ def plan_move(
     warehouse.refuse_unequal_schemas()
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
     stamp = wall_clock.isoformat()
-    record = PendingRecord(
-        direction.name, move_id, stamp, stamp, (f"{uri}/originals.avro",), tuple(sorted(source_ids)), uri
-    )
+    record = PendingRecord(direction.name, move_id, stamp, stamp, source_ids=tuple(sorted(source_ids)), plan_uri=uri)
     # Before the snapshot is pinned: whoever does not see this record has finished before (see lifecycle.expire).
     write_pending(warehouse, record)
     try:
@@ -156,7 +148,7 @@ def _planned(
         chunk_count=steps[-1].chunk + 1,
         steps=steps,
     )
-    _write_plan(origin, plan, files)
+    _write_plan(plan)
     log.info("%s: planned %d files of %d sources", plan.operation("plan"), len(files), len(plan.source_ids))
     return plan
 
@@ -180,10 +172,10 @@ def find_plan(uri: str) -> MovePlan | None:
         return None
 
 
-def read_originals(warehouse: Warehouse, plan: MovePlan) -> dict[str, DataFile]:
-    """Read the planned files' descriptions, by address."""
-    table = warehouse.table(plan.direction.origin)
-    return {data_file.file_path: data_file for data_file in read_file_list(table, plan.originals_uri)}
+def planned_files(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> dict[str, LiveFile]:
+    """List the planned files of some sources as the pinned snapshot has them, by address."""
+    origin = warehouse.table(plan.direction.origin)
+    return {live.uri: live for live in warehouse.live_files(origin, source_ids, plan.origin_snapshot_id)}
 
 
 def copy_name(original: str) -> str:
@@ -310,8 +302,7 @@ def _snapshot_id(table: Table) -> int | None:
     return snapshot.snapshot_id if snapshot else None
 
 
-def _write_plan(origin: Table, plan: MovePlan, files: Sequence[LiveFile]) -> None:
-    write_file_list(origin, plan.originals_uri, (live.data_file for live in files))
+def _write_plan(plan: MovePlan) -> None:
     # Not asdict: it copies every text of a hundred thousand steps.
     fields = {**vars(plan), "direction": plan.direction.name, "steps": [vars(step) for step in plan.steps]}
     storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(fields, ensure_ascii=False).encode())

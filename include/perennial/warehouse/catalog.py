@@ -27,7 +27,7 @@ from pyiceberg.types import (
 )
 from pyiceberg.utils.config import Config
 
-from perennial.errors import TerminalDataError, TerminalSettingError
+from perennial.errors import TerminalDataError, TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
@@ -140,8 +140,17 @@ class Warehouse:
             table: As loaded; its current snapshot is meant where none is named.
             source_ids: Only files of these sources; None for all. Only for tables partitioned by source.
             snapshot_id: An earlier snapshot.
+
+        Raises:
+            TransientConflictError: The earlier snapshot is no longer there.
+            TerminalDataError: The table holds delete files that cannot be applied.
         """
         snapshot = table.snapshot_by_id(snapshot_id) if snapshot_id is not None else table.current_snapshot()
+        if snapshot is None and snapshot_id is not None:
+            raise TransientConflictError(
+                f"Snapshot {snapshot_id} of {table.name()[-1]} has been expired by another program while a move was "
+                "under way; run it again, so that it plans anew. Nothing was lost."
+            )
         if snapshot is None or (source_ids is not None and not source_ids):
             return
         chosen = None if source_ids is None else set(source_ids)
