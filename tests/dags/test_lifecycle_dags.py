@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perennial.demo.mailbox import Mailbox
+from perennial.demo.mailbox import Mailbox, airflow_connection
 from perennial.warehouse import Warehouse
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
@@ -90,3 +92,65 @@ def test_a_misspelt_param_is_refused(workspace: Workspace, run_dag: RunDag, mail
     assert run.state == "failed"
     (mail,) = mailbox.messages()
     assert "'sources'" in mail.text
+
+
+def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fails_visibly(
+    workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dag("expire_interactions", at=NOW)
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", airflow_connection(unused_port()))
+
+    run = run_dag("restore_interactions", CONF, at=NOW + timedelta(hours=1))
+
+    assert "old" in workspace.warehouse.source_totals("interactions")
+    assert sum(visible(workspace.warehouse).values()) == 60
+    assert run.state == "failed"
+    states = {task.task_id: task.state for task in run.get_task_instances()}
+    assert states["tell_requesters"] == "failed"
+    assert states["move_files.commit_origin"] in ("success", None)
+    failed = {task for task, state in states.items() if state == "failed"}
+    assert failed == {"tell_requesters"}
+
+
+def test_a_restore_by_tag_of_a_damaged_source_ends_in_part_says_so_and_fails(
+    workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
+) -> None:
+    workspace.tags = [("old", "promo"), ("older", "promo")]
+    workspace.sync()
+    run_dag("expire_interactions", at=NOW)
+    table = workspace.warehouse.table("interactions_archive")
+    (victim,) = workspace.warehouse.live_files(table, ["older"])
+    Path(victim.uri.removeprefix("file://")).unlink()
+
+    run = run_dag("restore_interactions", {"tags": ["promo"], "notify": ["ann@example.com"]}, at=NOW)
+
+    assert run.state == "failed"
+    mail = mailbox.messages()[-1]
+    assert "part" in mail.subject.lower()
+    assert victim.uri in mail.text
+    assert workspace.warehouse.source_totals("interactions").keys() == {"old", "running"}
+
+
+def test_what_a_run_wrote_shows_in_the_events_of_its_assets(workspace: Workspace, run_dag: RunDag) -> None:
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    run = run_dag("expire_interactions", at=NOW)
+
+    with create_session() as session:
+        found = session.execute(
+            select(AssetModel.name, AssetEvent.extra)
+            .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+            .where(AssetEvent.source_run_id == run.run_id, AssetEvent.source_dag_id == "expire_interactions")
+        ).all()
+    extras = {name: extra for name, extra in found}
+    assert extras["messaging.expiry_decisions"]["expire"] == 2
+    assert extras["messaging.interactions"]["source_count"] == 2
+    assert extras["messaging.interactions_archive"]["row_count"] == 60
+
+
+def unused_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])

@@ -1,0 +1,112 @@
+"""What holds for every DAG file: it parses fast, says what it does, and is wired as users expect."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.demo.in_process import airflow_environment
+from perennial.notify import is_address
+from perennial.settings import PROJECT_ROOT
+
+DAG_FILES = sorted((PROJECT_ROOT / "dags").glob("*.py"))
+SCHEDULES = {
+    "expire_interactions": "0 4 * * *",
+    "load_interactions": "*/15 * * * *",
+    "maintain_warehouse": "30 5 * * *",
+    "restore_interactions": None,
+    "sync_sources": "@hourly",
+}
+PARAMS = {
+    "expire_interactions": {"dry_run"},
+    "load_interactions": set(),
+    "maintain_warehouse": {"retain_days"},
+    "restore_interactions": {"source_ids", "tags", "notify", "reason", "dry_run"},
+    "sync_sources": set(),
+}
+
+
+def test_the_dags_of_the_contract_are_there_one_a_file(dags: Mapping[str, Any]) -> None:
+    assert sorted(dags) == sorted(SCHEDULES) == [path.stem for path in DAG_FILES]
+
+
+@pytest.mark.parametrize("dag_id", SCHEDULES)
+def test_a_dag_says_what_it_does_and_is_wired_as_the_contract_has_it(dags: Mapping[str, Any], dag_id: str) -> None:
+    dag = dags[dag_id]
+    for heading in ("**What it does.**", "**What it never does.**", "**Params.**", "**When it fails.**"):
+        assert heading in dag.doc_md
+    assert dag.owner == "perennial"
+    assert "perennial" in dag.tags
+    assert dag.schedule == SCHEDULES[dag_id]
+    assert dag.catchup is False
+    assert dag.max_active_runs
+    assert dag.is_paused_upon_creation is False
+    assert set(dag.params) == PARAMS[dag_id]
+    for param in dag.params.values():
+        schema = getattr(param, "schema", {})
+        assert schema.get("type")
+        assert schema.get("description")
+    assert all(task.retries == 3 for task in dag.tasks)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "tables"),
+    [
+        ("sync_sources", {"sources", "source_tags", "source_variants", "canvas_steps", "audiences", "users"}),
+        ("load_interactions", {"interactions", "user_message_summary", "source_daily_stats"}),
+        ("expire_interactions", {"expiry_decisions", "interactions", "interactions_archive", "lifecycle_events"}),
+        ("restore_interactions", {"interactions", "interactions_archive", "lifecycle_events"}),
+        ("maintain_warehouse", {"interactions"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_dag_declares_the_tables_it_writes(dags: Mapping[str, Any], dag_id: str, tables: set[str]) -> None:
+    written = {outlet.name for task in dags[dag_id].tasks for outlet in task.outlets}
+    assert {f"messaging.{table}" for table in tables} <= written
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_a_dag_file_imports_nothing_heavy(path: Path, tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]); "
+        "print(*({'duckdb', 'pandas', 'polars', 'pyiceberg', 'great_expectations', 'boto3'} & set(sys.modules)))"
+    )
+    environment = airflow_environment(tmp_path) | {"PATH": "/usr/bin:/bin", "PYTHONWARNINGS": "ignore"}
+    ended = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1].strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "fits"),
+    [("ann@example.com", True), ("a@", False), ("ann", False), ("ann@example", False), ("a b@example.com", False)],
+)
+def test_the_trigger_form_refuses_the_addresses_that_the_run_would_refuse(
+    dags: Mapping[str, Any], address: str, fits: bool
+) -> None:
+    import jsonschema
+
+    schema = dags["restore_interactions"].params.get_param("notify").schema
+    assert is_address(address) is fits
+    assert jsonschema.Draft202012Validator(schema).is_valid([address]) is fits
+
+
+def test_the_number_of_tasks_does_not_depend_on_the_number_of_sources(dags: Mapping[str, Any]) -> None:
+    assert len(dags["expire_interactions"].tasks) <= 10
+    assert len(dags["restore_interactions"].tasks) <= 10
+
+
+def test_parsing_all_dag_files_again_is_quick(dags: Mapping[str, Any]) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    started = time.monotonic()
+    bag = DagBag(PROJECT_ROOT / "dags", load_op_links=False)
+    assert not bag.import_errors
+    # No measure of speed: a file that reads tables or asks the network while it is parsed would take far longer.
+    assert time.monotonic() - started < 60

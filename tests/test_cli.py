@@ -1,0 +1,114 @@
+"""The command line, run as a person runs it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from perennial.cli import app
+from perennial.lifecycle import Run, expire_sources
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+from tests.rows import append_hot, interaction
+from tests.workspace import Workspace, member, received
+
+NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", str(settings.home))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def workspace(warehouse: Warehouse) -> Workspace:
+    workspace = Workspace(warehouse)
+    workspace.source("old", owner_email="ann@example.com")
+    workspace.source("kept [bold]", name="Kept <&> 🦄")
+    workspace.source("running", "active", kind="canvas")
+    workspace.audience("canvas:running", member("s1"))
+    workspace.audience("segment:s1", received("kept [bold]"))
+    append_hot(warehouse, [interaction(source, number) for source in workspace.sources for number in range(1234)])
+    workspace.sync()
+    expire_sources(warehouse, Run("r1", NOW, "ann"))
+    return workspace
+
+
+def run(*arguments: str, exit_code: int = 0, stdin: str | None = None) -> str:
+    result = CliRunner().invoke(app, arguments, input=stdin)
+    assert result.exit_code == exit_code, result.output
+    return result.output
+
+
+def test_init_creates_every_table_and_does_nothing_the_second_time() -> None:
+    assert "16 changes" in run("init")
+    assert run("init") == "Everything is in place.\n"
+
+
+def test_status_lists_every_source_and_where_its_interactions_are(workspace: Workspace) -> None:
+    lines = {line.split()[0]: line for line in run("status").splitlines() if line}
+    assert "expired" in lines["old"]
+    assert "1,234" in lines["old"]
+    assert "available" in lines["running"]
+    assert "Kept <&> 🦄" in lines["kept"]
+    assert "kept [bold]" in lines["kept"]
+
+
+def test_status_of_one_source_shows_its_history(workspace: Workspace) -> None:
+    output = run("status", "old")
+    assert "expired" in output
+    assert "r1" in output
+    assert "ann" in output
+
+
+def test_explain_names_decision_clock_date_and_the_whole_path_of_every_referrer(workspace: Workspace) -> None:
+    output = run("explain", "kept [bold]", "--as-of", "2026-06-01")
+    assert "referenced" in output
+    assert "canvas:running > segment:s1 > received_message_from_campaign" in output
+    assert "2025-04-01" in output
+    assert "started by: stopped" in output
+
+
+def test_explain_decides_as_of_the_moment_asked_for(workspace: Workspace) -> None:
+    assert "recent" in run("explain", "kept [bold]", "--as-of", "2025-03-31T23:59:59")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("explain", "nobody"), "No source 'nobody' is known"),
+        (("status", "nobody"), "No source 'nobody' is known"),
+        (("explain", "old", "--as-of", "soon"), "--as-of is 'soon'"),
+        (("sql", "SELEC 1"), "syntax error"),
+    ],
+    ids=["explain unknown", "status unknown", "bad moment", "bad statement"],
+)
+def test_what_cannot_be_answered_is_said_in_a_sentence(
+    workspace: Workspace, arguments: tuple[str, ...], said: str
+) -> None:
+    output = run(*arguments, exit_code=1)
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_sql_answers_from_every_table_and_view(workspace: Workspace) -> None:
+    assert "1,234" in run("sql", "SELECT count(*) AS n FROM interactions_archive")
+    assert "old" in run("sql", stdin="SELECT source_id FROM source_availability WHERE state = 'expired'")
+    assert "2,468" in run("sql", "SELECT count(*) AS n FROM available_interactions")
+
+
+def test_without_tables_the_remedy_is_named() -> None:
+    assert "perennial init" in run("status", exit_code=1)
+
+
+def test_a_notebook_gets_an_open_connection_with_everything_in_place(workspace: Workspace) -> None:
+    import perennial
+
+    with perennial.connect() as connection:
+        found = connection.execute("SELECT state, count(*) FROM source_availability GROUP BY ALL ORDER BY 1").fetchall()
+        joined = connection.execute("SELECT count(*) FROM interactions JOIN sources USING (source_id)").fetchone()
+    assert found == [("available", 2), ("expired", 1)]
+    assert joined == (2468,)
