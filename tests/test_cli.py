@@ -20,7 +20,6 @@ NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERENNIAL_HOME", str(settings.home))
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture

@@ -59,17 +59,19 @@ def open_warehouse() -> Warehouse:
     return warehouse
 
 
-def current_run(reason: str | None = None) -> Run:
+def current_run() -> Run:
     """Return the run that the current task belongs to; its now is the logical date where there is one."""
     from perennial.lifecycle import Run
 
-    dag_run = get_current_context()["dag_run"]
+    context = get_current_context()
+    dag_run = context["dag_run"]
     now: datetime = dag_run.logical_date or dag_run.run_after
     return Run(
         run_id=dag_run.run_id,
         now=now,
         requested_by=dag_run.triggering_user_name or str(dag_run.run_type.value),
-        reason=reason,
+        reason=context["params"].get("reason") or None,
+        requested_at=dag_run.start_date,
     )
 
 

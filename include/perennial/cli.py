@@ -28,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+if not console.is_terminal:
+    # A pipe has no width; rows are not folded to that of a screen it does not have.
+    console = Console(width=200)
 
 STATE_STYLES = {"available": "green", "expired": "yellow", "deleted": "red"}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from perennial.demo.mailbox import Mailbox
 from perennial.settings import Settings
 
 RunDag = Callable[..., Any]
+_seconds = count()
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,8 @@ def run_dag(dags: Mapping[str, Any], settings: Settings, mailbox: Mailbox, monke
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
 
     def run(dag_id: str, conf: dict[str, Any] | None = None, at: datetime | None = None) -> Any:
+        # A second run of the same logical date would be the first one, cleared.
+        at = at and at + timedelta(seconds=next(_seconds))
         for task in dags[dag_id].tasks:
             # A run in process really sleeps between tries.
             monkeypatch.setattr(task, "retries", 0)

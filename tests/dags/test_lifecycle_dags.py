@@ -144,7 +144,7 @@ def test_what_a_run_wrote_shows_in_the_events_of_its_assets(workspace: Workspace
             .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
             .where(AssetEvent.source_run_id == run.run_id, AssetEvent.source_dag_id == "expire_interactions")
         ).all()
-    extras = {name: extra for name, extra in found}
+    extras = {row.name: row.extra for row in found}
     assert extras["messaging.expiry_decisions"]["expire"] == 2
     assert extras["messaging.interactions"]["source_count"] == 2
     assert extras["messaging.interactions_archive"]["row_count"] == 60

@@ -60,6 +60,13 @@ def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None
     """
     # Airflow 3.3 looks a deadline up in its database, where only the scheduler puts one; here nobody watches it anyway.
     dag.deadline = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return dag.test(run_after=at, logical_date=at, run_conf=dict(conf or {}))
+    params = [owner.params.get_param(name) for owner in (dag, *dag.tasks) for name in owner.params]
+    defaults = [param.value for param in params]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return dag.test(run_after=at, logical_date=at, run_conf=dict(conf or {}))
+    finally:
+        # A run in process leaves its conf behind as the defaults of the next one.
+        for param, value in zip(params, defaults, strict=True):
+            param.value = value

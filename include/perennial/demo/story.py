@@ -45,12 +45,12 @@ def tell_story(console: Console, events: int) -> None:
         story.tell(events)
         told.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Look around:")
     for command, what in (
-        ("perennial status", "where everything is"),
-        ("perennial explain cmp-…", "why one source stays or goes"),
-        ("perennial sql 'FROM lifecycle_events'", "the audit trail"),
+        (".venv/bin/perennial status", "where everything is"),
+        (".venv/bin/perennial explain cmp-black-friday", "why one source stays or goes"),
+        (".venv/bin/perennial sql 'FROM lifecycle_events'", "the audit trail"),
         ("make up", "the same in Airflow's page"),
     ):
-        console.print(f"  [cyan]{escape(command):40}[/] {what}")
+        console.print(f"  [cyan]{escape(command):48}[/] {what}")
     console.print(f"  e-mails, as files: {settings.home / 'mail'}")
 
 

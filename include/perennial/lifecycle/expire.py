@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from perennial.engines.duckdb import open_status_session
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
 from perennial.lifecycle.restore import finish_restore, plan_return
-from perennial.lifecycle.runs import Event, Run, read_note, record_events, wall_clock, write_note
+from perennial.lifecycle.runs import Event, Recorded, Run, read_note, record_events, wall_clock, write_note
 from perennial.moves.committing import commit_origin, withdraw_kept
 from perennial.moves.copying import read_results
 from perennial.moves.plan import EXPIRE, RESTORE, MovePlan, read_plan
@@ -91,9 +91,8 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     due = still_due(warehouse, plan, run)
     withdraw_kept(warehouse, plan, set(plan.source_ids) - due.keys())
     _note_checksums(warehouse, plan, due)
-    events = {source_id: EVENTS[decision] for source_id, decision in due.items()}
     moved = moved_totals(plan, due)
-    record_events(warehouse, run, plan.operation("record"), events, moved)
+    record_events(warehouse, run, plan.operation("record"), due, moved)
     left = commit_origin(warehouse, plan, due)
     remove_pending(warehouse, plan.direction.name, plan.move_id)
     if left and replans:
@@ -104,26 +103,28 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     return moved
 
 
-def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
+def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recorded]:
     """Decide again about a plan's sources, from metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
     saved after the last sync, or a source started again (R1).
 
     Returns:
-        The sources that are to leave hot, each with its decision.
+        The sources that are to leave hot, each with the event it comes to and why.
     """
     held = sources_under_way(warehouse, RESTORE.name)
-    now = decide(warehouse, run.now, held=held)
-    due = {name: set(_sources_decided(now, name)) for name in EVENTS}
-    decided = {source_id: name for name, sources in due.items() for source_id in sources}
+    decided = {
+        row["source_id"]: Recorded(EVENTS[row["decision"]], row["reason"])
+        for row in decide(warehouse, run.now, held=held).to_pylist()
+        if row["decision"] in EVENTS
+    }
     platform = read_metadata(warehouse.settings)
     if platform is not None:
         fresh = decide(warehouse, run.now, held=held, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in EVENTS for source_id in _sources_decided(fresh, name)}
         # A source the platform has dropped since is judged by the synced tables alone.
-        decided = {key: name for key, name in decided.items() if key in moving or key not in known}
+        decided = {key: due for key, due in decided.items() if key in moving or key not in known}
     kept = [source_id for source_id in plan.source_ids if source_id not in decided]
     if kept:
         log.info("%s: %d sources stay after a second look", plan.operation("recheck"), len(kept))

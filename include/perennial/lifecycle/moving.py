@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable
 from perennial.lifecycle.runs import wall_clock
 from perennial.moves.committing import commit_destination
 from perennial.moves.copying import CopyResult, copy_chunk, read_results
-from perennial.moves.plan import Direction, MovePlan, plan_move, read_plan
-from perennial.moves.records import touch_pending
+from perennial.moves.plan import Direction, MovePlan, plan_move, read_plan, touch_move
 from perennial.moves.verifying import Verification, read_verification, verify_move
 from perennial.quality import check_move
 from perennial.warehouse import SourceTotal, Warehouse
@@ -92,5 +91,5 @@ def _total(source_id: str, results: Iterable[CopyResult]) -> SourceTotal:
 
 def _touched(warehouse: Warehouse, plan_uri: str) -> MovePlan:
     plan = read_plan(plan_uri)
-    touch_pending(warehouse, plan.direction.name, plan.move_id, wall_clock())
+    touch_move(warehouse, plan, wall_clock())
     return plan

@@ -18,7 +18,7 @@ from perennial.lifecycle.requests import (
     resolution,
     resolve_request,
 )
-from perennial.lifecycle.runs import Run, read_note, record_events, write_note
+from perennial.lifecycle.runs import Recorded, Run, read_note, record_events, write_note
 from perennial.moves.committing import commit_origin, is_in_destination
 from perennial.moves.plan import RESTORE, find_plan, read_plan
 from perennial.moves.records import remove_pending
@@ -107,7 +107,7 @@ def restore_report(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
         reason=request.reason,
-        requested_at=run.now,
+        requested_at=run.requested_at or run.now,
         finished_at=finished_at,
         state=_state(outcomes),
         sources=outcomes,
@@ -161,7 +161,8 @@ def _verified(plan_uris: Collection[str]) -> tuple[dict[str, list[str]], str | N
 
 
 def _record_restored(warehouse: Warehouse, run: Run, operation: str, totals: Collection[SourceTotal]) -> None:
-    record_events(warehouse, run, operation, {total.source_id: "restored" for total in totals}, totals)
+    restored = Recorded("restored", run.reason)
+    record_events(warehouse, run, operation, {total.source_id: restored for total in totals}, totals)
 
 
 def _sum(one: SourceTotal, other: SourceTotal) -> SourceTotal:

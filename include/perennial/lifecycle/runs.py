@@ -25,12 +25,14 @@ class Run:
         now: What the run takes for now: the logical date, so that a past date can be replayed.
         requested_by: Who asked for it.
         reason: Why, in the requester's words.
+        requested_at: Wall clock of the request; the run's own now where that is the same.
     """
 
     run_id: str
     now: datetime
     requested_by: str | None = None
     reason: str | None = None
+    requested_at: datetime | None = None
 
 
 def wall_clock() -> datetime:
@@ -38,8 +40,16 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What is recorded of one source: the event, and why it came to it."""
+
+    event: Event
+    reason: str | None
+
+
 def record_events(
-    warehouse: Warehouse, run: Run, operation: str, events: Mapping[str, Event], totals: Iterable[SourceTotal]
+    warehouse: Warehouse, run: Run, operation: str, events: Mapping[str, Recorded], totals: Iterable[SourceTotal]
 ) -> None:
     """Append one lifecycle event a source, once an operation.
 
@@ -54,12 +64,12 @@ def record_events(
     rows: list[dict[str, object]] = [
         {
             "event_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{operation}\n{total.source_id}")),
-            "event": events[total.source_id],
+            "event": events[total.source_id].event,
             "source_id": total.source_id,
             "occurred_at": run.now,
             "run_id": run.run_id,
             "requested_by": run.requested_by,
-            "reason": run.reason,
+            "reason": events[total.source_id].reason,
             "file_count": total.file_count,
             "row_count": total.row_count,
             "total_bytes": total.total_bytes,

@@ -85,7 +85,7 @@ def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
         reason=str(params.get("reason") or ""),
-        requested_at=run.now,
+        requested_at=run.requested_at or run.now,
         finished_at=wall_clock(),
         state="failed",
         source_ids=_texts(params.get("source_ids")),

@@ -59,7 +59,7 @@ def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
 
 
 def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> frozenset[str]:
-    """Remove exactly the planned files of some sources (M3) in one commit, if the destination lists their copies.
+    """Remove exactly the planned files of some sources (M3) in one commit, if their copies have arrived.
 
     A step whose originals another writer has replaced is withdrawn instead: its rows live on in the origin, so its
     copy leaves the destination again.
@@ -77,11 +77,11 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
 
     def change(origin: Table) -> FileChange:
         live = {file.uri: file for file in warehouse.live_files(origin, chosen)}
-        listed = _listed(warehouse, plan, chosen)
+        arrived = _arrived(warehouse, plan, chosen)
         removable[:] = [
             step
             for step in steps
-            if _is_unchanged(step, live) and (file_name(step.copy_uri) in listed or step.copy_uri in empty)
+            if _is_unchanged(step, live) and (file_name(step.copy_uri) in arrived or step.copy_uri in empty)
         ]
         return FileChange(remove=[live[uri].data_file for step in removable for uri in step.originals])
 
@@ -99,6 +99,9 @@ def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
     chosen = set(source_ids)
     left = _left_behind(warehouse, plan, [step for step in plan.steps if step.source_id in chosen])
     _withdraw(warehouse, plan, left)
+    # Another run may have removed the originals between this run's look at them and its withdrawal.
+    still_left = {step.copy_uri for step in _left_behind(warehouse, plan, left)}
+    _add_withdrawn(warehouse, plan, [step for step in left if step.copy_uri not in still_left])
 
 
 def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep]) -> None:
@@ -118,22 +121,14 @@ def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep])
 
 
 def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -> None:
-    """Add copies again that another run withdrew between this run's look at the destination and its removal.
+    """Add copies again that were withdrawn while another run removed their originals.
 
-    No commit spans two tables, so the look before the removal is repeated after it.
+    No commit spans two tables, so the look before a commit is repeated after it, by whoever removes and by whoever
+    withdraws: whichever of the two comes last finds the other's doing.
     """
     sources = {step.source_id for step in done}
-    listed = _listed(warehouse, plan, sources)
-    missing = {file_name(step.copy_uri) for step in done} - listed
-    if not missing:
-        return
-    destination = warehouse.table(plan.direction.destination)
-    withdrawn = {
-        file_name(uri)
-        for uri, operation in removed_since(destination, plan.destination_snapshot_id)
-        if operation_step(operation) == "withdraw"
-    }
-    again = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in missing & withdrawn]
+    missing = {file_name(step.copy_uri) for step in done} - _arrived(warehouse, plan, sources)
+    again = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in missing]
     if again:
         warehouse.append_files(plan.direction.destination, again, plan.repeatable_operation("add-withdrawn"))
 
@@ -148,6 +143,17 @@ def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:
 def _listed(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
     destination = warehouse.table(plan.direction.destination)
     return {file_name(live.uri) for live in warehouse.live_files(destination, source_ids)}
+
+
+def _arrived(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
+    """Names of copies that the destination lists, or whose rows live on there in a file another writer has made."""
+    destination = warehouse.table(plan.direction.destination)
+    replaced = {
+        file_name(uri)
+        for uri, operation in removed_since(destination, plan.destination_snapshot_id)
+        if operation_step(operation) != "withdraw"
+    }
+    return replaced | _listed(warehouse, plan, source_ids)
 
 
 def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]) -> list[CopyStep]:

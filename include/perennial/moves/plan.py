@@ -137,7 +137,7 @@ def _planned(
     files = _files_to_move(warehouse, origin, direction, source_ids)
     if not files:
         return None
-    steps = _with_checksums(warehouse, direction, _steps(files, destination))
+    steps = _with_checksums(warehouse, direction, _steps(files, direction, destination))
     plan = MovePlan(
         move_id=record.id,
         direction=direction,
@@ -151,6 +151,22 @@ def _planned(
     _write_plan(plan)
     log.info("%s: planned %d files of %d sources", plan.operation("plan"), len(files), len(plan.source_ids))
     return plan
+
+
+def touch_move(warehouse: Warehouse, plan: MovePlan, wall_clock: datetime) -> None:
+    """Give a sign of life: write a move's record again, also where the move had been given up and goes on after all."""
+    stamp = wall_clock.isoformat()
+    write_pending(
+        warehouse,
+        PendingRecord(
+            plan.direction.name,
+            plan.move_id,
+            plan.planned_at,
+            stamp,
+            source_ids=plan.source_ids,
+            plan_uri=plan.uri,
+        ),
+    )
 
 
 def read_plan(uri: str) -> MovePlan:
@@ -231,7 +247,7 @@ def file_name(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _steps(files: Sequence[LiveFile], destination: Table) -> list[CopyStep]:
+def _steps(files: Sequence[LiveFile], direction: Direction, destination: Table) -> list[CopyStep]:
     by_source: dict[str, list[LiveFile]] = {}
     for live in files:
         by_source.setdefault(live.source_id, []).append(live)
@@ -241,7 +257,7 @@ def _steps(files: Sequence[LiveFile], destination: Table) -> list[CopyStep]:
     steps: list[CopyStep] = []
     planned = 0
     for source_id, group in by_source.items():
-        for members in _grouped(group):
+        for members in _grouped(group, merge=direction is EXPIRE):
             uris, deletes, name = _named(members)
             steps.append(
                 CopyStep(
@@ -264,7 +280,7 @@ def copy_names(files: Iterable[LiveFile]) -> set[str]:
     by_source: dict[str, list[LiveFile]] = {}
     for live in files:
         by_source.setdefault(live.source_id, []).append(live)
-    return {_named(members)[2] for group in by_source.values() for members in _grouped(group)}
+    return {_named(members)[2] for group in by_source.values() for members in _grouped(group, merge=True)}
 
 
 def _named(members: list[LiveFile]) -> tuple[tuple[str, ...], tuple[str, ...], str]:
@@ -276,9 +292,12 @@ def _named(members: list[LiveFile]) -> tuple[tuple[str, ...], tuple[str, ...], s
     return uris, deletes, copy_name(uris[0])
 
 
-def _grouped(files: list[LiveFile]) -> Iterable[list[LiveFile]]:
-    """Decide what is copied as it is, and what is rewritten: tiny files together, files with deletes each (M7)."""
-    tiny = [live for live in files if not live.deletes and live.file_bytes < MERGE_BELOW_BYTES]
+def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:
+    """Decide what is copied as it is, and what is rewritten: tiny files together, files with deletes each (M7).
+
+    Only on their way out: two restores that merge different sets would both show their rows for a while.
+    """
+    tiny = [live for live in files if merge and not live.deletes and live.file_bytes < MERGE_BELOW_BYTES]
     if len(tiny) < MERGE_FROM_FILES:
         tiny = []
     merged = {live.uri for live in tiny}
@@ -290,7 +309,8 @@ def _grouped(files: list[LiveFile]) -> Iterable[list[LiveFile]]:
 def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[CopyStep]) -> tuple[CopyStep, ...]:
     if direction is not RESTORE:
         return tuple(steps)
-    frame = warehouse.read(ARCHIVED_FILES.name)
+    # The latest note of a file stands: a repeated move may have written it again.
+    frame = warehouse.read(ARCHIVED_FILES.name).sort_by("archived_at")
     noted = dict(zip(frame["file_uri"].to_pylist(), frame["sha256"].to_pylist(), strict=True))
     return tuple(
         replace(step, expected_sha256={uri: noted[uri] for uri in step.originals if uri in noted}) for step in steps

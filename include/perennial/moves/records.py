@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from perennial.storage import storage_for
@@ -49,13 +49,6 @@ def write_pending(warehouse: Warehouse, record: PendingRecord) -> None:
     """Write a record, replacing an earlier one of the same operation."""
     uri = _uri(warehouse, record.kind, record.id)
     storage_for(uri).write(uri, json.dumps(asdict(record)).encode())
-
-
-def touch_pending(warehouse: Warehouse, kind: str, operation_id: str, wall_clock: datetime) -> None:
-    """Give a sign of life, if the record is still there."""
-    for record in pending_records(warehouse, kind):
-        if record.id == operation_id:
-            write_pending(warehouse, replace(record, touched_at=wall_clock.isoformat()))
 
 
 def remove_pending(warehouse: Warehouse, kind: str, operation_id: str) -> None:

@@ -88,8 +88,11 @@ def _commit(table: Table, delta: FileChange, operation: str) -> None:
 
 
 def operations(table: Table) -> set[str]:
-    """Return the operations that the retained snapshots were committed by."""
-    return {_operation(snapshot) for snapshot in table.metadata.snapshots} - {""}
+    """Return the operations that the current snapshot and its ancestors were committed by, as far as retained.
+
+    What has been rolled back does not count: it has to be done again.
+    """
+    return {_operation(snapshot) for snapshot in ancestors_of(table.current_snapshot(), table.metadata)} - {""}
 
 
 def removed_since(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]]:
