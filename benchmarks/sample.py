@@ -13,7 +13,7 @@ from perennial.settings import Settings
 from perennial.tables import AUDIENCES, INTERACTIONS, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
 
-LOADS = 4
+LOADS = 2
 STOPPED_AT = datetime(2025, 6, 1, tzinfo=UTC)
 
 ROWS = """

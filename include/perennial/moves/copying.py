@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
@@ -228,4 +228,4 @@ def _unwritable(step: CopyStep, error: OSError) -> PerennialError:
 
 def _write_results(plan: MovePlan, chunk: int, results: list[CopyResult]) -> None:
     uri = f"{plan.uri}/chunk-{chunk}.json"
-    storage_for(uri).write(uri, json.dumps([asdict(result) for result in results], ensure_ascii=False).encode())
+    storage_for(uri).write(uri, json.dumps([vars(result) for result in results], ensure_ascii=False).encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import ManifestGroupPlanner
@@ -157,6 +158,11 @@ class Warehouse:
         manifests = [
             manifest for manifest in snapshot.manifests(table.io) if chosen is None or may_hold(manifest, chosen)
         ]
+        if all(manifest.content == ManifestContent.DATA for manifest in manifests):
+            # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
+            entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
+            yield from (LiveFile(entry.data_file) for entry in entries if chosen is None or is_of(entry, chosen))
+            return
         try:
             # Not through a row filter: pyiceberg would work out for every file what is left of it to evaluate.
             tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(

@@ -13,13 +13,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.manifest import DataFile, ManifestEntryStatus
+from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from perennial.errors import TransientConflictError
 
 log = logging.getLogger(__name__)
+
+
+def _hash_by_address(entry: ManifestEntry) -> int:
+    return hash(entry.data_file.file_path)
+
+
+# pyiceberg 0.12 puts the entries of a manifest that it rewrites into sets, and hashes one by printing all of it.
+ManifestEntry.__hash__ = _hash_by_address  # type: ignore[method-assign, assignment]
 
 OPERATION_KEY = "perennial.operation-id"
 ATTEMPTS = 20
