@@ -11,6 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +23,7 @@ from perennial.demo.in_process import airflow_environment
 from perennial.demo.mailbox import Mailbox
 from perennial.demo.story import MARK, tell_story
 from perennial.errors import TransientError
-from perennial.settings import Settings
+from perennial.settings import PROJECT_ROOT, Settings
 
 START_SECONDS = 180
 
@@ -34,35 +37,65 @@ def serve(console: Console, port: int) -> None:
     settings = Settings.from_environment()
     if not (settings.home / MARK).exists():
         tell_story(console, 200_000)
+    with Mailbox(settings.home / "mail") as mailbox:
+        try:
+            with console.status("Airflow is starting …"), ExitStack() as running:
+                served = running.enter_context(running_airflow(settings, port, mailbox))
+                stop = running.pop_all()
+            with stop:
+                console.print(f"[bold]{served.url}[/]  user [bold]admin[/]  password [bold]{served.password}[/]")
+                console.print(f"Mail is caught in {settings.home / 'mail'}; Ctrl-C stops everything.")
+                _watch(console, served.process, mailbox)
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+
+
+@dataclass(frozen=True)
+class ServedAirflow:
+    """A running `airflow standalone`: its address, and the password of user admin."""
+
+    url: str
+    password: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def running_airflow(
+    settings: Settings, port: int, mailbox: Mailbox, dags: Path = PROJECT_ROOT / "dags"
+) -> Iterator[ServedAirflow]:
+    """Run all of Airflow over a workspace, on 127.0.0.1, until the block ends.
+
+    Raises:
+        TransientError: Airflow did not come up; its log is named.
+    """
     airflow_home = settings.home / "airflow"
-    password = _password(airflow_home / "passwords.json")
-    with Mailbox(settings.home / "mail") as mailbox, (airflow_home / "standalone.log").open("ab") as log:
-        environment = airflow_environment(airflow_home) | {
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-            "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow_home / "passwords.json"),
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-            "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection(),
-            "PERENNIAL_HOME": str(settings.home),
-            # `airflow standalone` looks for `airflow` on PATH.
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
-        command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+    passwords = airflow_home / "passwords.json"
+    password = _password(passwords)
+    url = f"http://127.0.0.1:{port}"
+    environment = airflow_environment(airflow_home) | {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection(),
+        "PERENNIAL_HOME": str(settings.home),
+        # `airflow standalone` looks for `airflow` on PATH.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+    airflow_home.mkdir(parents=True, exist_ok=True)
+    with (airflow_home / "standalone.log").open("ab") as log:
         # A group of its own: Ctrl-C reaches only this process, which passes it on once.
         airflow = subprocess.Popen(
             command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            with console.status("Airflow is starting …"):
-                _wait(airflow, port, Path(log.name))
-            console.print(f"[bold]http://127.0.0.1:{port}[/]  user [bold]admin[/]  password [bold]{password}[/]")
-            console.print(f"Mail is caught in {settings.home / 'mail'}; Ctrl-C stops everything.")
-            _watch(console, airflow, mailbox)
-        except KeyboardInterrupt:
-            console.print("Stopping …")
+            _wait(airflow, port, Path(log.name))
+            yield ServedAirflow(url, password, airflow)
         finally:
             # SIGINT to the parent: on SIGTERM it leaves its children behind.
             airflow.send_signal(signal.SIGINT)

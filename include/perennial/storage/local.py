@@ -73,8 +73,11 @@ class LocalStorage:
     def _stat(path: Path, asked: str) -> StoredFile | None:
         try:
             found = path.stat()
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            # A link to itself is no file either.
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
         # A link leaves the modification time of its content alone, and yet it is new: the change time says so.
         changed = max(found.st_mtime_ns, found.st_ctime_ns)
         uri = f"file://{path}" if asked.startswith("file://") else str(path)
