@@ -31,7 +31,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowFailException
 
-from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step
+from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step, testable
 from perennial.notify import ADDRESS_PATTERN, warn_late_restore
 from perennial.tasks import move_files
 
@@ -119,4 +119,4 @@ def restore_interactions() -> None:
     conclude(told)
 
 
-restore_interactions()
+testable(restore_interactions())

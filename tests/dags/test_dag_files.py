@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def test_the_trigger_form_refuses_the_addresses_that_the_run_would_refuse(
     schema = dags["restore_interactions"].params.get_param("notify").schema
     assert is_address(address) is fits
     assert jsonschema.Draft202012Validator(schema).is_valid([address]) is fits
+
+
+def test_a_restore_that_takes_longer_than_a_quarter_of_an_hour_is_reported(dags: Mapping[str, Any]) -> None:
+    (alert,) = dags["restore_interactions"].deadline
+    assert alert.interval == timedelta(minutes=15)
+    assert alert.callback.path == "perennial.notify.deadline.warn_late_restore"
 
 
 def test_the_number_of_tasks_does_not_depend_on_the_number_of_sources(dags: Mapping[str, Any]) -> None:

@@ -58,8 +58,6 @@ def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None
         conf: Params.
         at: Logical date; now where there is none.
     """
-    # Airflow 3.3 looks a deadline up in its database, where only the scheduler puts one; here nobody watches it anyway.
-    dag.deadline = None
     params = [owner.params.get_param(name) for owner in (dag, *dag.tasks) for name in owner.params]
     defaults = [param.value for param in params]
     try:
