@@ -119,7 +119,10 @@ def test_a_half_done_move_survives_and_can_be_finished_by_the_next_run(
 
     remove_pending(warehouse, direction.name, move.made.move_id)
     purge_files(warehouse, later())
-    assert copies <= stored(destination), "the next move of the same files uses the same names"
+    if direction is RESTORE or loads == 2:
+        assert copies <= stored(destination), "the next move of the same files uses the same names"
+    else:
+        assert not copies & stored(destination), "no other move makes a rewritten file of the same name"
 
     Move(warehouse, direction, ["a"]).run()
     assert multiset(warehouse, direction.destination) == before

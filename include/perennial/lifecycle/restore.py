@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +19,10 @@ from perennial.lifecycle.requests import (
     resolution,
     resolve_request,
 )
-from perennial.lifecycle.runs import Recorded, Run, read_note, record_events, write_note
+from perennial.lifecycle.runs import Recorded, Run, read_note, record_events, wall_clock, write_note
 from perennial.moves.committing import commit_origin, is_in_destination
-from perennial.moves.plan import RESTORE, find_plan, read_plan
-from perennial.moves.records import remove_pending
+from perennial.moves.plan import EXPIRE, RESTORE, find_plan, read_plan
+from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
 from perennial.moves.verifying import read_verification
 from perennial.outcomes import RestoreReport, RestoreState, SourceOutcome
 from perennial.statements import statement
@@ -49,11 +50,34 @@ def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
 
 def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
     """Plan the return of some sources. Those that have no file in the archive are available again at once."""
-    plan_uri = plan_sources(warehouse, RESTORE, source_ids)
+    with _held(warehouse, source_ids):
+        _settle_expiries(warehouse, source_ids, run)
+        plan_uri = plan_sources(warehouse, RESTORE, source_ids)
     planned = read_plan(plan_uri).source_ids if plan_uri else ()
     empty = [SourceTotal(source_id, 0, 0, 0) for source_id in source_ids if source_id not in planned]
     _record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
     return [plan_uri] if plan_uri else []
+
+
+@contextmanager
+def _held(warehouse: Warehouse, source_ids: Collection[str]) -> Iterator[None]:
+    """Keep expiries from removing rows of some sources (lifecycle.expire.still_due) until a plan's record does."""
+    now = wall_clock().isoformat()
+    hold = PendingRecord(RESTORE.name, uuid.uuid4().hex, now, now, source_ids=tuple(source_ids))
+    write_pending(warehouse, hold)
+    try:
+        yield
+    finally:
+        remove_pending(warehouse, hold.kind, hold.id)
+
+
+def _settle_expiries(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> None:
+    """Finish or undo what expiries of the same sources have half done: their copies would be passed over (M4)."""
+    from perennial.lifecycle.settling import settle_move
+
+    for record in pending_records(warehouse, EXPIRE.name):
+        if not set(record.source_ids).isdisjoint(source_ids):
+            settle_move(warehouse, record, run)
 
 
 def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[SourceTotal]:

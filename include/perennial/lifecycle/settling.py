@@ -8,7 +8,7 @@ from perennial.lifecycle.expire import finish_move
 from perennial.lifecycle.runs import Run, wall_clock
 from perennial.moves.committing import is_in_destination
 from perennial.moves.plan import DIRECTIONS, RESTORE, MovePlan, find_plan
-from perennial.moves.records import pending_records, remove_pending
+from perennial.moves.records import PendingRecord, pending_records, remove_pending
 from perennial.moves.verifying import is_verified
 from perennial.warehouse import Warehouse
 
@@ -32,16 +32,23 @@ def settle_dead_moves(warehouse: Warehouse, run: Run) -> int:
     for direction in DIRECTIONS.values():
         for record in pending_records(warehouse, direction.name):
             silent = record.age_seconds(wall_clock())
-            plan = find_plan(record.plan_uri)
-            if plan is not None and _has_arrived(warehouse, plan):
-                if direction is RESTORE and silent < RESTORE_SILENT_SECONDS:
-                    continue
-                log.warning("%s %s died on its way, finishing it", direction.name, record.id)
-                finish_move(warehouse, plan.uri, run)
+            if direction is RESTORE and silent < RESTORE_SILENT_SECONDS:
+                continue
+            if settle_move(warehouse, record, run):
                 settled += 1
             elif silent > ABANDONED_SECONDS:
                 remove_pending(warehouse, direction.name, record.id)
     return settled
+
+
+def settle_move(warehouse: Warehouse, record: PendingRecord, run: Run) -> bool:
+    """Finish one move if its verified copies have reached their destination; returns whether they had."""
+    plan = find_plan(record.plan_uri)
+    if plan is None or not _has_arrived(warehouse, plan):
+        return False
+    log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
+    finish_move(warehouse, plan.uri, run)
+    return True
 
 
 def _has_arrived(warehouse: Warehouse, plan: MovePlan) -> bool:

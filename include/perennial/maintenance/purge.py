@@ -36,7 +36,7 @@ from perennial.maintenance.snapshots import RETAIN_DAYS, refuse_short_retention
 from perennial.moves.plan import DIRECTIONS, copy_names, file_name, find_plan
 from perennial.moves.records import PendingRecord, pending_records
 from perennial.storage import StoredFile, storage_for
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
 from perennial.warehouse.history import contradicts, directories, reachable_files
@@ -189,8 +189,11 @@ def _drop_reachable(tables: Iterable[Table], found: dict[str, _Found]) -> None:
 
 def _awaited_names(warehouse: Warehouse) -> set[str]:
     """Names of leftover copies that the next move would use again (M1): their originals are live in the other table."""
-    tables = (warehouse.table(name) for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name))
-    return {name for table in tables for name in copy_names(warehouse.live_files(table))}
+    return {
+        name
+        for direction in DIRECTIONS.values()
+        for name in copy_names(warehouse.live_files(warehouse.table(direction.origin)))
+    }
 
 
 def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: set[str]) -> set[str]:

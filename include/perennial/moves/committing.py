@@ -9,9 +9,10 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from perennial.errors import TerminalDataError
+from perennial.errors import TerminalDataError, TransientError
 from perennial.moves.copying import read_copies, read_results
 from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step
+from perennial.storage import storage_for
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
 
@@ -31,6 +32,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     chosen = set(source_ids)
     steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
     copies = read_copies(warehouse, plan, chosen)
+    _refuse_missing(copies)
     added: list[DataFile] = []
 
     def change(destination: Table) -> FileChange:
@@ -48,6 +50,16 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     committed = commit_change(lambda: warehouse.table(plan.direction.destination), change, plan.operation("add"))
     log.info("%s: %d files added", plan.operation("add"), len(added) if committed else 0)
     return len(added) if committed else 0
+
+
+def _refuse_missing(copies: list[DataFile]) -> None:
+    """A move that goes on after days may find its copies purged: a table must not list what is not there."""
+    for copy in copies:
+        found = storage_for(copy.file_path).stat(copy.file_path)
+        if found is None or found.file_bytes != copy.file_size_in_bytes:
+            raise TransientError(
+                f"{copy.file_path} is not what was verified; nothing was committed. Run the copy tasks again."
+            )
 
 
 def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
@@ -86,22 +98,30 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
         return FileChange(remove=[live[uri].data_file for step in removable for uri in step.originals])
 
     commit_change(lambda: warehouse.table(plan.direction.origin), change, plan.repeatable_operation("remove"))
-    done = {step.copy_uri for step in removable}
-    left = _left_behind(warehouse, plan, [step for step in steps if step.copy_uri not in done])
-    _withdraw(warehouse, plan, left)
-    remaining = {step.copy_uri for step in left}
-    _add_withdrawn(warehouse, plan, [step for step in steps if step.copy_uri not in remaining])
+    removed = {step.copy_uri for step in removable}
+    left = _settle(warehouse, plan, steps, [step for step in steps if step.copy_uri not in removed])
     return frozenset(step.source_id for step in left)
 
 
 def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
     """Take the copies of sources that are to stay in the origin out of the destination again (R7)."""
     chosen = set(source_ids)
-    left = _left_behind(warehouse, plan, [step for step in plan.steps if step.source_id in chosen])
+    steps = [step for step in plan.steps if step.source_id in chosen]
+    _settle(warehouse, plan, steps, steps)
+
+
+def _settle(warehouse: Warehouse, plan: MovePlan, steps: list[CopyStep], unremoved: list[CopyStep]) -> list[CopyStep]:
+    """Bring the destination in line with what has left the origin; returns the steps whose rows are still there.
+
+    No commit spans two tables, so what was seen before a commit is looked at again after it. Runs that do the same at
+    once may undo each other's commits; whichever looks last puts things right.
+    """
+    left = _left_behind(warehouse, plan, unremoved)
     _withdraw(warehouse, plan, left)
-    # Another run may have removed the originals between this run's look at them and its withdrawal.
-    still_left = {step.copy_uri for step in _left_behind(warehouse, plan, left)}
-    _add_withdrawn(warehouse, plan, [step for step in left if step.copy_uri not in still_left])
+    left = _left_behind(warehouse, plan, left)
+    remaining = {step.copy_uri for step in left}
+    _add_withdrawn(warehouse, plan, [step for step in steps if step.copy_uri not in remaining])
+    return left
 
 
 def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep]) -> None:
@@ -121,16 +141,19 @@ def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep])
 
 
 def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -> None:
-    """Add copies again that were withdrawn while another run removed their originals.
-
-    No commit spans two tables, so the look before a commit is repeated after it, by whoever removes and by whoever
-    withdraws: whichever of the two comes last finds the other's doing.
-    """
+    """Add copies again that a run withdrew while another removed their originals."""
     sources = {step.source_id for step in done}
-    missing = {file_name(step.copy_uri) for step in done} - _arrived(warehouse, plan, sources)
-    again = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in missing]
-    if again:
-        warehouse.append_files(plan.direction.destination, again, plan.repeatable_operation("add-withdrawn"))
+    names = {file_name(step.copy_uri) for step in done}
+    if names <= _arrived(warehouse, plan, sources):
+        return
+    copies = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in names]
+
+    def change(_: Table) -> FileChange:
+        arrived = _arrived(warehouse, plan, sources)
+        return FileChange(add=[copy for copy in copies if file_name(copy.file_path) not in arrived])
+
+    operation = plan.repeatable_operation("add-withdrawn")
+    commit_change(lambda: warehouse.table(plan.direction.destination), change, operation)
 
 
 def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:
@@ -150,7 +173,7 @@ def _arrived(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[
     destination = warehouse.table(plan.direction.destination)
     replaced = {
         file_name(uri)
-        for uri, operation in removed_since(destination, plan.destination_snapshot_id)
+        for uri, operation in removed_since(destination, plan.destination_snapshot_id).items()
         if operation_step(operation) != "withdraw"
     }
     return replaced | _listed(warehouse, plan, source_ids)
@@ -162,7 +185,7 @@ def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]
         return []
     origin = warehouse.table(plan.direction.origin)
     live = {file.uri for file in warehouse.live_files(origin, {step.source_id for step in unremoved})}
-    removers = dict(removed_since(origin, plan.origin_snapshot_id))
+    removers = removed_since(origin, plan.origin_snapshot_id)
     return [step for step in unremoved if not _is_done(plan, step, live, removers)]
 
 
@@ -177,7 +200,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
     if len(gone) < len(step.originals):
         return False
     if step.rewritten:
-        # Named after its own set of files (M1): what another move has taken away is in a file of another name.
+        # No other move makes a file of this name (M1): what another has taken away is in another file.
         return all(removers[uri].startswith(plan.operation("remove")) for uri in gone)
     # A plain copy has the same name whoever makes it.
     return all(

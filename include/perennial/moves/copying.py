@@ -6,13 +6,14 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
-from perennial.moves.plan import CopyStep, MovePlan, planned_files, rewritten_stem
+from perennial.moves.plan import CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewriting import rewrite_rows
 from perennial.storage import storage_for
 from perennial.warehouse import LiveFile, Warehouse
@@ -71,7 +72,8 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
     originals = planned_files(warehouse, plan, {step.source_id for step in steps})
     origin = warehouse.table(plan.direction.origin)
     destination = warehouse.table(plan.direction.destination)
-    copying = _Copying(origin, destination, originals)
+    sources = {step.source_id for step in steps if step.rewritten}
+    copying = _Copying(origin, destination, originals, lambda: warehouse.live_files(destination, sources))
     results: list[CopyResult] = []
     started = logged = time.monotonic()
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
@@ -133,7 +135,13 @@ class _Copying:
     origin: Table
     destination: Table
     originals: dict[str, LiveFile]
+    destination_files: Callable[[], Iterable[LiveFile]]
     rewritten: list[DataFile] = field(default_factory=list)
+
+    @cached_property
+    def _listed(self) -> dict[str, LiveFile]:
+        """What the destination lists already, by name."""
+        return {file_name(live.uri): live for live in self.destination_files()}
 
     def run(self, step: CopyStep) -> CopyResult:
         try:
@@ -177,7 +185,25 @@ class _Copying:
             file_sha256=copied_sha256,
         )
 
+    def _reuse(self, step: CopyStep, listed: LiveFile) -> CopyResult:
+        """Leave a file alone that a snapshot lists: written again it might differ in its bytes."""
+        sha256 = storage_for(step.copy_uri).checksum(step.copy_uri)
+        self.rewritten.append(listed.data_file)
+        return CopyResult(
+            source_id=step.source_id,
+            copy_uri=step.copy_uri,
+            original_rows=listed.row_count,
+            copied_rows=count_rows(self.destination, step.copy_uri),
+            original_bytes=listed.file_bytes,
+            copied_bytes=listed.file_bytes,
+            original_sha256=sha256,
+            copied_sha256=sha256,
+            file_sha256=sha256,
+        )
+
     def _rewrite(self, step: CopyStep) -> CopyResult:
+        if (listed := self._listed.get(file_name(step.copy_uri))) is not None:
+            return self._reuse(step, listed)
         for uri in step.originals:
             if uri in step.expected_sha256:
                 _refuse_corrupted(step, uri, storage_for(uri).checksum(uri))
@@ -185,7 +211,7 @@ class _Copying:
             self.origin,
             self.destination,
             [self.originals[uri] for uri in step.originals],
-            rewritten_stem(step.originals, step.deletes),
+            step.stem,
         )
         written = rewritten.data_file
         if written is None:

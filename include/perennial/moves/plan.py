@@ -73,6 +73,11 @@ class CopyStep:
     file_bytes: int
     expected_sha256: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def stem(self) -> str:
+        """Start of the copy's name where it is rewritten."""
+        return file_name(self.copy_uri).removesuffix(written_name("", 0))
+
 
 @dataclass(frozen=True)
 class MovePlan:
@@ -137,7 +142,7 @@ def _planned(
     files = _files_to_move(warehouse, origin, direction, source_ids)
     if not files:
         return None
-    steps = _with_checksums(warehouse, direction, _steps(files, direction, destination))
+    steps = _with_checksums(warehouse, direction, _steps(files, direction, destination, record.id))
     plan = MovePlan(
         move_id=record.id,
         direction=direction,
@@ -199,13 +204,22 @@ def copy_name(original: str) -> str:
     return f"{_hash([original])}.parquet"
 
 
-def rewritten_stem(originals: Iterable[str], deletes: Iterable[str]) -> str:
-    """Start of the name of a file made of the rows of others, likewise."""
-    return _hash([*sorted(originals), *sorted(deletes)])
+def copy_names(files: Iterable[LiveFile]) -> set[str]:
+    """Names that plain copies of some files have, whichever move makes them."""
+    return {copy_name(live.uri) for live in files}
 
 
-def _hash(uris: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(uris).encode()).hexdigest()
+def _rewritten_stem(move_id: str, originals: Iterable[str], deletes: Iterable[str]) -> str:
+    """Start of the name of a file made of the rows of others: one that no other move uses.
+
+    A plain copy is the same whoever makes it. Of two rewritten files of the same rows one has to go again, and it must
+    be clear which.
+    """
+    return _hash([move_id, *originals, *deletes])
+
+
+def _hash(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _files_to_move(
@@ -247,7 +261,7 @@ def file_name(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _steps(files: Sequence[LiveFile], direction: Direction, destination: Table) -> list[CopyStep]:
+def _steps(files: Sequence[LiveFile], direction: Direction, destination: Table, move_id: str) -> list[CopyStep]:
     by_source: dict[str, list[LiveFile]] = {}
     for live in files:
         by_source.setdefault(live.source_id, []).append(live)
@@ -258,14 +272,17 @@ def _steps(files: Sequence[LiveFile], direction: Direction, destination: Table) 
     planned = 0
     for source_id, group in by_source.items():
         for members in _grouped(group, merge=direction is EXPIRE):
-            uris, deletes, name = _named(members)
+            uris = tuple(sorted(live.uri for live in members))
+            deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))
+            rewritten = len(members) > 1 or bool(deletes)
+            name = written_name(_rewritten_stem(move_id, uris, deletes), 0) if rewritten else copy_name(uris[0])
             steps.append(
                 CopyStep(
                     source_id=source_id,
                     copy_uri=place(name),
                     originals=uris,
                     deletes=deletes,
-                    rewritten=name != copy_name(uris[0]),
+                    rewritten=rewritten,
                     chunk=planned // chunk_bytes,
                     row_count=sum(live.row_count for live in members),
                     file_bytes=sum(live.file_bytes for live in members),
@@ -273,23 +290,6 @@ def _steps(files: Sequence[LiveFile], direction: Direction, destination: Table) 
             )
             planned += steps[-1].file_bytes
     return steps
-
-
-def copy_names(files: Iterable[LiveFile]) -> set[str]:
-    """Names that the copies of some files get if a move of their sources is planned now."""
-    by_source: dict[str, list[LiveFile]] = {}
-    for live in files:
-        by_source.setdefault(live.source_id, []).append(live)
-    return {_named(members)[2] for group in by_source.values() for members in _grouped(group, merge=True)}
-
-
-def _named(members: list[LiveFile]) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Return the addresses of files that leave as one, those of their delete files, and the name of their copy."""
-    uris = tuple(sorted(live.uri for live in members))
-    deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))
-    if len(members) > 1 or deletes:
-        return uris, deletes, written_name(rewritten_stem(uris, deletes), 0)
-    return uris, deletes, copy_name(uris[0])
 
 
 def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:

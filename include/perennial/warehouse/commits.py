@@ -103,11 +103,19 @@ def operations(table: Table) -> set[str]:
     return {_operation(snapshot) for snapshot in ancestors_of(table.current_snapshot(), table.metadata)} - {""}
 
 
-def removed_since(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]]:
-    """List the data files that left the table after a snapshot, each with the operation that removed it.
+def removed_since(table: Table, snapshot_id: int | None) -> dict[str, str]:
+    """Return the data files that left the table after a snapshot, each with the operation that removed it last.
 
     The operation is empty where another program made the commit.
     """
+    removers: dict[str, str] = {}
+    # The newest first: a file that was withdrawn, added again and then moved on has been moved.
+    for uri, operation in _removals(table, snapshot_id):
+        removers.setdefault(uri, operation)
+    return removers
+
+
+def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]]:
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         if snapshot.snapshot_id == snapshot_id:
             return
