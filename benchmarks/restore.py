@@ -57,17 +57,19 @@ def _through_airflow(warehouse: Warehouse, folder: Path) -> float:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with Mailbox(folder / "mail") as mailbox:
-        with running_airflow(warehouse.settings, port, mailbox, folder / "dags") as airflow:
-            token = _call(airflow, "/auth/token", {"username": "admin", "password": airflow.password})["access_token"]
-            _await_dag(airflow, token)
-            started = time.monotonic()
-            _call(airflow, "/api/v2/dags/restore_interactions/dagRuns", {"logical_date": None, "conf": REQUEST}, token)
-            while not (mails := mailbox.messages()):
-                time.sleep(0.1)
-                if time.monotonic() - started > 300:
-                    raise TimeoutError("no e-mail after five minutes")
-            seconds = time.monotonic() - started
+    with (
+        Mailbox(folder / "mail") as mailbox,
+        running_airflow(warehouse.settings, port, mailbox, folder / "dags") as airflow,
+    ):
+        token = _call(airflow, "/auth/token", {"username": "admin", "password": airflow.password})["access_token"]
+        _await_dag(airflow, token)
+        started = time.monotonic()
+        _call(airflow, "/api/v2/dags/restore_interactions/dagRuns", {"logical_date": None, "conf": REQUEST}, token)
+        while not (mails := mailbox.messages()):
+            time.sleep(0.1)
+            if time.monotonic() - started > 300:
+                raise TimeoutError("no e-mail after five minutes")
+        seconds = time.monotonic() - started
     assert f"{ROWS:,}" in mails[0].text, mails[0].text
     return seconds
 
