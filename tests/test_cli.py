@@ -111,3 +111,8 @@ def test_a_notebook_gets_an_open_connection_with_everything_in_place(workspace: 
         joined = connection.execute("SELECT count(*) FROM interactions JOIN sources USING (source_id)").fetchone()
     assert found == [("available", 2), ("expired", 1)]
     assert joined == (2468,)
+
+
+def test_a_home_that_cannot_be_an_address_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", "/tmp/h#me?")
+    assert "PERENNIAL_HOME" in run("status", exit_code=1)

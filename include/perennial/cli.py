@@ -178,6 +178,6 @@ def _clock(events: dict[str, datetime], started_by: str | None) -> str:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise TerminalRequestError(f"--as-of is {text!r}; give a moment such as 2026-01-31T04:00.") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

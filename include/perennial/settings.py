@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from perennial.errors import TerminalSettingError
 
@@ -56,6 +57,8 @@ class Settings:
             TerminalSettingError: Names the variable, its value and what it takes.
         """
         home = Path(environ.get(PREFIX + "HOME") or PROJECT_ROOT / ".perennial").expanduser().resolve()
+        if set(str(home)) & set("#?%"):
+            raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
         text = {key: environ.get(PREFIX + key, "").strip() for key in DEFAULTS}
         value = {key: found or DEFAULTS[key].format(home=home) for key, found in text.items()}
         settings = cls(
@@ -63,9 +66,9 @@ class Settings:
             catalog=value["CATALOG"],
             namespace=value["NAMESPACE"],
             engine_url=value["ENGINE_URL"],
-            archive_uri=value["ARCHIVE_URI"] or None,
+            archive_uri=_local_path(value["ARCHIVE_URI"]) or None,
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
-            landing_uri=value["LANDING_URI"],
+            landing_uri=_local_path(value["LANDING_URI"]),
             platform_url=value["PLATFORM_URL"],
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
@@ -94,6 +97,11 @@ DEFAULTS = {
 
 def _refused(key: str, value: str, expected: str) -> TerminalSettingError:
     return TerminalSettingError(f"{PREFIX}{key} is {value!r}; set it to {expected}.")
+
+
+def _local_path(uri: str) -> str:
+    """Decode a file:// address; inside the warehouse addresses of files are literal, as pyiceberg writes them."""
+    return url2pathname(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
 
 
 def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:

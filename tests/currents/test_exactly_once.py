@@ -174,7 +174,15 @@ def test_a_file_touched_but_not_changed_adds_nothing(settings: Settings, warehou
     }
 
 
-def test_the_ledger_is_read_only_where_its_files_overlap_the_load(
+def test_an_event_delivered_again_with_another_time_is_loaded_once(settings: Settings, warehouse: Warehouse) -> None:
+    land_json(settings, OPEN, [event(1, id="same", time=TIME)], "first.json")
+    load(warehouse)
+    land_json(settings, OPEN, [event(1, id="same", time=TIME + 3 * DAY)], "second.json")
+    assert load(warehouse).duplicates == 1
+    assert [row["event_id"] for row in warehouse.read("interactions").to_pylist()] == ["same"]
+
+
+def test_a_large_ledger_is_read_only_where_its_files_overlap_the_load(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from perennial.currents import preparation
@@ -192,6 +200,7 @@ def test_the_ledger_is_read_only_where_its_files_overlap_the_load(
         show(connection, name, live_files, table)
 
     monkeypatch.setattr(preparation, "create_view", counting)
+    monkeypatch.setattr(preparation, "WHOLE_LEDGER_ROWS", 0)
     one_far_off = [event(9, time=TIME + 7 * DAY), event(10, time=int((NOW - timedelta(days=900)).timestamp()))]
     land_json(settings, OPEN, one_far_off, "late.json")
     load(warehouse)

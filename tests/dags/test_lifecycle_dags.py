@@ -154,3 +154,19 @@ def unused_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
+
+
+def test_r18_the_mail_of_a_refused_restore_does_not_claim_that_deleted_data_is_still_stored(
+    workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
+) -> None:
+    workspace.source("gone", interaction_data_deleted_at=datetime(2023, 5, 1, tzinfo=UTC))
+    workspace.sync()
+
+    run = run_dag("restore_interactions", {**CONF, "source_ids": ["gone"]}, at=NOW)
+
+    assert run.state == "failed"
+    (mail,) = mailbox.messages()
+    for part in (mail.text, mail.html):
+        assert "deleted under the previous policy" in part
+        assert "still stored" not in part
+        assert "airflow dags trigger" not in part

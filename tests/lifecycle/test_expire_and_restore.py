@@ -268,3 +268,23 @@ def test_a_request_that_cannot_be_done_is_refused(warehouse: Warehouse, params: 
     with pytest.raises(TerminalRequestError) as error:
         restore_sources(warehouse, params, run())
     assert said in str(error.value)
+
+
+def test_r1_new_interactions_of_an_active_source_are_visible_although_its_old_ones_were_deleted(
+    workspace: Workspace,
+) -> None:
+    workspace.source("again", "active", interaction_data_deleted_at=LONG_AGO_DELETED)
+    before = filled(workspace, "again")
+
+    assert visible(workspace.warehouse) == before
+
+
+def test_a_run_id_that_is_used_again_reports_only_its_own_restore(workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    workspace.source("old")
+    filled(workspace, "old")
+    for turn in range(2):
+        now = NOW + timedelta(days=200 * turn)
+        expire_sources(warehouse, run("same", now))
+        report = restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("same", now + timedelta(days=1)))
+        assert [source.row_count for source in report.sources] == [20]

@@ -23,7 +23,7 @@ from perennial.tables import (
     SOURCE_DAILY_STATS,
     USER_MESSAGE_SUMMARY,
 )
-from perennial.warehouse import Warehouse
+from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.files import time_bounds
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ _STEPS = (
     "new_loaded_files",
 )
 _DAY = 86_400_000_000
+# Up to so many events the whole ledger is searched for known ids, beyond that what overlaps the load's days.
+WHOLE_LEDGER_ROWS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -182,17 +184,22 @@ def _show_earlier(warehouse: Warehouse, ledger: Table, batch: Batch) -> None:
     """Put the parts of `loaded_events` and `rejected_events` in place that may know records of this batch."""
     connection = batch.connection
     days = [start for (start,) in connection.execute(statement("load/select_event_days")).fetchall()]
-    overlapping = []
-    for live in warehouse.live_files(ledger):
-        bounds = time_bounds(ledger, live.data_file, "occurred_at")
-        if bounds is None or _any_day_between(days, *bounds):
-            overlapping.append(live)
-    create_view(connection, LOADED_EVENTS.name, overlapping, ledger)
+    ledger_files = list(warehouse.live_files(ledger))
+    searched = [live for live in ledger_files if _may_know(ledger, live, days)]
+    if sum(live.row_count for live in ledger_files) <= WHOLE_LEDGER_ROWS:
+        searched = ledger_files
+    create_view(connection, LOADED_EVENTS.name, searched, ledger)
     rejected = warehouse.table(REJECTED_EVENTS.name)
     known_before = any(file.known_before for file in batch.read)
     create_view(
         connection, REJECTED_EVENTS.name, list(warehouse.live_files(rejected)) if known_before else [], rejected
     )
+
+
+def _may_know(ledger: Table, live: LiveFile, days: Sequence[int]) -> bool:
+    """Whether a file of the ledger may hold events of some days."""
+    bounds = time_bounds(ledger, live.data_file, "occurred_at")
+    return bounds is None or _any_day_between(days, *bounds)
 
 
 def _any_day_between(days: Sequence[int], lower: int, upper: int) -> bool:

@@ -13,6 +13,7 @@ from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
 TO_RESTORE = "restored"
+DELETED = "deleted under the previous policy"
 PARAMS = ("source_ids", "tags", "notify", "reason", "dry_run")
 
 
@@ -77,8 +78,7 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
     """Find every source a request means, tags resolved now (R11).
 
     Raises:
-        TerminalRequestError: Names all unknown ids and all tags no source carries; or, where everything that was asked
-            for was deleted under the previous policy, says so (R18).
+        TerminalRequestError: Names all unknown ids and all tags that no source carries.
     """
     binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
     with open_status_session(warehouse) as session:
@@ -90,13 +90,20 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
             f"The platform does not know {names}; nothing was moved. Correct the request, or run sync_sources if they "
             "are new."
         )
-    sources = [RequestedSource(*row) for row in rows]
-    if sources and all(source.outcome == "deleted under the previous policy" for source in sources):
+    return [RequestedSource(*row) for row in rows]
+
+
+def refuse_deleted(sources: list[RequestedSource]) -> None:
+    """Refuse a request of which nothing can ever come back (R18).
+
+    Raises:
+        TerminalRequestError: Everything that was asked for was deleted under the previous policy.
+    """
+    if sources and all(source.outcome == DELETED for source in sources):
         raise TerminalRequestError(
             "Nothing can be restored: the interactions of "
             f"{', '.join(repr(source.source_id) for source in sources)} were deleted under the previous policy (R18)."
         )
-    return sources
 
 
 def resolution(request: RestoreRequest, sources: list[RequestedSource]) -> dict[str, Any]:

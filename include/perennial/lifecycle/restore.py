@@ -12,10 +12,12 @@ from perennial.engines.duckdb import open_status_session
 from perennial.errors import TransientConflictError
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move, whole_sources
 from perennial.lifecycle.requests import (
+    DELETED,
     TO_RESTORE,
     RequestedSource,
     RestoreRequest,
     read_resolution,
+    refuse_deleted,
     resolution,
     resolve_request,
 )
@@ -45,6 +47,7 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
     """Step 1 for a request; returns the plan's address, or nothing when no file has to move."""
     _, sources = read_resolution(read_note(request_uri))
+    refuse_deleted(sources)
     return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
 
 
@@ -124,7 +127,9 @@ def restore_report(
     request, sources = read_resolution(read_note(request_uri))
     damaged, report_uri = _verified(plan_uris)
     with open_status_session(warehouse) as session:
-        rows = session.execute(statement("lifecycle/report_restored_sources"), {"run_id": run.run_id}).fetchall()
+        rows = session.execute(
+            statement("lifecycle/report_restored_sources"), {"run_id": run.run_id, "now": run.now}
+        ).fetchall()
     restored = {row[0]: row[1:] for row in rows}
     outcomes = tuple(_outcome(source, restored, damaged, request.dry_run) for source in sources)
     return RestoreReport(
@@ -165,6 +170,8 @@ def _outcome(
 
 
 def _state(outcomes: tuple[SourceOutcome, ...]) -> RestoreState:
+    if outcomes and all(outcome.outcome == DELETED for outcome in outcomes):
+        return "failed"
     failed = sum(outcome.outcome == "failed" for outcome in outcomes)
     if not failed:
         return "finished"

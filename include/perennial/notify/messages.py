@@ -52,6 +52,7 @@ def restore_message(report: RestoreReport) -> Message:
         took=duration(report.finished_at - report.requested_at),
         error_lines=report.error.strip().splitlines(),
         again=again,
+        stored=any(source.outcome != "deleted under the previous policy" for source in sources) or not sources,
         tone=_tone(report, sources),
     )
     return Message(

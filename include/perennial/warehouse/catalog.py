@@ -272,9 +272,9 @@ class Warehouse:
             return {}
         uri = self.settings.archive_uri
         if uri is None and _is_embedded(self.settings):
-            uri = (self.settings.home / "archive").as_uri()
+            uri = f"file://{self.settings.home}/archive"
         if uri is not None and "://" not in uri:
-            uri = self.settings.home.joinpath(uri).as_uri()
+            uri = f"file://{self.settings.home.joinpath(uri)}"
         return {} if uri is None else {"write.data.path": uri.rstrip("/")}
 
     def _evolve(self, declared: Table) -> list[str]:

@@ -9,7 +9,7 @@ WITH moved AS (
         sum(total_bytes)::BIGINT AS total_bytes,
         sum(file_count)::BIGINT AS file_count
     FROM lifecycle_events
-    WHERE run_id = $run_id AND event = 'expired'
+    WHERE run_id = $run_id AND occurred_at = $as_of AND event = 'expired'
     GROUP BY source_id
     UNION ALL
     SELECT

@@ -40,3 +40,4 @@ ANTI JOIN rejected_events
         rejections.file_uri = rejected_events.file_uri
         AND rejections.line = rejected_events.line
         AND rejections.reason = rejected_events.reason
+        AND rejections.payload = rejected_events.payload

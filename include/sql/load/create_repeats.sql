@@ -1,13 +1,12 @@
--- Purpose: deliveries that add nothing: of events the ledger has from an earlier load (a second delivery carries the
--- same time), and all but the first of an event in this load.
--- Grain: record. Reads `loaded_events`: the ledger's files that overlap the load's days.
+-- Purpose: deliveries that add nothing: of events the ledger has from an earlier load, and all but the first of an
+-- event in this load.
+-- Grain: record. Reads `loaded_events`: all of the ledger, or of a large one the files that overlap the load's days.
 CREATE TABLE repeats AS
 WITH deliveries AS (
     SELECT
         id,
         file_no,
-        line,
-        occurred_at
+        line
     FROM events
     WHERE outcome = 'event'
 ),
@@ -16,9 +15,6 @@ known AS (
     SELECT DISTINCT loaded_events.event_id AS id
     FROM loaded_events
     SEMI JOIN deliveries ON loaded_events.event_id = deliveries.id
-    WHERE
-        loaded_events.occurred_at BETWEEN (SELECT min(deliveries.occurred_at) FROM deliveries)
-        AND (SELECT max(deliveries.occurred_at) FROM deliveries)
 ),
 
 firsts AS (
