@@ -228,7 +228,7 @@ def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
         raise _Mistake(f"{_shown(content)} is not a list; write a list of nodes.", f".{branch}")
     count, done = 1, 0
     try:
-        for done, child in enumerate(content):  # noqa: B007
+        for done, child in enumerate(content):  # noqa: B007 - the handler tells where it stopped
             count += _check_node(child, depth + 1, references)
     except _Mistake as mistake:
         mistake.steps.append(f".{branch}" if branch == "not" else f".{branch}[{done}]")

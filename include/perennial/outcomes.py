@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
+DELETED: Final = "deleted under the previous policy"
 Outcome = Literal[
     "restored", "already available", "never had data", "deleted under the previous policy", "failed"
 ]  # fmt: skip

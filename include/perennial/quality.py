@@ -116,7 +116,7 @@ def check_load(counts: Sequence[LoadCounts]) -> QualityReport:
 
 def _move_checks() -> list[_Check]:
     gxe = _great_expectations("expectations")
-    copied_whole = _great_expectations("expectations.row_conditions").Column("rewritten") == False  # noqa: E712
+    copied_whole = _great_expectations("expectations.row_conditions").Column("rewritten") == False  # noqa: E712 - builds an expression
     equal = [
         _Check(
             gxe.ExpectColumnPairValuesToBeEqual(

@@ -22,6 +22,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 from markupsafe import escape
 
+from perennial.storage import storage_for
+
 SENDER = "perennial@example.com"
 
 
@@ -96,7 +98,7 @@ class Mailbox:
         """Return the connection `smtp_default` that sends here, for AIRFLOW_CONN_SMTP_DEFAULT."""
         return airflow_connection(self.port)
 
-    async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep one message before the client is told that it is accepted; aiosmtpd calls this."""
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         with self._storing:
@@ -115,15 +117,9 @@ def _store(directory: Path, content: bytes, recipients: list[str]) -> None:
     stem = f"{max(taken, default=0) + 1:04d}"
     envelope = "".join(f"X-RcptTo: {recipient}\r\n" for recipient in recipients).encode()
     mail = _parsed(content)
-    _write(directory / f"{stem}.html", _page(mail).encode("utf-8", "backslashreplace"))
-    _write(directory / f"{stem}.eml", envelope + content)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write so that nobody ever reads half a file."""
-    unfinished = path.with_suffix(path.suffix + ".part")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)  # noqa: PTH105
+    storage = storage_for(str(directory))
+    storage.write(str(directory / f"{stem}.html"), _page(mail).encode("utf-8", "backslashreplace"))
+    storage.write(str(directory / f"{stem}.eml"), envelope + content)
 
 
 def _parsed(content: bytes) -> EmailMessage:

@@ -244,7 +244,7 @@ def _field_ids(field: NestedField) -> str:
     """Write down a column's field id; a list's elements have one of their own, or other readers refuse the file."""
     if field.field_type.is_primitive:
         return str(field.field_id)
-    return f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"  # type: ignore[attr-defined]
+    return f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"  # type: ignore[attr-defined]  # a list
 
 
 def _file_statistics(

@@ -185,6 +185,6 @@ def _note_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection
             "archived_at": archived_at,
         }
         for result in read_results(plan)
-        if result.source_id in source_ids
+        if result.source_id in source_ids and result.copied_bytes
     ]
     warehouse.append_rows(ARCHIVED_FILES.name, rows, plan.operation("checksums"))

@@ -9,11 +9,11 @@ from typing import Any
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
+from perennial.outcomes import DELETED
 from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
 TO_RESTORE = "restored"
-DELETED = "deleted under the previous policy"
 PARAMS = ("source_ids", "tags", "notify", "reason", "dry_run")
 
 

@@ -12,7 +12,6 @@ from perennial.engines.duckdb import open_status_session
 from perennial.errors import TransientConflictError
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move, whole_sources
 from perennial.lifecycle.requests import (
-    DELETED,
     TO_RESTORE,
     RequestedSource,
     RestoreRequest,
@@ -26,7 +25,7 @@ from perennial.moves.committing import commit_origin, is_in_destination
 from perennial.moves.plan import EXPIRE, RESTORE, find_plan, read_plan
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
 from perennial.moves.verifying import read_verification
-from perennial.outcomes import RestoreReport, RestoreState, SourceOutcome
+from perennial.outcomes import DELETED, RestoreReport, RestoreState, SourceOutcome
 from perennial.statements import statement
 from perennial.warehouse import SourceTotal, Warehouse
 

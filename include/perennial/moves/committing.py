@@ -36,7 +36,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     added: list[DataFile] = []
 
     def change(destination: Table) -> FileChange:
-        listed = {file_name(live.uri) for live in warehouse.live_files(destination, chosen)}
+        listed = _listed(warehouse, destination, chosen)
         origin = warehouse.table(plan.direction.origin)
         there = {live.uri for live in warehouse.live_files(origin, chosen)}
         # An original that has left meanwhile was moved by another run, or its rows live on in another file.
@@ -64,9 +64,10 @@ def _refuse_missing(copies: list[DataFile]) -> None:
 
 def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
     """Whether the destination lists, or has listed, a copy of this move."""
-    if plan.operation("add") in operations(warehouse.table(plan.direction.destination)):
+    destination = warehouse.table(plan.direction.destination)
+    if plan.operation("add") in operations(destination):
         return True
-    listed = _listed(warehouse, plan, set(plan.source_ids))
+    listed = _listed(warehouse, destination, set(plan.source_ids))
     return any(file_name(step.copy_uri) in listed for step in plan.steps)
 
 
@@ -89,7 +90,7 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
 
     def change(origin: Table) -> FileChange:
         live = {file.uri: file for file in warehouse.live_files(origin, chosen)}
-        arrived = _arrived(warehouse, plan, chosen)
+        arrived = _arrived(warehouse, plan, warehouse.table(plan.direction.destination), chosen)
         removable[:] = [
             step
             for step in steps
@@ -144,12 +145,12 @@ def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -
     """Add copies again that a run withdrew while another removed their originals."""
     sources = {step.source_id for step in done}
     names = {file_name(step.copy_uri) for step in done}
-    if names <= _arrived(warehouse, plan, sources):
+    if names <= _arrived(warehouse, plan, warehouse.table(plan.direction.destination), sources):
         return
     copies = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in names]
 
-    def change(_: Table) -> FileChange:
-        arrived = _arrived(warehouse, plan, sources)
+    def change(destination: Table) -> FileChange:
+        arrived = _arrived(warehouse, plan, destination, sources)
         return FileChange(add=[copy for copy in copies if file_name(copy.file_path) not in arrived])
 
     operation = plan.repeatable_operation("add-withdrawn")
@@ -163,20 +164,18 @@ def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:
     return set(step.deletes) == {deletes for uri in step.originals for deletes in live[uri].delete_uris}
 
 
-def _listed(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
-    destination = warehouse.table(plan.direction.destination)
+def _listed(warehouse: Warehouse, destination: Table, source_ids: set[str]) -> set[str]:
     return {file_name(live.uri) for live in warehouse.live_files(destination, source_ids)}
 
 
-def _arrived(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
+def _arrived(warehouse: Warehouse, plan: MovePlan, destination: Table, source_ids: set[str]) -> set[str]:
     """Names of copies that the destination lists, or whose rows live on there in a file another writer has made."""
-    destination = warehouse.table(plan.direction.destination)
     replaced = {
         file_name(uri)
         for uri, operation in removed_since(destination, plan.destination_snapshot_id).items()
         if operation_step(operation) != "withdraw"
     }
-    return replaced | _listed(warehouse, plan, source_ids)
+    return replaced | _listed(warehouse, destination, source_ids)
 
 
 def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]) -> list[CopyStep]:

@@ -6,15 +6,14 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
 from perennial.moves.plan import CopyStep, MovePlan, file_name, planned_files
-from perennial.moves.rewriting import rewrite_rows
+from perennial.moves.rewriting import rewrite_files
 from perennial.storage import storage_for
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.files import count_rows, read_file_list, relocated, write_file_list
@@ -73,7 +72,8 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
     origin = warehouse.table(plan.direction.origin)
     destination = warehouse.table(plan.direction.destination)
     sources = {step.source_id for step in steps if step.rewritten}
-    copying = _Copying(origin, destination, originals, lambda: warehouse.live_files(destination, sources))
+    listed = {file_name(live.uri): live for live in warehouse.live_files(destination, sources)}
+    copying = _Copying(origin, destination, originals, listed)
     results: list[CopyResult] = []
     started = logged = time.monotonic()
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
@@ -135,13 +135,8 @@ class _Copying:
     origin: Table
     destination: Table
     originals: dict[str, LiveFile]
-    destination_files: Callable[[], Iterable[LiveFile]]
+    listed: dict[str, LiveFile]
     rewritten: list[DataFile] = field(default_factory=list)
-
-    @cached_property
-    def _listed(self) -> dict[str, LiveFile]:
-        """What the destination lists already, by name."""
-        return {file_name(live.uri): live for live in self.destination_files()}
 
     def run(self, step: CopyStep) -> CopyResult:
         try:
@@ -202,20 +197,16 @@ class _Copying:
         )
 
     def _rewrite(self, step: CopyStep) -> CopyResult:
-        if (listed := self._listed.get(file_name(step.copy_uri))) is not None:
+        if (listed := self.listed.get(file_name(step.copy_uri))) is not None:
             return self._reuse(step, listed)
         for uri in step.originals:
             if uri in step.expected_sha256:
                 _refuse_corrupted(step, uri, storage_for(uri).checksum(uri))
-        rewritten = rewrite_rows(
-            self.origin,
-            self.destination,
-            [self.originals[uri] for uri in step.originals],
-            step.stem,
-        )
-        written = rewritten.data_file
-        if written is None:
+        files = [self.originals[uri] for uri in step.originals]
+        rewritten = rewrite_files(self.origin, self.destination, files, step.stem)
+        if not rewritten.data_files:
             return CopyResult(step.source_id, step.copy_uri, rewritten.read_rows, 0, 0, 0)
+        (written,) = rewritten.data_files
         self.rewritten.append(written)
         return CopyResult(
             source_id=step.source_id,

@@ -8,7 +8,7 @@ import logging
 import math
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -176,13 +176,13 @@ def touch_move(warehouse: Warehouse, plan: MovePlan, wall_clock: datetime) -> No
 
 def read_plan(uri: str) -> MovePlan:
     """Read a plan from storage."""
-    fields = json.loads(storage_for(uri).read(f"{uri}/plan.json"))
-    fields["direction"] = DIRECTIONS[fields["direction"]]
-    fields["steps"] = tuple(
+    written = json.loads(storage_for(uri).read(f"{uri}/plan.json"))
+    written["direction"] = DIRECTIONS[written["direction"]]
+    written["steps"] = tuple(
         CopyStep(**{**step, "originals": tuple(step["originals"]), "deletes": tuple(step["deletes"])})
-        for step in fields["steps"]
+        for step in written["steps"]
     )
-    return MovePlan(**fields)
+    return MovePlan(**written)
 
 
 def find_plan(uri: str) -> MovePlan | None:
@@ -324,5 +324,6 @@ def _snapshot_id(table: Table) -> int | None:
 
 def _write_plan(plan: MovePlan) -> None:
     # Not asdict: it copies every text of a hundred thousand steps.
-    fields = {**vars(plan), "direction": plan.direction.name, "steps": [vars(step) for step in plan.steps]}
-    storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(fields, ensure_ascii=False).encode())
+    written = {declared.name: getattr(plan, declared.name) for declared in fields(plan)}
+    written |= {"direction": plan.direction.name, "steps": [vars(step) for step in plan.steps]}
+    storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(written, ensure_ascii=False).encode())

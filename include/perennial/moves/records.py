@@ -7,15 +7,12 @@ off what a restore is bringing back.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

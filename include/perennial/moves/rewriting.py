@@ -19,23 +19,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RewrittenFile:
-    """A file made of the rows of others.
-
-    Attributes:
-        data_file: Its description; None where other engines have deleted every row.
-        read_rows: Rows that were read.
-        read_hash: Order-free hash of the rows that were read.
-        written_hash: The same of the rows that the new file holds.
-    """
-
-    data_file: DataFile | None
-    read_rows: int
-    read_hash: str
-    written_hash: str
-
-
-@dataclass(frozen=True)
 class RewrittenFiles:
     """Files made of the rows of others, one a source.
 
@@ -52,15 +35,11 @@ class RewrittenFiles:
     written_hash: str
 
 
-def rewrite_rows(origin: Table, destination: Table, live_files: list[LiveFile], stem: str) -> RewrittenFile:
-    """Write the rows of some files of one source into one new file, deletes of other engines applied."""
-    rewritten = rewrite_files(origin, destination, live_files, stem)
-    data_file = rewritten.data_files[0] if rewritten.data_files else None
-    return RewrittenFile(data_file, rewritten.read_rows, rewritten.read_hash, rewritten.written_hash)
-
-
 def rewrite_files(origin: Table, destination: Table, live_files: list[LiveFile], stem: str) -> RewrittenFiles:
-    """Write the rows of some files into one new file a source, or one of an unpartitioned table, likewise."""
+    """Write the rows of some files, deletes of other engines applied, into one new file a source.
+
+    An unpartitioned table gets one file.
+    """
     with open_connection() as connection:
         create_view(connection, "originals", live_files, origin)
         written = write_files(connection, "originals", destination, stem)

@@ -15,13 +15,13 @@ from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.pages import render
 from perennial.notify.wording import count, duration, isolated, one_line
-from perennial.outcomes import ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+from perennial.outcomes import DELETED, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
 BODY_ROWS = 100
 
 _OUTCOME_ORDER = (
-    "failed", "deleted under the previous policy", "never had data", "restored", "already available",
+    "failed", DELETED, "never had data", "restored", "already available",
 )  # fmt: skip
 _LATE_AFTER = "15 minutes"
 
@@ -52,7 +52,7 @@ def restore_message(report: RestoreReport) -> Message:
         took=duration(report.finished_at - report.requested_at),
         error_lines=report.error.strip().splitlines(),
         again=again,
-        stored=any(source.outcome != "deleted under the previous policy" for source in sources) or not sources,
+        stored=any(source.outcome != DELETED for source in sources) or not sources,
         tone=_tone(report, sources),
     )
     return Message(
@@ -156,7 +156,7 @@ def _by_outcome(report: RestoreReport) -> list[SourceOutcome]:
 
 def _outcome_counts(sources: Sequence[SourceOutcome]) -> list[tuple[str, int]]:
     found = Counter(source.outcome for source in sources)
-    return [(outcome, found[outcome]) for outcome in _OUTCOME_ORDER if outcome in found]  # type: ignore[index]
+    return [(outcome, found[outcome]) for outcome in _OUTCOME_ORDER if outcome in found]  # type: ignore[index]  # an Outcome each
 
 
 def _tone(report: RestoreReport, sources: Sequence[SourceOutcome]) -> str:

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A scan filter of more values than this costs more to evaluate than it prunes.
-FILTER_LIMIT = 200
 # Arrow bytes of one staged data file.
 STAGED_BYTES = 64 * 2**20
 
