@@ -115,6 +115,20 @@ def test_two_expiries_of_the_same_source_move_every_row_once(workspace: Workspac
     assert warehouse.source_totals("interactions").keys() == {"running"}
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_two_expiries_that_merge_the_same_tiny_files_move_every_row_once(workspace: Workspace, pattern: str) -> None:
+    warehouse = workspace.warehouse
+    for load in range(9):
+        append_hot(warehouse, [interaction("a", 100 + load)])
+    before = multiset(warehouse, "interactions")
+
+    one, other = (steps(warehouse, EXPIRE, Run(name, NOW)) for name in ("r1", "r2"))
+    interleaved(one, other, pattern)
+
+    assert hot_and_archive(warehouse) == before
+    assert warehouse.source_totals("interactions").keys() == {"running"}
+
+
 def test_rows_that_arrive_between_plan_and_commit_stay(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
