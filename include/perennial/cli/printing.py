@@ -1,0 +1,87 @@
+"""What every command shares: the console, the open warehouse, errors in a sentence, tables of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from perennial.errors import PerennialError, TerminalRequestError
+from perennial.settings import Settings
+from perennial.statements import statement
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from perennial.warehouse import Warehouse
+
+console = Console()
+if not console.is_terminal:
+    # A pipe has no width; rows are not folded to that of a screen it does not have.
+    console = Console(width=200)
+
+STATE_STYLES = {"available": "green", "expired": "yellow", "deleted": "red"}
+
+
+@contextmanager
+def opened_warehouse() -> Iterator[Warehouse]:
+    """Open the configured warehouse; say what is wrong in a sentence instead of a traceback."""
+    from perennial.warehouse import Warehouse
+
+    with said_plainly():
+        yield Warehouse(Settings.from_environment())
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    from duckdb import Error as DuckDBError
+
+    try:
+        yield
+    except (PerennialError, DuckDBError) as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]")
+        raise typer.Exit(1) from error
+
+
+def print_query(session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: str = "") -> None:
+    result = session.execute(statement(name), binds)
+    columns = [column[0] for column in result.description or ()]
+    rows = result.fetchall()
+    if missing and not rows:
+        raise TerminalRequestError(f"{missing} Run sync_sources if it is new on the platform.")
+    print_rows(columns, rows)
+
+
+def print_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    numbers = [bool(rows) and isinstance(rows[0][index], int | float) for index in range(len(columns))]
+    for column, is_number in zip(columns, numbers, strict=True):
+        table.add_column(escape(column), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        style = STATE_STYLES.get(str(row[columns.index("state")]), "") if "state" in columns else ""
+        table.add_row(*(escape(shown(value)) for value in row), style=style)
+    console.print(table)
+    console.print(f"[dim]{len(rows):,} rows[/]")
+
+
+def shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def moment_of(option: str, text: str) -> datetime:
+    """Read a moment that an option gives: ISO 8601, UTC unless it says."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise TerminalRequestError(f"{option} is {text!r}; give a moment such as 2026-01-31T04:00.") from error

@@ -1,0 +1,114 @@
+"""Commands about the workspace itself: `init | demo | up | status | explain | sql`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from perennial.cli.printing import (
+    console,
+    moment_of,
+    opened_warehouse,
+    print_query,
+    print_rows,
+    said_plainly,
+    shown,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def init() -> None:
+    """Create the catalog, the namespace and every table; on a newer version, add what is missing."""
+    with opened_warehouse() as warehouse:
+        changes = warehouse.create_tables()
+    for change in changes:
+        console.print(change)
+    console.print("Everything is in place." if not changes else f"{len(changes)} changes; everything is in place.")
+
+
+@app.command()
+def demo(
+    events: Annotated[int, typer.Option(help="About how many events happen in the sample workspace.")] = 200_000,
+) -> None:
+    """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
+    from perennial.demo.story import tell_story
+
+    with said_plainly():
+        tell_story(console, events)
+
+
+@app.command()
+def up(port: Annotated[int, typer.Option(help="Port of Airflow's page on 127.0.0.1.")] = 8080) -> None:
+    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C."""
+    from perennial.demo.serving import serve
+
+    with said_plainly():
+        serve(console, port)
+
+
+@app.command()
+def status(source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None) -> None:
+    """Show where the interactions of every source are, or the history of one."""
+    from perennial.engines.duckdb import open_status_session
+
+    with opened_warehouse() as warehouse, open_status_session(warehouse) as session:
+        if source is None:
+            print_query(session, "cli/list_sources", {})
+            return
+        print_query(session, "cli/show_source", {"source_id": source}, missing=f"No source {source!r} is known.")
+        print_query(session, "cli/list_lifecycle_events", {"source_id": source})
+
+
+@app.command()
+def explain(
+    source: Annotated[str, typer.Argument(help="Id of a campaign or Canvas.")],
+    as_of: Annotated[str | None, typer.Option(help="Decide as of this moment (ISO 8601, UTC unless it says).")] = None,
+) -> None:
+    """Say what an expiry would decide about a source now, and why: its clock, the date, who keeps it."""
+    from perennial.moves.records import sources_under_way
+    from perennial.policy import explain as explained
+
+    with opened_warehouse() as warehouse:
+        at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
+        found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
+    decision = found.decision
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, value in (
+        ("source", f"{found.name} ({found.kind} {decision.source_id})"),
+        ("as of", shown(at)),
+        ("decision", decision.decision),
+        ("reason", decision.reason),
+        ("state", f"{found.state} since {shown(found.since)}"),
+        ("status", found.status),
+        ("clock", _clock(found.clock_events, found.clock_started_by)),
+        ("expires", shown(decision.expires_at) if decision.expires_at else "its clock does not run"),
+        ("in hot", f"{found.hot_rows:,} interactions"),
+        *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
+    ):
+        table.add_row(f"[bold]{label}[/]", escape(value))
+    console.print(table)
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="A statement; standard input where there is none.")] = None,
+) -> None:
+    """Ask the warehouse in SQL: every table and view of the contract is in place."""
+    from perennial.engines.duckdb import open_session
+
+    with opened_warehouse() as warehouse, open_session(warehouse) as session:
+        result = session.sql(query if query is not None else sys.stdin.read())
+        if result is not None:
+            print_rows(result.columns, result.fetchall())
+
+
+def _clock(events: dict[str, datetime], started_by: str | None) -> str:
+    told = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items())
+    return f"{told}; started by: {started_by}" if started_by else f"{told}; not running"
