@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from perennial.engines.duckdb import open_connection, open_session, write_files
+from perennial.engines.duckdb import open_connection, open_session
+from perennial.engines.writing import write_files
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 

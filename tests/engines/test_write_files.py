@@ -19,7 +19,8 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from perennial.engines.duckdb import open_connection, write_files
+from perennial.engines.duckdb import open_connection
+from perennial.engines.writing import write_files
 from perennial.errors import TerminalDataError
 from perennial.warehouse import Warehouse
 from tests.rows import interaction, multiset

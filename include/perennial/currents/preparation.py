@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from perennial.currents.landing import LandingFile, is_unchanged, read_landing_file
-from perennial.engines.duckdb import create_view, write_files
+from perennial.engines.duckdb import create_view
+from perennial.engines.writing import write_files
 from perennial.errors import TerminalDataError
 from perennial.quality import LoadCounts
 from perennial.statements import statement

@@ -1,22 +1,18 @@
-"""DuckDB in process: every table as a view over the data files of its current snapshot; Parquet files written by it.
+"""DuckDB in process: every table as a view over the data files of its current snapshot.
 
 pyiceberg plans, DuckDB reads the planned files by field id, so a column that was added later is null in older files.
 """
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from perennial.errors import TerminalDataError
+from perennial.errors import TransientConflictError
 from perennial.statements import statement
-from perennial.storage import storage_for
 from perennial.tables import (
     EXPIRY_DECISIONS,
     INTERACTIONS,
@@ -25,13 +21,10 @@ from perennial.tables import (
     SOURCE_TAGS,
     SOURCES,
     TABLES,
-    Table,
 )
-from perennial.warehouse.files import ColumnStatistics, FileStatistics, written_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table as IcebergTable
     from pyiceberg.types import NestedField
 
@@ -48,9 +41,11 @@ _DUCKDB_TYPES = {
 }
 # What tells where interactions are; small beside the interactions themselves.
 STATUS_TABLES = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, EXPIRY_DECISIONS.name)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# As many characters of a text bound as pyiceberg keeps by default.
-_BOUND_LENGTH = 16
+# What is in place for everybody who asks the whole warehouse, in order.
+VIEWS = ("hidden_sources", "available_interactions")
+_ATTEMPTS = 10
+
+_Session = TypeVar("_Session")
 
 
 def open_connection() -> duckdb.DuckDBPyConnection:
@@ -70,21 +65,106 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
         warehouse: Where the tables are.
         tables: Names of the tables; None for all of them, and the contract's views with them.
     """
-    connection = open_connection()
-    for name in [table.name for table in TABLES] if tables is None else tables:
-        table = warehouse.table(name)
-        create_view(connection, name, list(warehouse.live_files(table)), table)
-    if tables is None:
+    if tables is not None:
+        return _opened(warehouse, tables)
+
+    def whole() -> duckdb.DuckDBPyConnection:
+        connection = _opened(warehouse, [table.name for table in TABLES])
         _create_availability(connection, warehouse)
-        connection.execute(statement("views/create_available_interactions"))
-    return connection
+        for view in VIEWS:
+            connection.execute(statement(f"views/create_{view}"))
+        return connection
+
+    return _at_one_moment(warehouse, whole)
 
 
 def open_status_session(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     """Open a connection that knows where everything is and why, from metadata alone: no fact table is opened."""
-    connection = open_session(warehouse, STATUS_TABLES)
-    _create_availability(connection, warehouse)
+
+    def status() -> duckdb.DuckDBPyConnection:
+        connection = _opened(warehouse, STATUS_TABLES)
+        _create_availability(connection, warehouse)
+        return connection
+
+    return _at_one_moment(warehouse, status)
+
+
+def open_feature_session(
+    warehouse: Warehouse,
+    tables: Collection[str],
+    needed: Callable[[duckdb.DuckDBPyConnection], Collection[str] | None],
+) -> FeatureSession:
+    """Open a connection for one question of a feature (R14): only the files that it can need are planned and read.
+
+    Args:
+        warehouse: Where the tables are.
+        tables: The tables of the contract that the question reads, besides the interactions.
+        needed: Asked, with `tables`, `sources`, `source_tags` and `source_states` in place, which sources'
+            interactions the question looks at; None: all.
+
+    Returns:
+        The connection, in which `available_interactions` shows what features may see of the needed sources.
+    """
+
+    def feature() -> FeatureSession:
+        connection = _opened(warehouse, {SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, *tables})
+        create_state_views(connection, warehouse.settings.retention_months)
+        connection.execute(statement("views/create_hidden_sources"))
+        source_ids = needed(connection)
+        hidden = {source_id for (source_id,) in connection.execute("SELECT source_id FROM hidden_sources").fetchall()}
+        table = warehouse.table(INTERACTIONS.name)
+        # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
+        live_files = [live for live in warehouse.live_files(table, source_ids) if live.source_id not in hidden]
+        create_view(connection, "available_interactions", live_files, table)
+        return FeatureSession(connection, None if source_ids is None else frozenset(source_ids), tuple(live_files))
+
+    return _at_one_moment(warehouse, feature)
+
+
+@dataclass(frozen=True)
+class FeatureSession:
+    """An open connection for one question.
+
+    Attributes:
+        connection: Close it when done.
+        source_ids: The sources whose interactions the question looks at; None: all.
+        interaction_files: The data files of interactions it may read.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    source_ids: frozenset[str] | None
+    interaction_files: tuple[LiveFile, ...]
+
+
+def _opened(warehouse: Warehouse, tables: Iterable[str]) -> duckdb.DuckDBPyConnection:
+    connection = open_connection()
+    for name in tables:
+        table = warehouse.table(name)
+        create_view(connection, name, list(warehouse.live_files(table)), table)
     return connection
+
+
+def _at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:
+    """Open a session again until no move was recorded meanwhile.
+
+    An expiry records before it removes, a restore after it has added: with the same last event before and after, where
+    a source is said to be and what the tables show of it agree.
+    """
+    before = _last_move(warehouse)
+    for _ in range(_ATTEMPTS):
+        session = opened()
+        after = _last_move(warehouse)
+        if after == before:
+            return session
+        before = after
+    raise TransientConflictError(
+        f"Sources were moved during each of {_ATTEMPTS} attempts to look at the warehouse; try again."
+    )
+
+
+def _last_move(warehouse: Warehouse) -> int | None:
+    snapshot = warehouse.table(LIFECYCLE_EVENTS.name).current_snapshot()
+    return snapshot.snapshot_id if snapshot else None
 
 
 def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
@@ -115,7 +195,7 @@ def create_view(
             f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
             for field in table.schema().fields
         )
-        files = ", ".join(_literal(_path(uri)) for uri in plain)
+        files = ", ".join(quoted(local_path(uri)) for uri in plain)
         parts.append(f"SELECT * FROM read_parquet([{files}], schema = MAP {{{schema}}})")
     if merged:
         connection.register(f"{name}__merged", _merge_deletes(table, merged))
@@ -126,7 +206,7 @@ def create_view(
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
     except duckdb.IOException as error:
         # A file that has vanished must not take the other tables with it, nor be left out without a word.
-        said = _literal(f"{name} cannot be read: {error}")
+        said = quoted(f"{name} cannot be read: {error}")
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
 
 
@@ -161,150 +241,11 @@ def _duckdb_type(field: NestedField) -> str:
     return _DUCKDB_TYPES[str(field.field_type)]
 
 
-def _path(uri: str) -> str:
+def local_path(uri: str) -> str:
+    """Return an address as DuckDB reads it."""
     return uri.removeprefix("file://")
 
 
-def _literal(text: str) -> str:
+def quoted(text: str) -> str:
+    """Write a text as a literal, for statements that take no binds."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str) -> list[DataFile]:
-    """Write rows to Parquet files in a table's data location; no snapshot lists them until they are committed.
-
-    A partitioned table gets one file per partition, any other one file. Rows are in the table's sort order but for the
-    few that the engine buffers apart, so no sort order is declared.
-
-    Args:
-        connection: Where the relation is.
-        relation: Name of a table or view that has the table's columns; comes from code, never from outside.
-        table: As loaded.
-        stem: Start of the file names; unique, and free of ids from outside.
-
-    Returns:
-        The files, described with their statistics; none for an empty relation.
-
-    Raises:
-        TerminalDataError: A required column holds nulls.
-    """
-    declared = next(known for known in TABLES if known.name == table.name()[-1])
-    key = declared.partition_by
-    # Paths carry a number in place of the partition's value, which may hold any character.
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE partitions AS SELECT value, row_number() OVER (ORDER BY value) AS number "
-        f"FROM (SELECT DISTINCT {key or 'NULL::VARCHAR'} AS value FROM {relation})"
-    )
-    values = dict(connection.execute("SELECT number, value FROM partitions").fetchall())
-    place = table.location_provider().new_data_location
-    # Never the same twice: the engine refuses a directory in which a killed run has left something.
-    staging = Path(_path(place(f".{uuid.uuid4().hex}")))
-    data_files = []
-    for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
-        value = values[int(written["partition_keys"]["partition_number"])]
-        uri = place(written_name(stem, index))
-        Path(written["filename"]).rename(_path(uri))
-        data_files.append(written_file(table, uri, value, _file_statistics(written, table, key, value)))
-    if data_files:
-        shutil.rmtree(staging)
-        storage_for(data_files[0].file_path).make_durable([data_file.file_path for data_file in data_files])
-    return data_files
-
-
-def written_name(stem: str, index: int) -> str:
-    """Name of one of the files that `write_files` writes."""
-    return f"{stem}-{index}.parquet"
-
-
-def _copy(
-    connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, declared: Table, directory: Path
-) -> Iterator[dict[str, Any]]:
-    fields = table.schema().fields
-    columns = ", ".join(f"{relation}.{field.name}" for field in fields)
-    field_ids = ", ".join(f"{field.name}: {_field_ids(field)}" for field in fields)
-    partition = f"{relation}.{declared.partition_by}" if declared.partition_by else "NULL::VARCHAR"
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    # One thread, or several would interleave the sorted rows.
-    threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
-    connection.execute("SET threads = 1")
-    try:
-        result = connection.execute(
-            f"COPY (SELECT {columns}, number AS partition_number FROM {relation} "
-            f"JOIN partitions ON partitions.value IS NOT DISTINCT FROM {partition} "
-            f"ORDER BY {', '.join(['number', *declared.sort_by])}) TO {_literal(str(directory))} (FORMAT parquet, "
-            f"PARTITION_BY (partition_number), WRITE_PARTITION_COLUMNS false, FIELD_IDS {{{field_ids}}}, "
-            "FILENAME_PATTERN 'part-{uuid}', COMPRESSION zstd, RETURN_STATS true)"
-        )
-        names = [description[0] for description in result.description or ()]
-        yield from (dict(zip(names, row, strict=True)) for row in result.fetchall())
-    finally:
-        connection.execute(f"SET threads = {threads}")
-
-
-def _field_ids(field: NestedField) -> str:
-    """Write down a column's field id; a list's elements have one of their own, or other readers refuse the file."""
-    if field.field_type.is_primitive:
-        return str(field.field_id)
-    return f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"  # type: ignore[attr-defined]  # a list
-
-
-def _file_statistics(
-    written: Mapping[str, Any], table: IcebergTable, key: str | None, value: str | None
-) -> FileStatistics:
-    columns = []
-    for field in table.schema().fields:
-        found = written["column_statistics"].get(f'"{field.name}"')
-        # A list has statistics of its elements only, and nothing prunes by them.
-        if found is None or "column_size_bytes" not in found:
-            continue
-        if field.required and int(found["null_count"]):
-            raise TerminalDataError(
-                f"{found['null_count']} rows for {table.name()[-1]} have no {field.name}, which is required; "
-                "nothing was committed. Look at where the rows come from."
-            )
-        lower, upper = found.get("min"), found.get("max")
-        if field.name == key:
-            # Known from the partition, however long it is.
-            lower = upper = value
-        elif found.get("min_is_exact") != "true" or found.get("max_is_exact") != "true":
-            lower = upper = None
-        bounds = (None, None) if lower is None or upper is None else _bounds(str(field.field_type), lower, upper)
-        columns.append(
-            ColumnStatistics(
-                field.name, int(found["column_size_bytes"]), int(found["num_values"]), int(found["null_count"]), *bounds
-            )
-        )
-    return FileStatistics(int(written["count"]), int(written["file_size_bytes"]), tuple(columns))
-
-
-def _bounds(kind: str, lower: str, upper: str) -> tuple[Any, Any]:
-    """Read the bounds that DuckDB gives as text; long text is cut so that it stays a bound."""
-    if kind == "string":
-        cut = _upper_bound(upper)
-        return (None, None) if cut is None else (lower[:_BOUND_LENGTH], cut)
-    if kind == "timestamptz":
-        return _microseconds(lower), _microseconds(upper)
-    if kind == "date":
-        return _days(lower), _days(upper)
-    if kind == "boolean":
-        return lower == "1", upper == "1"
-    return int(lower), int(upper)
-
-
-def _microseconds(text: str) -> int:
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
-
-
-def _days(text: str) -> int:
-    return (date.fromisoformat(text) - _EPOCH.date()).days
-
-
-def _upper_bound(text: str) -> str | None:
-    """Return a short text that sorts at or after one; None where there is none."""
-    if len(text) <= _BOUND_LENGTH:
-        return text
-    for position in reversed(range(_BOUND_LENGTH)):
-        following = ord(text[position]) + 1
-        # Surrogates cannot be encoded, and nothing follows the last code point.
-        if following <= 0x10FFFF and not 0xD800 <= following <= 0xDFFF:
-            return text[:position] + chr(following)
-    return None

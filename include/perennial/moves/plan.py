@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import written_name
+from perennial.engines.writing import written_name
 from perennial.errors import TerminalDataError
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
 from perennial.storage import storage_for

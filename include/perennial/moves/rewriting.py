@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import create_view, open_connection, write_files
+from perennial.engines.duckdb import create_view, open_connection
+from perennial.engines.writing import write_files
 from perennial.statements import statement
 from perennial.warehouse import LiveFile
 

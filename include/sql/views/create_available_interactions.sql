@@ -1,5 +1,5 @@
 -- What features may see: hot interactions, except those of sources that are expired, or deleted and not active again.
--- Grain: one row an interaction, columns of interactions.
+-- Grain: one row an interaction, columns of interactions. Reads interactions, hidden_sources.
 -- Rules: R1 (a source that no sync has seen yet is visible at once), R9 (late rows stay hidden), R14, R18.
 CREATE VIEW available_interactions AS
 SELECT
@@ -22,9 +22,6 @@ SELECT
     interactions.send_id
 FROM interactions
 WHERE NOT EXISTS (
-    SELECT 1 FROM source_states AS states
-    WHERE
-        states.source_id = interactions.source_id
-        AND states.state <> 'available'
-        AND NOT (states.state = 'deleted' AND states.status = 'active')
+    SELECT 1 FROM hidden_sources AS hidden
+    WHERE hidden.source_id = interactions.source_id
 )

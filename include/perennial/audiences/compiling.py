@@ -1,0 +1,286 @@
+"""From a checked definition to one SQL statement: pure, in DuckDB's dialect, every value a bind (spec/filters.md).
+
+All filters of a definition and of the segments it uses are answered by one pass over the interactions and one over the
+summaries: each becomes a column of flags per user, and the definition a condition over the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from textwrap import indent
+from typing import Any
+
+from perennial.audiences.definitions import Definition, timestamp
+from perennial.audiences.needs import Need, find_needs, segments_of
+from perennial.filters import FILTERS, INTERACTION_VALUES, Filter, FilterGroup, InteractionMatch, SummaryMatch
+from perennial.statements import statement
+from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
+
+INTERACTIONS_VIEW = "available_interactions"
+# The 200 sources with a tag that sent most recently; $tag is its one bind.
+TAG_SOURCES = "\n".join(
+    line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
+)
+_COMPARISONS = {"more_than": ">", "less_than": "<", "exactly": "="}
+_SIDES = {"before": "<", "after": ">"}
+
+
+@dataclass(frozen=True)
+class AudienceQuery:
+    """The statement that selects an audience.
+
+    Attributes:
+        sql: Selects user_id, each user once, in no order. Reads `available_interactions` and `tables`.
+        binds: Its values by name.
+        tables: The tables of the contract it reads.
+        needs: The sources and tags whose interactions it looks at.
+    """
+
+    sql: str
+    binds: dict[str, Any]
+    tables: tuple[str, ...]
+    needs: tuple[Need, ...]
+
+    @property
+    def count_sql(self) -> str:
+        """Counts the users instead."""
+        return f"SELECT count(*) AS user_count FROM (\n{self.sql}\n) AS audience"
+
+
+def compile_audience(definition: Definition, segments: Mapping[str, Definition], now: datetime) -> AudienceQuery:
+    """Write the statement of a definition.
+
+    Args:
+        definition: Checked by `parse`.
+        segments: At least the segments it uses, itself or through others, by id.
+        now: What `days_ago` is counted from.
+
+    Raises:
+        TerminalDefinitionError: A segment is not among `segments`, contains itself, or is too many segments deep;
+            names the JSON path.
+    """
+    layers = segments_of(definition, segments)
+    building = _Statement(now)
+    for depth, layer in enumerate(layers, start=1):
+        for segment_id in layer:
+            building.add_segment(segment_id, depth, segments[segment_id].root)
+    condition = building.condition(definition.root)
+    return building.finished(condition, find_needs(definition, segments))
+
+
+@dataclass
+class _Flags:
+    """Columns of flags over one relation, one for each question asked of it."""
+
+    prefix: str
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def column(self, expression: str) -> str:
+        """Return the column that holds an expression; the same expression is one column."""
+        return self.columns.setdefault(expression, f"{self.prefix}_{len(self.columns) + 1}")
+
+    def selected(self) -> list[str]:
+        return [f"{expression} AS {name}" for expression, name in self.columns.items()]
+
+
+class _Statement:
+    """A statement under construction."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.names: dict[tuple[type, Any], str] = {}
+        self.interactions, self.summaries, self.users = _Flags("interaction"), _Flags("summary"), _Flags("profile")
+        self.kinds: dict[str, None] = {}
+        self.measures: dict[str, None] = {}
+        self.sources: dict[str, None] = {}
+        self.tags: dict[str, str] = {}
+        self.segments: dict[str, str] = {}
+        self.layers: list[list[str]] = []
+
+    # --- conditions over flags -------------------------------------------------------------------------------------
+
+    def condition(self, node: dict[str, Any]) -> str:
+        """Write a node as a condition over the columns of flags; never null."""
+        if "filter" in node:
+            return self._filter(FILTERS[node["filter"]], node)
+        if "not" in node:
+            return self._negated(node["not"])
+        ((branch, children),) = node.items()
+        # The same question asked twice is one; the tree of what is left is balanced, for parsers have a depth limit.
+        conditions = list(dict.fromkeys(self.condition(child) for child in children))
+        return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
+
+    def add_segment(self, segment_id: str, depth: int, root: dict[str, Any]) -> None:
+        """Make a segment a column of its layer, so that it is computed once however often it is used."""
+        condition = self.condition(root)
+        name = self.segments.setdefault(segment_id, f"segment_{len(self.segments) + 1}")
+        self.layers += [[] for _ in range(depth - len(self.layers))]
+        self.layers[depth - 1].append(f"{condition} AS {name}")
+
+    def _negated(self, child: dict[str, Any]) -> str:
+        selected = self.condition(child)
+        declared = FILTERS.get(child.get("filter", ""))
+        if declared is None or declared.negated_within == "users":
+            return f"NOT {selected}"
+        entered = self._found(self.interactions.column(self._present(declared, child, InteractionMatch("entered"))))
+        return f"({entered} AND NOT {selected})"
+
+    def _filter(self, declared: Filter, node: dict[str, Any]) -> str:
+        if declared.group is FilterGroup.SEGMENT:
+            return self.segments[node["segment_id"]]
+        if declared.user_column is not None:
+            return self.users.column(self._of_user(declared.user_column, node))
+        if declared.summary is not None:
+            return self._of_summary(declared, declared.summary, node)
+        match = declared.interactions or InteractionMatch()
+        if declared.latest:
+            return self._compared(self.interactions.column(self._latest_match(declared, node, match)), node)
+        return self._found(self.interactions.column(self._present(declared, node, match)))
+
+    def _of_user(self, column: str, node: dict[str, Any]) -> str:
+        if column == "feature_flags":
+            return f"list_contains(users.feature_flags, {self._bind(node['flag'])})"
+        return f"users.{column}"
+
+    def _of_summary(self, declared: Filter, match: SummaryMatch, node: dict[str, Any]) -> str:
+        self.measures.setdefault(match.measure)
+        conditions = [f"measure = {self._bind(match.measure)}"]
+        named = next((node[p.name] for p in declared.parameters if p.column == "dimension"), match.dimension)
+        if named is not None:
+            conditions.append(f"dimension = {self._bind(named)}")
+        condition = " AND ".join(conditions)
+        if declared.latest:
+            return self._compared(self.summaries.column(f"max(CASE WHEN {condition} THEN last_at END)"), node)
+        if "comparison" in node:
+            counted = self.summaries.column(f"sum(CASE WHEN {condition} THEN event_count END)")
+            return f"(COALESCE({counted}, 0) {_COMPARISONS[node['comparison']]} {self._bind(node['count'])})"
+        found = self._found(self.summaries.column(f"bool_or({condition})"))
+        return f"NOT {found}" if declared.absent else found
+
+    @staticmethod
+    def _found(column: str) -> str:
+        # Users without a row in the relation have no flag.
+        return f"COALESCE({column}, FALSE)"
+
+    def _compared(self, column: str, node: dict[str, Any]) -> str:
+        moment = timestamp(node["at"]) if "at" in node else self.now - timedelta(days=node["days_ago"])
+        return f"COALESCE({column} {_SIDES[node['operator']]} {self._bind(moment)}, FALSE)"
+
+    # --- what is asked of interactions ------------------------------------------------------------------------------
+
+    def _present(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
+        # The source first and by itself: engines evaluate the rest for its rows only.
+        return f"bool_or(CASE WHEN {self._source(declared, node)} THEN {self._matches(declared, node, match)} END)"
+
+    def _latest_match(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
+        matches = self._matches(declared, node, match)
+        return f"max(CASE WHEN {self._source(declared, node)} AND {matches} THEN occurred_at END)"
+
+    def _source(self, declared: Filter, node: dict[str, Any]) -> str:
+        if declared.group is FilterGroup.TAG:
+            name = self.tags.setdefault(node["tag"], f"tag_{len(self.tags) + 1}")
+            return f"{name}.source_id IS NOT NULL"
+        source_id = node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
+        self.sources.setdefault(source_id)
+        return f"seen.source_id = {self._bind(source_id)}"
+
+    def _matches(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
+        conditions = []
+        value = INTERACTION_VALUES.get(node.get("interaction", ""))
+        interaction = value.interaction if value else match.interaction
+        channel = value.channel if value else match.channel
+        if interaction is not None:
+            self.kinds.setdefault(interaction)
+            conditions.append(f"interaction = {self._bind(interaction)}")
+        if channel is not None:
+            conditions.append(f"channel = {self._bind(channel)}")
+        if value is not None and value.machine_open is not None:
+            # An open of which nobody said that it was a machine is a person's.
+            conditions.append(f"machine_open IS {'' if value.machine_open else 'NOT '}TRUE")
+        if match.conversion_index is not None:
+            conditions.append(f"conversion_index = {self._bind(match.conversion_index)}")
+        conditions += [
+            f"{parameter.column} = {self._bind(node[parameter.name])}"
+            for parameter in declared.parameters
+            if parameter.column not in (None, "source_id") and parameter.name in node
+        ]
+        return " AND ".join(conditions)
+
+    # --- the whole --------------------------------------------------------------------------------------------------
+
+    def _bind(self, value: Any) -> str:
+        return "$" + self.names.setdefault((type(value), value), f"v{len(self.names) + 1}")
+
+    def _binds(self, values: Iterable[str]) -> str:
+        return ", ".join(self._bind(value) for value in values)
+
+    def finished(self, condition: str, needs: tuple[Need, ...]) -> AudienceQuery:
+        """Put the statement together."""
+        tables = [USERS.name]
+        parts = []
+        if self.interactions.columns:
+            parts += [*self._tag_parts(), self._interaction_part()]
+            tables += [SOURCES.name, SOURCE_TAGS.name] if self.tags else []
+        if self.summaries.columns:
+            origin = f"FROM {USER_MESSAGE_SUMMARY.name}\n    WHERE measure IN ({self._binds(self.measures)})"
+            parts.append(_flags_part("summary_flags", self.summaries, origin))
+            tables.append(USER_MESSAGE_SUMMARY.name)
+        parts.append(self._flagged_part())
+        previous = "flagged"
+        for depth, layer in enumerate(self.layers, start=1):
+            # Materialized, or an engine would put the conditions of one layer into the next, and double them each time.
+            columns = ",\n        ".join(["*", *layer])
+            parts.append(f"layer_{depth} AS MATERIALIZED (\n    SELECT\n        {columns}\n    FROM {previous}\n)")
+            previous = f"layer_{depth}"
+        binds = {name: value for (_, value), name in self.names.items()}
+        with_parts = ",\n".join(parts)
+        sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"
+        return AudienceQuery(sql, binds, tuple(tables), needs)
+
+    def _tag_parts(self) -> list[str]:
+        return [_relation(name, TAG_SOURCES.replace("$tag", self._bind(tag))) for tag, name in self.tags.items()]
+
+    def _interaction_part(self) -> str:
+        joins = [f"    LEFT JOIN {name} ON seen.source_id = {name}.source_id" for name in self.tags.values()]
+        chosen = [f"{name}.source_id IS NOT NULL" for name in self.tags.values()]
+        if self.sources:
+            chosen.insert(0, f"seen.source_id IN ({self._binds(self.sources)})")
+        where = f"    WHERE interaction IN ({self._binds(self.kinds)}) AND {_balanced('OR', chosen)}"
+        lines = [f"FROM {INTERACTIONS_VIEW} AS seen", *joins, where]
+        return _flags_part("interaction_flags", self.interactions, "\n".join(lines))
+
+    def _flagged_part(self) -> str:
+        columns = [
+            "users.user_id",
+            *self.users.selected(),
+            *(f"interaction_flags.{name}" for name in self.interactions.columns.values()),
+            *(f"summary_flags.{name}" for name in self.summaries.columns.values()),
+        ]
+        joins = [
+            f"\n    LEFT JOIN {relation} ON users.user_id = {relation}.user_id"
+            for relation, flags in (("interaction_flags", self.interactions), ("summary_flags", self.summaries))
+            if flags.columns
+        ]
+        return f"flagged AS (\n    SELECT\n        {_listed(columns)}\n    FROM users{''.join(joins)}\n)"
+
+
+def _flags_part(name: str, flags: _Flags, origin: str) -> str:
+    columns = ["user_id", *flags.selected()]
+    return f"{name} AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n    GROUP BY user_id\n)"
+
+
+def _relation(name: str, sql: str) -> str:
+    return f"{name} AS (\n{indent(sql, '    ')}\n)"
+
+
+def _listed(columns: list[str]) -> str:
+    return ",\n        ".join(columns)
+
+
+def _balanced(operator: str, conditions: list[str]) -> str:
+    if len(conditions) == 1:
+        return conditions[0]
+    middle = len(conditions) // 2
+    return f"({_balanced(operator, conditions[:middle])} {operator} {_balanced(operator, conditions[middle:])})"

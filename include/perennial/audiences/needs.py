@@ -1,0 +1,138 @@
+"""What an audience has to be told from: the segments it uses, the sources and tags whose interactions it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from perennial.audiences.definitions import Definition, TerminalDefinitionError, filter_nodes
+from perennial.filters import FILTERS, Filter, FilterGroup
+
+SEGMENT_DEPTH_LIMIT = 100
+SEGMENT_LIMIT = 1_000
+
+Effect = Literal["narrows", "widens"]
+_OPPOSITE: dict[Effect, Effect] = {"narrows": "widens", "widens": "narrows"}
+
+
+@dataclass(frozen=True)
+class Need:
+    """A source or a tag whose interactions an audience looks at.
+
+    Attributes:
+        kind: source or tag.
+        id: Id of the source, or the tag.
+        effects: What leaving its interactions out does to the audience (R16).
+        paths: Where it is named: `$.and[0].not`, or `segment:s1 $.or[2]` in a segment.
+    """
+
+    kind: Literal["source", "tag"]
+    id: str
+    effects: frozenset[Effect]
+    paths: tuple[str, ...]
+
+
+def segments_of(definition: Definition, segments: Mapping[str, Definition]) -> list[list[str]]:
+    """List the segments a definition uses, itself or through others, in layers: each uses those of earlier layers only.
+
+    Raises:
+        TerminalDefinitionError: A segment is unknown, contains itself, or there are too many; names the path.
+    """
+    levels: dict[str, int] = {}
+    trail: list[str] = []
+
+    def visit(used_in: Definition, where: str) -> int:
+        deepest = 0
+        for path, segment_id in segment_nodes(used_in):
+            place = f"{where}{path}.segment_id"
+            if segment_id in trail:
+                circle = " > ".join([*trail[trail.index(segment_id) :], segment_id])
+                raise TerminalDefinitionError(
+                    place, f"segment {segment_id!r} contains itself ({circle}); break the circle."
+                )
+            if segment_id not in segments:
+                raise TerminalDefinitionError(
+                    place, f"there is no segment {segment_id!r}; name one that exists, or remove the filter."
+                )
+            if segment_id not in levels:
+                if len(trail) == SEGMENT_DEPTH_LIMIT:
+                    raise TerminalDefinitionError(place, f"more than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer.")
+                trail.append(segment_id)
+                levels[segment_id] = 1 + visit(segments[segment_id], f"segment:{segment_id} ")
+                trail.pop()
+            deepest = max(deepest, levels[segment_id])
+        if deepest > SEGMENT_DEPTH_LIMIT:
+            raise TerminalDefinitionError(f"{where}$", f"more than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer.")
+        return deepest
+
+    depth = visit(definition, "")
+    if len(levels) > SEGMENT_LIMIT:
+        raise TerminalDefinitionError("$", f"uses {len(levels)} segments; use at most {SEGMENT_LIMIT}.")
+    layers: list[list[str]] = [[] for _ in range(depth)]
+    for segment_id, level in levels.items():
+        layers[level - 1].append(segment_id)
+    return layers
+
+
+def segment_nodes(definition: Definition) -> Iterator[tuple[str, str]]:
+    """List the segments a definition names: JSON path, id of the segment."""
+    for path, node in filter_nodes(definition.root):
+        if node["filter"] == "segment_membership":
+            yield path, node["segment_id"]
+
+
+def find_needs(definition: Definition, segments: Mapping[str, Definition]) -> tuple[Need, ...]:
+    """List the sources and tags an audience looks at, with what the absence of their interactions does to it (R16).
+
+    Args:
+        definition: Its segments have been checked by `segments_of`.
+        segments: By id.
+    """
+    effects: dict[tuple[Literal["source", "tag"], str], set[Effect]] = {}
+    paths: dict[tuple[str, str], dict[str, None]] = {}
+    # Each segment twice at most, once for each side of a `not`, however often it is used.
+    waiting: list[tuple[str, dict[str, Any], Effect]] = [("", definition.root, "narrows")]
+    seen: set[tuple[str, Effect]] = set()
+    while waiting:
+        where, root, effect = waiting.pop()
+        for path, node, found in _signed_filters(root, "$", effect):
+            declared = FILTERS[node["filter"]]
+            if declared.group is FilterGroup.SEGMENT:
+                segment_id = node["segment_id"]
+                if (segment_id, found) not in seen:
+                    seen.add((segment_id, found))
+                    waiting.append((f"segment:{segment_id} ", segments[segment_id].root, found))
+            elif declared.group is not FilterGroup.OTHER:
+                key = _named(declared, node)
+                effects.setdefault(key, set()).update(_effects(declared, node, found))
+                paths.setdefault(key, {})[f"{where}{path}"] = None
+    return tuple(Need(*key, frozenset(found), tuple(paths[key])) for key, found in effects.items())
+
+
+def _signed_filters(node: dict[str, Any], path: str, effect: Effect) -> Iterator[tuple[str, dict[str, Any], Effect]]:
+    """List the filters of a node, each with what a user missing from it does to the whole."""
+    if "filter" in node:
+        yield path, node, effect
+    elif "not" in node:
+        child = node["not"]
+        within = FILTERS[child["filter"]].negated_within if "filter" in child else "users"
+        # Who entered is told from the same interactions: without them, nobody is left to be taken from.
+        yield from _signed_filters(child, f"{path}.not", effect if within == "entrants" else _OPPOSITE[effect])
+    else:
+        ((branch, children),) = node.items()
+        for position, child in enumerate(children):
+            yield from _signed_filters(child, f"{path}.{branch}[{position}]", effect)
+
+
+def _named(declared: Filter, node: dict[str, Any]) -> tuple[Literal["source", "tag"], str]:
+    if declared.group is FilterGroup.TAG:
+        return "tag", node["tag"]
+    return "source", node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
+
+
+def _effects(declared: Filter, node: dict[str, Any], effect: Effect) -> set[Effect]:
+    # Without the latest match in one of several sources, an earlier one in another counts, and it may lie before.
+    if declared.group is FilterGroup.TAG and node.get("operator") == "before":
+        return {"narrows", "widens"}
+    return {effect}

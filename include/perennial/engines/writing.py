@@ -1,0 +1,168 @@
+"""Parquet files written by DuckDB for a table: one a partition, with field ids and the statistics manifests need."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from perennial.engines.duckdb import local_path, quoted
+from perennial.errors import TerminalDataError
+from perennial.storage import storage_for
+from perennial.tables import TABLES, Table
+from perennial.warehouse.files import ColumnStatistics, FileStatistics, written_file
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table as IcebergTable
+    from pyiceberg.types import NestedField
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# As many characters of a text bound as pyiceberg keeps by default.
+_BOUND_LENGTH = 16
+
+
+def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str) -> list[DataFile]:
+    """Write rows to Parquet files in a table's data location; no snapshot lists them until they are committed.
+
+    A partitioned table gets one file per partition, any other one file. Rows are in the table's sort order but for the
+    few that the engine buffers apart, so no sort order is declared.
+
+    Args:
+        connection: Where the relation is.
+        relation: Name of a table or view that has the table's columns; comes from code, never from outside.
+        table: As loaded.
+        stem: Start of the file names; unique, and free of ids from outside.
+
+    Returns:
+        The files, described with their statistics; none for an empty relation.
+
+    Raises:
+        TerminalDataError: A required column holds nulls.
+    """
+    declared = next(known for known in TABLES if known.name == table.name()[-1])
+    key = declared.partition_by
+    # Paths carry a number in place of the partition's value, which may hold any character.
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE partitions AS SELECT value, row_number() OVER (ORDER BY value) AS number "
+        f"FROM (SELECT DISTINCT {key or 'NULL::VARCHAR'} AS value FROM {relation})"
+    )
+    values = dict(connection.execute("SELECT number, value FROM partitions").fetchall())
+    place = table.location_provider().new_data_location
+    # Never the same twice: the engine refuses a directory in which a killed run has left something.
+    staging = Path(local_path(place(f".{uuid.uuid4().hex}")))
+    data_files = []
+    for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
+        value = values[int(written["partition_keys"]["partition_number"])]
+        uri = place(written_name(stem, index))
+        Path(written["filename"]).rename(local_path(uri))
+        data_files.append(written_file(table, uri, value, _file_statistics(written, table, key, value)))
+    if data_files:
+        shutil.rmtree(staging)
+        storage_for(data_files[0].file_path).make_durable([data_file.file_path for data_file in data_files])
+    return data_files
+
+
+def written_name(stem: str, index: int) -> str:
+    """Name of one of the files that `write_files` writes."""
+    return f"{stem}-{index}.parquet"
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, declared: Table, directory: Path
+) -> Iterator[dict[str, Any]]:
+    fields = table.schema().fields
+    columns = ", ".join(f"{relation}.{field.name}" for field in fields)
+    field_ids = ", ".join(f"{field.name}: {_field_ids(field)}" for field in fields)
+    partition = f"{relation}.{declared.partition_by}" if declared.partition_by else "NULL::VARCHAR"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # One thread, or several would interleave the sorted rows.
+    threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+    connection.execute("SET threads = 1")
+    try:
+        result = connection.execute(
+            f"COPY (SELECT {columns}, number AS partition_number FROM {relation} "
+            f"JOIN partitions ON partitions.value IS NOT DISTINCT FROM {partition} "
+            f"ORDER BY {', '.join(['number', *declared.sort_by])}) TO {quoted(str(directory))} (FORMAT parquet, "
+            f"PARTITION_BY (partition_number), WRITE_PARTITION_COLUMNS false, FIELD_IDS {{{field_ids}}}, "
+            "FILENAME_PATTERN 'part-{uuid}', COMPRESSION zstd, RETURN_STATS true)"
+        )
+        names = [description[0] for description in result.description or ()]
+        yield from (dict(zip(names, row, strict=True)) for row in result.fetchall())
+    finally:
+        connection.execute(f"SET threads = {threads}")
+
+
+def _field_ids(field: NestedField) -> str:
+    """Write down a column's field id; a list's elements have one of their own, or other readers refuse the file."""
+    if field.field_type.is_primitive:
+        return str(field.field_id)
+    return f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"  # type: ignore[attr-defined]  # a list
+
+
+def _file_statistics(
+    written: Mapping[str, Any], table: IcebergTable, key: str | None, value: str | None
+) -> FileStatistics:
+    columns = []
+    for field in table.schema().fields:
+        found = written["column_statistics"].get(f'"{field.name}"')
+        # A list has statistics of its elements only, and nothing prunes by them.
+        if found is None or "column_size_bytes" not in found:
+            continue
+        if field.required and int(found["null_count"]):
+            raise TerminalDataError(
+                f"{found['null_count']} rows for {table.name()[-1]} have no {field.name}, which is required; "
+                "nothing was committed. Look at where the rows come from."
+            )
+        lower, upper = found.get("min"), found.get("max")
+        if field.name == key:
+            # Known from the partition, however long it is.
+            lower = upper = value
+        elif found.get("min_is_exact") != "true" or found.get("max_is_exact") != "true":
+            lower = upper = None
+        bounds = (None, None) if lower is None or upper is None else _bounds(str(field.field_type), lower, upper)
+        columns.append(
+            ColumnStatistics(
+                field.name, int(found["column_size_bytes"]), int(found["num_values"]), int(found["null_count"]), *bounds
+            )
+        )
+    return FileStatistics(int(written["count"]), int(written["file_size_bytes"]), tuple(columns))
+
+
+def _bounds(kind: str, lower: str, upper: str) -> tuple[Any, Any]:
+    """Read the bounds that DuckDB gives as text; long text is cut so that it stays a bound."""
+    if kind == "string":
+        cut = _upper_bound(upper)
+        return (None, None) if cut is None else (lower[:_BOUND_LENGTH], cut)
+    if kind == "timestamptz":
+        return _microseconds(lower), _microseconds(upper)
+    if kind == "date":
+        return _days(lower), _days(upper)
+    if kind == "boolean":
+        return lower == "1", upper == "1"
+    return int(lower), int(upper)
+
+
+def _microseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _days(text: str) -> int:
+    return (date.fromisoformat(text) - _EPOCH.date()).days
+
+
+def _upper_bound(text: str) -> str | None:
+    """Return a short text that sorts at or after one; None where there is none."""
+    if len(text) <= _BOUND_LENGTH:
+        return text
+    for position in reversed(range(_BOUND_LENGTH)):
+        following = ord(text[position]) + 1
+        # Surrogates cannot be encoded, and nothing follows the last code point.
+        if following <= 0x10FFFF and not 0xD800 <= following <= 0xDFFF:
+            return text[:position] + chr(following)
+    return None

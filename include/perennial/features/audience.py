@@ -1,0 +1,166 @@
+"""Audiences evaluated: users or their number, what the answer leaves out, and which files it read (R14-R17)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from perennial.audiences import Definition, KnownIds, TerminalDefinitionError, parse, unknown_ids
+from perennial.audiences.compiling import TAG_SOURCES, AudienceQuery, compile_audience
+from perennial.audiences.needs import Need, segment_nodes
+from perennial.engines.duckdb import FeatureSession, open_feature_session
+from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
+from perennial.statements import statement
+from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from perennial.warehouse import Warehouse
+
+_TABLES = (USERS.name, USER_MESSAGE_SUMMARY.name, AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
+
+
+@dataclass(frozen=True)
+class Audience:
+    """An audience that can be asked, as of one moment of the warehouse.
+
+    Attributes:
+        query: The statement it is.
+        completeness: What every answer leaves out (R16).
+        session: Where it is asked; shows the files it may read.
+    """
+
+    query: AudienceQuery
+    completeness: Completeness
+    session: FeatureSession
+
+    def users(self) -> pa.RecordBatchReader:
+        """Stream the users: one column user_id, each user once, in no order."""
+        return self._asked(self.query.sql).to_arrow_reader()
+
+    def count(self) -> int:
+        """Count the users without fetching them."""
+        return int(self._asked(self.query.count_sql).fetchall()[0][0])
+
+    def _asked(self, sql: str) -> duckdb.DuckDBPyRelation:
+        return self.session.connection.sql(sql, params=self.query.binds)
+
+
+def segment_definition(segment_id: str) -> str:
+    """Write the definition of a segment's members."""
+    return json.dumps({"filter": "segment_membership", "segment_id": segment_id})
+
+
+@contextmanager
+def open_audience(warehouse: Warehouse, definition: str, now: datetime, strict: bool = False) -> Iterator[Audience]:
+    """Check a definition against the platform and make it ready to be asked.
+
+    Args:
+        warehouse: Where everything is.
+        definition: JSON of spec/filters.md.
+        now: What `days_ago` is counted from.
+        strict: Refuse instead of answering short.
+
+    Raises:
+        TerminalDefinitionError: The definition, or that of a segment it uses, is wrong; names the JSON path.
+        TerminalIncompleteError: The answer would leave data out, and `strict` was asked for.
+    """
+    root = parse(definition)
+    # Filled in once the tables are open: all that follows has to see them at one moment.
+    queries: list[AudienceQuery] = []
+    needs: dict[str, Need] = {}
+
+    def needed(connection: duckdb.DuckDBPyConnection) -> set[str]:
+        segments = load_segments(connection, root)
+        refuse_unknown_ids(connection, {"": root, **{f"segment:{name} ": found for name, found in segments.items()}})
+        queries[:] = [compile_audience(root, segments, now)]
+        needs.clear()
+        needs.update(by_source(connection, queries[0].needs))
+        return set(needs)
+
+    session = open_feature_session(warehouse, _TABLES, needed)
+    with session.connection as connection:
+        completeness = find_missing(warehouse, connection, needs.keys(), needs)
+        if strict and not completeness.complete:
+            raise TerminalIncompleteError(completeness)
+        yield Audience(queries[0], completeness, session)
+
+
+def load_segments(connection: duckdb.DuckDBPyConnection, definition: Definition) -> dict[str, Definition]:
+    """Read the segments that a definition uses, itself or through others; those that do not exist are left out.
+
+    Raises:
+        TerminalDefinitionError: A segment's definition cannot be read; names the segment and the JSON path.
+    """
+    segments: dict[str, Definition] = {}
+    wanted = {segment_id for _, segment_id in segment_nodes(definition)}
+    while wanted:
+        binds = {"segment_ids": sorted(wanted)}
+        rows = connection.execute(statement("features/select_segment_definitions"), binds).fetchall()
+        fresh = {segment_id: _parsed(segment_id, text) for segment_id, text in rows}
+        segments |= fresh
+        named = {segment_id for found in fresh.values() for _, segment_id in segment_nodes(found)}
+        wanted = named - segments.keys()
+    return segments
+
+
+def _parsed(segment_id: str, text: str) -> Definition:
+    try:
+        return parse(text)
+    except TerminalDefinitionError as error:
+        raise TerminalDefinitionError(f"segment:{segment_id} {error.path}", error.remedy) from None
+
+
+def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mapping[str, Definition]) -> None:
+    """Refuse definitions that name what the platform does not have.
+
+    Args:
+        connection: With `sources`, `canvas_steps` and `source_variants` in place.
+        definitions: Each by what goes before its JSON paths.
+
+    Raises:
+        TerminalDefinitionError: Names the path of each.
+    """
+    known = known_ids(connection, definitions.values())
+    flaws = [
+        (f"{where}{path}", flaw)
+        for where, definition in definitions.items()
+        for path, flaw in unknown_ids(definition, known)
+    ]
+    if flaws:
+        (path, flaw), more = flaws[0], [path for path, _ in flaws[1:]]
+        also = f" Unknown as well: {', '.join(more[:20])}{' …' if len(more) > 20 else ''}." if more else ""
+        raise TerminalDefinitionError(path, f"{flaw}{also}")
+
+
+def known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[Definition]) -> KnownIds:
+    """Look up what the platform has of all that some definitions name; segments are known as they are named."""
+    named = [reference for definition in definitions for reference in definition.references]
+    binds = {"source_ids": sorted({reference.id for reference in named if reference.kind == "source"})}
+    found: dict[str, set[tuple[str, str]]] = {"source": set(), "step": set(), "variant": set()}
+    for what, owner, name in connection.execute(statement("features/list_known_ids"), binds).fetchall():
+        found[what].add((owner, name))
+    segments = {reference.id for reference in named if reference.kind == "segment"}
+    return KnownIds(found["source"], found["step"], found["variant"], segments)
+
+
+def by_source(connection: duckdb.DuckDBPyConnection, needs: Iterable[Need]) -> dict[str, Need]:
+    """Resolve tags into the sources that their filters look at, so that every need is a source's."""
+    found: dict[str, Need] = {}
+    for need in needs:
+        for source_id in [need.id] if need.kind == "source" else tag_sources(connection, need.id):
+            earlier = found.get(source_id)
+            effects, paths = (earlier.effects, earlier.paths) if earlier else (frozenset(), ())
+            found[source_id] = Need("source", source_id, effects | need.effects, (*paths, *need.paths))
+    return found
+
+
+def tag_sources(connection: duckdb.DuckDBPyConnection, tag: str) -> list[str]:
+    """List the sources that a tag filter looks at."""
+    return [source_id for (source_id,) in connection.execute(TAG_SOURCES, {"tag": tag}).fetchall()]

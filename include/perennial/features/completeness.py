@@ -1,0 +1,167 @@
+"""What an answer leaves out, and what that does to it (R16)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from perennial.audiences.needs import Effect, Need
+from perennial.errors import TerminalRequestError
+from perennial.notify.again import RestoreAgain, restore_again
+from perennial.statements import statement
+from perennial.tables import INTERACTIONS_ARCHIVE
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from perennial.warehouse import Warehouse
+
+# Sources that a sentence names; all of them are in the answer itself.
+_NAMED = 5
+_NARROWS: frozenset[Effect] = frozenset({"narrows"})
+
+
+class TerminalIncompleteError(TerminalRequestError):
+    """An answer would leave data out, and the caller asked for all of it or nothing.
+
+    Attributes:
+        completeness: What would be missing.
+    """
+
+    def __init__(self, completeness: Completeness) -> None:
+        super().__init__(f"The answer would not be complete. {completeness.sentence()} {completeness.remedy()}".strip())
+        self.completeness = completeness
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingSource:
+    """A source that an answer would have needed, and whose interactions it left out.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        kind: campaign or canvas; source where the platform has it no longer.
+        name: Its name on the platform.
+        state: expired, or deleted under the previous policy (R18).
+        since: When that began.
+        archived_rows: Interactions in long-term storage; none of a deleted source.
+        effects: What leaving them out does to an audience: narrows it, widens it (a `not` over it), or both.
+        paths: Where the definition names it, as JSON paths; empty where there is no definition.
+    """
+
+    source_id: str
+    kind: str
+    name: str
+    state: Literal["expired", "deleted"]
+    since: datetime | None
+    archived_rows: int
+    effects: frozenset[Effect] = _NARROWS
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What an answer leaves out: every source it would have needed and did not have."""
+
+    missing: tuple[MissingSource, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing
+
+    @property
+    def can_narrow(self) -> bool:
+        """Whether users may be left out who belong in."""
+        return any("narrows" in source.effects for source in self.missing)
+
+    @property
+    def can_widen(self) -> bool:
+        """Whether users may be in who belong out."""
+        return any("widens" in source.effects for source in self.missing)
+
+    @property
+    def restorable(self) -> tuple[str, ...]:
+        """Ids of the sources that a restore brings back."""
+        return tuple(source.source_id for source in self.missing if source.state == "expired")
+
+    @property
+    def restore(self) -> RestoreAgain | None:
+        """The one request that brings back all that can come back."""
+        return restore_again(self.restorable, (), (), "Needed by an answer that left it out")
+
+    def sentence(self) -> str:
+        """Say for a person what is missing; empty where nothing is."""
+        if self.complete:
+            return ""
+        expired = [source for source in self.missing if source.state == "expired"]
+        deleted = [source for source in self.missing if source.state == "deleted"]
+        parts = [_expired(expired)] if expired else []
+        if deleted:
+            parts.append(f"deleted under the previous policy: {_names(deleted)}")
+        return f"Left out: {'; '.join(parts)}."
+
+    def remedy(self) -> str:
+        """Say how to get it back; empty where nothing can come back."""
+        if self.restore is None:
+            return ""
+        if self.restore.attached:
+            return f"Run restore_interactions for these {len(self.restorable):,} sources to bring it back."
+        return f"To bring it back: {self.restore.command}"
+
+
+def find_missing(
+    warehouse: Warehouse,
+    connection: duckdb.DuckDBPyConnection,
+    source_ids: Collection[str] | None,
+    needs: Mapping[str, Need] | None = None,
+) -> Completeness:
+    """Find out which of the sources an answer needs are not there.
+
+    Args:
+        warehouse: Where the archive is.
+        connection: With `source_states` in place.
+        source_ids: The sources the answer needs; None: all there are.
+        needs: Why each is needed, by source, where the answer is an audience's.
+    """
+    binds = {"source_ids": None if source_ids is None else sorted(source_ids)}
+    named = needs or {}
+    rows = connection.execute(statement("features/list_missing_sources"), binds).fetchall()
+    archived = _archived_rows(warehouse, [source_id for source_id, *_ in rows])
+    return Completeness(
+        tuple(
+            MissingSource(
+                source_id=source_id,
+                kind=kind,
+                name=name,
+                state=state,
+                since=since,
+                archived_rows=archived.get(source_id, 0),
+                effects=named[source_id].effects if source_id in named else _NARROWS,
+                paths=named[source_id].paths if source_id in named else (),
+            )
+            for source_id, kind, name, state, since in rows
+        )
+    )
+
+
+def _archived_rows(warehouse: Warehouse, source_ids: list[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for live in warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), source_ids):
+        counts[live.source_id] = counts.get(live.source_id, 0) + live.row_count
+    return counts
+
+
+def _expired(sources: list[MissingSource]) -> str:
+    rows = sum(source.archived_rows for source in sources)
+    return f"{rows:,} expired interactions of {_names(sources)}"
+
+
+def _names(sources: list[MissingSource]) -> str:
+    named = [f"{source.kind} {source.source_id!r} (since {_date(source.since)})" for source in sources[:_NAMED]]
+    more = len(sources) - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more else "")
+
+
+def _date(since: datetime | None) -> str:
+    return f"{since:%Y-%m-%d}" if since else "an unknown date"
