@@ -1,1 +1,1 @@
-"""What uses interaction data: audiences, profiles, exports, checks. All leave out expired data and say so (R14, R16)."""
+"""What uses interaction data: audiences, profiles, exports, checks. All leave out expired data, and say so (R14)."""
