@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from perennial.cli import app
 from perennial.lifecycle import Run, expire_sources
 from perennial.settings import Settings
+from perennial.tables import USERS
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received
@@ -116,3 +119,35 @@ def test_a_notebook_gets_an_open_connection_with_everything_in_place(workspace: 
 def test_a_home_that_cannot_be_an_address_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERENNIAL_HOME", "/tmp/h#me?")
     assert "PERENNIAL_HOME" in run("status", exit_code=1)
+
+
+def test_audience_lists_users_and_says_what_it_leaves_out(workspace: Workspace, tmp_path: Path) -> None:
+    users = [{"user_id": f"user-{n}", "invalid_phone": False, "feature_flags": []} for n in range(9)]
+    workspace.replace(USERS.name, users)
+    file = tmp_path / "definition.json"
+    file.write_text(json.dumps({"not": received("old")}))
+    result = CliRunner().invoke(app, ["audience", str(file)])
+    assert sorted(result.stdout.split()) == sorted(user["user_id"] for user in users)
+    assert "Left out: 1,234 expired interactions of campaign 'old'" in result.stderr
+    assert "users may be in it who do not belong" in result.stderr
+    assert """airflow dags trigger restore_interactions --conf '{"source_ids": ["old"]""" in result.stderr
+    assert run("audience", "--segment", "s1", "--count") == "7\n"
+    assert run("audience", "-", "--count", stdin='{"or": []}') == "0\n"
+    assert "would not be complete" in run("audience", str(file), "--strict", exit_code=1)
+    assert "Reads 1 files with 1,234 interactions of 1 sources" in run("audience", "--segment", "s1", "--explain")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "and not both"),
+        (("missing.json",), "cannot be read"),
+        (("--segment", "nobody"), "$.segment_id: there is no segment 'nobody'"),
+        (("-",), "$: not JSON"),
+    ],
+    ids=["nothing asked", "missing file", "unknown segment", "not JSON"],
+)
+def test_an_audience_that_cannot_be_evaluated_is_said_in_a_sentence(
+    workspace: Workspace, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in run("audience", *arguments, exit_code=1, stdin="{")

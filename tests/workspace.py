@@ -51,11 +51,11 @@ class Workspace:
         )
 
     def sync(self) -> None:
-        self._replace(SOURCES.name, list(self.sources.values()))
-        self._replace(SOURCE_TAGS.name, [{"source_id": source_id, "tag": tag} for source_id, tag in self.tags])
-        self._replace(AUDIENCES.name, self.audiences)
+        self.replace(SOURCES.name, list(self.sources.values()))
+        self.replace(SOURCE_TAGS.name, [{"source_id": source_id, "tag": tag} for source_id, tag in self.tags])
+        self.replace(AUDIENCES.name, self.audiences)
 
-    def _replace(self, table: str, rows: list[dict[str, Any]]) -> None:
+    def replace(self, table: str, rows: list[dict[str, Any]]) -> None:
         schema = self.warehouse.arrow_schema(table)
         batches = pa.Table.from_pylist(rows, schema=schema).to_batches()
         reader = pa.RecordBatchReader.from_batches(schema, batches)

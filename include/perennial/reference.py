@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+from perennial.audiences.json_schema import definition_schema
+from perennial.filters import FILTERS, Filter, FilterGroup
 from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
 from perennial.statements import SQL_ROOT
 from perennial.tables import SYNCED, TABLES, Table
@@ -19,7 +22,12 @@ _NOTICE = "<!-- Written by `make docs` from the code; edit the code, not this pa
 
 def pages() -> dict[str, str]:
     """Return the text of every reference page by its file name."""
-    return {"settings.md": settings_page(), "tables.md": tables_page()}
+    return {
+        "settings.md": settings_page(),
+        "tables.md": tables_page(),
+        "filters.md": filters_page(),
+        "audience.schema.json": json.dumps(definition_schema(), indent=2) + "\n",
+    }
 
 
 def settings_page() -> str:
@@ -53,6 +61,40 @@ def tables_page() -> str:
     for path in sorted((SQL_ROOT / "views").glob("create_*.sql")):
         lines += [f"## `{path.stem.removeprefix('create_')}`\n", _sql_header(path), ""]
     return "\n".join(lines)
+
+
+def filters_page() -> str:
+    """Describe every audience filter, from the catalogue."""
+    lines = [
+        _NOTICE,
+        "# Filters\n",
+        'An audience is JSON: `{"and": [node, …]}`, `{"or": [node, …]}`, `{"not": node}` or one of the filters below.',
+        "[audience.schema.json](audience.schema.json) is the same for editors. All parameters are required, but of",
+        "`at` and `days_ago` just one is given.\n",
+    ]
+    for group, title in _GROUPS.items():
+        lines += [f"## {title}\n", "| filter | parameters |", "|---|---|"]
+        lines += [_filter_row(declared) for declared in FILTERS.values() if declared.group is group]
+        lines.append("")
+    return "\n".join(lines)
+
+
+_GROUPS = {
+    FilterGroup.SOURCE: "Source-specific: they keep their source (R4), and leave out expired data (R14)",
+    FilterGroup.TAG: "By tag: they keep nothing (R5), and leave out expired data (R14)",
+    FilterGroup.SEGMENT: "Segments",
+    FilterGroup.OTHER: "Without interaction data: the same answer before and after an expiry (R15)",
+}
+
+
+def _filter_row(declared: Filter) -> str:
+    described = [
+        f"`{p.name}`: {p.doc}"
+        + (f" One of {', '.join(f'`{value}`' for value in p.allowed)}." if p.allowed else "")
+        + (f" Only with `{p.only_with[0]}` `{p.only_with[1]}`." if p.only_with else "")
+        for p in declared.parameters
+    ]
+    return f"| `{declared.name}` | {'<br>'.join(described) or 'none'} |"
 
 
 def stale_pages() -> list[Path]:

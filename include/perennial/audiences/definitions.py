@@ -16,7 +16,11 @@ DEPTH_LIMIT = 32
 NODE_LIMIT = 1_000
 
 _BRANCHES = ("and", "or", "not", "filter")
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
+TIMESTAMP_PATTERN = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+_TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
 
 class TerminalDefinitionError(TerminalMetadataError):

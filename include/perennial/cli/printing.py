@@ -19,6 +19,7 @@ from perennial.statements import statement
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from perennial.features.completeness import Completeness
     from perennial.warehouse import Warehouse
 
 console = Console()
@@ -38,6 +39,24 @@ def opened_warehouse() -> Iterator[Warehouse]:
         yield Warehouse(Settings.from_environment())
 
 
+def say(markup: str) -> None:
+    """Write to standard error, never folded: what it says may hold a command to paste."""
+    Console(stderr=True).print(markup, soft_wrap=True)
+
+
+def say_left_out(completeness: Completeness) -> None:
+    """Say on standard error what an answer leaves out, what that does to it, and how to get it back (R16)."""
+    if completeness.complete:
+        return
+    effects = [
+        *(["users may be missing"] if completeness.can_narrow else []),
+        *(["users may be in it who do not belong"] if completeness.can_widen else []),
+    ]
+    say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")
+    if remedy := completeness.remedy():
+        say(escape(remedy))
+
+
 @contextmanager
 def said_plainly() -> Iterator[None]:
     from duckdb import Error as DuckDBError
@@ -45,7 +64,7 @@ def said_plainly() -> Iterator[None]:
     try:
         yield
     except (PerennialError, DuckDBError) as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]")
+        say(f"[red]{escape(str(error))}[/]")
         raise typer.Exit(1) from error
 
 

@@ -1,0 +1,70 @@
+"""The command about audiences: `audience`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from perennial.cli.printing import console, moment_of, opened_warehouse, say_left_out
+from perennial.errors import TerminalRequestError
+
+if TYPE_CHECKING:
+    from perennial.features.audience import Audience
+
+app = typer.Typer()
+
+
+@app.command()
+def audience(
+    file: Annotated[str | None, typer.Argument(help="File with a definition in JSON; - is standard input.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Id of a segment, instead of a file.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only say how many users it has.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse rather than leave expired data out.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the statement and what it reads instead.")] = False,
+    as_of: Annotated[
+        str | None, typer.Option(help="What days_ago is counted from (ISO 8601, UTC unless it says).")
+    ] = None,
+) -> None:
+    """List the users of an audience, one id a line; what it leaves out is said on standard error (R14, R16)."""
+    from perennial.features.audience import open_audience
+
+    with opened_warehouse() as warehouse:
+        now = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
+        with open_audience(warehouse, _definition(file, segment), now, strict) as found:
+            if explain:
+                _print_explanation(found)
+            elif count:
+                print(found.count())  # noqa: T201 - an answer that programs read
+            else:
+                for batch in found.users():
+                    sys.stdout.writelines(f"{user_id}\n" for user_id in batch.column(0).to_pylist())
+            say_left_out(found.completeness)
+
+
+def _definition(file: str | None, segment: str | None) -> str:
+    from perennial.features.audience import segment_definition
+
+    if (file is None) == (segment is None):
+        raise TerminalRequestError("Give either a file with a definition or --segment ID, and not both.")
+    if segment is not None:
+        return segment_definition(segment)
+    try:
+        return sys.stdin.read() if file == "-" else Path(str(file)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TerminalRequestError(f"The definition {file!r} cannot be read: {error}.") from error
+
+
+def _print_explanation(found: Audience) -> None:
+    console.print(escape(found.query.sql), soft_wrap=True, highlight=False)
+    for name, value in found.query.binds.items():
+        console.print(f"[dim]${name} = {escape(repr(value))}[/]", soft_wrap=True, highlight=False)
+    files = found.session.interaction_files
+    console.print(
+        f"Reads {len(files):,} files with {sum(live.row_count for live in files):,} interactions of "
+        f"{len(found.session.source_ids or ()):,} sources."
+    )
