@@ -198,9 +198,33 @@ ARCHIVED_FILES = Table("archived_files", "A data file as it was when it entered 
     archived_at* timestamptz Wall clock
 """))  # fmt: skip
 
+AUDIENCE_VIOLATIONS = Table("audience_violations", "What is wrong with an audience, as of the last sync.", _columns("""
+    checked_at* timestamptz The run's own now
+    owner_kind* string campaign, canvas, segment or content_card
+    owner_id* string Id of the owner
+    owner_name string Name of the owner
+    owner_status* string draft, active, stopped or archived
+    part* string audience, or the id of the Canvas step whose own audience this is
+    violation* string forbidden, incomplete, unknown or unreadable
+    filter string Filter that is wrong
+    path* string Where: a JSON path, in a segment that the audience uses preceded by `segment:<id>`
+    named_id string The source, step, variation, segment or tag that the filter names
+    detail* string What is wrong, for a person
+    remedy* string What to do about it; for incomplete the command that restores what can come back
+"""))  # fmt: skip
+ADOPTED_DELETIONS = Table("adopted_deletions", "A source that the previous policy deleted before this project (R18).",
+    _columns("""
+    source_id* string Campaign or Canvas
+    deleted_at* timestamptz The cutoff it was adopted at: start of that day
+    reason* string Why the previous policy deleted it
+    adopted_at* timestamptz Wall clock
+    requested_by string Who asked for it
+"""))  # fmt: skip
+
 TABLES = (
     SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
     LIFECYCLE_EVENTS, EXPIRY_DECISIONS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
+    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS,
 )  # fmt: skip
 SYNCED = (SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS)
