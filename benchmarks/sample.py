@@ -15,6 +15,7 @@ from perennial.tables import AUDIENCES, INTERACTIONS, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
 
 LOADS = 2
+USERS = 200_000
 STOPPED_AT = datetime(2025, 6, 1, tzinfo=UTC)
 
 ROWS = """
@@ -23,8 +24,8 @@ CREATE OR REPLACE TEMP TABLE fresh AS SELECT
     ['users.messages.email.Send', 'users.messages.email.Open', 'users.messages.email.Click'][1 + i % 3] AS event_type,
     TIMESTAMPTZ '2025-01-01 00:00:00+00' + to_microseconds($load * 2592000000000 + (i * 1000003) % 2592000000000)
         AS occurred_at,
-    md5((i % 200000)::VARCHAR) AS user_id,
-    CASE WHEN i % 4 > 0 THEN 'ext-' || (i % 200000) END AS external_user_id,
+    md5((i % $users)::VARCHAR) AS user_id,
+    CASE WHEN i % 4 > 0 THEN 'ext-' || (i % $users) END AS external_user_id,
     'source-' || (i % $sources) AS source_id,
     'campaign' AS source_kind,
     NULL::VARCHAR AS canvas_step_id,
@@ -41,35 +42,37 @@ FROM range($rows) AS t(i)
 """
 
 
-def create_warehouse(home: Path, rows: int, sources: int) -> Warehouse:
+def create_warehouse(
+    home: Path, rows: int, sources: int, *, loads: int = LOADS, users: int = USERS, status: str = "stopped"
+) -> Warehouse:
     """Fill a fresh warehouse: every source stopped long ago, its interactions in a few files, one a load."""
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(home)}))
     warehouse.create_tables()
-    for load in range(LOADS):
+    for load in range(loads):
         with open_connection() as connection:
-            connection.execute(ROWS, {"load": load, "rows": rows // LOADS, "sources": sources})
+            connection.execute(ROWS, {"load": load, "rows": rows // loads, "sources": sources, "users": users})
             stem = uuid.uuid4().hex
             files = write_files(connection, "fresh", warehouse.table(INTERACTIONS.name), stem)
         warehouse.append_files(INTERACTIONS.name, files, stem)
-    _replace(warehouse, SOURCES.name, [_source(number) for number in range(sources)])
-    _replace(warehouse, SOURCE_TAGS.name, [{"source_id": f"source-{n}", "tag": "all"} for n in range(sources)])
-    _replace(warehouse, AUDIENCES.name, [])
+    replace(warehouse, SOURCES.name, [_source(number, status) for number in range(sources)])
+    replace(warehouse, SOURCE_TAGS.name, [{"source_id": f"source-{n}", "tag": "all"} for n in range(sources)])
+    replace(warehouse, AUDIENCES.name, [])
     return warehouse
 
 
-def _source(number: int) -> dict[str, object]:
+def _source(number: int, status: str) -> dict[str, object]:
     return {
         "source_id": f"source-{number}",
         "kind": "campaign",
         "name": f"Campaign {number}",
-        "status": "stopped",
+        "status": status,
         "created_at": STOPPED_AT - timedelta(days=300),
         "stopped_at": STOPPED_AT,
         "owner_email": f"owner-{number % 20}@example.com",
     }
 
 
-def _replace(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> None:
+def replace(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> None:
     schema = warehouse.arrow_schema(table)
     batches = pa.Table.from_pylist(rows, schema=schema).to_batches()
     warehouse.replace_rows(table, pa.RecordBatchReader.from_batches(schema, batches), uuid.uuid4().hex)
