@@ -17,7 +17,7 @@ from perennial.moves.copying import read_results
 from perennial.moves.plan import EXPIRE, RESTORE, MovePlan, read_plan
 from perennial.moves.records import remove_pending, sources_under_way
 from perennial.outcomes import ExpiredSource, ExpiryReport
-from perennial.platform import read_metadata
+from perennial.platform import read_adopted, read_metadata
 from perennial.policy import decide, refuse_stale_metadata
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, EXPIRY_DECISIONS
@@ -118,7 +118,7 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recor
         for row in decide(warehouse, run.now, held=held).to_pylist()
         if row["decision"] in EVENTS
     }
-    platform = read_metadata(warehouse.settings)
+    platform = read_metadata(warehouse.settings, read_adopted(warehouse))
     if platform is not None:
         fresh = decide(warehouse, run.now, held=held, metadata=platform)
         known = set(fresh["source_id"].to_pylist())

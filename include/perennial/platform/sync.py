@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from perennial.platform.adopted import read_adopted, with_adopted
 from perennial.platform.columns import SelectedColumns, arrow_batch, arrow_schema
 from perennial.platform.database import PlatformDatabase, open_platform
 from perennial.platform.integrity import KeyLedger
@@ -32,14 +34,14 @@ class SyncOutcome:
 
 @dataclass(frozen=True)
 class PlatformMetadata:
-    """The platform's sources and audiences at one moment, with the columns of the contract."""
+    """The platform's sources and audiences at one moment, with the columns of the contract; adopted deletions shown."""
 
     sources: pa.Table
     audiences: pa.Table
 
 
 def sync_sources(warehouse: Warehouse, run_id: str) -> SyncOutcome:
-    """Replace the six synced tables by what the platform has now.
+    """Replace the six synced tables by what the platform has now, adopted deletions laid over its sources (R18).
 
     Every row of every table is read and checked first, in one transaction of the platform's database; nothing is
     committed before. Killed between two commits, the tables come from two syncs until the next one, which R7's look at
@@ -54,11 +56,12 @@ def sync_sources(warehouse: Warehouse, run_id: str) -> SyncOutcome:
     import pyarrow as pa
 
     attempt = uuid4().hex
+    adopted = read_adopted(warehouse)
     counts: dict[str, int] = {}
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:
         staged = []
         for table in SYNCED:
-            batches = _counted(_checked_batches(table, database, keys), table, counts)
+            batches = _counted(_checked_batches(table, database, keys, adopted), table, counts)
             stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
             staged.append((table.name, warehouse.stage_rows(table.name, stream)))
     for name, data_files in staged:
@@ -67,8 +70,12 @@ def sync_sources(warehouse: Warehouse, run_id: str) -> SyncOutcome:
     return SyncOutcome(run_id, counts)
 
 
-def read_metadata(settings: Settings) -> PlatformMetadata | None:
+def read_metadata(settings: Settings, adopted: Mapping[str, datetime] | None = None) -> PlatformMetadata | None:
     """Return the platform's current sources and audiences, for R7; the warehouse is not touched.
+
+    Args:
+        settings: Where the platform is.
+        adopted: What `read_adopted` read from the warehouse, to be laid over the sources (R18).
 
     Returns:
         None where the platform is the embedded default and its file does not exist: nothing fresher is to be had.
@@ -83,13 +90,15 @@ def read_metadata(settings: Settings) -> PlatformMetadata | None:
         return None
     with open_platform(settings) as database, KeyLedger() as keys:
         sources, audiences = (
-            pa.Table.from_batches(_checked_batches(table, database, keys), arrow_schema(table))
+            pa.Table.from_batches(_checked_batches(table, database, keys, adopted or {}), arrow_schema(table))
             for table in (SOURCES, AUDIENCES)
         )
     return PlatformMetadata(sources, audiences)
 
 
-def _checked_batches(table: Table, database: PlatformDatabase, keys: KeyLedger) -> Iterator[pa.RecordBatch]:
+def _checked_batches(
+    table: Table, database: PlatformDatabase, keys: KeyLedger, adopted: Mapping[str, datetime]
+) -> Iterator[pa.RecordBatch]:
     """Stream a platform table, converted and checked; `sources` has to be the first."""
     with database.selected(table.name) as (names, partitions):
         selected = SelectedColumns.matched(table, names)
@@ -98,7 +107,7 @@ def _checked_batches(table: Table, database: PlatformDatabase, keys: KeyLedger) 
             batch = arrow_batch(selected, rows, row_count + 1)
             row_count += batch.num_rows
             keys.add(table.name, batch)
-            yield batch
+            yield with_adopted(batch, adopted) if table is SOURCES else batch
     keys.refuse_broken(table.name)
 
 
