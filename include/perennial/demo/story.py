@@ -26,6 +26,8 @@ from perennial.settings import Settings
 from perennial.statements import statement
 
 MARK = "made-by-perennial-demo"
+# Names a campaign that the first expiry moves away, and the restore by tag brings back.
+SEGMENT = "seg-spring-shoppers"
 # Decisions with their reasons are hard to read in less.
 WIDTH = 132
 
@@ -117,6 +119,7 @@ class _Story:
         self._run("expire_interactions", at=as_of)
         self._show_rows("after")
         self._show("demo/list_decisions", {"as_of": as_of})
+        self._show_segment(as_of)
 
     def _restore(self, restore: Restore, at: datetime) -> None:
         asked = f"source {', '.join(restore.source_ids)}" if restore.source_ids else f"tag {', '.join(restore.tags)}"
@@ -129,6 +132,7 @@ class _Story:
         }
         self._run("restore_interactions", conf, at)
         self._show_rows("after")
+        self._show_segment(at)
 
     def _run(self, dag_id: str, conf: dict[str, Any] | None = None, at: datetime | None = None) -> None:
         from perennial.demo.in_process import run_dag
@@ -150,6 +154,15 @@ class _Story:
             f"   {when:6}  hot [bold]{hot:>9,}[/]   archive [bold]{archived:>9,}[/]   "
             f"together {hot + archived:>9,}   visible to features {visible:>9,}"
         )
+
+    def _show_segment(self, now: datetime) -> None:
+        """Ask for a segment that names an expired source: what it leaves out, and that it comes back (R16, R17)."""
+        from perennial.features.audience import open_audience, segment_definition
+        from perennial.warehouse import Warehouse
+
+        with open_audience(Warehouse(self.settings), segment_definition(SEGMENT), now) as audience:
+            left_out = audience.completeness.sentence() or "Nothing is left out."
+            self.console.print(f"   segment {SEGMENT}: [bold]{audience.count():,}[/] users. {escape(left_out)}")
 
     def _show(self, name: str, binds: dict[str, Any]) -> None:
         columns, rows = self._query(name, binds)

@@ -125,6 +125,8 @@ def find_missing(
         needs: Why each is needed, by source, where the answer is an audience's.
     """
     binds = {"source_ids": None if source_ids is None else sorted(source_ids)}
+    if source_ids is not None and not source_ids:
+        return Completeness()
     named = needs or {}
     rows = connection.execute(statement("features/list_missing_sources"), binds).fetchall()
     archived = _archived_rows(warehouse, [source_id for source_id, *_ in rows])
