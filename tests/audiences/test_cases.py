@@ -1,0 +1,104 @@
+"""Every filter, users in and users out, as data: `cases/<filter>.yaml`.
+
+A file holds rows of the tables and, for several definitions, the users they select. All files share one warehouse: the
+name of the file is put before each id in it. Where a row gives no time it is `MOMENT`; now is `NOW`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from perennial.filters import FILTERS
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+from tests.audiences.oracle import World, users_of
+from tests.audiences.worlds import NOW, ask, fill
+
+# Every case runs on each.
+ENGINES = {"duckdb": "duckdb://"}
+
+MOMENT = datetime(2026, 5, 1, tzinfo=UTC)
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "users": {"invalid_phone": False, "feature_flags": []},
+    "interactions": {"occurred_at": MOMENT},
+    "summaries": {"last_at": MOMENT, "event_count": 1},
+}
+IDS = {
+    "user_id",
+    "source_id",
+    "campaign_id",
+    "canvas_id",
+    "step_id",
+    "canvas_step_id",
+    "variant_id",
+    "segment_id",
+    "tag",
+}
+
+
+def placed(name: str, content: Any, key: str = "") -> Any:
+    """Put the name of a file before the ids in it."""
+    if isinstance(content, dict):
+        return {inner: placed(name, value, inner) for inner, value in content.items()}
+    if isinstance(content, list):
+        return [placed(name, value, key) for value in content]
+    return f"{name}/{content}" if key in IDS and content is not None else content
+
+
+def read(path: Path) -> dict[str, Any]:
+    found = yaml.safe_load(path.read_text())
+    found["users"] = [user if isinstance(user, dict) else {"user_id": user} for user in found["users"]]
+    return {table: placed(path.stem, content) for table, content in found.items()}
+
+
+FILES = {path.stem: read(path) for path in sorted(Path(__file__).with_name("cases").glob("*.yaml"))}
+CASES = [
+    pytest.param(name, case, id=f"{name}: {case['shows']}") for name, found in FILES.items() for case in found["cases"]
+]
+
+
+def rows(table: str) -> list[dict[str, Any]]:
+    return [{**DEFAULTS.get(table, {}), **row} for found in FILES.values() for row in found.get(table, [])]
+
+
+WORLD = World(
+    users=rows("users"),
+    sources=rows("sources"),
+    tags=[(row["source_id"], row["tag"]) for row in rows("tags")],
+    segments={row["segment_id"]: row["definition"] for row in rows("segments")},
+    interactions=rows("interactions"),
+    summaries=rows("summaries"),
+)
+
+
+@pytest.fixture(scope="module", params=ENGINES.values(), ids=list(ENGINES))
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    home = tmp_path_factory.mktemp("cases")
+    environ = {"PERENNIAL_HOME": str(home), "PERENNIAL_ENGINE_URL": request.param}
+    warehouse = Warehouse(Settings.from_environment(environ))
+    warehouse.create_tables()
+    fill(warehouse, WORLD, steps=rows("steps"), variants=rows("variants"))
+    return warehouse
+
+
+def of_file(name: str, users: list[str]) -> list[str]:
+    return sorted(user.removeprefix(f"{name}/") for user in users if user.startswith(f"{name}/"))
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_definition_selects_its_users(world: Warehouse, name: str, case: dict[str, Any]) -> None:
+    assert of_file(name, ask(world, case["definition"]).users) == sorted(case["users"])
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_the_oracle_selects_the_same_users(name: str, case: dict[str, Any]) -> None:
+    assert of_file(name, list(users_of(case["definition"], WORLD, NOW))) == sorted(case["users"])
+
+
+def test_every_filter_has_its_cases() -> None:
+    assert FILES.keys() == FILTERS.keys()

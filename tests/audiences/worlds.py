@@ -1,0 +1,64 @@
+"""Worlds of the oracle put into a real warehouse, and audiences asked there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from perennial.features.audience import open_audience
+from perennial.features.completeness import Completeness
+from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
+from perennial.warehouse import Warehouse
+from tests.audiences.oracle import Node, Row, World
+from tests.rows import append_hot
+from tests.workspace import Workspace
+
+NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an audience said."""
+
+    users: list[str]
+    completeness: Completeness
+    files_of: set[str]
+
+
+def ask(warehouse: Warehouse, definition: Node, now: datetime = NOW, strict: bool = False) -> Answer:
+    """Ask for the users of an audience; their number must be the number of users."""
+    with open_audience(warehouse, json.dumps(definition), now, strict) as audience:
+        users = sorted(audience.users().read_all()["user_id"].to_pylist())
+        assert audience.count() == len(users)
+        return Answer(users, audience.completeness, {file.source_id for file in audience.session.interaction_files})
+
+
+def fill(warehouse: Warehouse, world: World, *, steps: Iterable[Row] = (), variants: Iterable[Row] = ()) -> Workspace:
+    """Put a world into the tables, in place of what the platform had before; interactions are added."""
+    workspace = Workspace(warehouse)
+    for source in world.sources:
+        workspace.source(**{"status": "active", **source})
+    workspace.tags = world.tags
+    for segment_id, definition in world.segments.items():
+        workspace.audience(f"segment:{segment_id}", definition)
+    workspace.sync()
+    workspace.replace(CANVAS_STEPS.name, [{"name": "A step", **step} for step in steps])
+    workspace.replace(SOURCE_VARIANTS.name, [{"name": "A", "is_control": False, **variant} for variant in variants])
+    workspace.replace(USERS.name, world.users)
+    workspace.replace(USER_MESSAGE_SUMMARY.name, world.summaries)
+    append_hot(warehouse, [whole(world, row, number) for number, row in enumerate(world.interactions)])
+    return workspace
+
+
+def whole(world: World, row: Row, number: int) -> dict[str, Any]:
+    """Add to an interaction what audiences do not look at."""
+    kinds = {source["source_id"]: source.get("kind", "campaign") for source in world.sources}
+    return {
+        "event_id": f"{row['source_id']}#{number}",
+        "event_type": "users.messages.email.Send",
+        "source_kind": kinds.get(row["source_id"], "campaign"),
+        **row,
+    }
