@@ -42,7 +42,14 @@ _DUCKDB_TYPES = {
 # What tells where interactions are; small beside the interactions themselves.
 STATUS_TABLES = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, EXPIRY_DECISIONS.name)
 # What is in place for everybody who asks the whole warehouse, in order.
-VIEWS = ("hidden_sources", "available_interactions")
+VIEWS = (
+    "hidden_sources",
+    "available_interactions",
+    "campaign_interactions",
+    "canvas_interactions",
+    "source_analytics",
+    "user_message_summary_latest",
+)
 _ATTEMPTS = 10
 
 _Session = TypeVar("_Session")
