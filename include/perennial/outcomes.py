@@ -123,3 +123,40 @@ class ExpiryReport:
     report_uri: str | None = None
     run_url: str | None = None
     dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportReport:
+    """What became of one request for the User data file of a campaign or Canvas.
+
+    Attributes:
+        run_id: Run that did it.
+        requested_by: Who asked.
+        source_id: Campaign or Canvas.
+        name: Its name on the platform; empty where the platform has no such source.
+        kind: campaign or canvas; empty likewise.
+        notify: Who is told; goes into the commands that ask again.
+        all_recipients: Whether users whose profile is gone were asked for.
+        file_uri: Address of the file; None when none was written.
+        user_count: Lines of the file after its header.
+        file_bytes: Its size.
+        as_of: The moment of the warehouse that the file shows.
+        error: What went wrong, for a person; empty when nothing did.
+        missing: expired or deleted, where that is why there is no file; empty otherwise.
+        run_url: Address of the run on Airflow's page.
+    """
+
+    run_id: str
+    requested_by: str
+    source_id: str
+    name: str = ""
+    kind: str = ""
+    notify: tuple[str, ...] = ()
+    all_recipients: bool = False
+    file_uri: str | None = None
+    user_count: int = 0
+    file_bytes: int = 0
+    as_of: datetime | None = None
+    error: str = ""
+    missing: Literal["", "expired", "deleted"] = ""
+    run_url: str | None = None

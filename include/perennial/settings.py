@@ -30,6 +30,7 @@ class Settings:
         archive_storage_class: S3 storage class of archived data files, never of metadata.
         landing_uri: Where Currents files arrive.
         platform_url: SQLAlchemy URL of the messaging platform's database.
+        exports_uri: Where User data files of campaigns and Canvases go; they hold personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
@@ -44,6 +45,7 @@ class Settings:
     archive_storage_class: str | None = None
     landing_uri: str
     platform_url: str
+    exports_uri: str
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
     max_metadata_age: timedelta = timedelta(hours=26)
@@ -70,6 +72,7 @@ class Settings:
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
             landing_uri=_local_path(value["LANDING_URI"]),
             platform_url=value["PLATFORM_URL"],
+            exports_uri=_local_path(value["EXPORTS_URI"]),
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
@@ -88,6 +91,7 @@ DEFAULTS = {
     "ARCHIVE_STORAGE_CLASS": "",
     "LANDING_URI": "{home}/landing",
     "PLATFORM_URL": "sqlite:///{home}/platform.db",
+    "EXPORTS_URI": "{home}/exports",
     "RETENTION_MONTHS": "3",
     "EXEMPTING_REFERRERS": "campaign,canvas",
     "MAX_METADATA_AGE_HOURS": "26",

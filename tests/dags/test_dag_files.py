@@ -21,6 +21,7 @@ SCHEDULES = {
     "expire_interactions": "0 4 * * *",
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
+    "export_user_data": None,
     "restore_interactions": None,
     "sync_sources": "@hourly",
 }
@@ -28,6 +29,7 @@ PARAMS = {
     "expire_interactions": {"dry_run"},
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
+    "export_user_data": {"source_id", "notify", "all_recipients"},
     "restore_interactions": {"source_ids", "tags", "notify", "reason", "dry_run"},
     "sync_sources": set(),
 }

@@ -2,6 +2,7 @@
 
 from perennial.notify.addresses import ADDRESS_PATTERN, is_address, refuse_bad_addresses
 from perennial.notify.deadline import warn_late_restore
+from perennial.notify.exports import export_message
 from perennial.notify.message import Attachment, Message
 from perennial.notify.messages import (
     digests_by_owner,
@@ -19,6 +20,7 @@ __all__ = [
     "Message",
     "digests_by_owner",
     "expiry_digest",
+    "export_message",
     "is_address",
     "late_restore_message",
     "refuse_bad_addresses",

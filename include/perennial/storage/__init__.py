@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -44,6 +45,12 @@ class Storage(Protocol):
 
     def write(self, uri: str, content: bytes) -> None:
         """Write a small file so that a reader sees all of it or the earlier one, never a part."""
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Put a finished file of this machine at an address, so that a reader sees all of it or the earlier one.
+
+        Nobody may write to the local file any more. When this returns, the file would survive a loss of power.
+        """
 
     def delete(self, uri: str) -> None:
         """Remove a file; an absent one is no error."""

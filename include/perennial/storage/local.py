@@ -43,6 +43,12 @@ class LocalStorage:
             _flush(temporary)
         _flush(_path(uri).parent)
 
+    def upload(self, path: Path, uri: str) -> None:
+        with _replacing(_path(uri)) as temporary:
+            _link_or_copy(path, temporary)
+            _flush(temporary)
+        _flush(_path(uri).parent)
+
     def delete(self, uri: str) -> None:
         _path(uri).unlink(missing_ok=True)
 
@@ -52,12 +58,7 @@ class LocalStorage:
 
     def copy(self, origin: str, destination: str) -> None:
         with _replacing(_path(destination)) as temporary:
-            try:
-                os.link(_path(origin), temporary)
-            except OSError as error:
-                if error.errno not in _NO_LINK:
-                    raise
-                shutil.copyfile(_path(origin), temporary)
+            _link_or_copy(_path(origin), temporary)
 
     def make_durable(self, uris: Collection[str]) -> None:
         # Directories first: on a journaling file system that carries the files' own changes along.
@@ -99,6 +100,15 @@ def _replacing(path: Path) -> Iterator[Path]:
     finally:
         # Renaming one link of a file onto another link of the same file leaves both in place.
         temporary.unlink(missing_ok=True)
+
+
+def _link_or_copy(origin: Path, destination: Path) -> None:
+    try:
+        os.link(origin, destination)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(origin, destination)
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,107 @@
+"""# Export user data
+
+Writes the *User data* file of a campaign or Canvas, a CSV with one line a user it had to do with, and mails where it
+is.
+
+**What it does.** Checks the request, writes the file beside the warehouse and puts it whole into
+`PERENNIAL_EXPORTS_URI`; a task that is tried again replaces the file, it never adds a second one. `docs/analysts.md`
+says what the columns hold.
+
+**What it never does.** Write a file that is short: where interactions of the source are expired (R14) or were deleted
+under the previous policy (R18), the run refuses, and the e-mail names the command that restores them.
+
+**Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`.
+
+**When it fails.** Nothing was written. The e-mail says what went wrong, and the command that asks for the file again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step
+from perennial.notify import ADDRESS_PATTERN
+
+
+@dag(
+    dag_id="export_user_data",
+    doc_md=__doc__,
+    schedule=None,
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=4,
+    is_paused_upon_creation=False,
+    default_args=DEFAULT_ARGS,
+    tags=["perennial", "features"],
+    params={
+        "source_id": Param(
+            type="string", minLength=1, title="Campaign or Canvas", description="Id of the source, one a run."
+        ),
+        "notify": Param(
+            [],
+            type="array",
+            items={"type": "string", "pattern": ADDRESS_PATTERN},
+            title="Tell",
+            description="E-mail addresses that are told where the file is, one a line; at least one.",
+        ),
+        "all_recipients": Param(
+            False,
+            type="boolean",
+            title="All recipients",
+            description="Everybody it had to do with. Otherwise only users who have a profile now; for the others the "
+            "columns of the profile are empty.",
+        ),
+    },
+)
+def export_user_data() -> None:
+    @task
+    def check_request() -> None:
+        from perennial.features.user_data import check_request
+
+        with step() as warehouse:
+            # The run's own conf too: Airflow accepts keys that are no params, and a misspelt one must not be ignored.
+            context = get_current_context()
+            check_request(warehouse, {**context["params"], **(context["dag_run"].conf or {})})
+
+    @task
+    def write_csv(params: dict[str, Any] | None = None) -> dict[str, Any]:
+        from perennial.features.user_data import ExportRequest, write_user_data
+
+        with step() as warehouse:
+            run = current_run()
+            return asdict(write_user_data(warehouse, ExportRequest.from_params(params or {}), run.run_id, run.now))
+
+    @task(trigger_rule="all_done")
+    def tell_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:
+        from perennial.features.user_data import UserDataFile
+        from perennial.features.user_data_telling import ExportAttempt, tell_requesters
+
+        with step() as warehouse:
+            run = current_run()
+            attempt = ExportAttempt(
+                run_id=run.run_id,
+                requested_by=run.requested_by,
+                written=UserDataFile(**written) if written else None,
+                error=kept_error(warehouse),
+                run_url=current_run_url(),
+            )
+            report = tell_requesters(warehouse, get_current_context()["params"], attempt)
+        return {"file_uri": report.file_uri, "error": report.error}
+
+    @task
+    def conclude(told: dict[str, str | None]) -> None:
+        # A run whose mail has gone out is still failed if there is no file.
+        if told["file_uri"] is None:
+            raise AirflowFailException(told["error"])
+
+    written = write_csv()
+    check_request() >> written
+    conclude(tell_requesters(written))
+
+
+export_user_data()
