@@ -11,12 +11,9 @@ from perennial.audiences.needs import Effect, Need
 from perennial.errors import TerminalRequestError
 from perennial.notify.again import RestoreAgain, restore_again
 from perennial.statements import statement
-from perennial.tables import INTERACTIONS_ARCHIVE
 
 if TYPE_CHECKING:
     import duckdb
-
-    from perennial.warehouse import Warehouse
 
 # Sources that a sentence names; all of them are in the answer itself.
 _NAMED = 5
@@ -111,7 +108,6 @@ class Completeness:
 
 
 def find_missing(
-    warehouse: Warehouse,
     connection: duckdb.DuckDBPyConnection,
     source_ids: Collection[str] | None,
     needs: Mapping[str, Need] | None = None,
@@ -119,8 +115,7 @@ def find_missing(
     """Find out which of the sources an answer needs are not there.
 
     Args:
-        warehouse: Where the archive is.
-        connection: With `source_states` in place.
+        connection: With `source_states` and `lifecycle_events` in place.
         source_ids: The sources the answer needs; None: all there are.
         needs: Why each is needed, by source, where the answer is an audience's.
     """
@@ -129,7 +124,6 @@ def find_missing(
         return Completeness()
     named = needs or {}
     rows = connection.execute(statement("features/list_missing_sources"), binds).fetchall()
-    archived = _archived_rows(warehouse, [source_id for source_id, *_ in rows])
     return Completeness(
         tuple(
             MissingSource(
@@ -138,20 +132,13 @@ def find_missing(
                 name=name,
                 state=state,
                 since=since,
-                archived_rows=archived.get(source_id, 0),
+                archived_rows=archived_rows,
                 effects=named[source_id].effects if source_id in named else _NARROWS,
                 paths=named[source_id].paths if source_id in named else (),
             )
-            for source_id, kind, name, state, since in rows
+            for source_id, kind, name, state, since, archived_rows in rows
         )
     )
-
-
-def _archived_rows(warehouse: Warehouse, source_ids: list[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for live in warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), source_ids):
-        counts[live.source_id] = counts.get(live.source_id, 0) + live.row_count
-    return counts
 
 
 def _expired(sources: list[MissingSource]) -> str:
