@@ -44,13 +44,21 @@ def say(markup: str) -> None:
     Console(stderr=True).print(markup, soft_wrap=True)
 
 
-def say_left_out(completeness: Completeness) -> None:
-    """Say on standard error what an answer leaves out, what that does to it, and how to get it back (R16)."""
+def say_left_out(completeness: Completeness, lists: bool = False) -> None:
+    """Say on standard error what an answer leaves out, what that does to it, and how to get it back (R16).
+
+    Args:
+        completeness: Of the answer.
+        lists: Whether the answer lists what users received.
+    """
     if completeness.complete:
         return
+    # What an audience names has paths; the other sources only matter to the lists.
+    named = [source for source in completeness.missing if source.paths]
     effects = [
-        *(["users may be missing"] if completeness.can_narrow else []),
-        *(["users may be in it who do not belong"] if completeness.can_widen else []),
+        *(["users may be missing"] if any("narrows" in source.effects for source in named) else []),
+        *(["users may be in it who do not belong"] if any("widens" in source.effects for source in named) else []),
+        *(["the lists of what was received may be short"] if lists else []),
     ]
     say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")
     if remedy := completeness.remedy():

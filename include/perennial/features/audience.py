@@ -48,6 +48,10 @@ class Audience:
         """Count the users without fetching them."""
         return int(self._asked(self.query.count_sql).fetchall()[0][0])
 
+    def keep_users(self, table: str) -> None:
+        """Put the users into a table of the session, column user_id, for statements that ask more about them."""
+        self._asked(self.query.sql).create(table)
+
     def _asked(self, sql: str) -> duckdb.DuckDBPyRelation:
         return self.session.connection.sql(sql, params=self.query.binds)
 
@@ -58,7 +62,9 @@ def segment_definition(segment_id: str) -> str:
 
 
 @contextmanager
-def open_audience(warehouse: Warehouse, definition: str, now: datetime, strict: bool = False) -> Iterator[Audience]:
+def open_audience(
+    warehouse: Warehouse, definition: str, now: datetime, strict: bool = False, all_sources: bool = False
+) -> Iterator[Audience]:
     """Check a definition against the platform and make it ready to be asked.
 
     Args:
@@ -66,6 +72,8 @@ def open_audience(warehouse: Warehouse, definition: str, now: datetime, strict: 
         definition: JSON of spec/filters.md.
         now: What `days_ago` is counted from.
         strict: Refuse instead of answering short.
+        all_sources: Show the interactions of every source, and say what is missing of all, for who asks more of the
+            same moment than who is in the audience.
 
     Raises:
         TerminalDefinitionError: The definition, or that of a segment it uses, is wrong; names the JSON path.
@@ -76,17 +84,17 @@ def open_audience(warehouse: Warehouse, definition: str, now: datetime, strict: 
     queries: list[AudienceQuery] = []
     needs: dict[str, Need] = {}
 
-    def needed(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    def needed(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
         segments = load_segments(connection, root)
         refuse_unknown_ids(connection, {"": root, **{f"segment:{name} ": found for name, found in segments.items()}})
         queries[:] = [compile_audience(root, segments, now)]
         needs.clear()
         needs.update(by_source(connection, queries[0].needs))
-        return set(needs)
+        return None if all_sources else set(needs)
 
     session = open_feature_session(warehouse, _TABLES, needed)
     with session.connection as connection:
-        completeness = find_missing(warehouse, connection, needs.keys(), needs)
+        completeness = find_missing(connection, None if all_sources else needs.keys(), needs)
         if strict and not completeness.complete:
             raise TerminalIncompleteError(completeness)
         yield Audience(queries[0], completeness, session)

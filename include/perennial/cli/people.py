@@ -1,0 +1,108 @@
+"""Commands about users: `profile | users-export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from perennial.cli.printing import console, opened_warehouse, print_rows, say, say_left_out
+from perennial.errors import TerminalRequestError
+
+if TYPE_CHECKING:
+    from perennial.features.received import CampaignReceived, CanvasReceived
+    from perennial.warehouse import Warehouse
+
+app = typer.Typer()
+
+_CAMPAIGN_COLUMNS = ["campaign", "id", "last received", "engaged", "converted", "control", "variation"]
+_CANVAS_COLUMNS = ["canvas", "id", "last message", "last entered", "control", "variation", "steps"]
+
+
+@app.command()
+def profile(user: Annotated[str, typer.Argument(help="Id of a user on the platform.")]) -> None:
+    """List the campaigns and Canvas messages a user received; what is left out is said on standard error (R14, R16)."""
+    from perennial.features.profile import read_profile
+
+    with opened_warehouse() as warehouse:
+        found = read_profile(warehouse, user)
+        console.print("[bold]Campaigns received[/]")
+        print_rows(_CAMPAIGN_COLUMNS, [_campaign_row(campaign) for campaign in found.campaigns_received])
+        say_left_out(found.campaigns_completeness, lists=True)
+        console.print("\n[bold]Canvas messages received[/]")
+        print_rows(_CANVAS_COLUMNS, [_canvas_row(canvas) for canvas in found.canvas_messages_received])
+        say_left_out(found.canvases_completeness, lists=True)
+
+
+@app.command()
+def users_export(
+    external_id: Annotated[list[str] | None, typer.Option(help="The customer's own id of a user.")] = None,
+    braze_id: Annotated[list[str] | None, typer.Option(help="Id of a user on the platform.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="A field to export; all where none is named.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Id of a segment whose users to export, instead of ids.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse rather than leave expired data out.")] = False,
+) -> None:
+    """Export up to 50 users as JSON, or all of a segment as JSON lines; standard error says what is left out (R16)."""
+    fields = {"fields_to_export": field} if field else {}
+    with opened_warehouse() as warehouse:
+        if segment is None:
+            _export_ids(warehouse, {"external_ids": external_id or [], "braze_id": braze_id or [], **fields}, strict)
+        elif external_id or braze_id:
+            raise TerminalRequestError("Give either ids or --segment, and not both.")
+        else:
+            _export_segment(warehouse, {"segment_id": segment, **fields}, strict)
+
+
+def _export_ids(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool) -> None:
+    from perennial.features.export_models import parse_request
+    from perennial.features.users_export import export_users
+
+    response = export_users(warehouse, parse_request(asked), strict)
+    sys.stdout.write(f"{response.to_json()}\n")
+    if response.completeness is not None:
+        say_left_out(response.completeness, lists=True)
+
+
+def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool) -> None:
+    from perennial.features.export_models import parse_segment_request
+    from perennial.features.users_export import open_segment_export
+
+    request = parse_segment_request(asked)
+    with open_segment_export(warehouse, request, datetime.now(UTC), strict) as export:
+        sys.stdout.writelines(f"{user.to_json()}\n" for user in export.users())
+        say_left_out(export.completeness, lists=bool(request.kinds))
+        if export.unavailable_fields:
+            say(escape(f"There is nothing here for the fields {', '.join(export.unavailable_fields)}."))
+
+
+def _campaign_row(campaign: CampaignReceived) -> tuple[Any, ...]:
+    engaged = [name.replace("_", " ") for name, happened in vars(campaign.engaged).items() if happened]
+    return (
+        campaign.name,
+        campaign.api_campaign_id,
+        campaign.last_received,
+        ", ".join(engaged) or None,
+        _yes(campaign.converted),
+        _yes(campaign.in_control),
+        campaign.variation_name or campaign.variation_api_id,
+    )
+
+
+def _canvas_row(canvas: CanvasReceived) -> tuple[Any, ...]:
+    return (
+        canvas.name,
+        canvas.api_canvas_id,
+        canvas.last_received_message,
+        canvas.last_entered,
+        _yes(canvas.in_control),
+        canvas.variation_name,
+        ", ".join(step.name for step in canvas.steps_received) or None,
+    )
+
+
+def _yes(flag: bool) -> str | None:
+    return "yes" if flag else None

@@ -1,0 +1,270 @@
+"""What users received of each campaign and Canvas: the one reading behind profiles and exports (R14, R16, R17)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from perennial.engines.duckdb import FeatureSession, open_feature_session
+from perennial.features.completeness import Completeness, find_missing
+from perennial.statements import statement
+from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
+
+if TYPE_CHECKING:
+    from perennial.warehouse import Warehouse
+
+Kind = Literal["campaign", "canvas"]
+CAMPAIGNS: frozenset[Kind] = frozenset({"campaign"})
+CANVASES: frozenset[Kind] = frozenset({"canvas"})
+# Rows fetched at a time: enough to keep the engine busy, a few megabytes.
+BATCH_ROWS = 10_000
+
+_Row = dict[str, Any]
+_Listed = TypeVar("_Listed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engaged:
+    """What a user did with the messages of a campaign; opens by machines are not the user's."""
+
+    opened_email: bool
+    opened_push: bool
+    clicked_email: bool
+    clicked_triggered_in_app_message: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignReceived:
+    """A campaign that a user received, or is in the control group of; names as the product has them.
+
+    Attributes:
+        name: Name of the campaign; its id where the platform has it no longer.
+        api_campaign_id: Id of the campaign.
+        last_received: Latest message; None for who has only been in the control group.
+        engaged: What the user did with it.
+        converted: Whether the primary conversion event happened.
+        in_control: Whether the user was in the control group the last time.
+        variation_name: Name of the variation of the last time; None where the platform does not have it.
+        variation_api_id: Its id; None where no interaction names one.
+    """
+
+    name: str
+    api_campaign_id: str
+    last_received: datetime | None
+    engaged: Engaged
+    converted: bool
+    in_control: bool
+    variation_name: str | None
+    variation_api_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReceived:
+    """A step of a Canvas that a user received a message from."""
+
+    name: str
+    api_canvas_step_id: str
+    last_received: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasReceived:
+    """A Canvas that a user entered, was put in the control group of, or received messages from.
+
+    Attributes:
+        name: Name of the Canvas; its id where the platform has it no longer.
+        api_canvas_id: Id of the Canvas.
+        last_received_message: Latest message; None for who received none.
+        last_entered: Latest entry, the control group apart.
+        last_entered_control_at: Latest entry into the control group.
+        in_control: Whether the latest entry was into the control group.
+        variation_name: Name of the variation of the last time; None where the platform does not have it.
+        steps_received: The steps that sent something, newest first.
+    """
+
+    name: str
+    api_canvas_id: str
+    last_received_message: datetime | None
+    last_entered: datetime | None
+    last_entered_control_at: datetime | None
+    in_control: bool
+    variation_name: str | None
+    steps_received: tuple[StepReceived, ...]
+
+
+@dataclass(frozen=True)
+class UserRecord:
+    """A user, with what was received, newest first.
+
+    Attributes:
+        profile: The columns of `users` by name.
+        campaigns: Empty too where campaigns were not asked for.
+        canvases: Likewise.
+    """
+
+    profile: dict[str, Any]
+    campaigns: tuple[CampaignReceived, ...]
+    canvases: tuple[CanvasReceived, ...]
+
+
+@dataclass(frozen=True)
+class ReceivedSession:
+    """Where what users received is asked, as of one moment of the warehouse.
+
+    Attributes:
+        session: With `tables` of `RECEIVED_TABLES` in place.
+        kinds: Whose interactions are asked for.
+        completeness: What every answer leaves out.
+    """
+
+    session: FeatureSession
+    kinds: frozenset[Kind]
+    completeness: Completeness
+
+    def ask_for(self, user_ids: Collection[str], external_ids: Collection[str] = ()) -> None:
+        """Say which users are meant; once a session."""
+        binds = {"user_ids": sorted(user_ids), "external_ids": sorted(external_ids)}
+        self.session.connection.execute(statement("features/create_asked_users"), binds)
+
+    def users(self, batch_rows: int = BATCH_ROWS) -> Iterator[UserRecord]:
+        """Stream the users in relation `asked_users`, in order of id, in memory that does not grow with their number.
+
+        Args:
+            batch_rows: Rows that are fetched at a time.
+        """
+        asked = self.session.connection.sql(statement("features/list_received"), params={"kinds": sorted(self.kinds)})
+        rows = (row for batch in asked.to_arrow_reader(batch_rows) for row in batch.to_pylist())
+        for _, of_user in groupby(rows, key=itemgetter("user_id")):
+            yield _user(list(of_user))
+
+
+RECEIVED_TABLES = (USERS.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
+
+
+@contextmanager
+def open_received(warehouse: Warehouse, kinds: frozenset[Kind]) -> Iterator[ReceivedSession]:
+    """Open what users received of some kinds of sources; with none, no interaction is opened."""
+    source_ids = None if kinds else ()
+    session = open_feature_session(warehouse, RECEIVED_TABLES, lambda _: source_ids)
+    with session.connection as connection:
+        completeness = missing_of(kinds, find_missing(connection, source_ids))
+        yield ReceivedSession(session, kinds, completeness)
+
+
+def missing_of(kinds: frozenset[Kind], completeness: Completeness) -> Completeness:
+    """Leave out what lists of these kinds do not need.
+
+    Every source of a kind that is expired or deleted is named: the archive may lie where it cannot be read (Glacier),
+    so nobody can tell which of them hold something of a user. So are sources of which the platform has forgotten the
+    kind, and what an audience names itself.
+    """
+    kept = (source for source in completeness.missing if source.kind in {*kinds, "source"} or source.paths)
+    return Completeness(tuple(kept))
+
+
+def _user(rows: list[_Row]) -> UserRecord:
+    sources: dict[tuple[str, str], list[_Row]] = {}
+    profile: _Row = {}
+    for row in rows:
+        if row["source_id"] is None:
+            profile = row
+        else:
+            sources.setdefault((row["source_kind"], row["source_id"]), []).append(row)
+    campaigns = (_campaign(source_id, found) for (kind, source_id), found in sources.items() if kind == "campaign")
+    canvases = (_canvas(source_id, found) for (kind, source_id), found in sources.items() if kind == "canvas")
+    return UserRecord(profile, _newest_first(campaigns), _newest_first(canvases))
+
+
+_Dated = tuple[datetime, str, _Listed]
+
+
+def _newest_first(dated: Iterable[_Dated[_Listed] | None]) -> tuple[_Listed, ...]:
+    """Order what has a moment and an id: the newest first, then by id."""
+    by_id = sorted((found for found in dated if found is not None), key=itemgetter(1))
+    return tuple(item for _, _, item in sorted(by_id, key=itemgetter(0), reverse=True))
+
+
+def _campaign(source_id: str, rows: list[_Row]) -> _Dated[CampaignReceived] | None:
+    received_at, control_at = _latest(rows, "received_at"), _latest(rows, "control_at")
+    moment = received_at or control_at
+    if moment is None:
+        return None
+    variant_id, variant_name = _variation(rows, "received_at", "control_at")
+    campaign = CampaignReceived(
+        name=rows[0]["source_name"],
+        api_campaign_id=source_id,
+        last_received=received_at,
+        engaged=Engaged(
+            opened_email=_any(rows, "opened_email"),
+            opened_push=_any(rows, "opened_push"),
+            clicked_email=_any(rows, "clicked_email"),
+            clicked_triggered_in_app_message=_any(rows, "clicked_in_app_message"),
+        ),
+        converted=_any(rows, "converted"),
+        in_control=_is_control(control_at, received_at),
+        variation_name=variant_name,
+        variation_api_id=variant_id,
+    )
+    return moment, source_id, campaign
+
+
+def _canvas(source_id: str, rows: list[_Row]) -> _Dated[CanvasReceived] | None:
+    received_at, entered_at, control_at = (_latest(rows, f"{what}_at") for what in ("received", "entered", "control"))
+    moment = received_at or max((at for at in (entered_at, control_at) if at), default=None)
+    if moment is None:
+        return None
+    canvas = CanvasReceived(
+        name=rows[0]["source_name"],
+        api_canvas_id=source_id,
+        last_received_message=received_at,
+        last_entered=entered_at,
+        last_entered_control_at=control_at,
+        in_control=_is_control(control_at, entered_at),
+        variation_name=_variation(rows, "received_at", "entered_at", "control_at")[1],
+        steps_received=_steps(rows),
+    )
+    return moment, source_id, canvas
+
+
+def _steps(rows: list[_Row]) -> tuple[StepReceived, ...]:
+    """List the steps; one that was received in several variations has several rows."""
+    latest: dict[str, _Row] = {}
+    for row in rows:
+        step_id, at = row["step_id"], row["received_at"]
+        if step_id is not None and at is not None and (step_id not in latest or at > latest[step_id]["received_at"]):
+            latest[step_id] = row
+    return _newest_first((row["received_at"], step_id, _step(row)) for step_id, row in latest.items())
+
+
+def _step(row: _Row) -> StepReceived:
+    return StepReceived(name=row["step_name"], api_canvas_step_id=row["step_id"], last_received=row["received_at"])
+
+
+def _variation(rows: list[_Row], *columns: str) -> tuple[str | None, str | None]:
+    """Return id and name of the variation of the latest of these moments that has one; of a tie, the greater id."""
+    dated = [
+        (row[column], row["variant_id"], row["variant_name"])
+        for row in rows
+        for column in columns
+        if row["variant_id"] is not None and row[column] is not None
+    ]
+    _, variant_id, name = max(dated, key=itemgetter(0, 1), default=(None, None, None))
+    return variant_id, name
+
+
+def _is_control(control_at: datetime | None, otherwise_at: datetime | None) -> bool:
+    return control_at is not None and (otherwise_at is None or control_at >= otherwise_at)
+
+
+def _latest(rows: list[_Row], column: str) -> datetime | None:
+    return max((row[column] for row in rows if row[column] is not None), default=None)
+
+
+def _any(rows: list[_Row], flag: str) -> bool:
+    # A flag is null where no row says either way.
+    return any(row[flag] for row in rows)
