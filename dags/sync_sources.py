@@ -3,14 +3,17 @@
 Copies campaigns, Canvases, their tags, variants and steps, audiences and users from the platform's database, hourly.
 
 **What it does.** Reads the six tables with the statements of `include/sql/platform/`, checks every row of all of them,
-and only then replaces each table of the warehouse in one commit.
+and only then replaces each table of the warehouse in one commit, deletions of the previous policy that were adopted laid
+over its sources. Then it checks every audience and replaces `audience_violations` by what is wrong: filters that name
+sources that are deleted, expired or unknown, and definitions that cannot be read.
 
 **What it never does.** Write to the platform; leave half of a table; put up with a row that cannot be right.
 
 **Params.** None.
 
 **When it fails.** The error names table, row, value and remedy, and the previous metadata stays in place. Expiries
-refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`.
+refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. What is wrong with an audience fails nothing:
+it is listed.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from datetime import UTC, datetime
 from airflow.sdk import dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
-from perennial.tables import SYNCED
+from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED
 
 TABLES = [table.name for table in SYNCED]
 
@@ -47,7 +50,17 @@ def sync_sources() -> None:
         report_written(get_current_context(), counts)
         return dict(outcome.row_counts)
 
-    replace_tables()
+    @task(outlets=assets(AUDIENCE_VIOLATIONS.name))
+    def check_audiences() -> dict[str, int]:
+        from perennial.features.violations import write_violations
+
+        with step() as warehouse:
+            run = current_run()
+            counts = write_violations(warehouse, run.run_id, run.now)
+        report_written(get_current_context(), {AUDIENCE_VIOLATIONS.name: counts})
+        return counts
+
+    replace_tables() >> check_audiences()
 
 
 sync_sources()
