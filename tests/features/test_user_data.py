@@ -310,8 +310,10 @@ def test_a_run_writes_where_the_setting_says(tmp_path: Path, warehouse: Warehous
 
 def export_killed_while_copying(warehouse: Warehouse) -> None:
     def kill() -> None:
-        while not any(path.stat().st_size for path in warehouse.settings.home.glob("exporting/*/user-data.csv")):
-            time.sleep(0.0005)
+        # The header comes first, and alone.
+        copied = warehouse.settings.home.glob
+        while not any(path.stat().st_size > 1_000 for path in copied("exporting/*/user-data.csv")):
+            time.sleep(0.0002)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=kill, daemon=True).start()
@@ -336,7 +338,8 @@ def test_a_killed_export_leaves_all_or_nothing_at_the_address_and_its_next_try_w
     workspace: Workspace, work: Any, point: Point
 ) -> None:
     warehouse = workspace.warehouse
-    append_hot(warehouse, [did("cmp", number, f"u-{number:05}", "received") for number in range(20_000)])
+    users = [f"u-{number:05}{'x' * 1_000}" for number in range(20_000)]
+    append_hot(warehouse, [did("cmp", 1, user, "received") for user in users])
 
     run_and_kill(warehouse.settings, point, work)
 
@@ -347,6 +350,6 @@ def test_a_killed_export_leaves_all_or_nothing_at_the_address_and_its_next_try_w
 
     rows = export(warehouse, "cmp", all_recipients=True)
 
-    assert [row["user_id"] for row in rows] == [f"u-{number:05}" for number in range(20_000)]
+    assert [row["user_id"] for row in rows] == users
     assert len([path for path in files_below(exports) if path.suffix == ".csv"]) == 1
     assert files_below(scratch) == []
