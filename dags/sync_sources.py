@@ -3,17 +3,17 @@
 Copies campaigns, Canvases, their tags, variants and steps, audiences and users from the platform's database, hourly.
 
 **What it does.** Reads the six tables with the statements of `include/sql/platform/`, checks every row of all of them,
-and only then replaces each table of the warehouse in one commit, deletions of the previous policy that were adopted laid
-over its sources. Then it checks every audience and replaces `audience_violations` by what is wrong: filters that name
-sources that are deleted, expired or unknown, and definitions that cannot be read.
+and only then replaces each table of the warehouse in one commit; what `perennial adopt` marked is laid over `sources`.
+Then it checks every audience, and `audience_violations` is replaced by what is wrong: filters that name a source which
+is deleted, expired or unknown, and definitions that cannot be read.
 
 **What it never does.** Write to the platform; leave half of a table; put up with a row that cannot be right.
 
 **Params.** None.
 
 **When it fails.** The error names table, row, value and remedy, and the previous metadata stays in place. Expiries
-refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. What is wrong with an audience fails nothing:
-it is listed.
+refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. An audience that is wrong fails nothing: it
+is listed.
 """
 
 from __future__ import annotations
