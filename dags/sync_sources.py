@@ -12,8 +12,8 @@ is deleted, expired or unknown, and definitions that cannot be read.
 **Params.** None.
 
 **When it fails.** The error names table, row, value and remedy, and the previous metadata stays in place. Expiries
-refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. An audience that is wrong fails nothing: it
-is listed.
+refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing: it is
+listed.
 """
 
 from __future__ import annotations
