@@ -1,0 +1,162 @@
+"""Commands about what cannot be had: `check | adopt | resume-check` (R18)."""
+
+from __future__ import annotations
+
+import getpass
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
+from perennial.errors import TerminalRequestError
+
+if TYPE_CHECKING:
+    from perennial.features.adopting import Adoption
+    from perennial.features.resume_check import ResumeCheck
+    from perennial.features.violations import Violation
+    from perennial.notify.again import RestoreAgain
+
+app = typer.Typer()
+
+_KINDS = {
+    "forbidden": "Forbidden: names a source whose interactions the previous policy deleted",
+    "unknown": "Unknown: names what the platform does not have",
+    "unreadable": "Unreadable: cannot be evaluated",
+    "incomplete": "Incomplete: leaves out expired interactions",
+}
+# Linux takes no longer argument.
+_ARGUMENT_BYTES = 128 * 1024
+
+
+@app.command()
+def check() -> None:
+    """List the audiences that name deleted, unknown or expired sources, or cannot be read.
+
+    Exit code 1 if a person has to correct one; 0 if a restore brings back what is missing.
+    """
+    from perennial.features.violations import find_violations
+    from perennial.notify.again import restore_again
+
+    with opened_warehouse() as warehouse:
+        found: dict[str, list[Violation]] = {kind: [] for kind in _KINDS}
+        for violation in find_violations(warehouse):
+            found[violation.flaw.violation].append(violation)
+    for kind, violations in found.items():
+        if violations:
+            console.print(f"\n[bold]{_KINDS[kind]}[/]")
+            columns = ["owner", "status", "part", "where", "what"]
+            print_rows(columns, [_row(violation) for violation in violations])
+    console.print(", ".join(f"{len(violations):,} {kind}" for kind, violations in found.items()))
+    restorable = dict.fromkeys(name for violation in found["incomplete"] for name in violation.flaw.restorable)
+    _print_restore(restore_again(list(restorable), (), (), "Needed by audiences"))
+    if any(found[kind] for kind in _KINDS if kind != "incomplete"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def adopt(
+    cutoff: Annotated[str, typer.Option(help="Day on which the previous policy ended (YYYY-MM-DD, UTC).")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain each source, mark none.")] = False,
+) -> None:
+    """Mark the sources whose interactions the previous policy deleted before this project came.
+
+    Those that had sent nothing for 25 months and were not used for retargeting by an active campaign, Canvas or
+    Content Card. The platform is never written; a source whose interactions are still there is never marked.
+    """
+    from perennial.features.adopting import adopt as adopted
+    from perennial.features.adopting import decide_adoptions
+
+    with opened_warehouse() as warehouse:
+        day, now = _day("--cutoff", cutoff), datetime.now(UTC)
+        decided = decide_adoptions(warehouse, day, now) if dry_run else adopted(warehouse, day, now, _user())
+    told = decided if dry_run else [adoption for adoption in decided if adoption.decision in ("mark", "held")]
+    print_rows(["source_id", "name", "decision", "reason"], [_told(adoption) for adoption in told])
+    counts = Counter(adoption.decision for adoption in decided)
+    kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "recent", "referenced", "held"))
+    console.print(f"{counts['mark']:,} {'would be marked' if dry_run else 'marked'}; left as they are: {kept}.")
+
+
+@app.command("resume-check")
+def resume_check(source: Annotated[str, typer.Argument(help="Id of a campaign or Canvas.")]) -> None:
+    """Say what a stopped campaign or Canvas would miss if it were started again, and what brings it back.
+
+    Exit code 0 if its audiences have all they need, 1 if not.
+    """
+    from perennial.features.resume_check import check_resume
+
+    with opened_warehouse() as warehouse:
+        found = check_resume(warehouse, source)
+    _print_resume_check(found)
+    if not found.ready:
+        raise typer.Exit(1)
+
+
+def _print_resume_check(found: ResumeCheck) -> None:
+    console.print(f"{escape(found.name)} ({found.kind} {escape(found.source_id)}) is {found.status}.")
+    own = {
+        "expired": f"Its own interactions expired on {shown(found.since)}; the next daily run after it is started "
+        "brings them back.",
+        "deleted": f"The previous policy deleted its own interactions on {shown(found.since)}: they stay away.",
+    }
+    if found.state in own:
+        console.print(own[found.state])
+    needed = [(part, source) for part, missing in found.missing.items() for source in missing]
+    if needed:
+        columns = ["part", "needs", "name", "state", "since", "interactions", "without it", "where"]
+        rows = [
+            (
+                part,
+                s.source_id,
+                s.name,
+                s.state,
+                s.since,
+                s.archived_rows,
+                " and ".join(sorted(s.effects)),
+                " | ".join(s.paths),
+            )
+            for part, s in needed
+        ]
+        print_rows(columns, rows)
+    if found.problems:
+        print_rows(["part", "where", "problem"], [(p.part, p.path, p.detail) for p in found.problems])
+    console.print("Ready: its audiences have all they need." if found.ready else "Not ready.")
+    _print_restore(found.restore)
+
+
+def _print_restore(again: RestoreAgain | None) -> None:
+    """Print the command on a line of its own, as it is; where no shell takes it, its params."""
+    if again is None:
+        return
+    if len(again.conf.encode()) < _ARGUMENT_BYTES:
+        console.print("To bring back what can come back:")
+        print(again.command)  # noqa: T201 - to be pasted, so never folded
+    else:
+        say("Trigger restore_interactions with these params to bring back what can come back:")
+        print(again.conf)  # noqa: T201
+
+
+def _row(violation: Violation) -> tuple[str | None, ...]:
+    owner, flaw = violation.owner, violation.flaw
+    return f"{owner['owner_kind']}:{owner['owner_id']}", owner["owner_status"], owner["part"], flaw.path, flaw.detail
+
+
+def _told(adoption: Adoption) -> tuple[str, ...]:
+    return adoption.source_id, adoption.name, adoption.decision, adoption.reason
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise TerminalRequestError(f"{option} is {text!r}; give a day such as 2024-01-01.") from error
+
+
+def _user() -> str | None:
+    # A container may run as a user without a name.
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return None

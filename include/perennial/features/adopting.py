@@ -1,0 +1,120 @@
+"""Adoption: what the previous policy deleted before this project came is told from the platform's history (R18)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
+
+from perennial.engines.duckdb import open_status_session
+from perennial.errors import TerminalRequestError
+from perennial.platform import lay_over_sources, read_adopted
+from perennial.policy import audience_references, refuse_stale_metadata
+from perennial.statements import statement
+from perennial.tables import ADOPTED_DELETIONS, AUDIENCES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+MONTHS = 25
+REFERRERS = ("campaign", "canvas", "content_card")
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What the previous policy would have done with one source.
+
+    Attributes:
+        decision: `mark`; or why not: `deleted` already; `recent`: it had sent within 25 months of the cutoff;
+            `referenced` by an active campaign, Canvas or Content Card; `held`: the warehouse still has its
+            interactions, which a mark would put out of reach.
+        reason: The same for a person.
+    """
+
+    source_id: str
+    kind: str
+    name: str
+    decision: Literal["mark", "deleted", "recent", "referenced", "held"]
+    reason: str
+
+
+def decide_adoptions(warehouse: Warehouse, cutoff: date, now: datetime) -> list[Adoption]:
+    """Decide about every source of the last sync; nothing is written.
+
+    Who uses a source is told from today's audiences: the platform keeps no earlier ones.
+
+    Args:
+        warehouse: Where the metadata and the interactions are.
+        cutoff: The first day on which the previous policy no longer deleted, UTC.
+        now: Wall clock.
+
+    Raises:
+        TerminalRequestError: The cutoff is in the future.
+        TerminalMetadataError: The metadata is stale, or the audience of an active owner cannot be read.
+    """
+    if _moment(cutoff) > now:
+        raise TerminalRequestError(f"The cutoff {cutoff} is in the future; give the day the previous policy ended.")
+    refuse_stale_metadata(warehouse, now)
+    references = audience_references(warehouse.read(AUDIENCES.name))
+    adopted = _relation(read_adopted(warehouse))
+    with open_status_session(warehouse) as session:
+        session.register("audience_references", references)
+        session.register("adopted", adopted)
+        session.execute(statement("policy/create_source_referrers"), {"referrer_kinds": list(REFERRERS)})
+        binds = {"cutoff": _moment(cutoff), "months": MONTHS}
+        rows = session.execute(statement("features/decide_adoptions"), binds).fetchall()
+    return [Adoption(*row) for row in rows]
+
+
+def adopt(warehouse: Warehouse, cutoff: date, now: datetime, requested_by: str | None = None) -> list[Adoption]:
+    """Mark what the previous policy deleted, and show it at once.
+
+    The marks come first and are laid over `sources` by every sync; killed in between, run it again. The platform's
+    database is never written. A source is marked once; running it again changes nothing.
+
+    Args:
+        warehouse: Where the metadata and the interactions are.
+        cutoff: When the marked sources count as deleted.
+        now: Wall clock.
+        requested_by: Goes into the audit trail.
+
+    Returns:
+        The decision about every source.
+
+    Raises:
+        TerminalRequestError, TerminalMetadataError: As `decide_adoptions`.
+    """
+    decided = decide_adoptions(warehouse, cutoff, now)
+    rows: list[dict[str, object]] = [
+        {
+            "source_id": adoption.source_id,
+            "deleted_at": _moment(cutoff),
+            "reason": adoption.reason,
+            "adopted_at": now,
+            "requested_by": requested_by,
+        }
+        for adoption in decided
+        if adoption.decision == "mark"
+    ]
+    warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:marks:{uuid4().hex}")
+    lay_over_sources(warehouse)
+    log.info("adopted %d deletions as of %s", len(rows), cutoff)
+    return decided
+
+
+def _moment(cutoff: date) -> datetime:
+    return datetime.combine(cutoff, time(), UTC)
+
+
+def _relation(adopted: Mapping[str, datetime]) -> pa.Table:
+    import pyarrow as pa
+
+    moments = pa.array(list(adopted.values()), pa.timestamp("us", tz="UTC"))
+    return pa.table({"source_id": pa.array(list(adopted), pa.string()), "deleted_at": moments})

@@ -1,0 +1,60 @@
+-- What the previous policy would have done with each source as of a cutoff, and why (R18).
+-- Grain: one row a source, in order of id. Binds: $cutoff, $months.
+-- Reads sources, source_referrers, source_totals, adopted (source_id, deleted_at).
+-- Calendar months in UTC, clamped to the end of the month, in that direction only, as in R3.
+-- decision: deleted | recent | referenced | held | mark, which is also the order of precedence.
+WITH referrers AS (
+    SELECT
+        source_id,
+        list_sort(list(path)) AS referenced_by
+    FROM source_referrers
+    GROUP BY source_id
+),
+
+held AS (
+    SELECT
+        source_id,
+        sum(row_count)::BIGINT AS row_count
+    FROM source_totals
+    GROUP BY source_id
+),
+
+facts AS (
+    SELECT
+        sources.source_id,
+        sources.kind,
+        sources.name,
+        coalesce(sources.interaction_data_deleted_at, adopted.deleted_at) AS deleted_at,
+        coalesce(sources.last_sent_at, sources.created_at) AT TIME ZONE 'UTC' + to_months($months::INTEGER) AS ended_at,
+        if(sources.last_sent_at IS NULL, 'never sent, created on ', 'last sent on ')
+        || strftime(coalesce(sources.last_sent_at, sources.created_at) AT TIME ZONE 'UTC', '%Y-%m-%d') AS story,
+        referrers.referenced_by,
+        coalesce(held.row_count, 0) AS held_rows
+    FROM sources
+    LEFT JOIN adopted ON sources.source_id = adopted.source_id
+    LEFT JOIN referrers ON sources.source_id = referrers.source_id
+    LEFT JOIN held ON sources.source_id = held.source_id
+)
+
+SELECT
+    source_id,
+    kind,
+    name,
+    CASE
+        WHEN deleted_at IS NOT NULL THEN 'deleted'
+        WHEN ended_at > $cutoff::TIMESTAMPTZ AT TIME ZONE 'UTC' THEN 'recent'
+        WHEN referenced_by IS NOT NULL THEN 'referenced'
+        WHEN held_rows > 0 THEN 'held'
+        ELSE 'mark'
+    END AS decision,
+    CASE decision
+        WHEN 'deleted' THEN 'already deleted on ' || strftime(deleted_at AT TIME ZONE 'UTC', '%Y-%m-%d')
+        ELSE story || ', ' || $months || ' months end on ' || strftime(ended_at, '%Y-%m-%d') || CASE decision
+            WHEN 'recent' THEN ', after the cutoff'
+            WHEN 'referenced' THEN ', but named by ' || list_aggregate(referenced_by, 'string_agg', ', ')
+            WHEN 'held' THEN ', but the warehouse holds ' || held_rows || ' interactions, which must not be lost'
+            ELSE ', and no active campaign, Canvas or Content Card names it'
+        END
+    END AS reason
+FROM facts
+ORDER BY source_id
