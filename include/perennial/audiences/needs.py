@@ -24,12 +24,14 @@ class Need:
         kind: source or tag.
         id: Id of the source, or the tag.
         effects: What leaving its interactions out does to the audience (R16).
+        effects_in_part: What leaving some of them out does, nobody knows which.
         paths: Where it is named: `$.and[0].not`, or `segment:s1 $.or[2]` in a segment.
     """
 
     kind: Literal["source", "tag"]
     id: str
     effects: frozenset[Effect]
+    effects_in_part: frozenset[Effect]
     paths: tuple[str, ...]
 
 
@@ -90,13 +92,14 @@ def find_needs(definition: Definition, segments: Mapping[str, Definition]) -> tu
         segments: By id.
     """
     effects: dict[tuple[Literal["source", "tag"], str], set[Effect]] = {}
+    in_part: dict[tuple[str, str], set[Effect]] = {}
     paths: dict[tuple[str, str], dict[str, None]] = {}
     # Each segment twice at most, once for each side of a `not`, however often it is used.
     waiting: list[tuple[str, dict[str, Any], Effect]] = [("", definition.root, "narrows")]
     seen: set[tuple[str, Effect]] = set()
     while waiting:
         where, root, effect = waiting.pop()
-        for path, node, found in _signed_filters(root, "$", effect):
+        for path, node, found, reverses in _signed_filters(root, "$", effect):
             declared = FILTERS[node["filter"]]
             if declared.group is FilterGroup.SEGMENT:
                 segment_id = node["segment_id"]
@@ -105,20 +108,33 @@ def find_needs(definition: Definition, segments: Mapping[str, Definition]) -> tu
                     waiting.append((f"segment:{segment_id} ", segments[segment_id].root, found))
             elif declared.group is not FilterGroup.OTHER:
                 key = _named(declared, node)
-                effects.setdefault(key, set()).update(_effects(declared, node, found))
+                both: set[Effect] = {found, _OPPOSITE[found]} if reverses else {found}
+                in_part.setdefault(key, set()).update(both)
+                # Of a tag, some sources can be missing and others not.
+                effects.setdefault(key, set()).update(both if declared.group is FilterGroup.TAG else {found})
                 paths.setdefault(key, {})[f"{where}{path}"] = None
-    return tuple(Need(*key, frozenset(found), tuple(paths[key])) for key, found in effects.items())
+    return tuple(
+        Need(*key, frozenset(found), frozenset(in_part[key]), tuple(paths[key])) for key, found in effects.items()
+    )
 
 
-def _signed_filters(node: dict[str, Any], path: str, effect: Effect) -> Iterator[tuple[str, dict[str, Any], Effect]]:
-    """List the filters of a node, each with what a user missing from it does to the whole."""
+def _signed_filters(
+    node: dict[str, Any], path: str, effect: Effect
+) -> Iterator[tuple[str, dict[str, Any], Effect, bool]]:
+    """List the filters of a node, each with what it does to the whole that its interactions are missing.
+
+    The flag tells whether it can do the opposite as well when only some of them are.
+    """
     if "filter" in node:
-        yield path, node, effect
+        # Without the latest match an earlier one counts, and it may lie before.
+        yield path, node, effect, node.get("operator") == "before"
     elif "not" in node:
         child = node["not"]
-        within = FILTERS[child["filter"]].negated_within if "filter" in child else "users"
-        # Who entered is told from the same interactions: without them, nobody is left to be taken from.
-        yield from _signed_filters(child, f"{path}.not", effect if within == "entrants" else _OPPOSITE[effect])
+        if "filter" in child and FILTERS[child["filter"]].negated_within == "entrants":
+            # Who entered is told from the same interactions: without all of them, nobody is left to be taken from.
+            yield f"{path}.not", child, effect, True
+        else:
+            yield from _signed_filters(child, f"{path}.not", _OPPOSITE[effect])
     else:
         ((branch, children),) = node.items()
         for position, child in enumerate(children):
@@ -129,10 +145,3 @@ def _named(declared: Filter, node: dict[str, Any]) -> tuple[Literal["source", "t
     if declared.group is FilterGroup.TAG:
         return "tag", node["tag"]
     return "source", node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
-
-
-def _effects(declared: Filter, node: dict[str, Any], effect: Effect) -> set[Effect]:
-    # Without the latest match in one of several sources, an earlier one in another counts, and it may lie before.
-    if declared.group is FilterGroup.TAG and node.get("operator") == "before":
-        return {"narrows", "widens"}
-    return {effect}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -164,9 +164,17 @@ def by_source(connection: duckdb.DuckDBPyConnection, needs: Iterable[Need]) -> d
     for need in needs:
         for source_id in [need.id] if need.kind == "source" else tag_sources(connection, need.id):
             earlier = found.get(source_id)
-            effects, paths = (earlier.effects, earlier.paths) if earlier else (frozenset(), ())
-            found[source_id] = Need("source", source_id, effects | need.effects, (*paths, *need.paths))
+            found[source_id] = replace(need, kind="source", id=source_id) if earlier is None else _joined(earlier, need)
     return found
+
+
+def _joined(one: Need, other: Need) -> Need:
+    return replace(
+        one,
+        effects=one.effects | other.effects,
+        effects_in_part=one.effects_in_part | other.effects_in_part,
+        paths=(*one.paths, *other.paths),
+    )
 
 
 def tag_sources(connection: duckdb.DuckDBPyConnection, tag: str) -> list[str]:

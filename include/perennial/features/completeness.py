@@ -133,12 +133,17 @@ def find_missing(
                 state=state,
                 since=since,
                 archived_rows=archived_rows,
-                effects=named[source_id].effects if source_id in named else _NARROWS,
+                effects=_effects(named[source_id], state) if source_id in named else _NARROWS,
                 paths=named[source_id].paths if source_id in named else (),
             )
             for source_id, kind, name, state, since, archived_rows in rows
         )
     )
+
+
+def _effects(need: Need, state: str) -> frozenset[Effect]:
+    # An expired source is out of sight whole; of a deleted one that is active again, what came since is there.
+    return need.effects if state == "expired" else need.effects | need.effects_in_part
 
 
 def _expired(sources: list[MissingSource]) -> str:
