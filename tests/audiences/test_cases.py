@@ -82,7 +82,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     environ = {"PERENNIAL_HOME": str(home), "PERENNIAL_ENGINE_URL": request.param}
     warehouse = Warehouse(Settings.from_environment(environ))
     warehouse.create_tables()
-    fill(warehouse, WORLD, steps=rows("steps"), variants=rows("variants"))
+    fill(warehouse, WORLD, WORLD.interactions, steps=rows("steps"), variants=rows("variants"))
     return warehouse
 
 

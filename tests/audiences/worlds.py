@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from perennial.features.audience import open_audience
 from perennial.features.completeness import Completeness
@@ -36,8 +35,10 @@ def ask(warehouse: Warehouse, definition: Node, now: datetime = NOW, strict: boo
         return Answer(users, audience.completeness, {file.source_id for file in audience.session.interaction_files})
 
 
-def fill(warehouse: Warehouse, world: World, *, steps: Iterable[Row] = (), variants: Iterable[Row] = ()) -> Workspace:
-    """Put a world into the tables, in place of what the platform had before; interactions are added."""
+def fill(
+    warehouse: Warehouse, world: World, rows: list[Row], *, steps: Iterable[Row] = (), variants: Iterable[Row] = ()
+) -> None:
+    """Put a world into the tables, in place of what was there before; interactions are those given, and are added."""
     workspace = Workspace(warehouse)
     for source in world.sources:
         workspace.source(**{"status": "active", **source})
@@ -49,11 +50,10 @@ def fill(warehouse: Warehouse, world: World, *, steps: Iterable[Row] = (), varia
     workspace.replace(SOURCE_VARIANTS.name, [{"name": "A", "is_control": False, **variant} for variant in variants])
     workspace.replace(USERS.name, world.users)
     workspace.replace(USER_MESSAGE_SUMMARY.name, world.summaries)
-    append_hot(warehouse, [whole(world, row, number) for number, row in enumerate(world.interactions)])
-    return workspace
+    append_hot(warehouse, [whole(world, row, number) for number, row in enumerate(rows)])
 
 
-def whole(world: World, row: Row, number: int) -> dict[str, Any]:
+def whole(world: World, row: Row, number: int | str) -> Row:
     """Add to an interaction what audiences do not look at."""
     kinds = {source["source_id"]: source.get("kind", "campaign") for source in world.sources}
     return {
