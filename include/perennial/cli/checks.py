@@ -51,8 +51,8 @@ def check() -> None:
             columns = ["owner", "status", "part", "where", "what"]
             print_rows(columns, [_row(violation) for violation in violations])
     console.print(", ".join(f"{len(violations):,} {kind}" for kind, violations in found.items()))
-    restorable = dict.fromkeys(name for violation in found["incomplete"] for name in violation.flaw.restorable)
-    _print_restore(restore_again(list(restorable), (), (), "Needed by audiences"))
+    restorable = {name for violation in found["incomplete"] for name in violation.flaw.restorable}
+    _print_restore(restore_again(sorted(restorable), (), (), "Needed by audiences"))
     if any(found[kind] for kind in _KINDS if kind != "incomplete"):
         raise typer.Exit(1)
 
