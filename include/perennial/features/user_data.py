@@ -154,7 +154,7 @@ def open_source(
     with session.connection as connection:
         binds = {"source_id": source_id}
         kind, name = connection.execute(statement("features/find_exported_source"), binds).fetchone() or ("", "")
-        missing = find_missing(warehouse, connection, {source_id})
+        missing = find_missing(connection, {source_id})
         yield connection, ExportedSource(source_id, kind, name, missing)
 
 
