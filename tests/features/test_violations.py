@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from perennial.cli import app
 from perennial.engines.duckdb import open_session
-from perennial.features.audience import tag_sources
+from perennial.features.audience import sources_by_tag
 from perennial.features.violations import find_violations, write_violations
 from perennial.lifecycle import Run, expire_sources
 from perennial.notify.again import restore_again
@@ -174,7 +174,7 @@ def test_the_sources_a_tag_is_said_to_miss_are_among_those_its_filter_looks_at(w
     workspace.sync()
 
     with open_session(workspace.warehouse) as session:
-        looked_at = tag_sources(session, "many")
+        looked_at = sources_by_tag(session, ["many"])["many"]
     (found,) = find_violations(workspace.warehouse)
     assert (
         f"200 that the previous policy deleted ({', '.join(map(repr, looked_at[:5]))} and 195 more)"

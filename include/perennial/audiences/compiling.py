@@ -19,8 +19,7 @@ from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
 
 INTERACTIONS_VIEW = "available_interactions"
-# The 200 sources with a tag that sent most recently; $tag is its one bind.
-TAG_SOURCES = "\n".join(
+_TAG_SOURCES = "\n".join(
     line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
 )
 _COMPARISONS = {"more_than": ">", "less_than": "<", "exactly": "="}
@@ -68,6 +67,13 @@ def compile_audience(definition: Definition, segments: Mapping[str, Definition],
             building.add_segment(segment_id, depth, segments[segment_id].root)
     condition = building.condition(definition.root)
     return building.finished(condition, find_needs(definition, segments))
+
+
+def tag_sources_query(tags: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """Write the statement of the sources that tag filters look at, and its binds: tag, source_id, latest sent first."""
+    binds = {f"v{number}": tag for number, tag in enumerate(tags, start=1)}
+    sql = _TAG_SOURCES.replace("$tags", ", ".join(f"${name}" for name in binds))
+    return f"{sql}\nORDER BY tag, place", binds
 
 
 @dataclass
@@ -180,8 +186,7 @@ class _Statement:
 
     def _source(self, declared: Filter, node: dict[str, Any]) -> str:
         if declared.group is FilterGroup.TAG:
-            name = self.tags.setdefault(node["tag"], f"tag_{len(self.tags) + 1}")
-            return f"{name}.source_id IS NOT NULL"
+            return f"tag_sources.{self.tags.setdefault(node['tag'], f'tag_{len(self.tags) + 1}')}"
         source_id = node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
         self.sources.setdefault(source_id)
         return f"seen.source_id = {self._bind(source_id)}"
@@ -221,7 +226,7 @@ class _Statement:
         tables = [USERS.name]
         parts = []
         if self.interactions.columns:
-            parts += [*self._tag_parts(), self._interaction_part()]
+            parts += [*([self._tag_part()] if self.tags else []), self._interaction_part()]
             tables += [SOURCES.name, SOURCE_TAGS.name] if self.tags else []
         if self.summaries.columns:
             origin = f"FROM {USER_MESSAGE_SUMMARY.name}\n    WHERE measure IN ({self._binds(self.measures)})"
@@ -239,15 +244,19 @@ class _Statement:
         sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"
         return AudienceQuery(sql, binds, tuple(tables), needs)
 
-    def _tag_parts(self) -> list[str]:
-        return [_relation(name, TAG_SOURCES.replace("$tag", self._bind(tag))) for tag, name in self.tags.items()]
+    def _tag_part(self) -> str:
+        # One relation for all tags, or each interaction would be joined once for each.
+        columns = ["source_id", *(f"bool_or(tag = {self._bind(tag)}) AS {name}" for tag, name in self.tags.items())]
+        looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(self.tags)), "        ")
+        origin = f"FROM (\n{looked_at}\n    ) AS looked_at\n    GROUP BY source_id"
+        return f"tag_sources AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n)"
 
     def _interaction_part(self) -> str:
-        joins = [f"    LEFT JOIN {name} ON seen.source_id = {name}.source_id" for name in self.tags.values()]
-        chosen = [f"{name}.source_id IS NOT NULL" for name in self.tags.values()]
+        joins = ["    LEFT JOIN tag_sources ON seen.source_id = tag_sources.source_id"] if self.tags else []
+        chosen = ["tag_sources.source_id IS NOT NULL"] if self.tags else []
         if self.sources:
             chosen.insert(0, f"seen.source_id IN ({self._binds(self.sources)})")
-        where = f"    WHERE interaction IN ({self._binds(self.kinds)}) AND {_balanced('OR', chosen)}"
+        where = f"    WHERE interaction IN ({self._binds(self.kinds)}) AND ({' OR '.join(chosen)})"
         lines = [f"FROM {INTERACTIONS_VIEW} AS seen", *joins, where]
         return _flags_part("interaction_flags", self.interactions, "\n".join(lines))
 
@@ -269,10 +278,6 @@ class _Statement:
 def _flags_part(name: str, flags: _Flags, origin: str) -> str:
     columns = ["user_id", *flags.selected()]
     return f"{name} AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n    GROUP BY user_id\n)"
-
-
-def _relation(name: str, sql: str) -> str:
-    return f"{name} AS (\n{indent(sql, '    ')}\n)"
 
 
 def _listed(columns: list[str]) -> str:

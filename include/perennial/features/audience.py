@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from perennial.audiences import Definition, KnownIds, TerminalDefinitionError, parse, unknown_ids
-from perennial.audiences.compiling import TAG_SOURCES, AudienceQuery, compile_audience
+from perennial.audiences.compiling import AudienceQuery, compile_audience, tag_sources_query
 from perennial.audiences.needs import Need, segment_nodes
 from perennial.engines.duckdb import FeatureSession, open_feature_session
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
@@ -160,9 +160,11 @@ def known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[Defin
 
 def by_source(connection: duckdb.DuckDBPyConnection, needs: Iterable[Need]) -> dict[str, Need]:
     """Resolve tags into the sources that their filters look at, so that every need is a source's."""
+    wanted = list(needs)
+    tagged = sources_by_tag(connection, [need.id for need in wanted if need.kind == "tag"])
     found: dict[str, Need] = {}
-    for need in needs:
-        for source_id in [need.id] if need.kind == "source" else tag_sources(connection, need.id):
+    for need in wanted:
+        for source_id in [need.id] if need.kind == "source" else tagged.get(need.id, []):
             earlier = found.get(source_id)
             found[source_id] = replace(need, kind="source", id=source_id) if earlier is None else _joined(earlier, need)
     return found
@@ -177,6 +179,10 @@ def _joined(one: Need, other: Need) -> Need:
     )
 
 
-def tag_sources(connection: duckdb.DuckDBPyConnection, tag: str) -> list[str]:
-    """List the sources that a tag filter looks at."""
-    return [source_id for (source_id,) in connection.execute(TAG_SOURCES, {"tag": tag}).fetchall()]
+def sources_by_tag(connection: duckdb.DuckDBPyConnection, tags: Collection[str]) -> dict[str, list[str]]:
+    """List the sources that tag filters look at, by tag; those that nothing carries are left out."""
+    found: dict[str, list[str]] = {}
+    if tags:
+        for tag, source_id in connection.execute(*tag_sources_query(tags)).fetchall():
+            found.setdefault(tag, []).append(source_id)
+    return found
