@@ -74,7 +74,7 @@ def adopt(
         day, now = _day("--cutoff", cutoff), datetime.now(UTC)
         decided = decide_adoptions(warehouse, day, now) if dry_run else adopted(warehouse, day, now, _user())
     told = decided if dry_run else [adoption for adoption in decided if adoption.decision in ("mark", "held")]
-    print_rows(["source_id", "name", "decision", "reason"], [_told(adoption) for adoption in told])
+    print_rows(["source_id", "decision", "reason"], [_told(adoption) for adoption in told])
     counts = Counter(adoption.decision for adoption in decided)
     kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "recent", "referenced", "held"))
     console.print(f"{counts['mark']:,} {'would be marked' if dry_run else 'marked'}; left as they are: {kept}.")
@@ -145,7 +145,7 @@ def _row(violation: Violation) -> tuple[str | None, ...]:
 
 
 def _told(adoption: Adoption) -> tuple[str, ...]:
-    return adoption.source_id, adoption.name, adoption.decision, adoption.reason
+    return adoption.source_id, adoption.decision, adoption.reason
 
 
 def _day(option: str, text: str) -> date:

@@ -1,0 +1,55 @@
+"""The sync through Airflow: what the platform has, and what is wrong with its audiences."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+from perennial.settings import Settings
+from perennial.statements import statement
+from perennial.warehouse import Warehouse
+from tests.dags.conftest import RunDag
+from tests.workspace import received
+
+NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
+
+
+def test_a_sync_lists_what_is_wrong_with_the_audiences_it_brought_and_forgets_what_is_right_again(
+    warehouse: Warehouse, settings: Settings, run_dag: RunDag
+) -> None:
+    with sqlite3.connect(settings.home / "platform.db") as platform:
+        platform.executescript(statement("platform/create_platform"))
+        platform.execute(
+            "INSERT INTO sources VALUES ('it''s gone', 'campaign', 'Gone', 'archived', '2020-01-01', NULL, NULL, NULL, '2023-05-01')"
+        )
+        definition = json.dumps(received("it's gone"))
+        platform.execute(
+            "INSERT INTO audiences VALUES ('canvas', 'c1', 'Spring', 'stopped', 'audience', ?)", [definition]
+        )
+
+    first = run_dag("sync_sources", at=NOW)
+
+    assert first.state == "success"
+    assert warehouse.read("sources").num_rows == 1
+    assert warehouse.read("audience_violations").to_pylist() == [
+        {
+            "checked_at": first.logical_date,
+            "owner_kind": "canvas",
+            "owner_id": "c1",
+            "owner_name": "Spring",
+            "owner_status": "stopped",
+            "part": "audience",
+            "violation": "forbidden",
+            "filter": "received_message_from_campaign",
+            "path": "$",
+            "named_id": "it's gone",
+            "detail": 'The previous policy deleted the interactions of campaign "it\'s gone" on 2023-05-01 (R18).',
+            "remedy": "Remove the filter, or name another campaign: what was deleted cannot be restored.",
+        }
+    ]
+
+    with sqlite3.connect(settings.home / "platform.db") as platform:
+        platform.execute("DELETE FROM audiences")
+    assert run_dag("sync_sources", at=NOW + timedelta(hours=1)).state == "success"
+    assert warehouse.read("audience_violations").num_rows == 0
