@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -23,6 +23,7 @@ CAMPAIGNS: frozenset[Kind] = frozenset({"campaign"})
 CANVASES: frozenset[Kind] = frozenset({"canvas"})
 # Rows fetched at a time: enough to keep the engine busy, a few megabytes.
 BATCH_ROWS = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Row = dict[str, Any]
 _Listed = TypeVar("_Listed")
@@ -180,25 +181,26 @@ def _user(rows: list[_Row]) -> UserRecord:
     return UserRecord(profile, _newest_first(campaigns), _newest_first(canvases))
 
 
-_Dated = tuple[datetime, str, _Listed]
+# When it was (microseconds since 1970), its id, and what it is.
+_Dated = tuple[int, str, _Listed]
 
 
 def _newest_first(dated: Iterable[_Dated[_Listed] | None]) -> tuple[_Listed, ...]:
-    """Order what has a moment and an id: the newest first, then by id."""
+    """Order by time, the newest first, then by id."""
     by_id = sorted((found for found in dated if found is not None), key=itemgetter(1))
     return tuple(item for _, _, item in sorted(by_id, key=itemgetter(0), reverse=True))
 
 
 def _campaign(source_id: str, rows: list[_Row]) -> _Dated[CampaignReceived] | None:
-    received_at, control_at = _latest(rows, "received_at"), _latest(rows, "control_at")
-    moment = received_at or control_at
-    if moment is None:
+    received, control = _latest(rows, "received_us"), _latest(rows, "control_us")
+    listed_by = control if received is None else received
+    if listed_by is None:
         return None
-    variant_id, variant_name = _variation(rows, "received_at", "control_at")
+    variant_id, variant_name = _variation(rows, "received_us", "control_us")
     campaign = CampaignReceived(
         name=rows[0]["source_name"],
         api_campaign_id=source_id,
-        last_received=received_at,
+        last_received=_moment(received),
         engaged=Engaged(
             opened_email=_any(rows, "opened_email"),
             opened_push=_any(rows, "opened_push"),
@@ -206,47 +208,51 @@ def _campaign(source_id: str, rows: list[_Row]) -> _Dated[CampaignReceived] | No
             clicked_triggered_in_app_message=_any(rows, "clicked_in_app_message"),
         ),
         converted=_any(rows, "converted"),
-        in_control=_is_control(control_at, received_at),
+        in_control=_is_control(control, received),
         variation_name=variant_name,
         variation_api_id=variant_id,
     )
-    return moment, source_id, campaign
+    return listed_by, source_id, campaign
 
 
 def _canvas(source_id: str, rows: list[_Row]) -> _Dated[CanvasReceived] | None:
-    received_at, entered_at, control_at = (_latest(rows, f"{what}_at") for what in ("received", "entered", "control"))
-    moment = received_at or max((at for at in (entered_at, control_at) if at), default=None)
-    if moment is None:
+    received, entered, control = (_latest(rows, f"{what}_us") for what in ("received", "entered", "control"))
+    began = max((at for at in (entered, control) if at is not None), default=None)
+    listed_by = began if received is None else received
+    if listed_by is None:
         return None
     canvas = CanvasReceived(
         name=rows[0]["source_name"],
         api_canvas_id=source_id,
-        last_received_message=received_at,
-        last_entered=entered_at,
-        last_entered_control_at=control_at,
-        in_control=_is_control(control_at, entered_at),
-        variation_name=_variation(rows, "received_at", "entered_at", "control_at")[1],
+        last_received_message=_moment(received),
+        last_entered=_moment(entered),
+        last_entered_control_at=_moment(control),
+        in_control=_is_control(control, entered),
+        variation_name=_variation(rows, "received_us", "entered_us", "control_us")[1],
         steps_received=_steps(rows),
     )
-    return moment, source_id, canvas
+    return listed_by, source_id, canvas
 
 
 def _steps(rows: list[_Row]) -> tuple[StepReceived, ...]:
     """List the steps; one that was received in several variations has several rows."""
-    latest: dict[str, _Row] = {}
+    steps: dict[str, list[_Row]] = {}
     for row in rows:
-        step_id, at = row["step_id"], row["received_at"]
-        if step_id is not None and at is not None and (step_id not in latest or at > latest[step_id]["received_at"]):
-            latest[step_id] = row
-    return _newest_first((row["received_at"], step_id, _step(row)) for step_id, row in latest.items())
+        if row["step_id"] is not None:
+            steps.setdefault(row["step_id"], []).append(row)
+    return _newest_first(_step(step_id, found) for step_id, found in steps.items())
 
 
-def _step(row: _Row) -> StepReceived:
-    return StepReceived(name=row["step_name"], api_canvas_step_id=row["step_id"], last_received=row["received_at"])
+def _step(step_id: str, rows: list[_Row]) -> _Dated[StepReceived] | None:
+    received = _latest(rows, "received_us")
+    if received is None:
+        return None
+    name = rows[0]["step_name"]
+    return received, step_id, StepReceived(name=name, api_canvas_step_id=step_id, last_received=_at(received))
 
 
 def _variation(rows: list[_Row], *columns: str) -> tuple[str | None, str | None]:
-    """Return id and name of the variation of the latest of these moments that has one; of a tie, the greater id."""
+    """Return id and name of the variation of the latest of these times that has one; of a tie, the greater id."""
     dated = [
         (row[column], row["variant_id"], row["variant_name"])
         for row in rows
@@ -257,14 +263,22 @@ def _variation(rows: list[_Row], *columns: str) -> tuple[str | None, str | None]
     return variant_id, name
 
 
-def _is_control(control_at: datetime | None, otherwise_at: datetime | None) -> bool:
-    return control_at is not None and (otherwise_at is None or control_at >= otherwise_at)
+def _is_control(control: int | None, otherwise: int | None) -> bool:
+    return control is not None and (otherwise is None or control >= otherwise)
 
 
-def _latest(rows: list[_Row], column: str) -> datetime | None:
-    return max((row[column] for row in rows if row[column] is not None), default=None)
+def _latest(rows: list[_Row], column: str) -> int | None:
+    return max([row[column] for row in rows if row[column] is not None], default=None)
 
 
 def _any(rows: list[_Row], flag: str) -> bool:
     # A flag is null where no row says either way.
     return any(row[flag] for row in rows)
+
+
+def _moment(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _at(microseconds)
+
+
+def _at(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
@@ -22,6 +23,9 @@ from perennial.features.received import BATCH_ROWS, ReceivedSession, UserRecord,
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
+
+# What does not fit is spilled to disk, so memory is flat for any number of users.
+_MEMORY_LIMIT = "1GB"
 
 
 def export_users(warehouse: Warehouse, request: ExportRequest, strict: bool = False) -> ExportResponse:
@@ -94,9 +98,14 @@ def open_segment_export(
         TerminalIncompleteError: The segment or the lists would leave data out, and `strict` was asked for.
     """
     definition, kinds = segment_definition(request.segment_id), request.kinds
-    with open_audience(warehouse, definition, now, all_sources=bool(kinds)) as audience:
+    with (
+        TemporaryDirectory(prefix="perennial-export-") as spill,
+        open_audience(warehouse, definition, now, all_sources=bool(kinds)) as audience,
+    ):
         completeness = missing_of(kinds, audience.completeness)
         _refuse_short(completeness, strict)
+        audience.session.connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
+        audience.session.connection.execute("SET temp_directory = $spill", {"spill": spill})
         audience.keep_users("asked_users")
         received = ReceivedSession(audience.session, kinds, completeness)
         yield SegmentExport(completeness, request.unavailable_fields, request.fields, received)

@@ -6,15 +6,16 @@
 -- Rules: R14, R17. A source that the platform has no longer, or not yet, goes by its id (R1).
 WITH received AS (
     -- Flags and times only, and names come later: an engine can move such an aggregate to disk when memory runs out.
+    -- Times in microseconds since 1970: millions of them become numbers in Python in no time.
     SELECT
         seen.user_id,
         seen.source_kind,
         seen.source_id,
         seen.canvas_step_id AS step_id,
         seen.variant_id,
-        max(seen.occurred_at) FILTER (seen.interaction = 'received') AS received_at,
-        max(seen.occurred_at) FILTER (seen.interaction = 'entered') AS entered_at,
-        max(seen.occurred_at) FILTER (seen.interaction = 'control') AS control_at,
+        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'received')) AS received_us,
+        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'entered')) AS entered_us,
+        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'control')) AS control_us,
         bool_or(
             seen.interaction = 'opened' AND seen.channel = 'email' AND seen.machine_open IS NOT TRUE
         ) AS opened_email,
