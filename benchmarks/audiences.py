@@ -20,7 +20,7 @@ from perennial.features.audience import open_audience
 from perennial.tables import INTERACTIONS, SOURCE_TAGS, USER_MESSAGE_SUMMARY, USERS
 from perennial.warehouse import Warehouse
 
-ROWS, SOURCES, LOADS, PEOPLE, ROUNDS = 2_000_000, 1_000, 5, 100_000, 3
+ROWS, SOURCES, LOADS, PEOPLE, ROUNDS = 50_000_000, 1_000, 2, 1_000_000, 5
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 SAMPLE_USERS = """
@@ -75,8 +75,8 @@ def run() -> list[dict[str, Any]]:
     """Measure each question, whole, from opening the warehouse to the last user, in turn with the bare files."""
     with tempfile.TemporaryDirectory() as home:
         warehouse = create_warehouse(Path(home) / "w", ROWS, SOURCES, loads=LOADS, users=PEOPLE, status="active")
-        _fill(warehouse, USERS.name, SAMPLE_USERS)
-        _fill(warehouse, USER_MESSAGE_SUMMARY.name, SAMPLE_SUMMARY)
+        fill(warehouse, USERS.name, SAMPLE_USERS)
+        fill(warehouse, USER_MESSAGE_SUMMARY.name, SAMPLE_SUMMARY)
         promo = [{"source_id": f"source-{number}", "tag": "promo"} for number in range(200)]
         replace(warehouse, SOURCE_TAGS.name, promo)
         relations = _bare(warehouse, Path(home) / "bare")
@@ -120,7 +120,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def _fill(warehouse: Warehouse, table: str, sql: str) -> None:
+def fill(warehouse: Warehouse, table: str, sql: str) -> None:
     with open_connection() as connection:
         connection.execute(sql, {"users": PEOPLE})
         stem = uuid.uuid4().hex

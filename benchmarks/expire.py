@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import re
 import statistics
 import tempfile
-import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.processes import measured
 from benchmarks.sample import create_warehouse
 from perennial.engines.duckdb import create_view, open_connection
 from perennial.lifecycle import Run, expire_sources
-from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import FileChange, Warehouse
 from perennial.warehouse.commits import commit_change
@@ -88,31 +84,6 @@ def rewrite(warehouse: Warehouse) -> None:
     assert written == ROWS
     removed = FileChange(remove=[file.data_file for file in live])
     commit_change(lambda: warehouse.table(INTERACTIONS.name), lambda _: removed, uuid.uuid4().hex)
-
-
-def measured(work: Callable[[Warehouse], None], settings: Settings) -> tuple[float, int]:
-    """Run work in a process of its own; returns its seconds, imports excluded, and its peak memory in bytes."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(work, settings, sender))
-    process.start()
-    seconds, peak = receiver.recv()
-    process.join()
-    return seconds, peak
-
-
-def _measure(work: Callable[[Warehouse], None], settings: Settings, sender: Any) -> None:
-    import great_expectations  # noqa: F401 - a process's first import is not the run's
-    import pyiceberg.io.pyarrow  # noqa: F401 - likewise
-
-    warehouse = Warehouse(settings)
-    started = time.monotonic()
-    work(warehouse)
-    seconds = time.monotonic() - started
-    # Not getrusage: its peak counts the parent that this process was forked from.
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert peak is not None
-    sender.send((seconds, int(peak[1]) * 1024))
 
 
 def _start_again(warehouse: Warehouse, originals: list[Any]) -> None:

@@ -1,0 +1,70 @@
+"""A users export of 50 ids on 50 million interactions, and the user-data file of a source with 5 million."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from datetime import UTC, datetime
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+from benchmarks.audiences import LOADS, PEOPLE, SAMPLE_USERS, SOURCES, fill
+from benchmarks.audiences import ROWS as WORKSPACE_ROWS
+from benchmarks.processes import measured
+from benchmarks.sample import create_warehouse
+from perennial.features.export_models import parse_request
+from perennial.features.user_data import ExportRequest, write_user_data
+from perennial.features.users_export import export_users
+from perennial.tables import USERS
+from perennial.warehouse import Warehouse
+
+FILE_ROWS, ROUNDS = 5_000_000, 3
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+def run() -> list[dict[str, Any]]:
+    """Measure both, each round in a process of its own, so that its peak memory is its own."""
+    with tempfile.TemporaryDirectory() as home:
+        workspace = _workspace(Path(home) / "many", WORKSPACE_ROWS, SOURCES)
+        ids = [measured(export_ids, workspace.settings) for _ in range(ROUNDS)]
+        one = _workspace(Path(home) / "one", FILE_ROWS, 1)
+        files = [measured(export_file, one.settings) for _ in range(ROUNDS)]
+        tenth = _workspace(Path(home) / "tenth", FILE_ROWS // 10, 1)
+        _, small_peak = measured(export_file, tenth.settings)
+    at_a_tenth = f"; {small_peak / 1e6:,.0f} MB at a tenth of the rows"
+    return [
+        _row(f"users export of 50 ids, {WORKSPACE_ROWS:,} interactions", ids, WORKSPACE_ROWS),
+        _row(f"user-data file of {FILE_ROWS:,} interactions", files, FILE_ROWS, at_a_tenth),
+    ]
+
+
+def export_ids(warehouse: Warehouse) -> None:
+    ids = [md5(str(number).encode(), usedforsecurity=False).hexdigest() for number in range(50)]
+    answer = export_users(warehouse, parse_request({"braze_id": ids}))
+    assert len(answer.users) == 50
+    assert all(user.campaigns_received for user in answer.users)
+
+
+def export_file(warehouse: Warehouse) -> None:
+    request = ExportRequest(source_id="source-0", notify=("ann@example.com",))
+    assert write_user_data(warehouse, request, "bench", NOW).user_count > 0
+
+
+def _row(name: str, rounds: list[tuple[float, int]], rows: int, more: str = "") -> dict[str, Any]:
+    seconds = statistics.median(taken for taken, _ in rounds)
+    peak = max(peak for _, peak in rounds)
+    return {
+        "name": name,
+        "ours_seconds": seconds,
+        "other_seconds": None,
+        "ratio": None,
+        "target": "flat memory",
+        "detail": f"{rows / seconds:,.0f} interactions a second; peak {peak / 1e6:,.0f} MB{more}",
+    }
+
+
+def _workspace(home: Path, rows: int, sources: int) -> Warehouse:
+    warehouse = create_warehouse(home, rows, sources, loads=LOADS, users=PEOPLE, status="active")
+    fill(warehouse, USERS.name, SAMPLE_USERS)
+    return warehouse
