@@ -12,13 +12,15 @@ from datetime import datetime, timedelta
 from textwrap import indent
 from typing import Any
 
-from perennial.audiences.definitions import Definition, timestamp
+from perennial.audiences.definitions import Definition, TerminalDefinitionError, timestamp
 from perennial.audiences.needs import Need, find_needs, segments_of
 from perennial.filters import FILTERS, INTERACTION_VALUES, Filter, FilterGroup, InteractionMatch, SummaryMatch
 from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
 
 INTERACTIONS_VIEW = "available_interactions"
+# Different filters of a definition and all its segments: engines take minutes to plan many more columns than that.
+QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(
     line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
 )
@@ -57,15 +59,17 @@ def compile_audience(definition: Definition, segments: Mapping[str, Definition],
         now: What `days_ago` is counted from.
 
     Raises:
-        TerminalDefinitionError: A segment is not among `segments`, contains itself, or is too many segments deep;
-            names the JSON path.
+        TerminalDefinitionError: A segment is not among `segments`, contains itself, is too many segments deep, or the
+            whole is too large; names the JSON path.
     """
     layers = segments_of(definition, segments)
     building = _Statement(now)
     for depth, layer in enumerate(layers, start=1):
         for segment_id in layer:
             building.add_segment(segment_id, depth, segments[segment_id].root)
+            building.refuse_too_many()
     condition = building.condition(definition.root)
+    building.refuse_too_many()
     return building.finished(condition, find_needs(definition, segments))
 
 
@@ -124,6 +128,14 @@ class _Statement:
         name = self.segments.setdefault(segment_id, f"segment_{len(self.segments) + 1}")
         self.layers += [[] for _ in range(depth - len(self.layers))]
         self.layers[depth - 1].append(f"{condition} AS {name}")
+
+    def refuse_too_many(self) -> None:
+        """Refuse what is too large to be one statement."""
+        count = sum(len(flags.columns) for flags in (self.interactions, self.summaries, self.users))
+        if count > QUESTION_LIMIT:
+            raise TerminalDefinitionError(
+                "$", f"has more than {QUESTION_LIMIT:,} different filters, those of its segments counted; use fewer."
+            )
 
     def _negated(self, child: dict[str, Any]) -> str:
         selected = self.condition(child)
