@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from perennial.audiences.needs import SEGMENT_DEPTH_LIMIT, SEGMENT_LIMIT
 from perennial.features.flaws import CORRECT, Flaw
+
+# Segments of a circle that are named.
+_SHOWN = 10
 
 
 class ReadAudience(NamedTuple):
@@ -31,10 +34,12 @@ class SegmentUses:
     Attributes:
         segments: By id.
         levels: How many segments deep each is, itself counted; those that reach a circle have none.
+        circles: The circle that one of those reaches, once it has been asked for.
     """
 
     segments: Mapping[str, ReadAudience]
     levels: Mapping[str, int]
+    circles: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, segments: Mapping[str, ReadAudience]) -> SegmentUses:
@@ -57,18 +62,21 @@ class SegmentUses:
         evaluated for its segments is told of nothing that they bring in.
         """
         yield from read.flaws
-        if unreadable := self._unreadable(read):
+        reached = self._reached(read)
+        if unreadable := self._unreadable(read, len(reached)):
             yield unreadable
             return
-        seen: set[tuple[str, str | None]] = set()
-        for name in self._reached(read):
+        seen: set[str] = set()
+        for name in reached:
             for flaw in self.segments[name].flaws:
-                key = (flaw.violation, flaw.named_id) if flaw.named_id else (name, flaw.path)
-                if key not in seen:
-                    seen.add(key)
-                    yield flaw._replace(path=f"segment:{name} {flaw.path}")
+                path = f"segment:{name} {flaw.path}"
+                # What is said of something that is named holds wherever it is named.
+                said = flaw.detail if flaw.named_id else path
+                if said not in seen:
+                    seen.add(said)
+                    yield flaw._replace(path=path)
 
-    def _unreadable(self, read: ReadAudience) -> Flaw | None:
+    def _unreadable(self, read: ReadAudience, count: int) -> Flaw | None:
         for path, name in read.uses:
             place = f"{path}.segment_id"
             if name in self.segments and name not in self.levels:
@@ -76,7 +84,6 @@ class SegmentUses:
                 return _refused(place, name, detail)
             if self.levels.get(name, 0) > SEGMENT_DEPTH_LIMIT:
                 return _refused(place, name, f"More than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer.")
-        count = len(self._reached(read))
         if count > SEGMENT_LIMIT:
             return Flaw(
                 "unreadable", None, "$", None, f"Uses {count:,} segments; use at most {SEGMENT_LIMIT}.", CORRECT
@@ -94,13 +101,17 @@ class SegmentUses:
         return waiting
 
     def _circle(self, name: str) -> str:
-        trail: list[str] = []
-        while name not in trail:
-            trail.append(name)
-            name = next(
-                other for _, other in self.segments[name].uses if other in self.segments and other not in self.levels
-            )
-        return " > ".join([*trail[trail.index(name) :], name])
+        if name not in self.circles:
+            trail: dict[str, None] = {}
+            place = name
+            while place not in trail:
+                trail[place] = None
+                uses = self.segments[place].uses
+                place = next(other for _, other in uses if other in self.segments and other not in self.levels)
+            circle = [*list(trail)[list(trail).index(place) :], place]
+            shown = circle if len(circle) <= _SHOWN else [*circle[: _SHOWN - 1], "…", place]
+            self.circles[name] = " > ".join(shown)
+        return self.circles[name]
 
 
 def _refused(path: str, segment_id: str, detail: str) -> Flaw:
