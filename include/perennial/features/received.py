@@ -138,7 +138,10 @@ class ReceivedSession:
         Args:
             batch_rows: Rows that are fetched at a time.
         """
-        asked = self.session.connection.sql(statement("features/list_received"), params={"kinds": sorted(self.kinds)})
+        connection = self.session.connection
+        # Left to itself, the engine looks the few users up in a hash table of all interactions.
+        connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
+        asked = connection.sql(statement("features/list_received"), params={"kinds": sorted(self.kinds)})
         rows = (row for batch in asked.to_arrow_reader(batch_rows) for row in batch.to_pylist())
         for _, of_user in groupby(rows, key=itemgetter("user_id")):
             yield _user(list(of_user))

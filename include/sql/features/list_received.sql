@@ -26,7 +26,7 @@ WITH received AS (
     FROM available_interactions AS seen
     WHERE
         seen.user_id IN (SELECT user_id FROM asked_users)
-        AND seen.source_kind IN (SELECT unnest($kinds::VARCHAR[]))
+        AND list_contains($kinds::VARCHAR[], seen.source_kind)
     GROUP BY ALL
 )
 
