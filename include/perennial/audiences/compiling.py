@@ -19,7 +19,7 @@ from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
 
 INTERACTIONS_VIEW = "available_interactions"
-# Different filters of a definition and all its segments: engines take minutes to plan many more columns than that.
+# Different filters of a definition and all its segments: engines take minutes to plan many more than that.
 QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(
     line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
@@ -108,13 +108,16 @@ class _Statement:
         self.tags: dict[str, str] = {}
         self.segments: dict[str, str] = {}
         self.layers: list[list[str]] = []
+        self.questions: set[str] = set()
 
     # --- conditions over flags -------------------------------------------------------------------------------------
 
     def condition(self, node: dict[str, Any]) -> str:
         """Write a node as a condition over the columns of flags; never null."""
         if "filter" in node:
-            return self._filter(FILTERS[node["filter"]], node)
+            question = self._filter(FILTERS[node["filter"]], node)
+            self.questions.add(question)
+            return question
         if "not" in node:
             return self._negated(node["not"])
         ((branch, children),) = node.items()
@@ -131,8 +134,7 @@ class _Statement:
 
     def refuse_too_many(self) -> None:
         """Refuse what is too large to be one statement."""
-        count = sum(len(flags.columns) for flags in (self.interactions, self.summaries, self.users))
-        if count > QUESTION_LIMIT:
+        if len(self.questions) > QUESTION_LIMIT:
             raise TerminalDefinitionError(
                 "$", f"has more than {QUESTION_LIMIT:,} different filters, those of its segments counted; use fewer."
             )
