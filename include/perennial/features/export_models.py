@@ -179,7 +179,9 @@ class ExportRequest(FieldsRequest):
     """
 
     external_ids: list[_Id] = Field(default_factory=list)
-    braze_id: Annotated[list[_Id], BeforeValidator(_listed)] = Field(default_factory=list)
+    braze_id: Annotated[list[_Id], BeforeValidator(_listed, json_schema_input_type=_Id | list[_Id])] = Field(
+        default_factory=list
+    )
 
     @model_validator(mode="after")
     def _check_number(self) -> Self:
