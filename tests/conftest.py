@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -10,14 +11,22 @@ import pytest
 
 from perennial.demo.in_process import airflow_environment
 
+PEOPLE = {"ann": "admin", "oli": "op", "uma": "user", "vic": "viewer"}
+"""People who can log in to Airflow, with their role; the password is the name."""
+
 # Airflow reads its configuration when it is first imported, by whichever test comes first.
-os.environ |= airflow_environment(Path(tempfile.mkdtemp(prefix="perennial-airflow-"))) | {
+_AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="perennial-airflow-"))
+_PASSWORDS = _AIRFLOW_HOME / "passwords.json"
+_PASSWORDS.write_text(json.dumps({name: name for name in PEOPLE}))
+os.environ |= airflow_environment(_AIRFLOW_HOME) | {
     "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests, long enough to be one of sixty-four bytes.",
     "AIRFLOW__API__BASE_URL": "http://127.0.0.1:8080",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in PEOPLE.items()),
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_PASSWORDS),
 }
 
-from perennial.settings import Settings
-from perennial.warehouse import Warehouse
+from perennial.settings import Settings  # noqa: E402 - after the environment
+from perennial.warehouse import Warehouse  # noqa: E402
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""The app: routers put together, every answer with its security headers, every error as a problem or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+
+from perennial.web.problems import handle_problems, problem
+from perennial.web.sources import router as sources
+
+FOLDER = Path(__file__).parent
+ROUTERS = (sources,)
+# Room for the ids of 100,000 sources; nobody sends more than that.
+BODY_LIMIT = 8 * 2**20
+# No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+def create_app() -> FastAPI:
+    """Build the app. Reads no setting and opens nothing: every Airflow process that loads plugins calls it."""
+    app = FastAPI(
+        title="Perennial",
+        summary="Interaction data that expires, is kept for ever, and comes back.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    handle_problems(app)
+    app.middleware("http")(_guarded)
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+async def _guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = _refused(request) or await call_next(request)
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _refused(request: Request) -> Response | None:
+    if request.method in SAFE_METHODS:
+        return None
+    # A cookie goes along wherever a form is sent from; what browsers say about that cannot be forged by a page.
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return problem(request, 403, "This was asked for by a page of another site; open it here and ask again.")
+    length = request.headers.get("content-length", "")
+    if not length.isdigit():
+        return problem(request, 411, "Send the body with its length (Content-Length), not in chunks.")
+    if int(length) > BODY_LIMIT:
+        return problem(request, 413, f"The body has {int(length):,} bytes; send at most {BODY_LIMIT:,}.")
+    return None

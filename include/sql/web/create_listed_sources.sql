@@ -1,0 +1,37 @@
+-- The sources as lists show them.
+-- Grain: one row a source the platform has. Reads source_availability, source_tags, source_totals, sources.
+CREATE TABLE listed_sources AS
+WITH tags AS (
+    SELECT
+        source_id,
+        list_sort(list(DISTINCT tag)) AS tags
+    FROM source_tags
+    GROUP BY source_id
+),
+
+held AS (
+    SELECT
+        source_id,
+        sum(total_bytes)::BIGINT AS total_bytes
+    FROM source_totals
+    GROUP BY source_id
+)
+
+SELECT
+    availability.source_id,
+    availability.kind,
+    availability.name,
+    availability.status,
+    availability.state,
+    availability.since,
+    availability.expires_at,
+    sources.last_sent_at,
+    availability.hot_rows,
+    availability.archived_rows,
+    availability.hot_rows + availability.archived_rows AS row_count,
+    coalesce(held.total_bytes, 0) AS total_bytes,
+    coalesce(tags.tags, []) AS tags
+FROM source_availability AS availability
+LEFT JOIN sources ON availability.source_id = sources.source_id
+LEFT JOIN tags ON availability.source_id = tags.source_id
+LEFT JOIN held ON availability.source_id = held.source_id
