@@ -125,7 +125,7 @@ def _column(name: str) -> Callable[[UserRecord], Any]:
 
 
 def _custom_attributes(record: UserRecord) -> dict[str, Any] | None:
-    """Read the JSON object; None for what is none, and for one so deep (over 200) that it could not be written again."""
+    """Read the JSON object; None for what is none, and for one too deep (over 200) to be written again."""
     text = record.profile["custom_attributes"]
     try:
         attributes = from_json(text, allow_inf_nan=False) if text else None
