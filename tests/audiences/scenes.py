@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from perennial.filters import FILTERS, INTERACTIONS, Filter, Parameter
-from tests.audiences.oracle import Node, Row, World
+from perennial.filters import FILTERS, Filter, Parameter
+from tests.audiences.oracle import VALUES, Node, Row, World
 from tests.audiences.worlds import NOW
 
 Fate = Literal["active", "expired", "deleted", "deleted, active again"]
@@ -100,21 +100,26 @@ def source(draw: st.DrawFn, source_id: str, fate: Fate) -> Row:
     return row | {"status": "stopped" if fate == "deleted" else "active", "interaction_data_deleted_at": None if fate == "active" else long_ago}  # fmt: skip
 
 
+# What filters look for, and the same beside the point.
+DONE = [*VALUES.values(), ("received", "email"), ("received", None), ("opened", None), *((done, None) for done in ("converted", "entered", "control"))]  # fmt: skip
+
+
 def interactions(world: World) -> st.SearchStrategy[Row]:
-    return st.fixed_dictionaries(
-        {
-            "user_id": st.sampled_from([*USERS, STRANGER]),
-            "source_id": st.sampled_from([source["source_id"] for source in world.sources]),
-            "interaction": st.sampled_from(INTERACTIONS),
-            "channel": st.sampled_from(CHANNELS),
-            "occurred_at": st.sampled_from(MOMENTS),
-            "canvas_step_id": st.sampled_from([*STEPS, None]),
-            "variant_id": st.sampled_from([*VARIANTS, None]),
-            "link_alias": st.sampled_from([*WORDS, None]),
-            "machine_open": st.sampled_from([True, False, None]),
-            "conversion_index": st.sampled_from([0, 1, None]),
-            "keyword_category": st.sampled_from([*WORDS, None]),
-        }
+    def row(done: tuple[str, str | None], **fields: Any) -> Row:
+        return {"interaction": done[0], "channel": done[1], **fields}
+
+    return st.builds(
+        row,
+        st.sampled_from(DONE),
+        user_id=st.sampled_from([*USERS, STRANGER]),
+        source_id=st.sampled_from([source["source_id"] for source in world.sources]),
+        occurred_at=st.sampled_from(MOMENTS),
+        canvas_step_id=st.sampled_from([*STEPS, None]),
+        variant_id=st.sampled_from([*VARIANTS, None]),
+        link_alias=st.sampled_from([*WORDS, None]),
+        machine_open=st.sampled_from([True, False, None]),
+        conversion_index=st.sampled_from([0, 1, None]),
+        keyword_category=st.sampled_from([*WORDS, None]),
     )
 
 
