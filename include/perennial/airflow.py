@@ -122,9 +122,15 @@ def step() -> Iterator[Warehouse]:
 
 def kept_error(warehouse: Warehouse) -> str:
     """Return what went wrong last in the current run; empty when nothing did that has a text."""
+    dag_run = get_current_context()["dag_run"]
+    return kept_error_of(warehouse, dag_run.dag_id, dag_run.run_id)
+
+
+def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
+    """Return what went wrong last in a run; empty when nothing did that has a text."""
     from perennial.storage import storage_for
 
-    uri = _error_uri(warehouse)
+    uri = _error_uri(warehouse, dag_id, run_id)
     try:
         return storage_for(uri).read(uri).decode()
     except FileNotFoundError:
@@ -134,12 +140,12 @@ def kept_error(warehouse: Warehouse) -> str:
 def _keep_error(warehouse: Warehouse, text: str) -> None:
     from perennial.storage import storage_for
 
-    uri = _error_uri(warehouse)
+    dag_run = get_current_context()["dag_run"]
+    uri = _error_uri(warehouse, dag_run.dag_id, dag_run.run_id)
     storage_for(uri).write(uri, text.encode())
 
 
-def _error_uri(warehouse: Warehouse) -> str:
-    dag_run = get_current_context()["dag_run"]
+def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
     # A run id may hold any character, and so may not become a path.
-    name = hashlib.sha256(f"{dag_run.dag_id}\n{dag_run.run_id}".encode()).hexdigest()
+    name = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()
     return f"{warehouse.operations_uri()}/errors/{name}.txt"
