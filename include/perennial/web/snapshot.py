@@ -35,7 +35,7 @@ class _Loaded:
 
 
 class SourceSnapshot:
-    """Relation `listed_sources`, for every thread of the server.
+    """Relations `listed_sources` and `listed_tags`, for every thread of the server.
 
     The first question waits for it; later ones are answered from the last state while a newer one is made, so that a
     load or a move never makes a page slow.
@@ -50,7 +50,7 @@ class SourceSnapshot:
         self._looked_at = 0.0
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection of one's own, in which `listed_sources` is in place; close it when done."""
+        """Return a connection of one's own, in which both are in place; close it when done."""
         with self._lock:
             if self._making is None and time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
                 self._making = self._maker.submit(self._refresh)
@@ -91,6 +91,7 @@ def _load(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
 
     session = open_status_session(warehouse)
     session.execute(statement("web/create_listed_sources"))
+    session.execute(statement("web/create_listed_tags"))
     return session
 
 

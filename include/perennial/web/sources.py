@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from datetime import datetime
+from typing import Annotated, Literal
 
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict
+
+from perennial.moves.records import sources_under_way
+from perennial.policy import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
+from perennial.web.listing import PAGE_SIZE, STATES, SelectionDep, find_page, form_method
 from perennial.web.pages import render
-from perennial.web.warehouse import SnapshotDep
+from perennial.web.warehouse import SnapshotDep, WarehouseDep
 
 router = APIRouter(dependencies=[READ])
+
+COLUMNS = (
+    ("name", "Name"),
+    ("kind", "Kind"),
+    ("status", "Status"),
+    ("tags", "Tags"),
+    ("state", "Interaction data"),
+    ("last_sent", "Last sent"),
+    ("interactions", "Interactions"),
+    ("size", "Size"),
+)
+STATE_LABELS = {
+    "available": "available",
+    "due": "due within 30 days",
+    "expired": "expired",
+    "restoring": "restoring",
+    "deleted": "deleted under the previous policy",
+}
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000, description=f"Page of {PAGE_SIZE} sources, from 1")]
+
+
+class SourceItem(BaseModel):
+    """A campaign or Canvas, and where its interaction data is."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    source_id: str
+    kind: str
+    name: str
+    status: str
+    state: Literal["available", "expired", "restoring", "deleted"]
+    since: datetime
+    expires_at: datetime | None
+    last_sent_at: datetime | None
+    row_count: int
+    total_bytes: int
+    tags: tuple[str, ...]
+
+
+class SourcePage(BaseModel):
+    """Some of the sources that match."""
+
+    total: int
+    page: int
+    pages: int
+    sources: list[SourceItem]
 
 
 @router.get("/", include_in_schema=False)
@@ -19,8 +72,29 @@ def home(request: Request) -> RedirectResponse:
 
 
 @router.get("/sources", response_class=HTMLResponse, include_in_schema=False)
-def sources_page(request: Request, snapshot: SnapshotDep) -> HTMLResponse:
+def sources_page(
+    request: Request, selection: SelectionDep, snapshot: SnapshotDep, warehouse: WarehouseDep, page: PageNumber = 1
+) -> HTMLResponse:
     """Show the sources."""
+    restoring = sources_under_way(warehouse, "restore")
     with snapshot.cursor() as cursor:
-        rows = cursor.execute("SELECT count(*) FROM listed_sources").fetchall()
-    return render(request, "sources.html.j2", count=rows[0][0])
+        found = find_page(cursor, selection, page, restoring)
+        tags = cursor.execute("SELECT tag, source_count FROM listed_tags").fetchall()
+    return render(
+        request, "sources.html.j2", selection=selection, found=found, tags=tags, columns=COLUMNS,
+        method=form_method(source.source_id for source in found.sources),
+        choices={"kind": {kind: kind for kind in SOURCE_KINDS}, "status": {status: status for status in STATUSES},
+                 "state": {state: STATE_LABELS[state] for state in STATES}},
+    )  # fmt: skip
+
+
+@router.get("/api/sources", summary="Search, filter, sort and page the sources", tags=["sources"])
+def list_sources(
+    selection: SelectionDep, snapshot: SnapshotDep, warehouse: WarehouseDep, page: PageNumber = 1
+) -> SourcePage:
+    """List the sources that match; a page beyond the last has none."""
+    restoring = sources_under_way(warehouse, "restore")
+    with snapshot.cursor() as cursor:
+        found = find_page(cursor, selection, page, restoring)
+    sources = [SourceItem.model_validate(source) for source in found.sources]
+    return SourcePage(total=found.total, page=page, pages=found.last, sources=sources)

@@ -12,7 +12,8 @@ WITH tags AS (
 held AS (
     SELECT
         source_id,
-        sum(total_bytes)::BIGINT AS total_bytes
+        sum(total_bytes) FILTER (table_name = 'interactions') AS hot_bytes,
+        sum(total_bytes) FILTER (table_name = 'interactions_archive') AS archived_bytes
     FROM source_totals
     GROUP BY source_id
 )
@@ -29,7 +30,9 @@ SELECT
     availability.hot_rows,
     availability.archived_rows,
     availability.hot_rows + availability.archived_rows AS row_count,
-    coalesce(held.total_bytes, 0) AS total_bytes,
+    coalesce(held.hot_bytes, 0)::BIGINT AS hot_bytes,
+    coalesce(held.archived_bytes, 0)::BIGINT AS archived_bytes,
+    (coalesce(held.hot_bytes, 0) + coalesce(held.archived_bytes, 0))::BIGINT AS total_bytes,
     coalesce(tags.tags, []) AS tags
 FROM source_availability AS availability
 LEFT JOIN sources ON availability.source_id = sources.source_id

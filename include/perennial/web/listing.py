@@ -1,0 +1,210 @@
+"""Which sources a list shows: a search, filters, an order and a page, read from an address and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Query
+
+from perennial.errors import TerminalRequestError
+from perennial.policy import SOURCE_KINDS, STATUSES
+from perennial.statements import statement
+from perennial.web.pages import segment
+
+if TYPE_CHECKING:
+    import duckdb
+
+PAGE_SIZE = 50
+DUE_DAYS = 30
+_ADDRESS_CHARACTERS = 6_000
+STATES = ("available", "due", "expired", "restoring", "deleted")
+"""What a state filter can be; `due` are the available ones that may expire within `DUE_DAYS`."""
+# Every column of the list, and how SQL orders by it.
+_ORDERS = {
+    "name": ("lower(name)",),
+    "kind": ("kind",),
+    "status": ("status",),
+    "tags": ("nullif(tags, [])",),
+    "state": ("state", "CASE state WHEN 'available' THEN expires_at ELSE since END"),
+    "last_sent": ("last_sent_at",),
+    "interactions": ("row_count",),
+    "size": ("total_bytes",),
+}
+SORTS = tuple(_ORDERS)
+DIRECTIONS = ("asc", "desc")
+_CHOICES = {"kind": SOURCE_KINDS, "status": STATUSES, "state": STATES, "sort": SORTS, "order": DIRECTIONS}
+_MAY_BE_EMPTY = ("kind", "status", "state")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The sources that match, in an order. An empty field means all.
+
+    Attributes:
+        q: Part of a name or of an id, in any case.
+        tag: A tag, exactly.
+        kind: campaign or canvas.
+        status: A status on the platform.
+        state: One of `STATES`.
+        sort: One of `SORTS`.
+        order: asc or desc.
+
+    Raises:
+        TerminalRequestError: A field has a value that it cannot have.
+    """
+
+    q: str = ""
+    tag: str = ""
+    kind: str = ""
+    status: str = ""
+    state: str = ""
+    sort: str = "name"
+    order: str = "asc"
+
+    def __post_init__(self) -> None:
+        for field, choices in _CHOICES.items():
+            value = getattr(self, field)
+            if value not in choices and not (value == "" and field in _MAY_BE_EMPTY):
+                left_out = ", or leave it out" if field in _MAY_BE_EMPTY else ""
+                raise TerminalRequestError(f"{field} is {value!r}; give one of {', '.join(choices)}{left_out}.")
+
+    def query(self, **changes: str) -> dict[str, str]:
+        """Return what stands in an address for this selection, with some fields changed; defaults are left out."""
+        return {
+            field: value
+            for field, value in (vars(self) | changes).items()
+            if value not in ("", getattr(type(self), field, ""))
+        }
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """As `query`, without the order."""
+        return {field: value for field, value in self.query().items() if field not in ("sort", "order")}
+
+
+def _choice(field: str, text: str) -> Any:
+    empty = [""] if field in _MAY_BE_EMPTY else []
+    return Query(description=text, json_schema_extra={"enum": [*empty, *_CHOICES[field]]})
+
+
+def _selection(
+    q: Annotated[str, Query(description="Part of a name or of an id, in any case", max_length=1_000)] = "",
+    tag: Annotated[str, Query(description="A tag, exactly", max_length=1_000)] = "",
+    kind: Annotated[str, _choice("kind", "campaign or canvas")] = "",
+    status: Annotated[str, _choice("status", "Status on the platform")] = "",
+    state: Annotated[str, _choice("state", f"Where its data is; due: may expire within {DUE_DAYS} days")] = "",
+    sort: Annotated[str, _choice("sort", "Column to sort by")] = "name",
+    order: Annotated[str, _choice("order", "Direction")] = "asc",
+) -> Selection:
+    return Selection(q, tag, kind, status, state, sort, order)
+
+
+SelectionDep = Annotated[Selection, Depends(_selection)]
+
+
+@dataclass(frozen=True)
+class ListedSource:
+    """One source of a list. Times are UTC.
+
+    Attributes:
+        state: available, expired, restoring, or deleted under the previous policy.
+        since: When that state began.
+        expires_at: When its clock ends; None while it does not run.
+        is_due: Whether its clock has ended: the next run expires it, unless a filter keeps it.
+        row_count: Interactions, hot and archived.
+        total_bytes: Their size.
+    """
+
+    source_id: str
+    kind: str
+    name: str
+    status: str
+    state: str
+    since: datetime
+    expires_at: datetime | None
+    is_due: bool
+    last_sent_at: datetime | None
+    row_count: int
+    total_bytes: int
+    tags: tuple[str, ...]
+
+    @property
+    def restoring(self) -> bool:
+        """Whether a restore is bringing it back at this moment."""
+        return self.state == "restoring"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of the sources that match.
+
+    Attributes:
+        sources: Those of this page; none beyond the last.
+        number: From 1.
+        total: How many match.
+    """
+
+    sources: tuple[ListedSource, ...]
+    number: int
+    total: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last page; 1 where nothing matches."""
+        return max(1, -(-self.total // PAGE_SIZE))
+
+
+def find_page(
+    cursor: duckdb.DuckDBPyConnection, selection: Selection, number: int = 1, restoring: Iterable[str] = ()
+) -> Page:
+    """Find one page of the sources that match.
+
+    Args:
+        cursor: Of the snapshot.
+        selection: What to match, and the order.
+        number: From 1.
+        restoring: Ids of the sources that a restore is bringing back.
+    """
+    # Statements are put together from a file and from names in this module; every value is a bind.
+    matching, binds = statement("web/match_sources"), _binds(selection, restoring)
+    total = cursor.execute(f"SELECT count(*) FROM ({matching})", binds).fetchall()[0][0]  # noqa: S608
+    keys = [f"{key} {selection.order} NULLS LAST" for key in _ORDERS[selection.sort]]
+    order = ", ".join([*keys, "lower(name)", "source_id"])
+    binds |= {"limit": PAGE_SIZE, "offset": (number - 1) * PAGE_SIZE}
+    rows = cursor.execute(f"{matching} ORDER BY {order} LIMIT $limit OFFSET $offset", binds).fetchall()
+    return Page(tuple(map(_listed, rows)), number, total)
+
+
+def matching_ids(cursor: duckdb.DuckDBPyConnection, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
+    """Return the ids of all sources that match, in order of id."""
+    matching = statement("web/match_sources")
+    rows = cursor.execute(f"{matching} ORDER BY source_id", _binds(selection, restoring)).fetchall()
+    return [row[0] for row in rows]
+
+
+def find_source(
+    cursor: duckdb.DuckDBPyConnection, source_id: str, restoring: Iterable[str] = ()
+) -> ListedSource | None:
+    """Find one source by its id."""
+    matching, binds = statement("web/match_sources"), _binds(Selection(), restoring)
+    found = cursor.execute(f"SELECT * FROM ({matching}) WHERE source_id = $id", binds | {"id": source_id})  # noqa: S608
+    row = found.fetchone()
+    return None if row is None else _listed(row)
+
+
+def _listed(row: tuple[Any, ...]) -> ListedSource:
+    return ListedSource(*(tuple(value) if isinstance(value, list) else value for value in row))
+
+
+def form_method(source_ids: Iterable[str]) -> str:
+    """Return how a form hands over ids: in the address, which can be shared, unless a server might find it too long."""
+    return "get" if sum(len(segment(source_id)) + 4 for source_id in source_ids) < _ADDRESS_CHARACTERS else "post"
+
+
+def _binds(selection: Selection, restoring: Iterable[str]) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    filters = {field: getattr(selection, field) for field in ("q", "tag", "kind", "status", "state")}
+    return filters | {"restoring": sorted(restoring), "now": now, "soon": now + timedelta(days=DUE_DAYS)}
