@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from perennial.engines.duckdb import open_feature_session
+from perennial.engines.duckdb import open_connection, open_feature_session
 from perennial.errors import TransientConflictError
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.runs import Recorded, record_events
@@ -80,3 +81,19 @@ def test_a_session_that_never_sees_the_same_moment_twice_says_so_and_can_be_trie
 
     with pytest.raises(TransientConflictError, match="try again"):
         open_feature_session(stopped, (), needed)
+
+
+def test_what_does_not_fit_in_memory_is_not_left_where_the_process_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spills, stands = tmp_path / "spills", tmp_path / "stands"
+    spills.mkdir()
+    stands.mkdir()
+    monkeypatch.chdir(stands)
+    monkeypatch.setattr("tempfile.tempdir", str(spills))
+    with open_connection() as connection:
+        connection.execute("SET memory_limit = '60MB'")
+        connection.execute("CREATE TABLE large AS SELECT md5(i::VARCHAR) AS text FROM range(2000000) AS t(i)")
+        assert list(spills.iterdir())
+    assert not list(spills.iterdir())
+    assert not list(stands.iterdir())

@@ -5,8 +5,11 @@ pyiceberg plans, DuckDB reads the planned files by field id, so a column that wa
 
 from __future__ import annotations
 
+import tempfile
+import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
@@ -57,7 +60,9 @@ _Session = TypeVar("_Session")
 
 def open_connection() -> duckdb.DuckDBPyConnection:
     """Open an in-memory database that computes in UTC and never reaches for the network."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    # What does not fit in memory goes to a directory of its own, not to the one that the process happens to stand in.
+    spill = Path(tempfile.gettempdir()) / f"perennial-{uuid.uuid4().hex}"
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
     # A worker's log is no place for a bar that redraws itself.
     connection.execute("SET enable_progress_bar = false")
     # Set after opening: at opening time the time zone's extension is not loaded yet.
