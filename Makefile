@@ -17,7 +17,7 @@ up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher
 	@$(BIN)/perennial up
 
 test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirements; changes nothing
 	$(BIN)/ruff check
