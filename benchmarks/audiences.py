@@ -34,7 +34,7 @@ FROM range($users) AS t(i)
 SAMPLE_SUMMARY = """
 CREATE TEMP TABLE sample AS SELECT
     md5(i::VARCHAR) AS user_id, 'received' AS measure, 'email' AS dimension,
-    TIMESTAMPTZ '2025-01-01 00:00:00+00' + to_seconds(i % 13000000) AS last_at, 3::BIGINT AS event_count
+    TIMESTAMPTZ '2025-01-01 00:00:00+00' + to_seconds((i * 1009) % 13000000) AS last_at, 3::BIGINT AS event_count
 FROM range($users) AS t(i)
 """
 

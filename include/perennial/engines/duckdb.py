@@ -112,7 +112,7 @@ def open_feature_session(
         warehouse: Where the tables are.
         tables: The tables of the contract that the question reads, besides the interactions.
         needed: Asked, with `tables`, `sources`, `source_tags` and `source_states` in place, which sources'
-            interactions the question looks at; None: all.
+            interactions the question looks at; None: all. May put more tables in place with `show_tables`.
 
     Returns:
         The connection, in which `available_interactions` shows what features may see of the needed sources.
@@ -150,10 +150,15 @@ class FeatureSession:
 
 def _opened(warehouse: Warehouse, tables: Iterable[str]) -> duckdb.DuckDBPyConnection:
     connection = open_connection()
+    show_tables(connection, warehouse, tables)
+    return connection
+
+
+def show_tables(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, tables: Iterable[str]) -> None:
+    """Put tables in place as views over their current snapshots."""
     for name in tables:
         table = warehouse.table(name)
         create_view(connection, name, list(warehouse.live_files(table)), table)
-    return connection
 
 
 def _at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:

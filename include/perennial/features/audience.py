@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perennial.audiences import Definition, KnownIds, TerminalDefinitionError, parse, unknown_ids
 from perennial.audiences.compiling import AudienceQuery, compile_audience, tag_sources_query
 from perennial.audiences.needs import Need, segment_nodes
-from perennial.engines.duckdb import FeatureSession, open_feature_session
+from perennial.engines.duckdb import FeatureSession, open_feature_session, show_tables
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import Warehouse
 
-_TABLES = (USERS.name, USER_MESSAGE_SUMMARY.name, AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
+_NAMES = (CANVAS_STEPS.name, SOURCE_VARIANTS.name)
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,26 @@ def open_audience(
         TerminalIncompleteError: The answer would leave data out, and `strict` was asked for.
     """
     root = parse(definition)
+    # A table takes some milliseconds to open: only those that are asked are.
+    tables = [USERS.name, *([AUDIENCES.name] if any(segment_nodes(root)) else ())]
     # Filled in once the tables are open: all that follows has to see them at one moment.
     queries: list[AudienceQuery] = []
     needs: dict[str, Need] = {}
 
     def needed(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
         segments = load_segments(connection, root)
-        refuse_unknown_ids(connection, {"": root, **{f"segment:{name} ": found for name, found in segments.items()}})
+        definitions = {"": root, **{f"segment:{name} ": found for name, found in segments.items()}}
+        if all_sources or any(found.references for found in definitions.values()):
+            show_tables(connection, warehouse, _NAMES)
+            refuse_unknown_ids(connection, definitions)
         queries[:] = [compile_audience(root, segments, now)]
+        if USER_MESSAGE_SUMMARY.name in queries[0].tables:
+            show_tables(connection, warehouse, [USER_MESSAGE_SUMMARY.name])
         needs.clear()
         needs.update(by_source(connection, queries[0].needs))
         return None if all_sources else set(needs)
 
-    session = open_feature_session(warehouse, _TABLES, needed)
+    session = open_feature_session(warehouse, tables, needed)
     with session.connection as connection:
         completeness = find_missing(connection, None if all_sources else needs.keys(), needs)
         if strict and not completeness.complete:
