@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from perennial.settings import Settings
 from tests.conftest import PEOPLE
-from tests.dags.conftest import dags  # noqa: F401 - the same DAGs, known to the same metadata database
+from tests.dags.conftest import dags, mailbox  # noqa: F401 - the same DAGs, known to the same metadata database
 
 As = Callable[[str], TestClient]
 

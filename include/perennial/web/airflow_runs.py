@@ -1,0 +1,185 @@
+"""Runs of the restore DAG, in Airflow's own database: this process is its API server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from perennial.web.access import RESTORE_DAG
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
+
+    from perennial.lifecycle import RestoreRequest
+
+QUEUED, RUNNING, SUCCESS, FAILED = "queued", "running", "success", "failed"
+OVER = (SUCCESS, FAILED)
+RECENT = 50
+
+
+@dataclass(frozen=True)
+class RestoreRun:
+    """One run of the restore DAG.
+
+    Attributes:
+        run_id: Airflow's id of it.
+        state: queued, running, success or failed.
+        conf: What was asked for; any text, as whoever triggered it wrote it.
+        requested_by: Who triggered it.
+        queued_at: When that was.
+        started_at: None while it is queued.
+        ended_at: None until it is over.
+        now: What it takes for now (lifecycle.Run).
+    """
+
+    run_id: str
+    state: str
+    conf: Mapping[str, Any] = field(hash=False)
+    requested_by: str
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    now: datetime
+
+    def asked(self, param: str) -> tuple[str, ...]:
+        """Return one of the lists that were asked for; Airflow's own form and API let anything into it."""
+        value = self.conf.get(param)
+        return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def find_obstacle(session: Session) -> str:
+    """Say why no restore can be started for now, and who can mend it; empty when nothing is in the way."""
+    from airflow.models.dag import DagModel
+
+    dag = session.get(DagModel, RESTORE_DAG, populate_existing=True)
+    if dag is None or dag.is_stale:
+        return (
+            f"Airflow does not have the DAG {RESTORE_DAG} at the moment, so nothing can be restored. Whoever runs "
+            "Airflow should see that its DAG processor reads the project's dags folder."
+        )
+    if dag.has_import_errors:
+        return (
+            f"Airflow cannot read the DAG {RESTORE_DAG}, so nothing can be restored. Whoever runs Airflow finds the "
+            "error among the import errors on its page."
+        )
+    if dag.is_paused:
+        return (
+            f"The DAG {RESTORE_DAG} is paused: a restore would wait without a word. Somebody who may edit it has to "
+            "unpause it in Airflow first."
+        )
+    return ""
+
+
+def trigger_restore(session: Session, request: RestoreRequest, user_name: str, by_page: bool) -> str:
+    """Start a restore in the user's name and write that into Airflow's audit log; returns the run's id.
+
+    Args:
+        session: Airflow's; it is committed.
+        request: Checked and resolved.
+        user_name: Who asks.
+        by_page: Whether a person clicked; a program otherwise.
+    """
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.models.log import Log
+    from airflow.utils.types import DagRunTriggeredByType
+
+    conf = {
+        "source_ids": list(request.source_ids),
+        "tags": list(request.tags),
+        "notify": list(request.notify),
+        "reason": request.reason,
+    }
+    by = DagRunTriggeredByType.UI if by_page else DagRunTriggeredByType.REST_API
+    run = trigger_dag(RESTORE_DAG, triggered_by=by, triggering_user_name=user_name, conf=conf, session=session)
+    assert run is not None
+    # Not Airflow's own action_logging: it would name neither the DAG nor the run, and nothing of a form.
+    told = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
+    session.add(
+        Log(
+            event="trigger_dag_run",
+            owner=user_name,
+            owner_display_name=user_name,
+            dag_id=RESTORE_DAG,
+            run_id=run.run_id,
+            extra=json.dumps(told),
+        )
+    )
+    session.commit()
+    return str(run.run_id)
+
+
+def find_run(session: Session, run_id: str) -> RestoreRun | None:
+    """Look one run up."""
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select
+
+    found = session.scalar(select(DagRun).where(DagRun.dag_id == RESTORE_DAG, DagRun.run_id == run_id))
+    return None if found is None else _run(found)
+
+
+def recent_runs(session: Session, states: Collection[str] = (), limit: int | None = RECENT) -> list[RestoreRun]:
+    """List runs, latest first.
+
+    Args:
+        session: Airflow's.
+        states: Only runs in one of these; every run where none is given.
+        limit: At most so many; None: all.
+    """
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select
+
+    query = select(DagRun).where(DagRun.dag_id == RESTORE_DAG).order_by(DagRun.id.desc()).limit(limit)
+    if states:
+        query = query.where(DagRun.state.in_(states))
+    return [_run(found) for found in session.scalars(query)]
+
+
+def task_states(session: Session, run_id: str) -> dict[str, dict[int, str | None]]:
+    """Return the state of every task of a run, by task id and by the index of a mapped one (-1: not mapped)."""
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    query = select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state).where(
+        TaskInstance.dag_id == RESTORE_DAG, TaskInstance.run_id == run_id
+    )
+    states: dict[str, dict[int, str | None]] = {}
+    for task_id, map_index, state in session.execute(query):
+        states.setdefault(task_id, {})[map_index] = state
+    return states
+
+
+def task_results(session: Session, task_id: str, run_ids: Collection[str]) -> dict[str, Any]:
+    """Return what a task handed on in some runs, by run; a run whose task has not ended is not among them."""
+    return dict(_results(session, task_id, run_ids)) if run_ids else {}
+
+
+def _results(session: Session, task_id: str, run_ids: Collection[str]) -> Iterator[tuple[str, Any]]:
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
+    query = select(XComModel).where(
+        XComModel.dag_id == RESTORE_DAG,
+        XComModel.task_id == task_id,
+        XComModel.key == "return_value",
+        XComModel.run_id.in_(run_ids),
+    )
+    for found in session.scalars(query):
+        yield found.run_id, XComModel.deserialize_value(found)
+
+
+def _run(found: DagRun) -> RestoreRun:
+    return RestoreRun(
+        run_id=found.run_id,
+        state=str(found.state),
+        conf=found.conf if isinstance(found.conf, dict) else {},
+        requested_by=found.triggering_user_name or str(found.run_type),
+        queued_at=found.queued_at or found.run_after,
+        started_at=found.start_date,
+        ended_at=found.end_date,
+        now=found.logical_date or found.run_after,
+    )

@@ -1,0 +1,114 @@
+"""What a question about restores needs, and which sources a restore is bringing back at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep
+from fastapi import Depends
+
+from perennial.statements import statement
+from perennial.web.access import RESTORE_DAG
+from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, recent_runs, task_results
+from perennial.web.snapshot import SourceSnapshot
+from perennial.web.warehouse import SnapshotDep, WarehouseDep
+
+# A run that is over has let go of its sources or never will: whatever it left behind, they may be asked for again.
+_LOOKED_BACK = 50
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What every question about restores needs.
+
+    Attributes:
+        warehouse: Where the data is.
+        snapshot: The sources as lists show them.
+        session: Airflow's database.
+        user: Who asks, as Airflow's auth manager has them.
+    """
+
+    warehouse: Any
+    snapshot: SourceSnapshot
+    session: Any
+    user: Any
+
+    @property
+    def may_restore(self) -> bool:
+        """Whether the user has the right to trigger the restore DAG."""
+        from airflow.api_fastapi.app import get_auth_manager
+        from airflow.models.dag import DagModel
+
+        details = DagDetails(id=RESTORE_DAG, team_name=DagModel.get_team_name(RESTORE_DAG))
+        return bool(
+            get_auth_manager().is_authorized_dag(
+                method="POST", access_entity=DagAccessEntity.RUN, details=details, user=self.user
+            )
+        )
+
+
+def _desk(warehouse: WarehouseDep, snapshot: SnapshotDep, session: SessionDep, user: GetUserDep) -> Desk:
+    return Desk(warehouse, snapshot, session, user)
+
+
+# As long as Airflow's session: until the answer is made.
+DeskDep = Annotated[Desk, Depends(_desk, scope="function")]
+
+
+def restoring_sources(desk: Desk) -> dict[str, str]:
+    """Find the sources that restores are bringing back, or will when their turn comes.
+
+    Returns:
+        The id of the run by source; empty text where something else than a run of Airflow does it.
+    """
+    runs = recent_runs(desk.session, (QUEUED, RUNNING), limit=None)
+    found = dict.fromkeys(_moving_sources(desk), "")
+    found |= {source_id: run.run_id for run, source_ids in _wanted(desk, runs) for source_id in source_ids}
+    return found
+
+
+def _moving_sources(desk: Desk) -> Iterator[str]:
+    from perennial.lifecycle.runs import wall_clock
+    from perennial.lifecycle.settling import RESTORE_SILENT_SECONDS
+    from perennial.moves.plan import RESTORE
+    from perennial.moves.records import pending_records
+
+    records = [
+        record
+        for record in pending_records(desk.warehouse, RESTORE.name)
+        if record.age_seconds(wall_clock()) < RESTORE_SILENT_SECONDS
+    ]
+    if records:
+        over = [run.run_id for run in recent_runs(desk.session, OVER, _LOOKED_BACK)]
+        dead = {uri for uris in task_results(desk.session, "plan", over).values() for uri in uris}
+        for record in records:
+            if record.plan_uri not in dead:
+                yield from record.source_ids
+
+
+def _wanted(desk: Desk, runs: list[RestoreRun]) -> Iterator[tuple[RestoreRun, Iterable[str]]]:
+    runs = [run for run in runs if run.conf.get("dry_run") is not True]
+    if not runs:
+        return
+    checked = task_results(desk.session, "check_request", [run.run_id for run in runs])
+    with desk.snapshot.cursor() as cursor:
+        for run in runs:
+            if run.run_id in checked:
+                yield run, _to_restore(checked[run.run_id])
+                continue
+            tagged = cursor.execute(statement("web/list_tagged_sources"), {"tags": list(run.asked("tags"))}).fetchall()
+            yield run, [*run.asked("source_ids"), *(source_id for (source_id,) in tagged)]
+
+
+@lru_cache(maxsize=16)
+def _to_restore(request_uri: str) -> tuple[str, ...]:
+    from perennial.lifecycle.requests import TO_RESTORE, read_resolution
+    from perennial.lifecycle.runs import read_note
+
+    _, sources = read_resolution(read_note(request_uri))
+    return tuple(source.source_id for source in sources if source.outcome == TO_RESTORE)

@@ -1,0 +1,219 @@
+"""What a restore would bring back, how long that takes, and what cannot come back, before anybody asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from perennial.errors import TerminalRequestError
+from perennial.notify import wording
+from perennial.statements import statement
+from perennial.tables import INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.web.airflow_runs import SUCCESS, find_obstacle, recent_runs
+from perennial.web.restore_desk import Desk, restoring_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from perennial.lifecycle import RestoreRequest
+    from perennial.lifecycle.requests import RequestedSource
+
+# The usual hours of S3's own retrieval, by storage class; every other class hands data out at once.
+_THAW: Final = {
+    "GLACIER": "The archive (GLACIER) has to thaw it first: usually 3 to 5 hours.",
+    "DEEP_ARCHIVE": "The archive (DEEP_ARCHIVE) has to thaw it first: usually up to 12 hours.",
+}
+# Beyond so many times the largest restore that was measured, a figure would only look like knowledge.
+_FURTHEST_GUESS = 100
+_NAMED = 10
+
+
+class RefusedError(TerminalRequestError):
+    """A restore cannot be started as things are now.
+
+    Attributes:
+        run_ids: Runs that are bringing the same sources back.
+    """
+
+    def __init__(self, text: str, run_ids: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.run_ids = tuple(run_ids)
+
+
+@dataclass(frozen=True)
+class SourceGroup:
+    """Sources that have something in common: why nothing of them comes back, or the run that brings them."""
+
+    of: str
+    sources: tuple[RequestedSource, ...]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request comes to at this moment.
+
+    Attributes:
+        coming: Sources that would come back.
+        under_way: Sources that are on their way already, by the run that brings them; empty where it is no run.
+        staying: Sources of which nothing comes back, by the reason.
+    """
+
+    coming: tuple[RequestedSource, ...]
+    under_way: tuple[SourceGroup, ...]
+    staying: tuple[SourceGroup, ...]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What one request would do.
+
+    Attributes:
+        request: What would be asked for; without the sources that are on their way already.
+        resolved: What it comes to; None where it names what nobody knows.
+        row_count: Interactions that would come back.
+        total_bytes: Their size.
+        expected: How long it takes, from restores that were measured; empty where nothing comes back.
+        thaw: How long the archive needs before that; empty where it hands data out at once.
+        refusal: Why it cannot be asked for; empty where it can.
+    """
+
+    request: RestoreRequest
+    resolved: Resolved | None
+    row_count: int = 0
+    total_bytes: int = 0
+    expected: str = ""
+    thaw: str = ""
+    refusal: str = ""
+
+
+def resolve_restore(desk: Desk, request: RestoreRequest) -> Resolved:
+    """Find out what a request comes to.
+
+    Raises:
+        TerminalRequestError: Names all ids and tags that nobody knows.
+    """
+    from perennial.lifecycle.requests import TO_RESTORE, resolve_request
+
+    sources = resolve_request(desk.warehouse, request)
+    restorable = [source for source in sources if source.outcome == TO_RESTORE]
+    runs = restoring_sources(desk) if restorable else {}
+    return Resolved(
+        coming=tuple(source for source in restorable if source.source_id not in runs),
+        under_way=_groups((runs[source.source_id], source) for source in restorable if source.source_id in runs),
+        staying=_groups((source.outcome, source) for source in sources if source.outcome != TO_RESTORE),
+    )
+
+
+def refuse_restore(desk: Desk, resolved: Resolved, under_way: bool = True) -> None:
+    """Let a request through only if it can be started, and brings something back that is not on its way already.
+
+    Args:
+        desk: Who asks, and where.
+        resolved: What it comes to.
+        under_way: Whether to refuse it where some of the sources are on their way already; all always are.
+
+    Raises:
+        RefusedError: Says why not, and what to do.
+        TerminalRequestError: Everything was deleted under the previous policy (R18).
+    """
+    from perennial.lifecycle.requests import refuse_deleted
+
+    if obstacle := find_obstacle(desk.session):
+        raise RefusedError(obstacle)
+    moving = [source for group in resolved.under_way for source in group.sources]
+    if moving and (under_way or not resolved.coming):
+        rest = f" Leave them out to restore the other {len(resolved.coming):,}." if resolved.coming else ""
+        raise RefusedError(
+            f"A restore of {_named(moving)} is under way already.{rest}",
+            (group.of for group in resolved.under_way if group.of),
+        )
+    if not resolved.coming:
+        staying = [source for group in resolved.staying for source in group.sources]
+        refuse_deleted(staying)
+        told = "; ".join(f"{_named(group.sources)}: {group.of}" for group in resolved.staying)
+        raise RefusedError(f"There is nothing to bring back ({told}).")
+
+
+def preview_restore(desk: Desk, request: RestoreRequest) -> Preview:
+    """Find out what a request would do, without a look at its addresses."""
+    try:
+        resolved = resolve_restore(desk, request)
+    except TerminalRequestError as error:
+        return Preview(request, None, refusal=str(error))
+    preview = Preview(_left(request, resolved), resolved, refusal=_refusal(desk, resolved))
+    if not resolved.coming:
+        return preview
+    totals = desk.warehouse.source_totals(INTERACTIONS_ARCHIVE.name)
+    total_bytes = sum(totals[source.source_id].total_bytes for source in resolved.coming if source.source_id in totals)
+    return replace(
+        preview,
+        row_count=sum(source.archived_rows for source in resolved.coming),
+        total_bytes=total_bytes,
+        expected=expected_time(_measured(desk), total_bytes),
+        thaw=_THAW.get(desk.warehouse.settings.archive_storage_class or "", ""),
+    )
+
+
+def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -> str:
+    """Tell how long a restore takes.
+
+    Args:
+        measured: Bytes and duration of earlier ones, smallest first.
+        total_bytes: What it brings back.
+    """
+    if not measured:
+        return "No restore has been measured yet."
+    for measured_bytes, took in measured:
+        if measured_bytes >= total_bytes:
+            return f"About {wording.duration(took)}: so long took a restore of {wording.size(measured_bytes)}."
+    largest, took = measured[-1]
+    known = f"the largest restore measured so far, {wording.size(largest)}, took {wording.duration(took)}"
+    if total_bytes > _FURTHEST_GUESS * largest:
+        return f"No restore of that size has been measured yet; {known}."
+    return f"At most about {wording.duration(took * (total_bytes / largest))}: {known}."
+
+
+def _refusal(desk: Desk, resolved: Resolved) -> str:
+    try:
+        refuse_restore(desk, resolved, under_way=False)
+    except TerminalRequestError as error:
+        return str(error)
+    return "" if desk.may_restore else "Your role in Airflow lets you look, but not restore; ask somebody who may."
+
+
+def _left(request: RestoreRequest, resolved: Resolved) -> RestoreRequest:
+    """A request without what is on its way: its tags become the sources that carry them now."""
+    if not resolved.under_way:
+        return request
+    left = [*resolved.coming, *(source for group in resolved.staying for source in group.sources)]
+    return replace(request, source_ids=tuple(source.source_id for source in left), tags=())
+
+
+def _measured(desk: Desk) -> list[tuple[int, timedelta]]:
+    """Bytes and duration of restores that ended well, smallest first."""
+    from perennial.engines.duckdb import open_session
+
+    took = {
+        run.run_id: run.ended_at - run.started_at
+        for run in recent_runs(desk.session, (SUCCESS,))
+        if run.started_at is not None and run.ended_at is not None
+    }
+    if not took:
+        return []
+    with open_session(desk.warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        rows = session.execute(statement("web/sum_restored_bytes"), {"run_ids": list(took)}).fetchall()
+    return sorted((total_bytes, took[run_id]) for run_id, total_bytes in rows)
+
+
+def _groups(pairs: Iterable[tuple[str, RequestedSource]]) -> tuple[SourceGroup, ...]:
+    groups: dict[str, list[RequestedSource]] = {}
+    for of, source in pairs:
+        groups.setdefault(of, []).append(source)
+    return tuple(SourceGroup(of, tuple(sources)) for of, sources in groups.items())
+
+
+def _named(sources: Iterable[RequestedSource]) -> str:
+    ids = [repr(source.source_id) for source in sources]
+    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
+    return f"{', '.join(ids[:_NAMED])}{more}"

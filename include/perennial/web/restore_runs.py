@@ -1,0 +1,277 @@
+"""How a restore goes: live while it runs, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+
+from perennial.notify import run_url, wording
+from perennial.web.access import READ, RESTORE_DAG
+from perennial.web.airflow_runs import (
+    FAILED,
+    OVER,
+    QUEUED,
+    SUCCESS,
+    RestoreRun,
+    find_obstacle,
+    find_run,
+    recent_runs,
+    task_results,
+    task_states,
+)
+from perennial.web.pages import render
+from perennial.web.problems import NotFoundError
+from perennial.web.restore_desk import Desk, DeskDep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from perennial.lifecycle.requests import RequestedSource
+
+router = APIRouter(dependencies=[READ], tags=["restores"])
+
+State = Literal[
+    "queued", "checking", "planning", "copying", "verifying", "committing", "telling", "done", "failed"
+]  # fmt: skip
+# The tasks of the DAG, in the order in which a reader sees them pass.
+_PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
+    ("checking", ("check_request",)),
+    ("planning", ("plan", "move_files.split")),
+    ("copying", ("move_files.copy",)),
+    ("verifying", ("move_files.verify",)),
+    ("committing", ("move_files.commit_destination", "move_files.commit_origin")),
+)
+_FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+# Of so many files of a copy task it is looked up which are there already; of more only whether the task has ended.
+_LOOKED_UP = 2_000
+_SHOWN = 100
+
+
+class RunSource(BaseModel):
+    """One source of a restore."""
+
+    source_id: str
+    name: str
+    kind: str
+    outcome: str = Field(description="What became of it; while the run goes on, what is to become of it")
+    row_count: int = Field(0, description="Interactions brought back")
+    expires_at: datetime | None = Field(None, description="When it expires again (R13); null while something keeps it")
+    detail: str = Field("", description="Why it failed")
+
+
+class RestoreSummary(BaseModel):
+    """One restore in a list."""
+
+    run_id: str
+    state: Literal["queued", "running", "success", "failed"] = Field(description="State of the run in Airflow")
+    source_ids: tuple[str, ...] = Field(description=f"At most {_SHOWN} of the ids that were asked for")
+    source_id_count: int = Field(description="How many ids were asked for")
+    tags: tuple[str, ...] = Field(description="The tags that were asked for")
+    requested_by: str
+    reason: str
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    took_seconds: float | None = Field(description="Since it was started, until its end where it has one")
+    airflow_url: str = Field(description="The run on Airflow's own page")
+
+
+class RestoreProgress(RestoreSummary):
+    """How far a restore is."""
+
+    phase: State
+    told: str = Field(description="The same for a person")
+    files_done: int = Field(description="Files copied so far")
+    files_total: int = Field(description="Files that come back; 0 while that is not known")
+    source_count: int = Field(description="Sources the request came to; 0 while that is not known")
+    sources: list[RunSource] = Field(description=f"At most {_SHOWN} of them")
+    error: str = Field(description="What went wrong, or why nothing starts; empty when nothing did")
+
+
+RunId = Annotated[str, Query(alias="id", max_length=250, description="Id of the run")]
+
+
+@router.get("/restores", response_class=HTMLResponse, include_in_schema=False)
+def restores_page(request: Request, desk: DeskDep) -> HTMLResponse:
+    """Show the latest restores."""
+    runs, obstacle = restores(request, desk), find_obstacle(desk.session)
+    return render(request, "restores.html.j2", runs=runs, obstacle=obstacle, duration=_duration)
+
+
+@router.get("/restores/run", response_class=HTMLResponse, include_in_schema=False)
+def run_page(request: Request, desk: DeskDep, run_id: RunId) -> HTMLResponse:
+    """Show how a restore goes."""
+    run = restore(request, desk, run_id)
+    return render(request, "restore_run.html.j2", run=run, over=run.state in OVER, duration=_duration)
+
+
+@router.get("/api/restores", summary="The latest restores", response_model=list[RestoreSummary])
+def restores(request: Request, desk: DeskDep) -> list[RestoreSummary]:
+    """List the last 50 restores that were asked for, latest first."""
+    return [RestoreSummary(**_summary(request, run)) for run in recent_runs(desk.session)]
+
+
+@router.get(
+    "/api/restores/run",
+    summary="How a restore goes",
+    response_model=RestoreProgress,
+    responses={404: {"description": "There is no such run"}},
+)
+def restore(request: Request, desk: DeskDep, run_id: RunId) -> RestoreProgress:
+    """Tell how far a restore is; ask again every second or two."""
+    run = find_run(desk.session, run_id)
+    if run is None:
+        raise NotFoundError(
+            f"Airflow has no run {run_id!r} of {RESTORE_DAG}; it may have been removed. The list of restores has the "
+            "latest ones."
+        )
+    return _progress(request, desk, run)
+
+
+def _duration(seconds: float) -> str:
+    return wording.duration(timedelta(seconds=seconds))
+
+
+def _summary(request: Request, run: RestoreRun) -> dict[str, Any]:
+    took = None if run.started_at is None else (run.ended_at or datetime.now(UTC)) - run.started_at
+    return {
+        "run_id": run.run_id,
+        "state": run.state,
+        "source_ids": run.asked("source_ids")[:_SHOWN],
+        "source_id_count": len(run.asked("source_ids")),
+        "tags": run.asked("tags"),
+        "requested_by": run.requested_by,
+        "reason": str(run.conf.get("reason") or ""),
+        "queued_at": run.queued_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "took_seconds": None if took is None else max(0.0, took.total_seconds()),
+        # This app is mounted one segment below Airflow's own address.
+        "airflow_url": run_url(request.scope.get("root_path", "").rpartition("/")[0], RESTORE_DAG, run.run_id),
+    }
+
+
+def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
+    states = task_states(desk.session, run.run_id)
+    request_uri, plan_uris = (
+        task_results(desk.session, task_id, [run.run_id]).get(run.run_id) for task_id in ("check_request", "plan")
+    )
+    chunks = [chunk for uri in plan_uris or () for chunk in _chunks(uri)]
+    phase = _phase(run, states)
+    total = sum(map(len, chunks))
+    copied = sum(_copied(chunks, states.get("move_files.copy", {})))
+    sources = _sources(desk, run, request_uri, plan_uris or ())
+    return RestoreProgress(
+        **_summary(request, run),
+        phase=phase,
+        told=_told(phase, copied, total),
+        files_done=copied,
+        files_total=total,
+        source_count=len(sources),
+        sources=sources[:_SHOWN],
+        error=_error(desk, run, states),
+    )
+
+
+def _phase(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> State:
+    if run.state == QUEUED:
+        return "queued"
+    if run.state in OVER:
+        return "done" if run.state == SUCCESS else "failed"
+    for phase, task_ids in _PHASES:
+        if any(state not in _FINISHED for task_id in task_ids for state in states.get(task_id, {}).values()):
+            return phase
+    return "telling"
+
+
+def _told(phase: State, copied: int, total: int) -> str:
+    if phase == "copying" and total:
+        return f"Copying: {copied:,} of {wording.count(total, 'file')}"
+    return {
+        "queued": "Queued: it starts when Airflow has room for it",
+        "checking": "Checking the request",
+        "planning": "Planning: listing the files that come back",
+        "copying": "Copying",
+        "verifying": "Verifying: comparing every copy with its original",
+        "committing": "Committing: the data becomes visible when all of it is there",
+        "telling": "Sending the e-mail",
+        "done": "Done",
+        "failed": "Failed",
+    }[phase]
+
+
+def _copied(chunks: list[tuple[str, ...]], states: Mapping[int, str | None]) -> Iterator[int]:
+    from perennial.storage import storage_for
+
+    for index, uris in enumerate(chunks):
+        state = states.get(index)
+        if state == "success":
+            yield len(uris)
+        elif state is not None and len(uris) <= _LOOKED_UP:
+            yield sum(storage_for(uri).stat(uri) is not None for uri in uris)
+
+
+# A plan is written once, and may be large.
+@lru_cache(maxsize=8)
+def _chunks(plan_uri: str) -> list[tuple[str, ...]]:
+    """Where the files of each copy task of a plan go; nothing where the plan has been cleared away."""
+    from perennial.moves.plan import find_plan
+
+    plan = find_plan(plan_uri)
+    if plan is None:
+        return []
+    chunks: list[list[str]] = [[] for _ in range(plan.chunk_count)]
+    for step in plan.steps:
+        chunks[step.chunk].append(step.copy_uri)
+    return list(map(tuple, chunks))
+
+
+def _sources(desk: Desk, run: RestoreRun, request_uri: str | None, plan_uris: list[str] | tuple[()]) -> list[RunSource]:
+    from perennial.lifecycle import Run
+    from perennial.lifecycle.restore import restore_report
+
+    if request_uri is None:
+        return []
+    try:
+        if run.state not in OVER:
+            return [_source(source) for source in _requested(request_uri)]
+        ended_at = run.ended_at or run.now
+        report = restore_report(desk.warehouse, request_uri, Run(run.run_id, run.now), ended_at, plan_uris)
+    except FileNotFoundError:
+        # What tasks tell each other is cleared away some day; Airflow may remember the run for longer.
+        return []
+    return [_source(source) for source in report.sources]
+
+
+def _source(source: Any) -> RunSource:
+    return RunSource(**{field: getattr(source, field) for field in RunSource.model_fields if hasattr(source, field)})
+
+
+@lru_cache(maxsize=8)
+def _requested(request_uri: str) -> list[RequestedSource]:
+    from perennial.lifecycle.requests import read_resolution
+    from perennial.lifecycle.runs import read_note
+
+    return read_resolution(read_note(request_uri))[1]
+
+
+def _error(desk: Desk, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:
+    from perennial.airflow import kept_error_of
+
+    if run.state == QUEUED:
+        return find_obstacle(desk.session)
+    if run.state == SUCCESS:
+        return ""
+    kept = kept_error_of(desk.warehouse, RESTORE_DAG, run.run_id)
+    if run.state != FAILED:
+        retried = any(state == "up_for_retry" for mapped in states.values() for state in mapped.values())
+        return f"A step failed and is tried again: {kept or 'its log in Airflow says why.'}" if retried else ""
+    told = task_results(desk.session, "tell_requesters", [run.run_id]).get(run.run_id) or {}
+    failed = [task_id for task_id, mapped in states.items() if "failed" in mapped.values()]
+    where = f"The log of {', '.join(failed)}" if failed else "The page of the run"
+    return str(told.get("error") or kept or f"{where} in Airflow says why.")

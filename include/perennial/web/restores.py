@@ -1,0 +1,274 @@
+"""Asking for a restore: what it would do, and the click that starts it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from perennial.errors import TerminalRequestError
+from perennial.notify.addresses import is_address
+from perennial.web.access import READ, RESTORE
+from perennial.web.airflow_runs import trigger_restore
+from perennial.web.listing import Selection, SelectionDep, matching_ids
+from perennial.web.pages import render
+from perennial.web.problems import problem
+from perennial.web.restore_desk import Desk, DeskDep, restoring_sources
+from perennial.web.restore_preview import RefusedError, Resolved, preview_restore, refuse_restore, resolve_restore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from perennial.lifecycle import RestoreRequest
+    from perennial.lifecycle.requests import RequestedSource
+
+router = APIRouter(tags=["restores"])
+
+# Between the look whether a restore is under way and the run that makes it so, nobody else may look.
+_STARTING = threading.Lock()
+_SHOWN = 100
+# A field of a form holds a megabyte at most.
+_IDS_A_FIELD = 500
+
+Text = Annotated[str, Field(min_length=1, max_length=1_000)]
+Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Filters(_Model):
+    """As the filters of the list of sources; an empty one means all."""
+
+    q: str = Field("", max_length=1_000, description="Part of a name or of an id, in any case")
+    tag: str = Field("", max_length=1_000, description="A tag, exactly")
+    kind: str = ""
+    status: str = ""
+    state: str = ""
+
+
+class RestoreOrder(_Model):
+    """What to restore, and who is told. At least one source, tag or `all` is needed."""
+
+    source_ids: list[Text] = Field([], max_length=100_000, description="Campaigns and Canvases by id")
+    tags: list[Text] = Field([], max_length=1_000, description="All sources that carry one of these tags (R11)")
+    all: Filters | None = Field(None, description="All sources that match these filters now")
+    notify: list[str] = Field([], max_length=50, description="E-mail addresses that are told how it ended (R12)")
+    reason: Reason = Field("", description="Goes into the audit trail and the e-mail")
+
+
+class SelectedForm(BaseModel):
+    """The form around the list of sources."""
+
+    id: list[Text] = Field([], max_length=1_000)
+    tags: list[Text] = Field([], max_length=1_000)
+    all: bool = False
+    q: str = Field("", max_length=1_000)
+    tag: str = Field("", max_length=1_000)
+    kind: str = ""
+    status: str = ""
+    state: str = ""
+
+    @property
+    def selection(self) -> Selection | None:
+        """What the filters select, where all that match are asked for."""
+        return Selection(self.q, self.tag, self.kind, self.status, self.state) if self.all else None
+
+
+class OrderForm(_Model):
+    """The form that starts a restore; the lists are JSON, in as many fields as they need."""
+
+    source_ids: list[str] = Field([], max_length=1_000)
+    tags: list[str] = Field([], max_length=10)
+    notify: str = Field("", max_length=20_000)
+    reason: Reason = ""
+
+
+class RestoreStarted(_Model):
+    """A restore that was started."""
+
+    run_id: str
+    progress_url: str = Field(description="Tells how it goes")
+
+
+class PreviewedSource(BaseModel):
+    """A source that a request comes to."""
+
+    source_id: str
+    name: str
+    kind: str
+    outcome: str = Field(description="What would become of it")
+    under_way: bool = Field(description="Whether a restore is bringing it back already")
+    run_id: str = Field(description="The run that does so; empty where none of Airflow's does")
+
+
+class RestorePreview(BaseModel):
+    """What a restore would do."""
+
+    source_count: int = Field(description="Sources that would come back")
+    row_count: int = Field(description="Interactions that would come back")
+    total_bytes: int = Field(description="Their size")
+    expected: str = Field(description="How long it takes, from restores that were measured")
+    thaw: str = Field(description="How long the archive needs before that; empty where it hands data out at once")
+    refusal: str = Field(description="Why it cannot be asked for; empty where it can")
+    sources: list[PreviewedSource]
+
+
+Ids = Annotated[list[Text], Query(alias="id", default_factory=list, max_length=1_000, description="Id of a source")]
+Tags = Annotated[list[Text], Query(default_factory=list, max_length=1_000, description="A tag a source carries")]
+All = Annotated[bool, Query(alias="all", description="Every source that matches the filters")]
+
+
+@router.get("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
+def restore_page(
+    request: Request, desk: DeskDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
+) -> HTMLResponse:
+    """Show what a restore would do, and ask for it."""
+    return _page(request, desk, _chosen(desk, ids, tags, selection if everything else None))
+
+
+@router.post("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
+def restore_page_of_many(request: Request, desk: DeskDep, form: Annotated[SelectedForm, Form()]) -> HTMLResponse:
+    """Show the same for more ids than an address holds; starts nothing."""
+    return _page(request, desk, _chosen(desk, form.id, form.tags, form.selection))
+
+
+@router.post("/restores", dependencies=[RESTORE], include_in_schema=False)
+def restore_by_form(request: Request, desk: DeskDep, form: Annotated[OrderForm, Form()]) -> Response:
+    """Start a restore and lead to its progress; what is wrong with it is said above the form, which keeps its texts."""
+    form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
+    params = {
+        "source_ids": form_ids,
+        "tags": form_tags,
+        "notify": form.notify.split(),
+        # A form sends line breaks as two characters.
+        "reason": form.reason.replace("\r\n", "\n").strip(),
+    }
+    try:
+        run_id = _start(desk, params, by_page=True)
+    except TerminalRequestError as error:
+        wanted = _request(form_ids, form_tags)
+        status = 409 if isinstance(error, RefusedError) else 400
+        return _page(request, desk, wanted, status, error=str(error), notify=form.notify, reason=form.reason)
+    return RedirectResponse(_progress_address(request, "/restores/run", run_id), 303)
+
+
+@router.post(
+    "/api/restores",
+    dependencies=[RESTORE],
+    status_code=202,
+    summary="Start a restore",
+    response_model=RestoreStarted,
+    responses={
+        400: {"description": "The order cannot be carried out: it names what nobody knows, or nobody to tell"},
+        409: {"description": "Not as things are now: a restore is under way, nothing can come back, the DAG is paused"},
+    },
+)
+def restore_by_api(request: Request, desk: DeskDep, order: RestoreOrder) -> Any:
+    """Start one restore, whatever the number of sources: one run, one e-mail. Nothing is started when it is refused."""
+    params = order.model_dump(exclude={"all"})
+    if order.all is not None:
+        chosen = _matching(desk, Selection(**order.all.model_dump()))
+        params = {**params, "source_ids": [*order.source_ids, *chosen[0]], "tags": [*order.tags, *chosen[1]]}
+    try:
+        run_id = _start(desk, params, by_page=False)
+    except RefusedError as error:
+        return problem(request, 409, str(error), run_ids=error.run_ids)
+    address = _progress_address(request, "/api/restores/run", run_id)
+    return JSONResponse({"run_id": run_id, "progress_url": address}, 202, {"Location": address})
+
+
+@router.get("/api/restore", dependencies=[READ], summary="What a restore would do", response_model=RestorePreview)
+def preview_by_api(
+    desk: DeskDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
+) -> RestorePreview:
+    """Tell what would come back and what cannot, without starting anything. Name sources, tags, or all that match."""
+    preview = preview_restore(desk, _chosen(desk, ids, tags, selection if everything else None))
+    resolved = preview.resolved or Resolved((), (), ())
+    sources = [_previewed(source) for source in resolved.coming]
+    sources += [_previewed(source, group.of) for group in resolved.under_way for source in group.sources]
+    sources += [_previewed(source) for group in resolved.staying for source in group.sources]
+    return RestorePreview(
+        source_count=len(resolved.coming),
+        row_count=preview.row_count,
+        total_bytes=preview.total_bytes,
+        expected=preview.expected,
+        thaw=preview.thaw,
+        refusal=preview.refusal,
+        sources=sources,
+    )
+
+
+def _previewed(source: RequestedSource, run_id: str | None = None) -> PreviewedSource:
+    return PreviewedSource(
+        source_id=source.source_id,
+        name=source.name,
+        kind=source.kind,
+        outcome=source.outcome,
+        under_way=run_id is not None,
+        run_id=run_id or "",
+    )
+
+
+def _start(desk: Desk, params: Mapping[str, Any], *, by_page: bool) -> str:
+    from perennial.lifecycle import RestoreRequest
+
+    request = RestoreRequest.from_params(params)
+    with _STARTING:
+        refuse_restore(desk, resolve_restore(desk, request))
+        return trigger_restore(desk.session, request, desk.user.get_name(), by_page)
+
+
+def _chosen(desk: Desk, ids: list[str], tags: list[str], selection: Selection | None) -> RestoreRequest:
+    matching: tuple[list[str], list[str]] = ([], []) if selection is None else _matching(desk, selection)
+    source_ids, chosen_tags = [*ids, *matching[0]], [*tags, *matching[1]]
+    if not source_ids and not chosen_tags:
+        raise TerminalRequestError("No source is chosen; tick some in the list of sources, or all that match.")
+    return _request(source_ids, chosen_tags)
+
+
+def _request(source_ids: list[str], tags: list[str]) -> RestoreRequest:
+    from perennial.lifecycle import RestoreRequest
+
+    return RestoreRequest(source_ids=tuple(dict.fromkeys(source_ids)), tags=tuple(dict.fromkeys(tags)))
+
+
+def _matching(desk: Desk, selection: Selection) -> tuple[list[str], list[str]]:
+    """The ids and the tags that mean a selection; what has one tag is asked for by that tag (R11)."""
+    if selection.filters.keys() == {"tag"}:
+        return [], [selection.tag]
+    with desk.snapshot.cursor() as cursor:
+        return matching_ids(cursor, selection, restoring_sources(desk)), []
+
+
+def _listed(name: str, fields: list[str]) -> list[str]:
+    """Read lists of texts out of fields of a form; there they are JSON, so that every character arrives."""
+    try:
+        lists = [json.loads(field) for field in fields]
+    except ValueError:
+        lists = [None]
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+        raise TerminalRequestError(f"{name} of the form is no JSON list of texts; open the page again and ask again.")
+    return [text for texts in lists for text in texts]
+
+
+def _page(
+    request: Request, desk: Desk, wanted: RestoreRequest, status: int = 200, error: str = "", **typed: str
+) -> HTMLResponse:
+    name = desk.user.get_name()
+    texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
+    preview = preview_restore(desk, wanted)
+    return render(
+        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, ids_a_field=_IDS_A_FIELD,
+        **texts,
+    )  # fmt: skip
+
+
+def _progress_address(request: Request, path: str, run_id: str) -> str:
+    return f"{request.scope.get('root_path', '')}{path}?id={quote(run_id, safe='')}"

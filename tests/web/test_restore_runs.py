@@ -1,0 +1,108 @@
+"""Restores that really run, watched through the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from perennial.demo.mailbox import Mailbox
+from perennial.lifecycle.moving import plan_sources
+from perennial.moves.plan import RESTORE
+from perennial.warehouse import Warehouse
+from tests.rows import visible
+from tests.web.conftest import As
+from tests.web.restoring import ORDER, expired_workspace, forget_runs, run_queued
+from tests.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(warehouse: Warehouse) -> Workspace:
+    return expired_workspace(warehouse)
+
+
+@pytest.fixture
+def uma(page: As, workspace: Workspace) -> Iterator[TestClient]:
+    """Somebody who may restore."""
+    forget_runs()
+    yield page("uma")
+    forget_runs()
+
+
+def test_progress_goes_from_queued_to_done_while_the_tasks_run_and_the_mail_arrives(
+    uma: TestClient,
+    workspace: Workspace,
+    dags: Mapping[str, Any],
+    mailbox: Mailbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
+    before = sum(visible(workspace.warehouse).values())
+    started = uma.post("/perennial/api/restores", json=ORDER)
+    assert started.status_code == 202
+    address = started.json()["progress_url"]
+    seen = [uma.get(address).json()["phase"]]
+
+    def look(task_id: str) -> None:
+        seen.append(uma.get(address).json()["phase"])
+
+    assert run_queued(dags, started.json()["run_id"], look) == "success"
+
+    assert list(dict.fromkeys(seen)) == [
+        "queued", "checking", "planning", "copying", "verifying", "committing", "telling",
+    ]  # fmt: skip
+    done = uma.get(address).json()
+    assert (done["phase"], done["files_done"], done["files_total"], done["error"]) == ("done", 1, 1, "")
+    assert [(source["source_id"], source["outcome"], source["row_count"]) for source in done["sources"]] == [
+        ("old", "restored", 30)
+    ]
+    assert (done["requested_by"], done["reason"], done["state"]) == ("uma", "Q3 replay", "success")
+    assert done["airflow_url"].startswith("/dags/restore_interactions/runs/manual__")
+    assert sum(visible(workspace.warehouse).values()) == before + 30
+    (mail,) = mailbox.messages()
+    assert mail.recipients == ("uma@example.com",)
+    page = uma.get(address.replace("/api/", "/")).text
+    assert "Done" in page
+    assert "restore.js" not in page
+    # What was measured is what the next one is told.
+    assert " took " in uma.get("/perennial/api/restore", params={"id": "older"}).json()["expected"]
+
+
+def test_a_run_that_fails_midway_says_what_failed_and_can_be_asked_for_again(
+    uma: TestClient,
+    workspace: Workspace,
+    dags: Mapping[str, Any],
+    mailbox: Mailbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
+    for task in dags["restore_interactions"].tasks:
+        monkeypatch.setattr(task, "retries", 0)
+    (live,) = workspace.warehouse.live_files(workspace.warehouse.table("interactions_archive"), ["old"])
+    victim = Path(live.uri.removeprefix("file://"))
+    content = victim.read_bytes()
+    victim.unlink()
+    started = uma.post("/perennial/api/restores", json=ORDER).json()
+
+    assert run_queued(dags, started["run_id"]) == "failed"
+
+    failed = uma.get(started["progress_url"]).json()
+    assert failed["phase"] == "failed"
+    assert live.uri in failed["error"]
+    assert [(source["source_id"], source["outcome"]) for source in failed["sources"]] == [("old", "failed")]
+    assert html.escape(live.uri) in uma.get(started["progress_url"].replace("/api/", "/")).text
+    victim.write_bytes(content)
+    again = uma.post("/perennial/api/restores", json=ORDER).json()
+    assert run_queued(dags, again["run_id"]) == "success"
+    assert len(mailbox.messages()) == 2
+
+
+def test_a_restore_outside_airflow_is_under_way_too(uma: TestClient, workspace: Workspace) -> None:
+    plan_sources(workspace.warehouse, RESTORE, ["old"])
+    answer = uma.post("/perennial/api/restores", json=ORDER)
+    assert (answer.status_code, answer.json()["run_ids"]) == (409, [])
+    assert "A restore outside Airflow" in uma.get("/perennial/restore", params={"id": "old"}).text

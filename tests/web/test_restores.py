@@ -1,0 +1,230 @@
+"""Restores through the page: what is said before the click, and what the click starts."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+from perennial.web.restore_preview import expected_time
+from tests.web.conftest import As
+from tests.web.restoring import HOSTILE, ORDER, expired_workspace, forget_runs, form, restore_dag_with, runs
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A workspace that nothing is moved in."""
+    home = tmp_path_factory.mktemp("home")
+    settings = Settings.from_environment({"PERENNIAL_HOME": str(home)})
+    warehouse = Warehouse(settings)
+    warehouse.create_tables()
+    expired_workspace(warehouse)
+    return settings
+
+
+@pytest.fixture
+def uma(page: As) -> Iterator[TestClient]:
+    """Somebody who may restore."""
+    forget_runs()
+    yield page("uma")
+    forget_runs()
+
+
+def test_before_the_click_the_page_says_what_comes_back_and_what_cannot(uma: TestClient) -> None:
+    ids = ["old", "older", "running", "never", "gone"]
+    answer = uma.get("/perennial/api/restore", params={"id": ids})
+    preview = answer.json()
+    outcomes = {source["source_id"]: source["outcome"] for source in preview["sources"]}
+    assert outcomes == {
+        "old": "restored",
+        "older": "restored",
+        "running": "already available",
+        "never": "never had data",
+        "gone": "deleted under the previous policy",
+    }
+    assert (preview["source_count"], preview["row_count"]) == (2, 60)
+    assert preview["total_bytes"] > 0
+    assert preview["expected"] == "No restore has been measured yet."
+    assert (preview["thaw"], preview["refusal"]) == ("", "")
+    text = uma.get("/perennial/restore", params={"id": ids}).text
+    for said in ("2 sources", "60", "No restore has been measured yet", "Already available", "Deleted under"):
+        assert said in text
+    assert "disabled" not in text
+
+
+def test_a_click_starts_one_run_for_all_sources_in_the_users_name_and_the_audit_log_has_it(uma: TestClient) -> None:
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    fields = form(uma.get("/perennial/restore", params={"id": ["old", HOSTILE]}).text)
+    reason = "<script>alert('é🎈\u202e')</script>"
+    answer = uma.post(
+        "/perennial/restores", data={**fields, "notify": "uma@example.com\r\nann@example.com", "reason": reason}
+    )
+    (run,) = runs()
+    assert answer.status_code == 303
+    assert (run.state, run.triggering_user_name) == ("queued", "uma")
+    assert run.conf == {
+        "source_ids": ["old", HOSTILE],
+        "tags": [],
+        "notify": ["uma@example.com", "ann@example.com"],
+        "reason": reason,
+    }
+    with create_session() as session:
+        log = session.scalars(select(Log).where(Log.run_id == run.run_id)).one()
+    assert (log.event, log.owner, log.dag_id) == ("trigger_dag_run", "uma", "restore_interactions")
+    progress = uma.get(answer.headers["location"]).text
+    assert "Queued" in progress
+    assert "<script>alert" not in progress
+    assert "<img" not in progress
+    assert html.escape(reason.replace("\u202e", "\\u202e")).replace("&#x27;", "&#39;") in progress
+    listed = uma.get("/perennial/restores").text
+    assert "<script>alert" not in listed
+    assert uma.get("/perennial/api/restores").json()[0]["reason"] == reason
+
+
+def test_a_paused_dag_is_said_before_the_click_and_nothing_is_started(uma: TestClient) -> None:
+    with restore_dag_with(is_paused=True):
+        page = uma.get("/perennial/restore", params={"id": "old"}).text
+        answer = uma.post("/perennial/api/restores", json=ORDER)
+        listed = uma.get("/perennial/restores").text
+    assert "is paused" in page
+    assert '<button class="primary" disabled' in page
+    assert "is paused" in listed
+    assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+    assert "unpause it" in answer.json()["detail"]
+    assert len(runs()) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"is_stale": True}, "does not have"), ({"has_import_errors": True}, "cannot read")]
+)
+def test_a_missing_or_broken_dag_is_said_before_the_click(uma: TestClient, change: dict[str, bool], said: str) -> None:
+    with restore_dag_with(**change):
+        page = uma.get("/perennial/restore", params={"id": "old"}).text
+        answer = uma.post("/perennial/api/restores", json=ORDER)
+    assert said in page
+    assert answer.status_code == 409
+    assert len(runs()) == 0
+
+
+def test_a_run_that_waits_because_the_dag_was_paused_later_says_so(uma: TestClient) -> None:
+    address = uma.post("/perennial/api/restores", json=ORDER).json()["progress_url"]
+    with restore_dag_with(is_paused=True):
+        assert "is paused" in uma.get(address).json()["error"]
+    assert uma.get(address).json()["error"] == ""
+
+
+def test_a_second_request_for_the_same_sources_is_refused_and_leads_to_the_first(uma: TestClient) -> None:
+    run_id = uma.post("/perennial/api/restores", json=ORDER).json()["run_id"]
+    again = uma.post("/perennial/api/restores", json={**ORDER, "source_ids": [], "tags": ["promo"]})
+    assert again.status_code == 409
+    assert again.json()["run_ids"] == [run_id]
+    assert "'old' is under way already" in again.json()["detail"]
+    assert "the other 2" in again.json()["detail"]
+    page = uma.get("/perennial/restore", params={"tags": "promo"}).text
+    assert "A restore that is under way" in page
+    # The click asks for the others, by name.
+    fields = form(page)
+    assert fields["tags"] == []
+    assert {id_ for field in fields["source_ids"] for id_ in json.loads(field)} == {"older", HOSTILE, "running"}
+    same = uma.post("/perennial/restores", data={"source_ids": '["old"]', "notify": "a@example.com"})
+    assert same.status_code == 409
+    assert "under way already" in same.text
+    assert "/perennial/restores/run?id=" in same.text
+    assert len(runs()) == 1
+
+
+def test_what_a_queued_request_by_tag_means_is_under_way_too(uma: TestClient) -> None:
+    uma.post("/perennial/api/restores", json={**ORDER, "source_ids": [], "tags": ["promo"]})
+    assert uma.post("/perennial/api/restores", json=ORDER).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "named"),
+    [
+        ({"notify": ["nobody"]}, 400, "'nobody'"),
+        ({"notify": []}, 400, "notify is empty"),
+        ({"source_ids": []}, 400, "source_ids and tags are both empty"),
+        ({"source_ids": ["old", "nix\u202e"], "tags": ["none"]}, 400, "tag 'none'"),
+        ({"source_ids": ["gone"]}, 400, "deleted under the previous policy"),
+        ({"source_ids": ["running"]}, 409, "already available"),
+        ({"source_ids": [""]}, 422, "body.source_ids.0"),
+        ({"source_ids": "old"}, 422, "body.source_ids"),
+        ({"sources": ["old"]}, 422, "body.sources"),
+        ({"reason": "x" * 2_001}, 422, "body.reason"),
+        ({"reason": "\x00"}, 422, "body.reason"),
+        ({"all": {"state": "gone"}}, 400, "state is 'gone'"),
+    ],
+    ids=str,
+)
+def test_a_request_that_cannot_be_done_names_what_is_wrong_and_starts_nothing(
+    uma: TestClient, change: dict[str, Any], status: int, named: str
+) -> None:
+    answer = uma.post("/perennial/api/restores", json={**ORDER, **change})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert named in answer.json()["detail"]
+    assert len(runs()) == 0
+
+
+def test_a_bad_address_in_the_form_is_said_above_it_and_what_was_typed_is_kept(uma: TestClient) -> None:
+    data = {"source_ids": '["old"]', "notify": "<b>me</b>", "reason": "why </textarea><b>not</b>"}
+    answer = uma.post("/perennial/restores", data=data)
+    assert answer.status_code == 400
+    assert "no e-mail address" in answer.text
+    assert "why &lt;/textarea&gt;&lt;b&gt;not&lt;/b&gt;</textarea>" in answer.text
+    assert "<b>" not in answer.text
+    assert len(runs()) == 0
+
+
+def test_all_that_match_are_asked_for_and_those_with_a_tag_by_the_tag(uma: TestClient) -> None:
+    expired = form(uma.get("/perennial/restore", params={"all": "1", "state": "expired"}).text)
+    assert [json.loads(field) for field in expired["source_ids"]] == [sorted(["old", "older", HOSTILE])]
+    tagged = form(uma.post("/perennial/restore", data={"all": "1", "tag": "promo", "id": ["ignored"][:0]}).text)
+    assert tagged == {"source_ids": [], "tags": ['["promo"]']}
+    started = uma.post("/perennial/api/restores", json={"all": {"q": "OLD"}, "notify": ["uma@example.com"]})
+    assert started.status_code == 202
+    assert set(runs()[0].conf["source_ids"]) == {"old", "older", HOSTILE}
+
+
+def test_unknown_ids_are_named_on_the_page_and_the_button_is_off(uma: TestClient) -> None:
+    page = uma.get("/perennial/restore", params={"id": ["old", "<nobody>"]}).text
+    assert "&lt;nobody&gt;" in page
+    assert '<button class="primary" disabled' in page
+
+
+def test_nothing_chosen_and_an_unknown_run_are_problems(uma: TestClient) -> None:
+    assert uma.get("/perennial/restore").status_code == 400
+    missing = uma.get("/perennial/api/restores/run", params={"id": HOSTILE[:200]})
+    assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
+
+
+def test_an_archive_that_must_thaw_says_how_long_that_takes(
+    uma: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_ARCHIVE_STORAGE_CLASS", "DEEP_ARCHIVE")
+    assert "12 hours" in uma.get("/perennial/restore", params={"id": "old"}).text
+
+
+def test_a_viewer_sees_what_would_come_back_but_not_a_button_that_works(page: As, uma: TestClient) -> None:
+    text = page("vic").get("/perennial/restore", params={"id": "old"}).text
+    assert "Your role in Airflow" in text
+    assert '<button class="primary" disabled' in text
+
+
+def test_guesses_grow_with_the_bytes_and_say_where_they_end() -> None:
+    measured = [(1_000_000, timedelta(seconds=30)), (10_000_000, timedelta(minutes=2))]
+    assert [expected_time(measured, size) for size in (5_000, 2_000_000, 20_000_000, 10**12)] == [
+        "About 30 seconds: so long took a restore of 1.0 MB.",
+        "About 2 min 0 s: so long took a restore of 10.0 MB.",
+        "At most about 4 min 0 s: the largest restore measured so far, 10.0 MB, took 2 min 0 s.",
+        "No restore of that size has been measured yet; the largest restore measured so far, 10.0 MB, took 2 min 0 s.",
+    ]
