@@ -88,7 +88,8 @@ class CompletenessObject(BaseModel):
     restore_command: str | None
 
 
-def _completeness_object(completeness: Completeness) -> CompletenessObject:
+def completeness_object(completeness: Completeness) -> CompletenessObject:
+    """Write what is left out as programs read it."""
     return CompletenessObject(
         complete=completeness.complete,
         missing=tuple(
@@ -121,7 +122,7 @@ class ExportResponse(BaseModel):
     users: tuple[UserObject, ...]
     invalid_user_ids: tuple[str, ...]
     unavailable_fields: tuple[str, ...]
-    completeness: Annotated[Completeness, PlainSerializer(_completeness_object)] | None
+    completeness: Annotated[Completeness, PlainSerializer(completeness_object)] | None
 
     def to_json(self) -> str:
         """Write it for people and programs."""

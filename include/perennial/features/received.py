@@ -10,12 +10,12 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from perennial.engines.duckdb import FeatureSession, open_feature_session
 from perennial.features.completeness import Completeness, find_missing
 from perennial.statements import statement
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 
 if TYPE_CHECKING:
+    from perennial.engines.duckdb import FeatureSession
     from perennial.warehouse import Warehouse
 
 Kind = Literal["campaign", "canvas"]
@@ -153,6 +153,9 @@ RECEIVED_TABLES = (USERS.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
 @contextmanager
 def open_received(warehouse: Warehouse, kinds: frozenset[Kind]) -> Iterator[ReceivedSession]:
     """Open what users received of some kinds of sources; with none, no interaction is opened."""
+    # Not above: the routes describe their answers by what stands here, in processes that never open a database.
+    from perennial.engines.duckdb import open_feature_session
+
     source_ids = None if kinds else ()
     session = open_feature_session(warehouse, RECEIVED_TABLES, lambda _: source_ids)
     with session.connection as connection:

@@ -1,0 +1,178 @@
+"""What the HTTP routes take and give: an OpenAPI document for programs, a page for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from perennial.web.access import READ
+from perennial.web.pages import render
+from perennial.web.problems import MEDIA_TYPE
+
+router = APIRouter(dependencies=[READ], include_in_schema=False)
+
+_MOUNTED_AT = "/perennial"
+_DESCRIPTION = """Restores, exports and everything that the pages show.
+
+Ask for a token with `POST /auth/token` of Airflow, and send it along with every request as `Authorization: Bearer …`.
+Rights are those to the DAGs: reading takes the right to see `restore_interactions`, restoring the right to trigger it,
+exports of people's data the right to trigger `export_user_data`. Every error is a problem (RFC 9457)."""
+_PROBLEM = {
+    "type": "object",
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457), and what to do about it.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What was wrong, where, and what to do"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+_PROBLEMS = {
+    "400": "Something in the request cannot be done",
+    "401": "Nobody is logged in",
+    "403": "The right is missing",
+    "404": "What the address names is not there",
+    "422": "A parameter or a field has a value that it cannot have",
+    "503": "The warehouse or the catalog cannot be asked at the moment; try again",
+}
+_PROBLEMS_OF_BODIES = {"411": "The body came without its length", "413": "The body is too large"}
+
+
+def describe(app: FastAPI) -> None:
+    """Make an app's OpenAPI document say what FastAPI does not know: problems, the token, where the app is mounted."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, description=_DESCRIPTION, routes=app.routes
+    )
+    document["servers"] = [{"url": _MOUNTED_AT}]
+    document["security"] = [{"bearer": []}]
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for schema in schemas.values():
+        _let_nulls_out(schema)
+    schemas["Problem"] = _PROBLEM
+    for _, _, operation in _operations(document):
+        _add_problems(operation)
+    return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method.upper(), operation
+
+
+def _let_nulls_out(schema: dict[str, Any]) -> None:
+    """What may be null may be left out, as the product does."""
+    properties = schema.get("properties", {})
+    if "required" in schema:
+        required = [name for name in schema["required"] if {"type": "null"} not in properties[name].get("anyOf", ())]
+        schema["required"] = required
+
+
+def _add_problems(operation: dict[str, Any]) -> None:
+    operation.pop("security", None)
+    responses = operation["responses"]
+    problems = _PROBLEMS | (_PROBLEMS_OF_BODIES if "requestBody" in operation else {})
+    told = {status: {"description": text} for status, text in problems.items()}
+    told |= {status: response for status, response in responses.items() if status >= "400" and status != "422"}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status, response in told.items():
+        responses[status] = {"description": response["description"], "content": content}
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> Response:
+    """Give the document; addresses in it start where this app is mounted."""
+    return JSONResponse(_mounted(request))
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route as the page shows it.
+
+    Attributes:
+        schema: The JSON Schema of its body; empty where it takes none.
+        responses: Status, description, media type, name of the schema (empty: none).
+        example: A command that asks it.
+    """
+
+    method: str
+    path: str
+    summary: str
+    description: str
+    parameters: list[dict[str, Any]]
+    schema: str
+    responses: list[tuple[str, str, str, str]]
+    example: str
+
+
+@router.get("/docs", response_class=HTMLResponse)
+def docs_page(request: Request) -> HTMLResponse:
+    """Show every route."""
+    document = _mounted(request)
+    server = f"{request.url.scheme}://{request.url.netloc}"
+    routes = [_route(found, server + document["servers"][0]["url"]) for found in _operations(document)]
+    schemas = {name: json.dumps(schema, indent=2) for name, schema in document["components"]["schemas"].items()}
+    return render(request, "docs.html.j2", document=document, routes=routes, schemas=schemas, server=server)
+
+
+def _mounted(request: Request) -> dict[str, Any]:
+    document: dict[str, Any] = request.app.openapi()
+    return {**document, "servers": [{"url": request.scope.get("root_path") or _MOUNTED_AT}]}
+
+
+def _route(found: tuple[str, str, dict[str, Any]], server: str) -> Route:
+    path, method, operation = found
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    parameters = operation.get("parameters", [])
+    asked = "&".join(f"{parameter['name']}=…" for parameter in parameters if parameter.get("required"))
+    lines = [f"curl {'' if method == 'GET' else f'-X {method} '}'{server}{path}{'?' if asked else ''}{asked}'"]
+    lines.append('-H "Authorization: Bearer $TOKEN"')
+    if body is not None:
+        lines += ["-H 'Content-Type: application/json'", "-d '{…}'"]
+    return Route(
+        method=method,
+        path=path,
+        summary=operation.get("summary", ""),
+        description=operation.get("description", ""),
+        parameters=parameters,
+        schema="" if body is None else json.dumps(body["schema"], indent=2),
+        responses=[_response(status, response) for status, response in operation["responses"].items()],
+        example=" \\\n  ".join(lines),
+    )
+
+
+def _response(status: str, response: dict[str, Any]) -> tuple[str, str, str, str]:
+    contents: dict[str, Any] = response.get("content", {})
+    for media_type, content in contents.items():
+        return status, response["description"], media_type, content["schema"].get("$ref", "").rpartition("/")[2]
+    return status, response["description"], "", ""

@@ -1,0 +1,219 @@
+"""The users export over HTTP: up to 50 users by id in one answer, or a segment as a stream."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response, StreamingResponse
+from pydantic import WithJsonSchema
+from starlette.types import Receive, Scope, Send
+
+from perennial.errors import TransientError
+from perennial.features.completeness import Completeness, TerminalIncompleteError
+from perennial.features.export_models import (
+    ExportRequest,
+    ExportResponse,
+    FieldsRequest,
+    SegmentExportRequest,
+    completeness_object,
+    parse_request,
+    parse_segment_request,
+)
+from perennial.web.access import EXPORT, EXPORT_DAG
+from perennial.web.problems import problem
+from perennial.web.warehouse import WarehouseDep
+
+if TYPE_CHECKING:
+    from perennial.features.users_export import SegmentExport
+
+NDJSON = "application/x-ndjson"
+# Fifty ids of a thousand bytes each; the audit log keeps all of them.
+_BODY_LIMIT = 64 * 2**10
+# Proxies take 4 kB for all headers of an answer, if nobody tells them otherwise.
+_HEADER_BYTES = 2_000
+_CHUNK_CHARACTERS = 2**16
+# Each may take a gigabyte of the API server's memory.
+_STREAMS = threading.BoundedSemaphore(2)
+
+_SHORT = {"description": "`strict` was asked for, and the answer would be short; `completeness` says of what"}
+_SEGMENT_HELP = f"""Stream all users of a segment as lines of JSON, in order of `braze_id`; each line is a *UserObject*.
+
+The lines hold users and nothing else. What they leave out (R16) stands in the headers:
+
+- `Perennial-Complete`: `true` or `false`. Where it is `false`, users may be missing, be there who do not belong, or
+  have short lists.
+- `Perennial-Missing-Count`: how many sources are left out.
+- `Perennial-Missing`: a JSON list of them, in ASCII; as many as {_HEADER_BYTES:,} bytes hold. Ask with `strict=true`
+  for all: the answer is then a problem that names each.
+- `Perennial-Unavailable-Fields`: a JSON list of the fields that were asked for and that there is nothing for.
+
+An answer that is cut off (no end of its last chunk) is not whole: ask again. Two streams run at a time; a third is
+asked to come back (503). Who asked for which segment is written into Airflow's audit log."""
+
+
+def _small_body(request: Request) -> None:
+    size = int(request.headers["content-length"])
+    if size > _BODY_LIMIT:
+        raise HTTPException(413, f"The body has {size:,} bytes; an export takes at most {_BODY_LIMIT:,}.")
+
+
+router = APIRouter(prefix="/users/export", dependencies=[EXPORT, Depends(_small_body)], tags=["users"])
+
+
+def _described(model: type[FieldsRequest]) -> WithJsonSchema:
+    return WithJsonSchema(model.model_json_schema())
+
+
+# Checked by the models' own parsers: they name field, value and remedy.
+_IdsBody = Annotated[dict[str, Any], _described(ExportRequest), Body()]
+_SegmentBody = Annotated[dict[str, Any], _described(SegmentExportRequest), Body()]
+_Strict = Annotated[bool, Query(description="Refuse with 409 instead of answering short")]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Airflow's audit log, and who is written into it."""
+
+    session: Any
+    user_name: str
+
+    def write(self, event: str, request: FieldsRequest, strict: bool) -> None:
+        """Write what was asked for, before anything is read: an export that is in no log does not happen."""
+        from airflow.models.log import Log
+
+        # Not Airflow's own action_logging: it logs what was refused too, whatever its size, and lets an address say
+        # which DAG it was about.
+        asked = {**request.model_dump(exclude_defaults=True), "strict": strict}
+        self.session.add(
+            Log(
+                event=event,
+                owner=self.user_name,
+                owner_display_name=self.user_name,
+                dag_id=EXPORT_DAG,
+                extra=json.dumps(asked),
+            )
+        )
+        self.session.commit()
+
+
+def _audit(session: SessionDep, user: GetUserDep) -> Audit:
+    return Audit(session, user.get_name())
+
+
+# As long as Airflow's session: until the answer begins.
+AuditDep = Annotated[Audit, Depends(_audit, scope="function")]
+
+
+@router.post(
+    "/ids", summary="Export up to 50 users by their ids", response_model=ExportResponse, responses={409: _SHORT}
+)
+def export_ids(
+    http: Request, warehouse: WarehouseDep, audit: AuditDep, body: _IdsBody, strict: _Strict = False
+) -> Response:
+    """Export users with their profile and what they received, newest first. What is null is left out.
+
+    `completeness` names every expired or deleted source that may have held something of them. Who asked for whom is
+    written into Airflow's audit log.
+    """
+    from perennial.features.users_export import export_users
+
+    request = parse_request(body)
+    audit.write("export_users_by_id", request, strict)
+    try:
+        export = export_users(warehouse, request, strict)
+    except TerminalIncompleteError as error:
+        return _short(http, error)
+    return Response(export.to_json(), media_type="application/json")
+
+
+@router.post(
+    "/segment",
+    summary="Export all users of a segment, as a stream",
+    description=_SEGMENT_HELP,
+    response_class=StreamingResponse,
+    responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}, 409: _SHORT},
+)
+def export_segment(
+    http: Request, warehouse: WarehouseDep, audit: AuditDep, body: _SegmentBody, strict: _Strict = False
+) -> Response:
+    """Everything that can be refused is refused before the first byte."""
+    from perennial.features.users_export import open_segment_export
+
+    request = parse_segment_request(body)
+    audit.write("export_users_by_segment", request, strict)
+    with ExitStack() as opening:
+        if not _STREAMS.acquire(blocking=False):
+            raise TransientError("Two segments are being exported at the moment; ask again when one is done.")
+        opening.callback(_STREAMS.release)
+        try:
+            export = opening.enter_context(open_segment_export(warehouse, request, datetime.now(UTC), strict))
+        except TerminalIncompleteError as error:
+            return _short(http, error)
+        headers = _headers(export)
+        return _ClosingStream(_chunks(export), opening.pop_all(), media_type=NDJSON, headers=headers)
+
+
+class _ClosingStream(StreamingResponse):
+    """A stream that gives back what it was made from, also when nobody listens any more."""
+
+    def __init__(self, chunks: Iterator[str], opened: ExitStack, **options: Any) -> None:
+        super().__init__(chunks, **options)
+        self._opened = opened
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_in_threadpool(self._opened.close)
+
+
+def _chunks(export: SegmentExport) -> Iterator[str]:
+    """Join lines: handing each one over by itself costs more than making it."""
+    chunk, size = [], 0
+    for user in export.users():
+        line = f"{user.to_json()}\n"
+        chunk.append(line)
+        size += len(line)
+        if size >= _CHUNK_CHARACTERS:
+            yield "".join(chunk)
+            chunk, size = [], 0
+    yield "".join(chunk)
+
+
+def _headers(export: SegmentExport) -> Mapping[str, str]:
+    completeness = export.completeness
+    return {
+        "Perennial-Complete": json.dumps(completeness.complete),
+        "Perennial-Missing-Count": str(len(completeness.missing)),
+        "Perennial-Missing": _fitting(completeness),
+        "Perennial-Unavailable-Fields": json.dumps(export.unavailable_fields),
+    }
+
+
+def _fitting(completeness: Completeness) -> str:
+    told: list[str] = []
+    left = _HEADER_BYTES
+    for source in completeness_object(completeness).missing:
+        text = json.dumps(source.model_dump(mode="json"))
+        left -= len(text) + 2
+        if left < 0:
+            break
+        told.append(text)
+    return f"[{', '.join(told)}]"
+
+
+def _short(http: Request, error: TerminalIncompleteError) -> Response:
+    missing = completeness_object(error.completeness).model_dump(mode="json")
+    return problem(http, 409, str(error), completeness=missing)
