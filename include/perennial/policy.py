@@ -169,8 +169,18 @@ def decide(
     return rows.select(list(DECISION_COLUMNS))
 
 
-def explain(warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = ()) -> Explanation:
+def explain(
+    warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = (), hot_rows: int | None = None
+) -> Explanation:
     """Decide about one source and tell from what.
+
+    Args:
+        warehouse: As `decide`.
+        source_id: Campaign or Canvas.
+        as_of: As `decide`.
+        held: As `decide`.
+        hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
+            count them for all.
 
     Raises:
         TerminalRequestError: The platform has no such source.
@@ -178,7 +188,11 @@ def explain(warehouse: Warehouse, source_id: str, as_of: datetime, held: Collect
     """
     import pyarrow.compute as pc
 
-    rows = decide_from(SyncedMetadata.read(warehouse), Holdings.read(warehouse, held), as_of, Rules.of(warehouse))
+    if hot_rows is None:
+        holdings = Holdings.read(warehouse, held)
+    else:
+        holdings = Holdings(warehouse.read(LIFECYCLE_EVENTS.name), {source_id: hot_rows}, frozenset(held))
+    rows = decide_from(SyncedMetadata.read(warehouse), holdings, as_of, Rules.of(warehouse))
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
         raise TerminalRequestError(

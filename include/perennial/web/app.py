@@ -11,10 +11,11 @@ from fastapi.staticfiles import StaticFiles
 from perennial.web.problems import handle_problems, problem
 from perennial.web.restore_runs import router as restore_runs
 from perennial.web.restores import router as restores
+from perennial.web.source import router as source
 from perennial.web.sources import router as sources
 
 FOLDER = Path(__file__).parent
-ROUTERS = (sources, restores, restore_runs)
+ROUTERS = (sources, source, restores, restore_runs)
 # Room for the ids of 100,000 sources; nobody sends more than that.
 BODY_LIMIT = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.

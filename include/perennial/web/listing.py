@@ -30,7 +30,7 @@ _ORDERS = {
     "tags": ("nullif(tags, [])",),
     "state": ("state", "CASE state WHEN 'available' THEN expires_at ELSE since END"),
     "last_sent": ("last_sent_at",),
-    "interactions": ("row_count",),
+    "interactions": ("hot_rows + archived_rows",),
     "size": ("total_bytes",),
 }
 SORTS = tuple(_ORDERS)
@@ -114,8 +114,9 @@ class ListedSource:
         since: When that state began.
         expires_at: When its clock ends; None while it does not run.
         is_due: Whether its clock has ended: the next run expires it, unless a filter keeps it.
-        row_count: Interactions, hot and archived.
-        total_bytes: Their size.
+        hot_rows: Interactions in the hot table.
+        archived_rows: Interactions in long-term storage.
+        total_bytes: Size of both.
     """
 
     source_id: str
@@ -127,9 +128,15 @@ class ListedSource:
     expires_at: datetime | None
     is_due: bool
     last_sent_at: datetime | None
-    row_count: int
+    hot_rows: int
+    archived_rows: int
     total_bytes: int
     tags: tuple[str, ...]
+
+    @property
+    def row_count(self) -> int:
+        """Interactions, wherever they are."""
+        return self.hot_rows + self.archived_rows
 
     @property
     def restoring(self) -> bool:
@@ -196,7 +203,8 @@ def find_source(
 
 
 def _listed(row: tuple[Any, ...]) -> ListedSource:
-    return ListedSource(*(tuple(value) if isinstance(value, list) else value for value in row))
+    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+    return ListedSource(*values)
 
 
 def form_method(source_ids: Iterable[str]) -> str:

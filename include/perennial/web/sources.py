@@ -9,12 +9,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict
 
-from perennial.moves.records import sources_under_way
 from perennial.policy import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
 from perennial.web.listing import PAGE_SIZE, STATES, SelectionDep, find_page, form_method
 from perennial.web.pages import render
-from perennial.web.warehouse import SnapshotDep, WarehouseDep
+from perennial.web.restore_desk import DeskDep, restoring_sources
 
 router = APIRouter(dependencies=[READ])
 
@@ -72,12 +71,10 @@ def home(request: Request) -> RedirectResponse:
 
 
 @router.get("/sources", response_class=HTMLResponse, include_in_schema=False)
-def sources_page(
-    request: Request, selection: SelectionDep, snapshot: SnapshotDep, warehouse: WarehouseDep, page: PageNumber = 1
-) -> HTMLResponse:
+def sources_page(request: Request, selection: SelectionDep, desk: DeskDep, page: PageNumber = 1) -> HTMLResponse:
     """Show the sources."""
-    restoring = sources_under_way(warehouse, "restore")
-    with snapshot.cursor() as cursor:
+    restoring = restoring_sources(desk)
+    with desk.snapshot.cursor() as cursor:
         found = find_page(cursor, selection, page, restoring)
         tags = cursor.execute("SELECT tag, source_count FROM listed_tags").fetchall()
     return render(
@@ -89,12 +86,10 @@ def sources_page(
 
 
 @router.get("/api/sources", summary="Search, filter, sort and page the sources", tags=["sources"])
-def list_sources(
-    selection: SelectionDep, snapshot: SnapshotDep, warehouse: WarehouseDep, page: PageNumber = 1
-) -> SourcePage:
+def list_sources(selection: SelectionDep, desk: DeskDep, page: PageNumber = 1) -> SourcePage:
     """List the sources that match; a page beyond the last has none."""
-    restoring = sources_under_way(warehouse, "restore")
-    with snapshot.cursor() as cursor:
+    restoring = restoring_sources(desk)
+    with desk.snapshot.cursor() as cursor:
         found = find_page(cursor, selection, page, restoring)
     sources = [SourceItem.model_validate(source) for source in found.sources]
     return SourcePage(total=found.total, page=page, pages=found.last, sources=sources)

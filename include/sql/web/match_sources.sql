@@ -25,7 +25,8 @@ SELECT
     expires_at,
     is_due,
     last_sent_at,
-    row_count,
+    hot_rows,
+    archived_rows,
     total_bytes,
     tags
 FROM shown

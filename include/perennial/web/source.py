@@ -1,0 +1,164 @@
+"""One source: where its interaction data is, why it is or is not expiring, what has happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict
+
+from perennial.features.completeness import MissingSource
+from perennial.notify import run_url
+from perennial.web.access import READ
+from perennial.web.charts import Chart, Theme, by_period, drawn
+from perennial.web.listing import form_method
+from perennial.web.pages import render
+from perennial.web.restore_desk import Desk, DeskDep
+from perennial.web.source_facts import DailyCount, LifecycleEvent, airflow_runs, find_references, recorded, tell
+from perennial.web.sources import SourceItem
+from perennial.web.warehouse import WarehouseDep
+
+router = APIRouter(dependencies=[READ], tags=["sources"])
+
+SourceId = Annotated[str, Query(alias="id", description="Id of a campaign or Canvas")]
+
+
+class DecisionItem(BaseModel):
+    """What an expiry would decide now, and why."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    decision: str
+    reason: str
+    clock_started_at: datetime | None
+    expires_at: datetime | None
+    referenced_by: tuple[str, ...]
+
+
+class EventItem(BaseModel):
+    """Something that happened to a source."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    occurred_at: datetime
+    event: str
+    row_count: int
+    file_count: int
+    total_bytes: int
+    requested_by: str | None
+    reason: str | None
+    run_id: str
+
+
+class DailyItem(BaseModel):
+    """How often an interaction happened on a day."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    stat_date: date
+    interaction: str
+    event_count: int
+
+
+class MissingItem(BaseModel):
+    """A source that an audience needs and does not have."""
+
+    part: str
+    source_id: str
+    kind: str
+    name: str
+    state: str
+    since: datetime | None
+    effects: list[str]
+    paths: tuple[str, ...]
+
+    @classmethod
+    def of(cls, part: str, source: MissingSource) -> MissingItem:
+        return cls(part=part, effects=sorted(source.effects), **{
+            name: getattr(source, name) for name in ("source_id", "kind", "name", "state", "since", "paths")
+        })  # fmt: skip
+
+
+class ProblemItem(BaseModel):
+    """Why an audience cannot be evaluated."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    part: str
+    path: str
+    detail: str
+
+
+class ResumeItem(BaseModel):
+    """What a source would miss if it were started again now."""
+
+    ready: bool
+    missing: list[MissingItem]
+    problems: list[ProblemItem]
+    restorable: tuple[str, ...]
+
+
+class SourceDetail(SourceItem):
+    """Everything about one source; no decision where the metadata does not allow one, and then why."""
+
+    decision: DecisionItem | None
+    undecided: str
+    history: list[EventItem]
+    daily: list[DailyItem]
+    resume: ResumeItem
+
+
+@router.get("/source", response_class=HTMLResponse, include_in_schema=False)
+def source_page(request: Request, desk: DeskDep, source_id: SourceId) -> HTMLResponse:
+    """Show one source."""
+    told = tell(desk, source_id)
+    labels, series = _by_day(told.daily)
+    table = [(label, [figures[position] for figures in series.values()]) for position, label in enumerate(labels)]
+    return render(
+        request, "source.html.j2", told=told, source=told.source, names=list(series), labels=labels,
+        table=[row for row in reversed(table) if any(row[1])],
+        references=find_references(desk, told.explanation.decision.referenced_by if told.explanation else ()),
+        history=_linked(request, desk, told.history), method=form_method(told.resume.restorable),
+    )  # fmt: skip
+
+
+@router.get("/api/source", summary="One source: state, decision, history, daily analytics, resume check")
+def show_source(desk: DeskDep, source_id: SourceId) -> SourceDetail:
+    """Tell everything about one source."""
+    told = tell(desk, source_id)
+    resume = told.resume
+    return SourceDetail(
+        **SourceItem.model_validate(told.source).model_dump(),
+        decision=DecisionItem.model_validate(told.explanation.decision) if told.explanation else None,
+        undecided=told.undecided,
+        history=[EventItem.model_validate(event) for event in told.history],
+        daily=[DailyItem.model_validate(count) for count in told.daily],
+        resume=ResumeItem(
+            ready=resume.ready,
+            missing=[MissingItem.of(part, source) for part, sources in resume.missing.items() for source in sources],
+            problems=[ProblemItem.model_validate(problem) for problem in resume.problems],
+            restorable=resume.restorable,
+        ),
+    )
+
+
+@router.get("/charts/source.svg", response_class=Response, include_in_schema=False)
+def source_chart(warehouse: WarehouseDep, source_id: SourceId, theme: Theme = "light") -> Response:
+    """Draw the daily analytics of a source; the same before an expiry, after it, and after a restore (R15)."""
+    _, daily = recorded(warehouse, source_id)
+    labels, series = _by_day(daily)
+    return drawn(Chart(labels, series, "lines", "{:,.0f}".format), theme)
+
+
+def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]]]:
+    return by_period((count.stat_date, count.interaction, count.event_count) for count in daily)
+
+
+def _linked(request: Request, desk: Desk, history: Sequence[LifecycleEvent]) -> list[tuple[LifecycleEvent, str | None]]:
+    runs = airflow_runs(desk.session, history)
+    airflow = request.scope.get("root_path", "").rpartition("/")[0]
+    dags = [(event, event.dag_in(runs)) for event in history]
+    return [(event, run_url(airflow, dag_id, event.run_id) if dag_id else None) for event, dag_id in dags]

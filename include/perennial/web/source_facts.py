@@ -1,0 +1,150 @@
+"""What is known of one source: its decision, its history, its daily counts, who keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from perennial.errors import TerminalMetadataError, TerminalRequestError
+from perennial.features.resume_check import ResumeCheck, check_resume
+from perennial.policy import Explanation, explain
+from perennial.statements import statement
+from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES
+from perennial.web.access import RESTORE_DAG
+from perennial.web.listing import ListedSource, find_source
+from perennial.web.problems import NotFoundError
+from perennial.web.restore_desk import Desk, restoring_sources
+
+if TYPE_CHECKING:
+    from perennial.warehouse import Warehouse
+
+EXPIRE_DAG = "expire_interactions"
+
+
+@dataclass(frozen=True)
+class LifecycleEvent:
+    """Something that happened to a source; the columns of `lifecycle_events`."""
+
+    occurred_at: datetime
+    event: str
+    row_count: int
+    file_count: int
+    total_bytes: int
+    requested_by: str | None
+    reason: str | None
+    run_id: str
+
+    def dag_in(self, runs: frozenset[tuple[str, str]]) -> str | None:
+        """The DAG whose run did it; None where Airflow has no such run."""
+        # A restore is also what an expiry does for a source that is active again (R10).
+        dags = (RESTORE_DAG, EXPIRE_DAG) if self.event == "restored" else (EXPIRE_DAG,)
+        return next((dag_id for dag_id in dags if (dag_id, self.run_id) in runs), None)
+
+
+@dataclass(frozen=True)
+class DailyCount:
+    """How often an interaction happened on a day."""
+
+    stat_date: date
+    interaction: str
+    event_count: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A referrer that keeps a source (R4).
+
+    Attributes:
+        kind: campaign, canvas, content_card or segment.
+        id: Of the referrer.
+        known: Whether it is a source that has a page.
+        way: The segments in between and the filter, as they stand in `referenced_by`.
+    """
+
+    kind: str
+    id: str
+    known: bool
+    way: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the page and the JSON both tell of a source."""
+
+    source: ListedSource
+    explanation: Explanation | None
+    undecided: str
+    history: tuple[LifecycleEvent, ...]
+    daily: tuple[DailyCount, ...]
+    resume: ResumeCheck
+
+
+def tell(desk: Desk, source_id: str) -> Told:
+    """Find out everything about a source.
+
+    Raises:
+        NotFoundError: The platform has no such source.
+    """
+    restoring = restoring_sources(desk)
+    with desk.snapshot.cursor() as cursor:
+        source = find_source(cursor, source_id, restoring)
+    if source is None:
+        raise NotFoundError(f"No source {source_id!r} is known; run sync_sources if it is new on the platform.")
+    explanation, undecided = None, ""
+    try:
+        explanation = explain(desk.warehouse, source_id, datetime.now(UTC), restoring, source.hot_rows)
+    except TerminalMetadataError as error:
+        undecided = str(error)
+    except TerminalRequestError as error:
+        raise NotFoundError(str(error)) from error
+    resume = check_resume(desk.warehouse, source_id)
+    return Told(source, explanation, undecided, *recorded(desk.warehouse, source_id), resume)
+
+
+def recorded(warehouse: Warehouse, source_id: str) -> tuple[tuple[LifecycleEvent, ...], tuple[DailyCount, ...]]:
+    """Read what has happened to a source, the latest first, and its daily counts (R15)."""
+    from perennial.engines.duckdb import open_session
+
+    binds = {"source_id": source_id}
+    with open_session(warehouse, [LIFECYCLE_EVENTS.name, SOURCE_DAILY_STATS.name, SOURCES.name]) as session:
+        events = session.execute(statement("cli/list_lifecycle_events"), binds).fetchall()
+        session.execute(statement("views/create_source_analytics"))
+        counts = session.execute(statement("web/list_daily_counts"), binds).fetchall()
+    return tuple(LifecycleEvent(*row) for row in events), tuple(DailyCount(*row) for row in counts)
+
+
+def airflow_runs(session: Any, history: Sequence[LifecycleEvent]) -> frozenset[tuple[str, str]]:
+    """Find which runs of a history Airflow still has: pairs of DAG and run id."""
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select
+
+    run_ids = {event.run_id for event in history}
+    query = select(DagRun.dag_id, DagRun.run_id).where(
+        DagRun.dag_id.in_((RESTORE_DAG, EXPIRE_DAG)), DagRun.run_id.in_(run_ids)
+    )
+    return frozenset((row.dag_id, row.run_id) for row in session.execute(query))
+
+
+def find_references(desk: Desk, paths: Sequence[str]) -> list[Reference]:
+    """Read the paths of `referenced_by`."""
+    # An id may itself hold what separates the parts of a path; the ids that exist tell where the first one ends.
+    heads = {path: _heads(path) for path in paths}
+    candidates = [source_id for found in heads.values() for source_id in found]
+    with desk.snapshot.cursor() as cursor:
+        rows = cursor.execute(statement("web/find_known_sources"), {"source_ids": candidates}).fetchall()
+    known = {source_id for (source_id,) in rows}
+    references = []
+    for path, found in heads.items():
+        kind = path.partition(":")[0]
+        head = next((source_id for source_id in found if source_id in known), found[0])
+        is_source = kind in ("campaign", "canvas") and head in known
+        references.append(Reference(kind, head, is_source, path[len(f"{kind}:{head}") :]))
+    return references
+
+
+def _heads(path: str) -> list[str]:
+    body = path.partition(":")[2].rpartition(" > ")[0]
+    parts = body.split(" > segment:")
+    return [" > segment:".join(parts[:count]) for count in range(1, len(parts) + 1)]

@@ -1,0 +1,5 @@
+-- Which of some ids are sources.
+-- Grain: one row a source. Reads listed_sources. Binds: $source_ids.
+SELECT source_id
+FROM listed_sources
+WHERE source_id IN (SELECT unnest($source_ids::VARCHAR[]))
