@@ -19,7 +19,8 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
-from perennial.errors import TransientError
+from perennial.audiences import TerminalDefinitionError
+from perennial.errors import TerminalRequestError, TransientError
 from perennial.features.completeness import Completeness, TerminalIncompleteError
 from perennial.features.export_models import (
     ExportRequest,
@@ -160,6 +161,8 @@ def export_segment(
             export = opening.enter_context(open_segment_export(warehouse, request, datetime.now(UTC), strict))
         except TerminalIncompleteError as error:
             return _short(http, error)
+        except TerminalDefinitionError as error:
+            raise TerminalRequestError(f"Segment {request.segment_id!r} cannot be exported. {error}") from error
         headers = _headers(export)
         return _ClosingStream(_chunks(export), opening.pop_all(), media_type=NDJSON, headers=headers)
 
