@@ -8,14 +8,19 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 
+from perennial.web.docs import describe
+from perennial.web.docs import router as docs
+from perennial.web.exports import router as exports
+from perennial.web.overview import router as overview
 from perennial.web.problems import handle_problems, problem
 from perennial.web.restore_runs import router as restore_runs
 from perennial.web.restores import router as restores
 from perennial.web.source import router as source
 from perennial.web.sources import router as sources
+from perennial.web.users import router as users
 
 FOLDER = Path(__file__).parent
-ROUTERS = (sources, source, restores, restore_runs)
+ROUTERS = (overview, sources, source, restores, restore_runs, users, exports, docs)
 # Room for the ids of 100,000 sources; nobody sends more than that.
 BODY_LIMIT = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.
@@ -33,12 +38,15 @@ def create_app() -> FastAPI:
         summary="Interaction data that expires, is kept for ever, and comes back.",
         docs_url=None,
         redoc_url=None,
+        # Without a right to it, FastAPI's own would be anybody's.
+        openapi_url=None,
     )
     handle_problems(app)
     app.middleware("http")(_guarded)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     for router in ROUTERS:
         app.include_router(router)
+    describe(app)
     return app
 
 
