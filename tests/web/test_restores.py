@@ -163,6 +163,7 @@ def test_what_a_queued_request_by_tag_means_is_under_way_too(uma: TestClient) ->
         ({"reason": "x" * 2_001}, 422, "body.reason"),
         ({"reason": "\x00"}, 422, "body.reason"),
         ({"all": {"state": "gone"}}, 400, "state is 'gone'"),
+        ({"all": {"q": "nothing"}}, 400, "No source matches"),
     ],
     ids=str,
 )
@@ -185,10 +186,17 @@ def test_a_bad_address_in_the_form_is_said_above_it_and_what_was_typed_is_kept(u
     assert len(runs()) == 0
 
 
+@pytest.mark.parametrize("sources", ["old", "[1]", '["\\ud800"]', '[""]'])
+def test_a_form_that_was_tampered_with_is_refused(uma: TestClient, sources: str) -> None:
+    answer = uma.post("/perennial/restores", data={"source_ids": sources, "notify": "a@example.com"})
+    assert answer.status_code == 400
+    assert "no JSON list of texts" in answer.json()["detail"]
+
+
 def test_all_that_match_are_asked_for_and_those_with_a_tag_by_the_tag(uma: TestClient) -> None:
     expired = form(uma.get("/perennial/restore", params={"all": "1", "state": "expired"}).text)
     assert [json.loads(field) for field in expired["source_ids"]] == [sorted(["old", "older", HOSTILE])]
-    tagged = form(uma.post("/perennial/restore", data={"all": "1", "tag": "promo", "id": ["ignored"][:0]}).text)
+    tagged = form(uma.post("/perennial/restore", data={"all": "1", "tag": "promo"}).text)
     assert tagged == {"source_ids": [], "tags": ['["promo"]']}
     started = uma.post("/perennial/api/restores", json={"all": {"q": "OLD"}, "notify": ["uma@example.com"]})
     assert started.status_code == 202

@@ -93,7 +93,7 @@ class RestoreProgress(RestoreSummary):
     error: str = Field(description="What went wrong, or why nothing starts; empty when nothing did")
 
 
-RunId = Annotated[str, Query(alias="id", max_length=250, description="Id of the run")]
+RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", description="Id of the run")]
 
 
 @router.get("/restores", response_class=HTMLResponse, include_in_schema=False)

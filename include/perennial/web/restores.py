@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
@@ -37,6 +36,7 @@ _IDS_A_FIELD = 500
 
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
+_LIST = TypeAdapter(list[Text])
 
 
 class _Model(BaseModel):
@@ -244,18 +244,20 @@ def _matching(desk: Desk, selection: Selection) -> tuple[list[str], list[str]]:
     if selection.filters.keys() == {"tag"}:
         return [], [selection.tag]
     with desk.snapshot.cursor() as cursor:
-        return matching_ids(cursor, selection, restoring_sources(desk)), []
+        source_ids = matching_ids(cursor, selection, restoring_sources(desk))
+    if not source_ids:
+        raise TerminalRequestError(f"No source matches {selection.filters or 'all'}; nothing was started.")
+    return source_ids, []
 
 
 def _listed(name: str, fields: list[str]) -> list[str]:
     """Read lists of texts out of fields of a form; there they are JSON, so that every character arrives."""
     try:
-        lists = [json.loads(field) for field in fields]
+        return [text for field in fields for text in _LIST.validate_json(field)]
     except ValueError:
-        lists = [None]
-    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
-        raise TerminalRequestError(f"{name} of the form is no JSON list of texts; open the page again and ask again.")
-    return [text for texts in lists for text in texts]
+        raise TerminalRequestError(
+            f"{name} of the form is no JSON list of texts; open the page again and ask again."
+        ) from None
 
 
 def _page(
