@@ -1,0 +1,140 @@
+"""All of Airflow running over a workspace, and a real browser in front of it.
+
+The tests share one server, which takes half a minute and a gigabyte to start: they are kept in one process.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from perennial.demo.mailbox import Mailbox
+from perennial.demo.serving import running_airflow
+from perennial.lifecycle import Run, expire_sources
+from perennial.settings import PROJECT_ROOT, Settings
+from perennial.tables import USERS
+from perennial.warehouse import Warehouse
+from tests.browser.chromium import find_chromium, open_browser
+from tests.rows import append_hot, interaction
+from tests.workspace import Workspace, member, received
+
+SCREENSHOTS = PROJECT_ROOT / "build" / "screenshots"
+LONG_AGO = datetime.now(UTC) - timedelta(days=200)
+PROMO = 12
+# A machine that does other things as well must not fail a test.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@dataclass(frozen=True)
+class Served:
+    """Airflow over a workspace."""
+
+    url: str
+    password: str
+    mailbox: Mailbox
+    warehouse: Warehouse
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings = Settings.from_environment(
+        {"PERENNIAL_HOME": str(tmp_path_factory.mktemp("served")), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+    )
+    warehouse = Warehouse(settings)
+    warehouse.create_tables()
+    fill(warehouse)
+    expire_sources(warehouse, Run("scheduled__yesterday", datetime.now(UTC) - timedelta(days=1), "scheduled"))
+    with Mailbox(settings.home / "mail") as mailbox, running_airflow(settings, free_port(), mailbox) as airflow:
+        yield Served(airflow.url, airflow.password, mailbox, warehouse)
+
+
+def fill(warehouse: Warehouse) -> None:
+    """Stopped campaigns that expire, among them some with a tag and one with an awkward name; and one that runs."""
+    workspace = Workspace(warehouse)
+    stopped = {"stopped_at": LONG_AGO, "last_sent_at": LONG_AGO, "created_at": LONG_AGO - timedelta(days=90)}
+    workspace.source("cmp-spring", "stopped", "season", name="Spring sale", **stopped)
+    workspace.source("cmp-keyboard", "stopped", name="Keyboards only", **stopped)
+    workspace.source("cmp/<b>\"'é🦄", "stopped", name="<script>alert(1)</script> ‮evil", **stopped)
+    for number in range(PROMO):
+        workspace.source(f"cmp-promo-{number}", "stopped", "promo", name=f"Promotion {number}", **stopped)
+    workspace.source("cnv-running", "active", "promo", name="Welcome", kind="canvas", created_at=LONG_AGO)
+    workspace.audience("canvas:cnv-running", member("seg-buyers"))
+    workspace.audience("segment:seg-buyers", received("cmp-kept"))
+    workspace.source("cmp-kept", "stopped", name="Kept by a segment", **stopped)
+    workspace.sync()
+    users = [
+        {"user_id": f"user-{n}", "email": f"u{n}@example.com", "invalid_phone": False, "feature_flags": []}
+        for n in range(7)
+    ]
+    workspace.replace(USERS.name, users)
+    rows = [interaction(source, n, occurred_at=LONG_AGO) for source in workspace.sources for n in range(40)]
+    append_hot(warehouse, rows)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    if path is None:
+        pytest.skip(
+            "There is no Chromium on this machine, so the page was not tried in a browser (apt-get install chromium)."
+        )
+    with open_browser(path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens an address in a browser of its own, logged in; a screenshot is kept at the end.
+
+    Errors that the page's own scripts throw, and anything its policy blocks, fail the test.
+    """
+    opened: list[Page] = []
+    complaints: list[str] = []
+
+    def visited(address: str = "", *, logged_in: bool = True, **context: Any) -> Page:
+        surroundings = browser.new_context(base_url=served.url, **context)
+        if logged_in:
+            surroundings.add_cookies([{"name": "_token", "value": token(served), "url": served.url}])
+        page = surroundings.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None
+        )
+        opened.append(page)
+        if address:
+            page.goto(address)
+        return page
+
+    yield visited
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for number, page in enumerate(opened):
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}-{number}.png", full_page=True)
+        page.context.close()
+    assert not complaints
+
+
+def token(served: Served) -> str:
+    answer = httpx.post(f"{served.url}/auth/token", json={"username": "admin", "password": served.password})
+    return str(answer.json()["access_token"])

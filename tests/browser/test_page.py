@@ -1,0 +1,146 @@
+"""The page as people use it: in Airflow's frame, by mouse and by keyboard, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PROMO, Served
+from tests.rows import visible
+
+Visit = Callable[..., Page]
+HOSTILE = "cmp/<b>\"'é🦄"
+
+
+def in_frame(page: Page):
+    """The page inside Airflow's."""
+    return page.frame_locator("iframe")
+
+
+def restored(page, served: Served) -> None:
+    """Wait for the end of the restore that the page shows."""
+    expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=90_000)
+
+
+def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(visit: Visit, served: Served) -> None:
+    page = visit(logged_in=False)
+    page.goto("/")
+    page.get_by_placeholder("Username").or_(page.locator("input[name=username]")).first.fill("admin")
+    page.locator("input[type=password]").first.fill(served.password)
+    page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
+    page.get_by_role("link", name="Interaction data").click()
+
+    frame = in_frame(page)
+    frame.get_by_label("Name or id").fill("spring")
+    frame.get_by_role("button", name="Filter").click()
+    expect(frame.get_by_text("1 source, matching spring").first).to_be_visible()
+    frame.get_by_role("link", name="Spring sale").click()
+    expect(frame.locator("main")).to_contain_text("expired")
+    page.screenshot(path="build/screenshots/banner.png", full_page=True)
+    frame.get_by_role("link", name="Restore interaction data").or_(
+        frame.get_by_role("button", name="Restore interaction data")
+    ).first.click()
+
+    expect(frame.locator("main")).to_contain_text("40")
+    frame.get_by_label(re.compile("Tell how it ended")).fill("ann@example.com")
+    frame.get_by_label(re.compile("Reason")).fill("Season starts again")
+    frame.get_by_role("button", name="Restore interaction data").click()
+    restored(frame, served)
+    mail = [mail for mail in served.mailbox.messages() if "ann@example.com" in mail.recipients]
+    assert "Spring sale" in mail[-1].text
+    assert sum(row.count("cmp-spring#") for row in visible(served.warehouse)) == 40
+    # What happened survives a reload.
+    page.reload()
+    frame = in_frame(page)
+    frame.get_by_label("Name or id").fill("spring")
+    frame.get_by_role("button", name="Filter").click()
+    expect(frame.get_by_role("row", name=re.compile("Spring sale"))).to_contain_text("available")
+
+
+def test_all_that_match_a_tag_come_back_with_one_request(visit: Visit, served: Served) -> None:
+    page = visit("/perennial/sources?tag=promo&state=expired")
+    page.get_by_label(f"All that match: {PROMO} sources with tag promo").check()
+    page.get_by_role("button", name="Restore interaction data").click()
+    expect(page.locator("dl")).to_contain_text(str(PROMO))
+    page.get_by_label(re.compile("Tell how it ended")).fill("bob@example.com")
+    page.get_by_role("button", name="Restore interaction data").click()
+    run_address = page.url
+    page.reload()
+    restored(page, served)
+    assert page.url == run_address
+    mail = [mail for mail in served.mailbox.messages() if "bob@example.com" in mail.recipients]
+    assert len(mail) == 1
+    assert f"{PROMO} sources" in mail[0].subject
+
+
+def test_a_source_with_an_awkward_name_is_shown_as_text_and_can_be_followed(visit: Visit) -> None:
+    page = visit("/perennial/sources?q=alert")
+    page.get_by_role("link", name=re.compile("alert")).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("<script>alert(1)</script>")
+    expect(page.locator("main")).to_contain_text(HOSTILE)
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(visit: Visit) -> None:
+    page = visit("/perennial/sources?q=keyboards")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    tab_to(page, "input[name=id]")
+    page.keyboard.press("Space")
+    expect(page.locator("[data-selected]")).to_contain_text("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Restore interaction data")
+    tab_to(page, "textarea[name=notify]")
+    page.keyboard.type("eve@example.com")
+    tab_to(page, "button.primary")
+    page.keyboard.press("Enter")
+    expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=90_000)
+
+
+def tab_to(page: Page, selector: str) -> None:
+    for _ in range(60):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the keyboard never reaches {selector}")
+
+
+@pytest.mark.parametrize(
+    "address", ["sources", "overview", "source?id=cnv-running", "users", "user?id=user-1", "restores"]
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible_in_both_themes(visit: Visit, address: str, scheme: str) -> None:
+    page = visit(f"/perennial/{address}", color_scheme=scheme)
+    ground, ink = (page.evaluate(f"getComputedStyle(document.body).{what}") for what in ("backgroundColor", "color"))
+    assert contrast(ground, ink) > 7
+    assert (luminance(ground) < 0.1) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("address", ["sources", "overview", "source?id=cnv-running", "user?id=user-1", "restores"])
+def test_a_narrow_window_shows_the_page_without_scrolling_sideways(visit: Visit, address: str) -> None:
+    page = visit(f"/perennial/{address}", viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_second_request_for_the_same_source_says_that_one_is_under_way(visit: Visit, served: Served) -> None:
+    page = visit("/perennial/restore?id=" + "cmp%2F%3Cb%3E%22%27%C3%A9%F0%9F%A6%84")
+    page.get_by_label(re.compile("Tell how it ended")).fill("zoe@example.com")
+    page.get_by_role("button", name="Restore interaction data").click()
+    expect(page.locator("#phase")).to_be_visible()
+    second = visit("/perennial/restore?id=" + "cmp%2F%3Cb%3E%22%27%C3%A9%F0%9F%A6%84")
+    expect(second.locator("main")).to_contain_text(re.compile("under way|already available"))
+    restored(page, served)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
