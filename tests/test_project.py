@@ -15,7 +15,7 @@ from perennial import reference
 from perennial.settings import DEFAULTS, PROJECT_ROOT, Settings
 
 FOLDERS = (".ci", "benchmarks", "dags", "docs", "include", "plugins", "requirements", "scripts", "tests")
-RULES = [f"R{number}" for number in (*range(1, 14), 18)]
+RULES = [f"R{number}" for number in range(1, 19)]
 # Put together here, so that this file does not hold what it looks for.
 MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root", "home", "Users", "opt", "mnt")]
 
