@@ -35,12 +35,14 @@ class Chart:
         series: Figures by name, one a label; None where there is none.
         shape: Lines, or bars.
         written: How a figure is written.
+        whole: Whether figures are whole numbers, so that nothing in between needs a line.
     """
 
     labels: Sequence[str]
     series: Mapping[str, Sequence[float | None]]
     shape: Literal["lines", "bars"]
     written: Callable[[float], str]
+    whole: bool = False
 
 
 def drawn(chart: Chart, theme: Literal["light", "dark"]) -> Response:
@@ -53,9 +55,11 @@ def drawn(chart: Chart, theme: Literal["light", "dark"]) -> Response:
         legend_at_bottom=True, show_legend=len(chart.series) > 1, show_dots=len(chart.labels) < 2,
         stroke_style={"width": 2}, truncate_legend=-1, truncate_label=-1, x_labels_major_count=8,
         show_minor_x_labels=len(chart.labels) <= 8,
-        min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, spacing=8,
+        min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, margin_right=44, spacing=8,
     )  # fmt: skip
     drawing.x_labels = list(chart.labels)
+    if chart.whole and _most(chart) <= 6:
+        drawing.y_labels = list(range(int(_most(chart)) + 1))
     for name, figures in chart.series.items():
         drawing.add(name, list(figures))
     drawing.add_xml_filter(_without_scripts)
@@ -104,8 +108,8 @@ def _style(theme: Literal["light", "dark"]) -> Any:
     return Style(
         background="transparent", plot_background="transparent", foreground=quiet, foreground_strong=ink,
         foreground_subtle=line, guide_stroke_color=line, major_guide_stroke_color=line, colors=_COLORS[theme],
-        opacity=".9", font_family="system-ui, sans-serif", label_font_size=12, major_label_font_size=12,
-        legend_font_size=13, no_data_font_size=16,
+        opacity=".9", stroke_width=2.5, font_family="system-ui, sans-serif", label_font_size=12,
+        major_label_font_size=12, legend_font_size=13, no_data_font_size=16,
     )  # fmt: skip
 
 

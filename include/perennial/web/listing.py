@@ -112,7 +112,7 @@ class ListedSource:
     Attributes:
         state: available, expired, restoring, or deleted under the previous policy.
         since: When that state began.
-        expires_at: When its clock ends; None while it does not run.
+        expires_at: When its clock ends; None while it does not run, or where there is nothing hot to expire.
         is_due: Whether its clock has ended: the next run expires it, unless a filter keeps it.
         hot_rows: Interactions in the hot table.
         archived_rows: Interactions in long-term storage.

@@ -150,7 +150,7 @@ def source_chart(warehouse: WarehouseDep, source_id: SourceId, theme: Theme = "l
     """Draw the daily analytics of a source; the same before an expiry, after it, and after a restore (R15)."""
     _, daily = recorded(warehouse, source_id)
     labels, series = _by_day(daily)
-    return drawn(Chart(labels, series, "lines", "{:,.0f}".format), theme)
+    return drawn(Chart(labels, series, "lines", "{:,.0f}".format, whole=True), theme)
 
 
 def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]]]:
@@ -158,7 +158,7 @@ def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]
 
 
 def _linked(request: Request, desk: Desk, history: Sequence[LifecycleEvent]) -> list[tuple[LifecycleEvent, str | None]]:
-    runs = airflow_runs(desk.session, history)
+    runs = airflow_runs(desk.session, {event.run_id for event in history})
     airflow = request.scope.get("root_path", "").rpartition("/")[0]
     dags = [(event, event.dag_in(runs)) for event in history]
     return [(event, run_url(airflow, dag_id, event.run_id) if dag_id else None) for event, dag_id in dags]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ class LifecycleEvent:
     reason: str | None
     run_id: str
 
-    def dag_in(self, runs: frozenset[tuple[str, str]]) -> str | None:
+    def dag_in(self, runs: Container[tuple[str, str]]) -> str | None:
         """The DAG whose run did it; None where Airflow has no such run."""
         # A restore is also what an expiry does for a source that is active again (R10).
         dags = (RESTORE_DAG, EXPIRE_DAG) if self.event == "restored" else (EXPIRE_DAG,)
@@ -115,16 +115,15 @@ def recorded(warehouse: Warehouse, source_id: str) -> tuple[tuple[LifecycleEvent
     return tuple(LifecycleEvent(*row) for row in events), tuple(DailyCount(*row) for row in counts)
 
 
-def airflow_runs(session: Any, history: Sequence[LifecycleEvent]) -> frozenset[tuple[str, str]]:
-    """Find which runs of a history Airflow still has: pairs of DAG and run id."""
+def airflow_runs(session: Any, run_ids: Collection[str]) -> dict[tuple[str, str], datetime]:
+    """Find which runs Airflow still has, and when they were asked for, by DAG and run id."""
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select
 
-    run_ids = {event.run_id for event in history}
-    query = select(DagRun.dag_id, DagRun.run_id).where(
-        DagRun.dag_id.in_((RESTORE_DAG, EXPIRE_DAG)), DagRun.run_id.in_(run_ids)
-    )
-    return frozenset((row.dag_id, row.run_id) for row in session.execute(query))
+    query = select(DagRun).where(DagRun.dag_id.in_((RESTORE_DAG, EXPIRE_DAG)), DagRun.run_id.in_(run_ids))
+    return {
+        (run.dag_id, run.run_id): run.queued_at or run.start_date or run.run_after for run in session.scalars(query)
+    }
 
 
 def find_references(desk: Desk, paths: Sequence[str]) -> list[Reference]:

@@ -8,10 +8,12 @@ WITH shown AS (
             CASE
                 WHEN state = 'expired' AND source_id IN (SELECT unnest($restoring::VARCHAR[])) THEN 'restoring'
                 ELSE state
-            END AS state
+            END AS state,
+            -- Of a source of which nothing is hot, nothing expires.
+            CASE WHEN state = 'available' AND hot_rows > 0 THEN expires_at END AS expires_at
         ),
-        coalesce(state = 'available' AND expires_at <= $now, FALSE) AS is_due,
-        coalesce(state = 'available' AND expires_at <= $soon, FALSE) AS is_due_soon
+        coalesce(state = 'available' AND hot_rows > 0 AND expires_at <= $now, FALSE) AS is_due,
+        coalesce(state = 'available' AND hot_rows > 0 AND expires_at <= $soon, FALSE) AS is_due_soon
     FROM listed_sources
 )
 

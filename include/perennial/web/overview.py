@@ -1,0 +1,138 @@
+"""The overview: hot and archived bytes over time, what expires soon, restores and how long they took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict
+
+from perennial.notify import run_url, wording
+from perennial.web.access import READ, RESTORE_DAG
+from perennial.web.charts import Chart, Theme, drawn
+from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, read_overview
+from perennial.web.pages import render
+from perennial.web.restore_desk import DeskDep
+
+router = APIRouter(dependencies=[READ], tags=["overview"])
+
+
+class StateItem(BaseModel):
+    """How many sources are in a state, and what is held of them."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    state: str
+    source_count: int
+    hot_bytes: int
+    archived_bytes: int
+
+
+class HeldItem(BaseModel):
+    """What was held at the end of a day, and moved on it, in bytes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    day: date
+    hot_bytes: int
+    archived_bytes: int
+    moved_to_archive: int
+    restored: int
+
+
+class ExpiringItem(BaseModel):
+    """What expires on a day; no day: what is due already."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    day: date | None
+    source_count: int
+    row_count: int
+    total_bytes: int
+
+
+class RestoredItem(BaseModel):
+    """A run that restored something."""
+
+    run_id: str
+    restored_at: datetime
+    requested_by: str | None
+    source_count: int
+    row_count: int
+    total_bytes: int
+    took_seconds: float | None
+
+
+class OverviewAnswer(BaseModel):
+    """Figures of the whole workspace."""
+
+    states: list[StateItem]
+    held: list[HeldItem]
+    expiring: list[ExpiringItem]
+    restores: list[RestoredItem]
+
+
+@router.get("/overview", response_class=HTMLResponse, include_in_schema=False)
+def overview_page(request: Request, desk: DeskDep) -> HTMLResponse:
+    """Show the overview."""
+    found = _now(desk)
+    airflow = request.scope.get("root_path", "").rpartition("/")[0]
+    restores = [
+        (restore, wording.duration(restore.took), run_url(airflow, RESTORE_DAG, restore.run_id))
+        if restore.took is not None
+        else (restore, "", "")
+        for restore in found.restores
+    ]
+    moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored]
+    return render(request, "overview.html.j2", found=found, moved=moved, restores=restores)
+
+
+@router.get("/api/overview", summary="Bytes held over time, what expires soon, restores and how long they took")
+def show_overview(desk: DeskDep) -> OverviewAnswer:
+    """Tell the figures of the whole workspace."""
+    found = _now(desk)
+    return OverviewAnswer(
+        states=[StateItem.model_validate(state) for state in found.states.values()],
+        held=[HeldItem.model_validate(day) for day in found.held],
+        expiring=[ExpiringItem.model_validate(day) for day in found.expiring],
+        restores=[
+            RestoredItem(**vars(restore), took_seconds=restore.took.total_seconds() if restore.took else None)
+            for restore in found.restores
+        ],
+    )
+
+
+@router.get("/charts/overview.svg", response_class=Response, include_in_schema=False)
+def overview_chart(desk: DeskDep, figures: Literal["held", "expiring", "restores"], theme: Theme = "light") -> Response:
+    """Draw one of the charts."""
+    found = _now(desk)
+    charts = {"held": lambda: _held(found.held), "expiring": lambda: _expiring(found.expiring),
+              "restores": lambda: _restores(found.restores)}  # fmt: skip
+    return drawn(charts[figures](), theme)
+
+
+def _now(desk: DeskDep) -> Overview:
+    return read_overview(desk, datetime.now(UTC))
+
+
+def _held(days: Sequence[HeldOn]) -> Chart:
+    series = {"hot": [day.hot_bytes for day in days], "long-term storage": [day.archived_bytes for day in days]}
+    return Chart([day.day.isoformat() for day in days], series, "lines", _size)
+
+
+def _expiring(days: Sequence[ExpiringOn]) -> Chart:
+    labels = [day.day.isoformat() if day.day else "due already" for day in days]
+    return Chart(labels, {"sources": [day.source_count for day in days]}, "bars", "{:,.0f}".format, whole=True)
+
+
+def _restores(restores: Sequence[Restored]) -> Chart:
+    timed = [(restore.restored_at, restore.took) for restore in reversed(restores) if restore.took is not None]
+    minutes = [took.total_seconds() / 60 for _, took in timed]
+    return Chart([f"{at:%Y-%m-%d %H:%M}" for at, _ in timed], {"minutes": minutes}, "bars", "{:,.1f} min".format)
+
+
+def _size(figure: float) -> str:
+    return wording.size(round(figure))

@@ -1,0 +1,135 @@
+"""Figures of the whole workspace: what is held over time, what expires soon, how long restores took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from perennial.statements import statement
+from perennial.tables import LIFECYCLE_EVENTS
+from perennial.web.access import RESTORE_DAG
+from perennial.web.listing import DUE_DAYS
+from perennial.web.restore_desk import Desk
+from perennial.web.source_facts import airflow_runs
+
+MONTHS_BACK_DAYS = 183
+_YEAR_DAYS = 365
+_LEAST_DAYS = 30
+
+
+@dataclass(frozen=True)
+class StateSum:
+    """How many sources are in a state, and what is held of them."""
+
+    state: str
+    source_count: int
+    hot_bytes: int
+    archived_bytes: int
+
+
+@dataclass(frozen=True)
+class HeldOn:
+    """What was held at the end of a day, and moved on it, in bytes."""
+
+    day: date
+    hot_bytes: int
+    archived_bytes: int
+    moved_to_archive: int
+    restored: int
+
+
+@dataclass(frozen=True)
+class ExpiringOn:
+    """What expires on a day; no day: what is due already."""
+
+    day: date | None
+    source_count: int
+    row_count: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A run that restored something.
+
+    Attributes:
+        run_id: Of Airflow, or of a direct call.
+        restored_at: When the last of it was recorded as back.
+        requested_by: Who asked.
+        took: From the request until then; None where Airflow has no such run of the restore DAG.
+    """
+
+    run_id: str
+    restored_at: datetime
+    requested_by: str | None
+    source_count: int
+    row_count: int
+    total_bytes: int
+    took: timedelta | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything the overview shows."""
+
+    states: Mapping[str, StateSum]
+    held: Sequence[HeldOn]
+    expiring: Sequence[ExpiringOn]
+    restores: Sequence[Restored]
+
+    @property
+    def hot_bytes(self) -> int:
+        return sum(state.hot_bytes for state in self.states.values())
+
+    @property
+    def archived_bytes(self) -> int:
+        return sum(state.archived_bytes for state in self.states.values())
+
+
+def read_overview(desk: Desk, now: datetime) -> Overview:
+    """Read the figures as of a moment."""
+    from perennial.engines.duckdb import open_session
+
+    binds = {"now": now, "soon": now + timedelta(days=DUE_DAYS)}
+    with desk.snapshot.cursor() as cursor:
+        states = [StateSum(*row) for row in cursor.execute(statement("web/sum_states")).fetchall()]
+        expiring = [ExpiringOn(*row) for row in cursor.execute(statement("web/list_expiring_days"), binds).fetchall()]
+    since = {"since": now - timedelta(days=MONTHS_BACK_DAYS)}
+    with open_session(desk.warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        moves = session.execute(statement("web/list_daily_moves")).fetchall()
+        restores = session.execute(statement("web/list_restores"), since).fetchall()
+    hot, archived = sum(state.hot_bytes for state in states), sum(state.archived_bytes for state in states)
+    return Overview(
+        states={state.state: state for state in states},
+        held=_held(moves, hot, archived, now.astimezone(UTC).date()),
+        expiring=expiring,
+        restores=_timed(desk, restores),
+    )
+
+
+def _held(moves: Sequence[tuple[date, int, int]], hot: int, archived: int, today: date) -> list[HeldOn]:
+    """Walk back from what is held now, undoing each day's moves."""
+    moved = {day: (to_archive, restored) for day, to_archive, restored in moves}
+    # Runs can be replayed with a later date than today's.
+    last = max([today, *moved])
+    first = min([today - timedelta(days=_LEAST_DAYS), *(day - timedelta(days=1) for day in moved)])
+    found = []
+    for back in range(min((last - first).days, _YEAR_DAYS) + 1):
+        day = last - timedelta(days=back)
+        to_archive, restored = moved.get(day, (0, 0))
+        found.append(HeldOn(day, hot, archived, to_archive, restored))
+        # Files are written anew by compaction, so that what comes back can differ by some bytes from what went.
+        hot, archived = max(0, hot + to_archive - restored), max(0, archived - to_archive + restored)
+    return found[::-1]
+
+
+def _timed(desk: Desk, rows: Sequence[tuple[Any, ...]]) -> list[Restored]:
+    asked = airflow_runs(desk.session, [row[0] for row in rows])
+    timed: list[list[Any]] = [[*row, _took(row[1], asked.get((RESTORE_DAG, row[0])))] for row in rows]
+    return [Restored(*values) for values in timed]
+
+
+def _took(restored_at: datetime, asked_at: datetime | None) -> timedelta | None:
+    return None if asked_at is None else max(timedelta(0), restored_at - asked_at)

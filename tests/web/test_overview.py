@@ -1,0 +1,148 @@
+"""The overview: what is held over time, what expires soon, how long restores took, as charts and as figures."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from fastapi.testclient import TestClient
+
+from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+from tests.rows import append_hot, interaction
+from tests.web.conftest import As
+from tests.workspace import Workspace
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+FIGURES = ("held", "expiring", "restores")
+
+
+def overview(page: As) -> dict[str, Any]:
+    answer = page("vic").get("/perennial/api/overview")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory, server: TestClient) -> Workspace:
+    """Two sources expired ten days ago, one of them came back five days ago; two expire soon, one is due."""
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.utils.types import DagRunTriggeredByType
+
+    warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(tmp_path_factory.mktemp("home"))}))
+    warehouse.create_tables()
+    workspace = Workspace(warehouse)
+    days = {"old": 400, "back": 400, "soon": 80, "as soon": 80, "due": 97, "later": 1}
+    for name, ago in days.items():
+        workspace.source(name, stopped_at=NOW - timedelta(days=ago), created_at=NOW - timedelta(days=500))
+    workspace.source("nothing", stopped_at=NOW - timedelta(days=80))
+    append_hot(warehouse, [interaction(name, n) for name in days for n in range(3)])
+    workspace.sync()
+    expire_sources(warehouse, Run("r1", NOW - timedelta(days=10)))
+    restore = {"source_ids": ["back"], "notify": ["ann@example.com"]}
+    run = trigger_dag("restore_interactions", triggered_by=DagRunTriggeredByType.TEST, conf=restore)
+    assert run is not None
+    restore_sources(warehouse, restore, Run(run.run_id, NOW - timedelta(days=5), "ann <b>"))
+    _end(run.run_id)
+    return workspace
+
+
+def _end(run_id: str) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(update(DagRun).where(DagRun.run_id == run_id).values(state=DagRunState.SUCCESS))
+
+
+@pytest.fixture
+def settings(moved: Workspace) -> Settings:
+    return moved.warehouse.settings
+
+
+def test_figures_add_up_to_what_runs_moved(page: As, moved: Workspace) -> None:
+    found = overview(page)
+    assert {state["state"]: state["source_count"] for state in found["states"]} == {"available": 6, "expired": 1}
+    totals = moved.warehouse.source_totals
+    hot = sum(total.total_bytes for total in totals("interactions").values())
+    archived = sum(total.total_bytes for total in totals("interactions_archive").values())
+    moves = {
+        day["day"]: (day["moved_to_archive"], day["restored"])
+        for day in found["held"]
+        if day["moved_to_archive"] or day["restored"]
+    }
+    ten, five = ((NOW - timedelta(days=days)).date().isoformat() for days in (10, 5))
+    assert list(moves) == [ten, five]
+    (gone, none), (late, back) = moves.values()
+    assert (none, late) == (0, 0)
+    levels = [(day["hot_bytes"], day["archived_bytes"]) for day in found["held"]]
+    # Levels change on these two days only, and end at what is there.
+    assert list(dict.fromkeys(levels)) == [
+        (hot + gone - back, archived - gone + back),
+        (hot - back, archived + back),
+        (hot, archived),
+    ]
+    assert archived - gone + back == 0
+    assert len(levels) == 31
+
+
+def test_what_expires_soon_stands_under_its_day(page: As, moved: Workspace) -> None:
+    days = overview(page)["expiring"]
+    assert [day.pop("total_bytes") > 0 for day in days] == [True, True]
+    soon = page("vic").get("/perennial/api/sources?state=due&sort=state").json()["sources"]
+    assert [source["source_id"] for source in soon] == ["due", "as soon", "soon"]
+    assert days == [
+        {"day": None, "source_count": 1, "row_count": 3},
+        {"day": soon[1]["expires_at"][:10], "source_count": 2, "row_count": 6},
+    ]
+
+
+def test_restores_say_who_asked_and_how_long_it_took(page: As, moved: Workspace) -> None:
+    [restore] = overview(page)["restores"]
+    assert restore.pop("took_seconds") > 0
+    assert restore.pop("total_bytes") > 0
+    assert restore.pop("restored_at")
+    run_id = restore.pop("run_id")
+    assert restore == {"requested_by": "ann <b>", "source_count": 1, "row_count": 3}
+    text = page("vic").get("/perennial/overview").text
+    assert "ann &lt;b&gt;" in text
+    assert f"<bdi>{html.escape(run_id)}</bdi></a>" in text
+
+
+def test_charts_are_images_without_scripts_beside_a_table(page: As, moved: Workspace) -> None:
+    text = page("vic").get("/perennial/overview").text
+    images = [html.unescape(found) for found in re.findall(r'<img [^>]*src="([^"]*)"[^>]* alt="[^"]{20,}"', text)]
+    assert images == [f"/perennial/charts/overview.svg?figures={figures}&theme={theme}" for figures in FIGURES for theme in ("light", "dark")]  # fmt: skip
+    assert text.count("<details>") == len(FIGURES)
+    for image in images:
+        answer = page("vic").get(image)
+        assert answer.headers["content-type"] == "image/svg+xml"
+        assert "default-src 'none'; style-src 'unsafe-inline'" in answer.headers["content-security-policy"]
+        drawing = ElementTree.fromstring(answer.text)
+        assert not [found for found in drawing.iter() if str(found.tag).endswith("script")]
+        assert "Nothing yet" not in drawing.itertext()
+    assert page("vic").get("/perennial/charts/overview.svg?figures=all").status_code == 422
+
+
+class TestEmpty:
+    @pytest.fixture
+    def settings(self, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+        settings = Settings.from_environment({"PERENNIAL_HOME": str(tmp_path_factory.mktemp("home"))})
+        Warehouse(settings).create_tables()
+        return settings
+
+    def test_an_empty_workspace_has_an_overview(self, page: As) -> None:
+        text = page("vic").get("/perennial/overview").text
+        assert "Nothing was moved yet." in text
+        found = overview(page)
+        assert (found["states"], found["expiring"], found["restores"], len(found["held"])) == ([], [], [], 31)
+        for figures in FIGURES:
+            assert page("vic").get(f"/perennial/charts/overview.svg?figures={figures}").status_code == 200
