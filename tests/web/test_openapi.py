@@ -1,0 +1,122 @@
+"""The description of the HTTP routes: that it is whole, that it is no stranger's, and that the routes keep to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, reject
+from hypothesis import settings as hypothesis_settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+from perennial.web import create_app
+from tests.features.received_world import build, expire
+from tests.web.conftest import As
+
+DOCUMENT = create_app().openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+EXAMPLES = 15
+# Made-up tokens would get no further than the door, which has tests of its own (test_access.py).
+WITH_TOKEN = {**DOCUMENT, "security": []}
+
+
+@pytest.fixture(scope="module")
+def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    warehouse = build(tmp_path_factory.mktemp("home"))
+    expire(warehouse)
+    return warehouse
+
+
+@pytest.fixture
+def settings(expired: Warehouse) -> Settings:
+    return expired.settings
+
+
+def test_the_document_names_the_token_the_prefix_and_problems(page: As) -> None:
+    document = page("vic").get("/perennial/openapi.json").json()
+    assert document == DOCUMENT
+    assert document["servers"] == [{"url": "/perennial"}]
+    assert document["security"] == [{"bearer": []}]
+    assert document["components"]["securitySchemes"] == {
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    }
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operation in OPERATIONS.values():
+        refused = {status: told for status, told in operation["responses"].items() if status >= "400"}
+        assert refused.keys() >= {"400", "401", "403", "404", "422", "503"}
+        assert {json.dumps(told["content"]) for told in refused.values()} == {json.dumps(problem)}
+        assert operation["summary"]
+
+
+def test_every_reference_of_the_document_leads_somewhere() -> None:
+    named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(DOCUMENT)))
+    assert named <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_the_page_shows_every_route_its_schemas_and_nothing_of_other_hosts(page: As) -> None:
+    text = page("vic").get("/perennial/docs").text
+    assert re.findall(r"<h2 id=\"[^\"]*\"><code>([^<]*)</code>", text) == list(OPERATIONS)
+    assert set(re.findall(r'<details id="schema-([^"]*)"', text)) == DOCUMENT["components"]["schemas"].keys()
+    assert set(re.findall(r'href="#([^"]*)"', text)) - {"main"} <= set(re.findall(r'id="([^"]*)"', text))
+    assert re.findall(r'(?:src|href)="(?:https?:)?//[^"]*"', text) == []
+    assert "curl -X POST &#39;http://testserver/perennial/users/export/ids&#39;" in text
+    assert "Authorization: Bearer $TOKEN" in text
+    assert 'href="/perennial/openapi.json"' in text
+
+
+@pytest.mark.parametrize("address", ["docs", "openapi.json"])
+def test_a_stranger_reads_no_description(server: TestClient, address: str) -> None:
+    answer = server.get(f"/perennial/{address}")
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+
+
+# What takes nothing cannot be asked wrongly.
+ASKED = [
+    pytest.param(name, mode, id=f"{name} {mode.value}")
+    for name, operation in OPERATIONS.items()
+    for mode in GenerationMode
+    if mode is GenerationMode.POSITIVE or operation.keys() & {"parameters", "requestBody"}
+]
+
+
+@pytest.mark.parametrize(("operation", "mode"), ASKED)
+def test_a_route_answers_as_it_is_described_whatever_it_is_asked(
+    page: As, operation: str, mode: GenerationMode
+) -> None:
+    method, path = operation.split()
+    client, described = page("ann"), schemathesis.openapi.from_dict(WITH_TOKEN)[path][method]
+
+    @hypothesis_settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=described.as_strategy(generation_mode=mode))
+    def keeps_to_it(case: Any) -> None:
+        asked = case.as_transport_kwargs(base_url="http://testserver/perennial")
+        del asked["cookies"]
+        asked["content"] = asked.pop("data", None)
+        try:
+            answer = client.request(**asked)
+        except httpx2.InvalidURL:
+            # Longer than the client sends.
+            reject()
+        # A well-formed request may still name what is not there, or nothing at all.
+        case.validate_response(answer, excluded_checks=[checks.positive_data_acceptance])
+
+    keeps_to_it()
