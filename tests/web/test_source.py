@@ -17,6 +17,7 @@ from perennial.notify.wording import shown
 from perennial.settings import Settings
 from perennial.tables import SOURCE_DAILY_STATS
 from perennial.warehouse import Warehouse
+from perennial.web.charts import by_period
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
 from tests.web.test_sources import HOSTILE
@@ -182,6 +183,27 @@ def test_daily_analytics_are_a_chart_and_the_same_figures(page: As) -> None:
         assert not [found for found in drawing.iter() if str(found.tag).endswith("script")]
         assert {"opened", "received"} <= set(drawing.itertext())
     assert page("vic").get("/perennial/charts/source.svg?id=old&theme=red").status_code == 422
+
+
+def test_a_source_without_counts_has_an_empty_chart(page: As) -> None:
+    assert "No interaction was ever counted." in opened(page, "running")
+    image = page("vic").get("/perennial/charts/source.svg?id=running")
+    assert "Nothing yet" in ElementTree.fromstring(image.text).itertext()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "labels", "ends"),
+    [
+        (date(2026, 2, 27), date(2026, 3, 1), 3, ("2026-02-27", "2026-03-01")),
+        (date(2025, 1, 1), date(2026, 2, 4), 400, ("2025-01-01", "2026-02-04")),
+        (date(2025, 1, 1), date(2026, 2, 5), 14, ("2025-01", "2026-02")),
+        (date(1, 1, 1), date(9999, 12, 31), 9999, ("0001", "9999")),
+    ],
+)
+def test_long_times_are_drawn_by_month_or_year(first: date, last: date, labels: int, ends: tuple[str, str]) -> None:
+    found, series = by_period([(last, "opened", 2), (first, "opened", 1), (first, "opened", 1)])
+    assert (len(found), (found[0], found[-1])) == (labels, ends)
+    assert series == {"opened": [2, *[0] * (labels - 2), 2]}
 
 
 def test_an_id_nobody_has_is_not_found(page: As) -> None:

@@ -58,7 +58,7 @@ def drawn(chart: Chart, theme: Literal["light", "dark"]) -> Response:
         min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, margin_right=44, spacing=8,
     )  # fmt: skip
     drawing.x_labels = list(chart.labels)
-    if chart.whole and _most(chart) <= 6:
+    if chart.whole and chart.labels and _most(chart) <= 6:
         drawing.y_labels = list(range(int(_most(chart)) + 1))
     for name, figures in chart.series.items():
         drawing.add(name, list(figures))
