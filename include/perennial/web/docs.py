@@ -158,7 +158,8 @@ def _route(found: tuple[str, str, dict[str, Any]], server: str) -> Route:
     lines = [f"curl {'' if method == 'GET' else f'-X {method} '}'{server}{path}{'?' if asked else ''}{asked}'"]
     lines.append('-H "Authorization: Bearer $TOKEN"')
     if body is not None:
-        lines += ["-H 'Content-Type: application/json'", "-d '{…}'"]
+        examples = [json.dumps(example) for example in body["schema"].get("examples", ())]
+        lines += ["-H 'Content-Type: application/json'", f"-d '{(examples or ['{…}'])[0]}'"]
     return Route(
         method=method,
         path=path,

@@ -72,13 +72,14 @@ def _small_body(request: Request) -> None:
 router = APIRouter(prefix="/users/export", dependencies=[EXPORT, Depends(_small_body)], tags=["users"])
 
 
-def _described(model: type[FieldsRequest]) -> WithJsonSchema:
-    return WithJsonSchema(model.model_json_schema())
+def _described(model: type[FieldsRequest], **example: Any) -> WithJsonSchema:
+    example["fields_to_export"] = ["braze_id", "email", "campaigns_received"]
+    return WithJsonSchema(model.model_json_schema() | {"examples": [example]})
 
 
 # Checked by the models' own parsers: they name field, value and remedy.
-_IdsBody = Annotated[dict[str, Any], _described(ExportRequest), Body()]
-_SegmentBody = Annotated[dict[str, Any], _described(SegmentExportRequest), Body()]
+_IdsBody = Annotated[dict[str, Any], _described(ExportRequest, external_ids=["customer-1"]), Body()]
+_SegmentBody = Annotated[dict[str, Any], _described(SegmentExportRequest, segment_id="everybody"), Body()]
 _Strict = Annotated[bool, Query(description="Refuse with 409 instead of answering short")]
 
 
