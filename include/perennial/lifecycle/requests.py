@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
@@ -12,6 +12,9 @@ from perennial.notify.addresses import refuse_bad_addresses
 from perennial.outcomes import DELETED
 from perennial.statements import statement
 from perennial.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import duckdb
 
 TO_RESTORE = "restored"
 PARAMS = ("source_ids", "tags", "notify", "reason", "dry_run")
@@ -80,10 +83,15 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
     Raises:
         TerminalRequestError: Names all unknown ids and all tags that no source carries.
     """
-    binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
     with open_status_session(warehouse) as session:
-        unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
-        rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
+        return resolve_in(session, request)
+
+
+def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> list[RequestedSource]:
+    """As `resolve_request`, at the moment of an open status session."""
+    binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
+    unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
+    rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
     if unknown:
         names = ", ".join(f"{kind} {name!r}" for kind, name in unknown)
         raise TerminalRequestError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from perennial.errors import TerminalRequestError
 from perennial.notify import wording
 from perennial.statements import statement
-from perennial.tables import INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.tables import LIFECYCLE_EVENTS
 from perennial.web.airflow_runs import SUCCESS, find_obstacle, recent_runs
 from perennial.web.restore_desk import Desk, restoring_sources
 
@@ -93,9 +93,11 @@ def resolve_restore(desk: Desk, request: RestoreRequest) -> Resolved:
     Raises:
         TerminalRequestError: Names all ids and tags that nobody knows.
     """
-    from perennial.lifecycle.requests import TO_RESTORE, resolve_request
+    from perennial.lifecycle.requests import TO_RESTORE, resolve_in
 
-    sources = resolve_request(desk.warehouse, request)
+    # Opening a status session takes seconds where there are many files; the run resolves the request again (R11).
+    with desk.snapshot.cursor() as cursor:
+        sources = resolve_in(cursor, request)
     restorable = [source for source in sources if source.outcome == TO_RESTORE]
     runs = restoring_sources(desk) if restorable else {}
     return Resolved(
@@ -144,8 +146,9 @@ def preview_restore(desk: Desk, request: RestoreRequest) -> Preview:
     preview = Preview(_left(request, resolved), resolved, refusal=_refusal(desk, resolved))
     if not resolved.coming:
         return preview
-    totals = desk.warehouse.source_totals(INTERACTIONS_ARCHIVE.name)
-    total_bytes = sum(totals[source.source_id].total_bytes for source in resolved.coming if source.source_id in totals)
+    coming = [source.source_id for source in resolved.coming]
+    with desk.snapshot.cursor() as cursor:
+        (total_bytes,) = cursor.execute(statement("web/sum_archived_bytes"), {"source_ids": coming}).fetchall()[0]
     return replace(
         preview,
         row_count=sum(source.archived_rows for source in resolved.coming),

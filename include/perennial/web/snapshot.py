@@ -50,7 +50,7 @@ class SourceSnapshot:
         self._looked_at = 0.0
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection of one's own, in which both are in place; close it when done."""
+        """Return a connection of one's own, a status session in which both are in place; close it when done."""
         with self._lock:
             if self._making is None and time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
                 self._making = self._maker.submit(self._refresh)
@@ -90,6 +90,7 @@ def _load(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     from perennial.engines.duckdb import open_status_session
 
     session = open_status_session(warehouse)
+    session.execute(statement("web/keep_source_totals"))
     session.execute(statement("web/create_listed_sources"))
     session.execute(statement("web/create_listed_tags"))
     return session
