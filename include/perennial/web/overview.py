@@ -99,7 +99,7 @@ def show_overview(desk: DeskDep) -> OverviewAnswer:
         held=[HeldItem.model_validate(day) for day in found.held],
         expiring=[ExpiringItem.model_validate(day) for day in found.expiring],
         restores=[
-            RestoredItem(**vars(restore), took_seconds=restore.took.total_seconds() if restore.took else None)
+            RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
             for restore in found.restores
         ],
     )
