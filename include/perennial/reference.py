@@ -94,6 +94,8 @@ def _filter_row(declared: Filter) -> str:
         + (f" Only with `{p.only_with[0]}` `{p.only_with[1]}`." if p.only_with else "")
         for p in declared.parameters
     ]
+    if declared.negated_within == "entrants":
+        described.append("A `not` directly around it means those who entered the Canvas and are not in it.")
     return f"| `{declared.name}` | {'<br>'.join(described) or 'none'} |"
 
 

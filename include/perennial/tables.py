@@ -215,8 +215,8 @@ AUDIENCE_VIOLATIONS = Table("audience_violations", "What is wrong with an audien
 ADOPTED_DELETIONS = Table("adopted_deletions", "A source that the previous policy deleted before this project (R18).",
     _columns("""
     source_id* string Campaign or Canvas
-    deleted_at* timestamptz The cutoff it was adopted at: start of that day
-    reason* string Why the previous policy deleted it
+    deleted_at timestamptz The cutoff it was adopted at: start of that day; null takes an earlier mark back
+    reason* string Why the previous policy deleted it, or why not
     adopted_at* timestamptz Wall clock
     requested_by string Who asked for it
 """))  # fmt: skip

@@ -183,15 +183,19 @@ def test_r17_after_the_restore_that_is_offered_the_answer_is_the_old_one(warehou
     assert [source.source_id for answer in answers for source in answer.completeness.missing] == ["gone"]
 
 
-def test_a_request_too_long_to_show_is_spoken_of_and_long_lists_are_cut_short() -> None:
+def test_a_sentence_names_a_few_sources_and_the_request_all_of_them() -> None:
     many = Completeness(tuple(replace(OLD, source_id=f"c{number}") for number in range(21)))
     assert many.restore is not None
-    assert many.restore.attached
-    assert many.remedy() == "Run restore_interactions for these 21 sources to bring it back."
+    assert many.remedy() == f"To bring it back: {many.restore.command}"
+    assert all(f'"c{number}"' in many.remedy() for number in range(21))
     assert many.sentence() == (
         "Left out: 42 expired interactions of campaign 'c0' (since 2026-06-01), campaign 'c1' (since 2026-06-01), "
         "campaign 'c2' (since 2026-06-01), campaign 'c3' (since 2026-06-01), campaign 'c4' (since 2026-06-01) and 16 more."
     )
+    # No shell takes more than 128 kB.
+    most = Completeness(tuple(replace(OLD, source_id=f"c{number}") for number in range(20_000)))
+    assert most.restore is not None
+    assert most.remedy() == f"To bring it back, trigger restore_interactions with these params: {most.restore.conf}"
     assert (Completeness().sentence(), Completeness().remedy(), Completeness().restore) == ("", "", None)
 
 

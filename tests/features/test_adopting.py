@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from perennial.cli import app
 from perennial.errors import TerminalMetadataError, TerminalRequestError
-from perennial.features.adopting import adopt, decide_adoptions
+from perennial.features.adopting import adopt, decide_adoptions, take_back
 from perennial.features.audience import open_audience
 from perennial.features.completeness import MissingSource
 from perennial.lifecycle import Run, expire_sources, restore_sources
@@ -98,7 +98,7 @@ EXPECTED = {
     "by a stopped canvas": ("mark", f"last sent on 2020-05-01, 25 months end on 2022-06-01{UNUSED}"),
     "by a segment": ("mark", f"last sent on 2020-05-01, 25 months end on 2022-06-01{UNUSED}"),
     "by tag": ("mark", f"last sent on 2020-05-01, 25 months end on 2022-06-01{UNUSED}"),
-    "never sent": ("mark", f"never sent, created on 2019-01-01, 25 months end on 2021-02-01{UNUSED}"),
+    "never sent": ("unsent", "never sent anything, so there was nothing to delete"),
     "still active": ("mark", f"last sent on 2019-01-01, 25 months end on 2021-02-01{UNUSED}"),
     "gone": ("deleted", "already deleted on 2023-05-01"),
 }
@@ -292,13 +292,13 @@ def test_the_command_explains_in_a_dry_run_and_says_what_it_marked_and_what_it_m
     workspace: Workspace, settings: Settings
 ) -> None:
     output = run(settings.home, "--cutoff", "2024-01-01", "--dry-run")
-    assert "7 would be marked; left as they are: 1 deleted, 1 recent, 3 referenced, 1 held." in output
+    assert "6 would be marked; left as they are: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
     for source_id in EXPECTED:
         assert source_id in output
     assert deleted(workspace.warehouse).keys() == {"gone"}
 
     output = run(settings.home, "--cutoff", "2024-01-01")
-    assert "7 marked; left as they are: 1 deleted, 1 recent, 3 referenced, 1 held." in output
+    assert "6 marked; left as they are: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
     assert "the warehouse holds 3 interactions" in output
     assert "a day late" not in output
     assert deleted(workspace.warehouse).keys() == {"gone", *MARKED}
@@ -312,3 +312,22 @@ def test_a_cutoff_that_is_no_day_of_the_past_is_refused(
     warehouse: Warehouse, settings: Settings, cutoff: str, said: str
 ) -> None:
     assert said in run(settings.home, "--cutoff", cutoff, exit_code=1)
+
+
+def test_a_mark_can_be_taken_back_and_what_the_platform_says_itself_stands(workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    before = deleted(warehouse)
+    adopt(warehouse, CUTOFF, now())
+    take_back(warehouse, MARKED, now(), "ann")
+    assert deleted(warehouse) == before
+    assert read_adopted(warehouse) == {}
+    # And marked again: the last word counts.
+    adopt(warehouse, CUTOFF, now())
+    assert deleted(warehouse).keys() == before.keys() | MARKED
+
+
+def test_a_mark_that_is_not_there_cannot_be_taken_back(workspace: Workspace) -> None:
+    adopt(workspace.warehouse, CUTOFF, now())
+    with pytest.raises(TerminalRequestError, match="No adoption has marked 'gone', 'nobody'"):
+        take_back(workspace.warehouse, ["nobody", "gone", "clamped"], now())
+    assert read_adopted(workspace.warehouse).keys() == MARKED

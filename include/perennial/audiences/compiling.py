@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from textwrap import indent
 from typing import Any
 
@@ -185,8 +185,15 @@ class _Statement:
         return f"COALESCE({column}, FALSE)"
 
     def _compared(self, column: str, node: dict[str, Any]) -> str:
-        moment = timestamp(node["at"]) if "at" in node else self.now - timedelta(days=node["days_ago"])
+        moment = timestamp(node["at"]) if "at" in node else self._days_ago(node["days_ago"])
         return f"COALESCE({column} {_SIDES[node['operator']]} {self._bind(moment)}, FALSE)"
+
+    def _days_ago(self, days: int) -> datetime:
+        try:
+            return self.now - timedelta(days=days)
+        except OverflowError:
+            # Before the first moment there is, nothing has happened either.
+            return datetime.min.replace(tzinfo=UTC)
 
     # --- what is asked of interactions ------------------------------------------------------------------------------
 

@@ -36,6 +36,8 @@ def audience(
     with opened_warehouse() as warehouse:
         now = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
         with open_audience(warehouse, _definition(file, segment), now, strict) as found:
+            # Before the first user: whoever reads only some of them has to know as well.
+            say_left_out(found.completeness)
             if explain:
                 _print_explanation(found)
             elif count:
@@ -43,7 +45,6 @@ def audience(
             else:
                 for batch in found.users():
                     sys.stdout.writelines(f"{user_id}\n" for user_id in batch.column(0).to_pylist())
-            say_left_out(found.completeness)
 
 
 def _definition(file: str | None, segment: str | None) -> str:

@@ -28,8 +28,7 @@ _KINDS = {
     "unreadable": "Unreadable: cannot be evaluated",
     "incomplete": "Incomplete: leaves out expired interactions",
 }
-# Linux takes no longer argument.
-_ARGUMENT_BYTES = 128 * 1024
+_PREVIOUS_POLICY_ENDED = date(2024, 1, 1)
 
 
 @app.command()
@@ -59,25 +58,37 @@ def check() -> None:
 
 @app.command()
 def adopt(
-    cutoff: Annotated[str, typer.Option(help="Day on which the previous policy ended (YYYY-MM-DD, UTC).")],
+    cutoff: Annotated[str | None, typer.Option(help="Day the previous policy ended (YYYY-MM-DD, UTC).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain each source, mark none.")] = False,
+    take_back: Annotated[list[str] | None, typer.Option(help="Take the mark of this source back, instead.")] = None,
 ) -> None:
     """Mark the sources whose interactions the previous policy deleted before this project came.
 
     Those that had sent nothing for 25 months and were not used for retargeting by an active campaign, Canvas or
-    Content Card. The platform is never written; a source whose interactions are still there is never marked.
+    Content Card. The platform is never written; a source whose interactions are in the warehouse is never marked, so
+    load the history first.
     """
     from perennial.features.adopting import adopt as adopted
     from perennial.features.adopting import decide_adoptions
+    from perennial.features.adopting import take_back as taken_back
 
+    if (cutoff is None) == (not take_back):
+        raise typer.BadParameter("Give either --cutoff or --take-back, and not both.")
     with opened_warehouse() as warehouse:
-        day, now = _day("--cutoff", cutoff), datetime.now(UTC)
+        now = datetime.now(UTC)
+        if cutoff is None:
+            taken_back(warehouse, take_back or [], now, _user())
+            console.print(f"Took {len(set(take_back or []))} marks back.")
+            return
+        day = _day("--cutoff", cutoff)
         decided = decide_adoptions(warehouse, day, now) if dry_run else adopted(warehouse, day, now, _user())
     told = decided if dry_run else [adoption for adoption in decided if adoption.decision in ("mark", "held")]
     print_rows(["source_id", "decision", "reason"], [_told(adoption) for adoption in told])
     counts = Counter(adoption.decision for adoption in decided)
-    kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "recent", "referenced", "held"))
+    kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "unsent", "recent", "referenced", "held"))
     console.print(f"{counts['mark']:,} {'would be marked' if dry_run else 'marked'}; left as they are: {kept}.")
+    if day > _PREVIOUS_POLICY_ENDED:
+        say("[yellow]The previous policy ended with 2023: a later cutoff marks what has never been deleted.[/]")
 
 
 @app.command("resume-check")
@@ -129,9 +140,11 @@ def _print_resume_check(found: ResumeCheck) -> None:
 
 def _print_restore(again: RestoreAgain | None) -> None:
     """Print the command on a line of its own, as it is; where no shell takes it, its params."""
+    from perennial.features.completeness import ARGUMENT_BYTES
+
     if again is None:
         return
-    if len(again.conf.encode()) < _ARGUMENT_BYTES:
+    if len(again.command.encode()) < ARGUMENT_BYTES:
         console.print("To bring back what can come back:")
         print(again.command)  # noqa: T201 - to be pasted, so never folded
     else:

@@ -62,9 +62,9 @@ def _export_ids(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool) ->
     from perennial.features.users_export import export_users
 
     response = export_users(warehouse, parse_request(asked), strict)
-    sys.stdout.write(f"{response.to_json()}\n")
     if response.completeness is not None:
         say_left_out(response.completeness, lists=True)
+    sys.stdout.write(f"{response.to_json()}\n")
 
 
 def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool) -> None:
@@ -73,10 +73,11 @@ def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool
 
     request = parse_segment_request(asked)
     with open_segment_export(warehouse, request, datetime.now(UTC), strict) as export:
-        sys.stdout.writelines(f"{user.to_json()}\n" for user in export.users())
+        # Before the first user: whoever reads only some of them has to know as well.
         say_left_out(export.completeness, lists=bool(request.kinds))
         if export.unavailable_fields:
             say(escape(f"There is nothing here for the fields {', '.join(export.unavailable_fields)}."))
+        sys.stdout.writelines(f"{user.to_json()}\n" for user in export.users())
 
 
 def _campaign_row(campaign: CampaignReceived) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Literal
@@ -32,7 +32,8 @@ class Adoption:
     """What the previous policy would have done with one source.
 
     Attributes:
-        decision: `mark`; or why not: `deleted` already; `recent`: it had sent within 25 months of the cutoff;
+        decision: `mark`; or why not: `deleted` already; `unsent`: it never sent, so there was nothing to delete;
+            `recent`: it had sent within 25 months of the cutoff;
             `referenced` by an active campaign, Canvas or Content Card; `held`: the warehouse still has its
             interactions, which a mark would put out of reach.
         reason: The same for a person.
@@ -41,7 +42,7 @@ class Adoption:
     source_id: str
     kind: str
     name: str
-    decision: Literal["mark", "deleted", "recent", "referenced", "held"]
+    decision: Literal["mark", "deleted", "unsent", "recent", "referenced", "held"]
     reason: str
 
 
@@ -107,6 +108,35 @@ def adopt(warehouse: Warehouse, cutoff: date, now: datetime, requested_by: str |
     lay_over_sources(warehouse)
     log.info("adopted %d deletions as of %s", len(rows), cutoff)
     return decided
+
+
+def take_back(
+    warehouse: Warehouse, source_ids: Collection[str], now: datetime, requested_by: str | None = None
+) -> None:
+    """Take marks back: the sources count as the platform says again, at once.
+
+    Args:
+        warehouse: Where the marks are.
+        source_ids: Adopted sources.
+        now: Wall clock.
+        requested_by: Goes into the audit trail.
+
+    Raises:
+        TerminalRequestError: Names all that carry no mark; nothing was taken back.
+    """
+    marks = read_adopted(warehouse)
+    if unmarked := sorted(set(source_ids) - marks.keys()):
+        raise TerminalRequestError(
+            f"No adoption has marked {', '.join(map(repr, unmarked))}; nothing was taken back. Table "
+            f"{ADOPTED_DELETIONS.name} has the marks; a date of the platform's own is corrected there."
+        )
+    rows: list[dict[str, object]] = [
+        {"source_id": source_id, "reason": "taken back", "adopted_at": now, "requested_by": requested_by}
+        for source_id in sorted(set(source_ids))
+    ]
+    warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:taken-back:{uuid4().hex}")
+    lay_over_sources(warehouse, {source_id: marks[source_id] for source_id in source_ids})
+    log.info("took %d adopted deletions back", len(rows))
 
 
 def _moment(cutoff: date) -> datetime:

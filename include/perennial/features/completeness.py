@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Sources that a sentence names; all of them are in the answer itself.
 _NAMED = 5
+# Linux takes no longer argument.
+ARGUMENT_BYTES = 128 * 1024
 _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 
@@ -102,8 +104,8 @@ class Completeness:
         """Say how to get it back; empty where nothing can come back."""
         if self.restore is None:
             return ""
-        if self.restore.attached:
-            return f"Run restore_interactions for these {len(self.restorable):,} sources to bring it back."
+        if len(self.restore.command.encode()) >= ARGUMENT_BYTES:
+            return f"To bring it back, trigger restore_interactions with these params: {self.restore.conf}"
         return f"To bring it back: {self.restore.command}"
 
 

@@ -23,10 +23,10 @@ _COLUMN = "interaction_data_deleted_at"
 
 
 def read_adopted(warehouse: Warehouse) -> dict[str, datetime]:
-    """Return when each adopted source was deleted; of a source that was marked twice, the earlier."""
-    rows = warehouse.read(ADOPTED_DELETIONS.name).select(["source_id", "deleted_at"]).group_by("source_id")
-    earliest = rows.aggregate([("deleted_at", "min")])
-    return dict(zip(earliest["source_id"].to_pylist(), earliest["deleted_at_min"].to_pylist(), strict=True))
+    """Return when each adopted source was deleted: its last mark counts, and one that was taken back is none."""
+    marks = warehouse.read(ADOPTED_DELETIONS.name).sort_by("adopted_at")
+    last = dict(zip(marks["source_id"].to_pylist(), marks["deleted_at"].to_pylist(), strict=True))
+    return {source_id: deleted_at for source_id, deleted_at in last.items() if deleted_at is not None}
 
 
 def with_adopted(sources: Rows, adopted: Mapping[str, datetime]) -> Rows:
@@ -42,11 +42,15 @@ def with_adopted(sources: Rows, adopted: Mapping[str, datetime]) -> Rows:
     return cast("Rows", sources.set_column(place, sources.schema.field(place), laid))
 
 
-def lay_over_sources(warehouse: Warehouse) -> bool:
+def lay_over_sources(warehouse: Warehouse, taken_back: Mapping[str, datetime] | None = None) -> bool:
     """Lay the marks over the warehouse's own `sources`, so that they show before the next sync.
 
     A sync that ends meanwhile may be overwritten by what was there before; the next one puts it right, and until then
     R7's look at the platform covers it.
+
+    Args:
+        warehouse: Where `sources` is.
+        taken_back: Marks that no longer count, to be lifted off again; what the platform says itself stands.
 
     Returns:
         Whether that changed anything.
@@ -54,9 +58,21 @@ def lay_over_sources(warehouse: Warehouse) -> bool:
     import pyarrow as pa
 
     before = warehouse.read(SOURCES.name)
-    after = with_adopted(before, read_adopted(warehouse))
+    after = with_adopted(_without(before, taken_back or {}), read_adopted(warehouse))
     if after.equals(before):
         return False
     stream = pa.RecordBatchReader.from_batches(after.schema, after.to_batches())
     warehouse.replace_rows(SOURCES.name, stream, operation=f"adopt:{SOURCES.name}:{uuid4().hex}")
     return True
+
+
+def _without(sources: pa.Table, taken_back: Mapping[str, datetime]) -> pa.Table:
+    import pyarrow as pa
+
+    if not taken_back:
+        return sources
+    ids, moments = sources["source_id"].to_pylist(), sources[_COLUMN].to_pylist()
+    kept = [None if moment == taken_back.get(name) else moment for name, moment in zip(ids, moments, strict=True)]
+    place = sources.schema.get_field_index(_COLUMN)
+    field = sources.schema.field(place)
+    return sources.set_column(place, field, pa.array(kept, field.type))

@@ -233,9 +233,12 @@ def _one_of(choices: tuple[str, ...], value: str) -> None:
 
 
 def _readable_json(text: str) -> None:
+    from pydantic_core import from_json
+
+    # The parser that the users export reads it with: what gets in here comes out there.
     try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
+        from_json(text, allow_inf_nan=False)
+    except ValueError as error:
         raise ValueError(f"it is not JSON ({error})") from None
 
 

@@ -1,8 +1,7 @@
 -- What the previous policy would have done with each source as of a cutoff, and why (R18).
 -- Grain: one row a source, in order of id. Binds: $cutoff, $months.
 -- Reads sources, source_referrers, source_totals, adopted (source_id, deleted_at).
--- Calendar months in UTC, clamped to the end of the month, in that direction only, as in R3.
--- decision: deleted | recent | referenced | held | mark, which is also the order of precedence.
+-- Calendar months in UTC, clamped to the month's end, in that direction only, as in R3. The branches are in precedence.
 WITH referrers AS (
     SELECT
         source_id,
@@ -25,9 +24,8 @@ facts AS (
         sources.kind,
         sources.name,
         coalesce(sources.interaction_data_deleted_at, adopted.deleted_at) AS deleted_at,
-        coalesce(sources.last_sent_at, sources.created_at) AT TIME ZONE 'UTC' + to_months($months::INTEGER) AS ended_at,
-        if(sources.last_sent_at IS NULL, 'never sent, created on ', 'last sent on ')
-        || strftime(coalesce(sources.last_sent_at, sources.created_at) AT TIME ZONE 'UTC', '%Y-%m-%d') AS story,
+        sources.last_sent_at AT TIME ZONE 'UTC' + to_months($months::INTEGER) AS ended_at,
+        'last sent on ' || strftime(sources.last_sent_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS story,
         referrers.referenced_by,
         coalesce(held.row_count, 0) AS held_rows
     FROM sources
@@ -42,6 +40,7 @@ SELECT
     name,
     CASE
         WHEN deleted_at IS NOT NULL THEN 'deleted'
+        WHEN ended_at IS NULL THEN 'unsent'
         WHEN ended_at > $cutoff::TIMESTAMPTZ AT TIME ZONE 'UTC' THEN 'recent'
         WHEN referenced_by IS NOT NULL THEN 'referenced'
         WHEN held_rows > 0 THEN 'held'
@@ -49,6 +48,7 @@ SELECT
     END AS decision,
     CASE decision
         WHEN 'deleted' THEN 'already deleted on ' || strftime(deleted_at AT TIME ZONE 'UTC', '%Y-%m-%d')
+        WHEN 'unsent' THEN 'never sent anything, so there was nothing to delete'
         ELSE story || ', ' || $months || ' months end on ' || strftime(ended_at, '%Y-%m-%d') || CASE decision
             WHEN 'recent' THEN ', after the cutoff'
             WHEN 'referenced' THEN ', but named by ' || list_aggregate(referenced_by, 'string_agg', ', ')
