@@ -14,6 +14,7 @@ from perennial.demo.mailbox import Mailbox
 from perennial.lifecycle.moving import plan_sources
 from perennial.moves.plan import RESTORE
 from perennial.warehouse import Warehouse
+from perennial.web.restore_runs import count_copied
 from tests.rows import visible
 from tests.web.conftest import As
 from tests.web.restoring import ORDER, expired_workspace, forget_runs, run_queued
@@ -106,3 +107,11 @@ def test_a_restore_outside_airflow_is_under_way_too(uma: TestClient, workspace: 
     answer = uma.post("/perennial/api/restores", json=ORDER)
     assert (answer.status_code, answer.json()["run_ids"]) == (409, [])
     assert "A restore outside Airflow" in uma.get("/perennial/restore", params={"id": "old"}).text
+
+
+def test_files_are_counted_while_a_copy_task_is_at_work(tmp_path: Path) -> None:
+    chunks = [[str(tmp_path / f"{chunk}-{number}") for number in range(40)] for chunk in range(3)]
+    for uri in chunks[1][:11]:
+        Path(uri).touch()
+    assert count_copied(chunks, {}) == 0
+    assert count_copied(chunks, {0: "success", 1: "running", 2: None}) == 51

@@ -18,9 +18,6 @@ from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, recent
 from perennial.web.snapshot import SourceSnapshot
 from perennial.web.warehouse import SnapshotDep, WarehouseDep
 
-# A run that is over has let go of its sources or never will: whatever it left behind, they may be asked for again.
-_LOOKED_BACK = 50
-
 
 @dataclass(frozen=True)
 class Desk:
@@ -84,7 +81,8 @@ def _moving_sources(desk: Desk) -> Iterator[str]:
         if record.age_seconds(wall_clock()) < RESTORE_SILENT_SECONDS
     ]
     if records:
-        over = [run.run_id for run in recent_runs(desk.session, OVER, _LOOKED_BACK)]
+        # What a run that is over left behind keeps nobody from asking again: that is how it is mended.
+        over = [run.run_id for run in recent_runs(desk.session, OVER)]
         dead = {uri for uris in task_results(desk.session, "plan", over).values() for uri in uris}
         for record in records:
             if record.plan_uri not in dead:

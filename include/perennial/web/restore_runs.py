@@ -29,7 +29,7 @@ from perennial.web.problems import NotFoundError
 from perennial.web.restore_desk import Desk, DeskDep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
     from perennial.lifecycle.requests import RequestedSource
 
@@ -164,7 +164,7 @@ def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
     chunks = [chunk for uri in plan_uris or () for chunk in _chunks(uri)]
     phase = _phase(run, states)
     total = sum(map(len, chunks))
-    copied = sum(_copied(chunks, states.get("move_files.copy", {})))
+    copied = count_copied(chunks, states.get("move_files.copy", {}))
     sources = _sources(desk, run, request_uri, plan_uris or ())
     return RestoreProgress(
         **_summary(request, run),
@@ -205,15 +205,23 @@ def _told(phase: State, copied: int, total: int) -> str:
     }[phase]
 
 
-def _copied(chunks: list[tuple[str, ...]], states: Mapping[int, str | None]) -> Iterator[int]:
+def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | None]) -> int:
+    """Count the files that have been copied.
+
+    Args:
+        chunks: Where the files of each copy task go.
+        states: State of each of those tasks by its index; none before they are known.
+    """
     from perennial.storage import storage_for
 
+    copied = 0
     for index, uris in enumerate(chunks):
         state = states.get(index)
         if state == "success":
-            yield len(uris)
+            copied += len(uris)
         elif state is not None and len(uris) <= _LOOKED_UP:
-            yield sum(storage_for(uri).stat(uri) is not None for uri in uris)
+            copied += sum(storage_for(uri).stat(uri) is not None for uri in uris)
+    return copied
 
 
 # A plan is written once, and may be large.

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["restores"])
 
-# Between the look whether a restore is under way and the run that makes it so, nobody else may look.
+# Between the look whether a restore is under way and the run that makes it so, nobody else may look. Two server
+# processes may start two all the same: moves of the same files at once lose and double nothing (M1, M2).
 _STARTING = threading.Lock()
 _SHOWN = 100
 # A field of a form holds a megabyte at most.
