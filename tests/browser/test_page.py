@@ -54,7 +54,8 @@ def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(visit: V
     assert sum(row.count("cmp-spring#") for row in visible(served.warehouse)) == 40
     # What happened survives a reload.
     page.reload()
-    frame = in_frame(page)
+    restored(frame, served)
+    frame.get_by_role("link", name="Sources", exact=True).click()
     frame.get_by_label("Name or id").fill("spring")
     frame.get_by_role("button", name="Filter").click()
     expect(frame.get_by_role("row", name=re.compile("Spring sale"))).to_contain_text("available")
