@@ -1,6 +1,6 @@
 # Everything that can be done here. Needs Python 3.11 or 3.12, make and git; the rest is installed into .venv and .tools.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check docs bench lock clean
+.PHONY: help demo up test check docs screenshot bench lock clean
 
 BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
@@ -30,6 +30,9 @@ check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirem
 
 docs: .venv/.dev ## Write docs/reference anew from the code
 	@$(BIN)/python -m perennial.reference
+
+screenshot: .venv/.dev ## Make docs/screenshot.png anew, with a real browser
+	@$(BIN)/python -m tests.browser.screenshot
 
 bench: .venv/.dev ## Measure against the alternatives, print medians and ratios (ONLY=name for one)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

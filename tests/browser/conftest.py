@@ -5,7 +5,6 @@ The tests share one server, which takes half a minute and a gigabyte to start: t
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ from perennial.lifecycle import Run, expire_sources
 from perennial.settings import PROJECT_ROOT, Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
-from tests.browser.chromium import find_chromium, open_browser
+from tests.browser.chromium import find_chromium, free_port, open_browser
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received
 
@@ -84,12 +83,6 @@ def fill(warehouse: Warehouse) -> None:
     workspace.replace(USERS.name, users)
     rows = [interaction(source, n, occurred_at=LONG_AGO) for source in workspace.sources for n in range(40)]
     append_hot(warehouse, rows)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
