@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
@@ -321,14 +322,20 @@ def _chunked(rows: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
         yield chunk
 
 
+def catalog_file(settings: Settings) -> Path | None:
+    """Return where the embedded catalog keeps its file; None where the catalog is configured elsewhere."""
+    return settings.home / "catalog.db" if _is_embedded(settings) else None
+
+
 def _open_catalog(settings: Settings) -> Catalog:
-    if not _is_embedded(settings):
+    file = catalog_file(settings)
+    if file is None:
         return load_catalog(settings.catalog)
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
         settings.catalog,
         type="sql",
-        uri=f"sqlite:///{settings.home / 'catalog.db'}",
+        uri=f"sqlite:///{file}",
         warehouse=f"file://{settings.home}/warehouse",
     )
 

@@ -12,7 +12,7 @@ from perennial.web.docs import describe
 from perennial.web.docs import router as docs
 from perennial.web.exports import router as exports
 from perennial.web.overview import router as overview
-from perennial.web.problems import handle_problems, problem
+from perennial.web.problems import handle_problems, problem, unexpected_problem
 from perennial.web.restore_runs import router as restore_runs
 from perennial.web.restores import router as restores
 from perennial.web.source import router as source
@@ -51,7 +51,11 @@ def create_app() -> FastAPI:
 
 
 async def _guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = _refused(request) or await call_next(request)
+    try:
+        response = _refused(request) or await call_next(request)
+    except Exception as error:
+        # Not in a handler of FastAPI's: it would raise the error again, to Airflow's app around this one.
+        response = unexpected_problem(request, error)
     response.headers.setdefault("Content-Security-Policy", POLICY)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"

@@ -21,6 +21,27 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+_LOGGED = " Airflow's API server has logged why."
+_DATABASE = "The database of the catalog, or Airflow's own,"
+_FILES = "Files of the warehouse are missing, or cannot be read at the moment."
+# What libraries raise, whether trying again may help, and what to say; the first that fits.
+_OUTAGES: tuple[tuple[tuple[str, ...], bool, str], ...] = (
+    (
+        ("sqlalchemy.OperationalError", "sqlalchemy.InterfaceError", "sqlalchemy.TimeoutError"),
+        True,
+        f"{_DATABASE} does not answer, or another program has locked it.",
+    ),
+    (("sqlalchemy.SQLAlchemyError",), False, f"{_DATABASE} cannot be read."),
+    (
+        ("pyiceberg.ServerError", "pyiceberg.ServiceUnavailableError", "pyiceberg.TooManyRequestsError"),
+        True,
+        "The catalog does not answer.",
+    ),
+    (("pyiceberg.RESTError",), False, "The catalog refuses to answer; its settings or its login may be wrong."),
+    # Invalid input: how a view says that its files have vanished.
+    (("builtins.OSError", "duckdb.OperationalError", "duckdb.InvalidInputException"), True, _FILES),
+)
+
 
 class NotFoundError(TerminalRequestError):
     """What an address names is not there."""
@@ -31,7 +52,6 @@ def handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(PerennialError, _of_perennial)
-    app.add_exception_handler(Exception, _of_unexpected)
 
 
 def problem(
@@ -40,7 +60,9 @@ def problem(
     """Answer with a problem: a page where the request came from a browser's address bar, RFC 9457 otherwise."""
     title = HTTPStatus(status).phrase
     if "text/html" in request.headers.get("accept", ""):
-        return render(request, "problem.html.j2", status=status, title=title, detail=detail)
+        page = render(request, "problem.html.j2", status=status, title=title, detail=detail)
+        page.headers.update(headers or {})
+        return page
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
@@ -64,11 +86,21 @@ async def _of_perennial(request: Request, error: Exception) -> Response:
     if isinstance(error, TerminalRequestError):
         return problem(request, 400, str(error))
     if isinstance(error, TransientError):
-        return problem(request, 503, str(error), {"Retry-After": "5"})
+        return _unavailable(request, str(error))
     log.error("%s %s: %s", request.method, request.url.path, error)
     return problem(request, 500, str(error))
 
 
-async def _of_unexpected(request: Request, error: Exception) -> Response:
-    log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(request, 500, "The warehouse could not be asked; Airflow's API server has logged why. Try again.")
+def unexpected_problem(request: Request, error: Exception) -> Response:
+    """Answer where a library failed. What it says goes to the log alone: it may name hosts, paths and logins."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    # Libraries that most requests do without are not imported for their names.
+    names = {f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}" for kind in type(error).__mro__}
+    for kinds, passes, told in _OUTAGES:
+        if not names.isdisjoint(kinds):
+            return _unavailable(request, told + _LOGGED) if passes else problem(request, 500, told + _LOGGED)
+    return problem(request, 500, f"This could not be answered.{_LOGGED}")
+
+
+def _unavailable(request: Request, told: str) -> Response:
+    return problem(request, 503, told, {"Retry-After": "5"})

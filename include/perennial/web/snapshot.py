@@ -52,7 +52,8 @@ class SourceSnapshot:
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of one's own, a status session in which both are in place; close it when done."""
         with self._lock:
-            if self._making is None and time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS:
+            due = self._loaded is None or time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS
+            if self._making is None and due:
                 self._making = self._maker.submit(self._refresh)
             making = self._making
         if making is not None:
