@@ -20,7 +20,8 @@ from perennial.warehouse import Warehouse
 from perennial.web.charts import by_period
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
-from tests.web.test_sources import HOSTILE
+from tests.web.restoring import restore_dag_with
+from tests.web.test_sources import HOSTILE, OFF
 from tests.workspace import Workspace, member, received
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -86,6 +87,23 @@ def test_expired_data_is_said_first_and_can_be_asked_back(page: As) -> None:
     assert "3 interactions are kept in long-term storage" in text
     form = text[text.index('action="/perennial/restore"') :]
     assert form[: form.index("</form>")].count('<input type="hidden" name="id" value="old">') == 1
+
+
+def test_who_may_not_restore_is_told_so_beside_a_button_that_is_off(page: As) -> None:
+    for source_id, buttons in (("old", 1), ("canvas", 2)):
+        text = opened(page, source_id)
+        assert "the right to trigger the DAG restore_interactions" in text
+        assert text.count(OFF) == buttons
+        assert text.count('id="obstacle"') == 1
+    assert "the right to trigger" not in opened(page, "gone")
+
+
+def test_a_paused_dag_is_said_before_the_click(page: As) -> None:
+    assert OFF not in page("uma").get("/perennial/source", params={"id": "old"}).text
+    with restore_dag_with(is_paused=True):
+        text = page("uma").get("/perennial/source", params={"id": "old"}).text
+    assert "is paused" in text
+    assert OFF in text
 
 
 def test_deleted_data_is_said_and_nothing_is_offered(page: As) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
+from tests.web.restoring import forget_runs, form, restore_dag_with
 from tests.workspace import Workspace
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -32,6 +34,8 @@ HOSTILE = (
     "x" * 500,
     "🌻" * 500,
 )
+OFF = '<button class="primary" disabled data-refused aria-describedby="obstacle">'
+LINES = "one\r\ntwo\nthree\r"
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +221,32 @@ def test_a_page_beyond_the_last_says_so(page: As) -> None:
     assert page("vic").get("/perennial/api/sources?page=3").json() == {"total": 6, "page": 3, "pages": 1, "sources": []}
 
 
+def test_who_may_not_restore_is_told_which_right_is_missing_before_the_click(page: As) -> None:
+    text = page("vic").get("/perennial/sources").text
+    assert "the right to trigger the DAG restore_interactions" in text
+    assert OFF in text
+    assert "disabled" not in page("uma").get("/perennial/sources").text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"is_paused": True}, "is paused"), ({"is_stale": True}, "does not have"), ({"has_import_errors": True}, "cannot read")],
+)  # fmt: skip
+def test_a_dag_that_would_not_start_is_said_before_the_click(page: As, change: dict[str, bool], said: str) -> None:
+    with restore_dag_with(**change):
+        text = page("uma").get("/perennial/sources").text
+    assert said in text
+    assert OFF in text
+
+
+def test_what_waits_for_its_restore_is_restoring(page: As) -> None:
+    order = {"source_ids": ["old"], "notify": ["uma@example.com"]}
+    assert page("uma").post("/perennial/api/restores", json=order).status_code == 202
+    assert ids(page, state="restoring") == ["old", "coming"]
+    forget_runs()
+    assert ids(page, state="restoring") == ["coming"]
+
+
 def test_the_root_leads_to_the_sources(page: As) -> None:
     assert page("vic").get("/perennial/").headers["location"] == "/perennial/sources"
 
@@ -232,6 +262,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(warehouse)
     for text in HOSTILE:
         workspace.source(text, "active", text, name=text)
+    workspace.source(LINES, "active", name="of three lines")
     for number in range(100):
         workspace.source(f"n{number:03}", "active", "many")
     workspace.sync()
@@ -276,6 +307,19 @@ class TestHostile:
         assert '<form method="get" action="/perennial/restore"' in page("vic").get("/perennial/sources?tag=many").text
         text = page("vic").get("/perennial/sources", params={"q": "🌻" * 500}).text
         assert '<form method="post" action="/perennial/restore"' in text
+
+    def test_an_id_with_line_breaks_comes_through_the_form_as_it_is(self, page: As) -> None:
+        text = page("vic").get("/perennial/sources", params={"q": "three lines"}).text
+        (field,) = (html.unescape(found) for found in re.findall(r'name="ids" value="([^"]*)"', text))
+        assert set(field) & set("\r\n") == set()
+        asked = {"ids": field, "id": "n000"}
+        for answer in (
+            page("vic").get("/perennial/restore", params=asked),
+            page("vic").post("/perennial/restore", data=asked),
+        ):
+            (handed_on,) = form(answer.text)["source_ids"]
+            assert json.loads(handed_on) == ["n000", LINES]
+        assert page("vic").get("/perennial/restore", params={"ids": "n000"}).status_code == 400
 
     def test_tags_to_choose_from_stand_in_order_of_use(self, page: As) -> None:
         text = page("vic").get("/perennial/sources").text

@@ -14,7 +14,7 @@ from fastapi import Depends
 
 from perennial.statements import statement
 from perennial.web.access import RESTORE_DAG
-from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, recent_runs, task_results
+from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.snapshot import SourceSnapshot
 from perennial.web.warehouse import SnapshotDep, WarehouseDep
 
@@ -34,6 +34,18 @@ class Desk:
     snapshot: SourceSnapshot
     session: Any
     user: Any
+
+    @property
+    def obstacle(self) -> str:
+        """Why the user can start no restore at all for now, and who can mend it; empty when nothing is in the way."""
+        if obstacle := find_obstacle(self.session):
+            return obstacle
+        if not self.may_restore:
+            return (
+                "Your role in Airflow lets you look, but not restore: for that it needs the right to trigger the DAG "
+                f"{RESTORE_DAG}. Ask somebody who has it."
+            )
+        return ""
 
     @property
     def may_restore(self) -> bool:

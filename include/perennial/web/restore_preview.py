@@ -182,7 +182,7 @@ def _refusal(desk: Desk, resolved: Resolved) -> str:
         refuse_restore(desk, resolved, under_way=False)
     except TerminalRequestError as error:
         return str(error)
-    return "" if desk.may_restore else "Your role in Airflow lets you look, but not restore; ask somebody who may."
+    return desk.obstacle
 
 
 def _left(request: RestoreRequest, resolved: Resolved) -> RestoreRequest:

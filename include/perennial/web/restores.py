@@ -65,9 +65,10 @@ class RestoreOrder(_Model):
 
 
 class SelectedForm(BaseModel):
-    """The form around the list of sources."""
+    """The form around the list of sources; `ids` are JSON lists of those that a form would not hand over whole."""
 
     id: list[Text] = Field([], max_length=1_000)
+    ids: list[str] = Field([], max_length=1_000)
     tags: list[Text] = Field([], max_length=1_000)
     all: bool = False
     q: str = Field("", max_length=1_000)
@@ -122,22 +123,31 @@ class RestorePreview(BaseModel):
 
 
 Ids = Annotated[list[Text], Query(alias="id", default_factory=list, max_length=1_000, description="Id of a source")]
+ListedIds = Annotated[list[str], Query(alias="ids", default_factory=list, max_length=1_000)]
 Tags = Annotated[list[Text], Query(default_factory=list, max_length=1_000, description="A tag a source carries")]
 All = Annotated[bool, Query(alias="all", description="Every source that matches the filters")]
 
 
 @router.get("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
 def restore_page(
-    request: Request, desk: DeskDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
+    request: Request,
+    desk: DeskDep,
+    selection: SelectionDep,
+    ids: Ids,
+    listed: ListedIds,
+    tags: Tags,
+    everything: All = False,
 ) -> HTMLResponse:
     """Show what a restore would do, and ask for it."""
-    return _page(request, desk, _chosen(desk, ids, tags, selection if everything else None))
+    named = [*ids, *_listed("ids", listed)]
+    return _page(request, desk, _chosen(desk, named, tags, selection if everything else None))
 
 
 @router.post("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
 def restore_page_of_many(request: Request, desk: DeskDep, form: Annotated[SelectedForm, Form()]) -> HTMLResponse:
     """Show the same for more ids than an address holds; starts nothing."""
-    return _page(request, desk, _chosen(desk, form.id, form.tags, form.selection))
+    named = [*form.id, *_listed("ids", form.ids)]
+    return _page(request, desk, _chosen(desk, named, form.tags, form.selection))
 
 
 @router.post("/restores", dependencies=[RESTORE], include_in_schema=False)

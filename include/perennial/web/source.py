@@ -121,7 +121,8 @@ def source_page(request: Request, desk: DeskDep, source_id: SourceId) -> HTMLRes
         request, "source.html.j2", told=told, source=told.source, names=list(series), labels=labels,
         table=[row for row in reversed(table) if any(row[1])],
         references=find_references(desk, told.explanation.decision.referenced_by if told.explanation else ()),
-        history=_linked(request, desk, told.history), method=form_method(told.resume.restorable),
+        history=_linked(request, desk, told.history),
+        method=form_method(told.resume.restorable), obstacle=desk.obstacle,
     )  # fmt: skip
 
 

@@ -79,6 +79,7 @@ def sources_page(request: Request, selection: SelectionDep, desk: DeskDep, page:
         tags = cursor.execute("SELECT tag, source_count FROM listed_tags").fetchall()
     return render(
         request, "sources.html.j2", selection=selection, found=found, tags=tags, columns=COLUMNS,
+        obstacle=desk.obstacle,
         method=form_method(source.source_id for source in found.sources),
         choices={"kind": {kind: kind for kind in SOURCE_KINDS}, "status": {status: status for status in STATUSES},
                  "state": {state: STATE_LABELS[state] for state in STATES}},

@@ -3,7 +3,8 @@ const form = document.querySelector("form[data-select]");
 const everything = form.elements.namedItem("all");
 const onPage = form.querySelector("[data-page]");
 const said = form.querySelector("[data-selected]");
-const boxes = [...form.querySelectorAll("input[name=id]")];
+const button = form.querySelector("button");
+const boxes = [...form.querySelectorAll("input[name=id], input[name=ids]")];
 
 function show() {
   const ticked = boxes.filter((box) => box.checked).length;
@@ -12,7 +13,7 @@ function show() {
   onPage.indeterminate = ticked > 0 && ticked < boxes.length;
   for (const box of [onPage, ...boxes]) box.disabled = Boolean(everything?.checked);
   said.textContent = `${selected.toLocaleString("en")} selected`;
-  form.querySelector("button").disabled = selected === 0;
+  button.disabled = selected === 0 || button.hasAttribute("data-refused");
 }
 
 onPage.closest("label").hidden = false;
