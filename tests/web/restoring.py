@@ -118,6 +118,8 @@ def _run(dag: Any, run_id: str, look: Callable[[str], None]) -> str:
             for instance in ready:
                 instance.try_number += 1
                 instance.state = "scheduled"
+                # A run in process really sleeps between tries.
+                instance.max_tries = 0
             session.commit()
             for instance in ready:
                 look(instance.task_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from perennial.demo.mailbox import Mailbox
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.rows import append_hot, interaction
+from tests.rows import append_hot, interaction, visible
 from tests.web.conftest import As
-from tests.web.restoring import ORDER, expired_workspace, forget_runs
+from tests.web.restoring import ORDER, expired_workspace, forget_runs, run_queued
 from tests.web.test_access import ROUTES
 from tests.workspace import Workspace
 
@@ -222,6 +223,54 @@ def test_while_a_loader_commits_again_and_again_every_answer_is_right_and_soon_n
         commits = loading.result()
     assert {address for address, status in answers.items() if status >= 500} == set()
     eventually(lambda: running_rows(client) == 30 + commits)
+
+
+def test_a_run_whose_copies_vanish_midway_says_so_and_a_new_one_brings_the_data_back(
+    uma: TestClient,
+    fresh: Workspace,
+    dags: Mapping[str, Any],
+    mailbox: Mailbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
+    before = visible(fresh.warehouse)
+    location = local(fresh.warehouse.table("interactions").location())
+    there = set(location.rglob("*.parquet"))
+    states = []
+
+    def lose_the_copy(task_id: str) -> None:
+        states.append(state_of(uma, "old"))
+        if task_id == "move_files.verify":
+            (copy,) = set(location.rglob("*.parquet")) - there
+            copy.unlink()
+
+    started = uma.post("/perennial/api/restores", json=ORDER).json()
+    assert run_queued(dags, started["run_id"], lose_the_copy) == "failed"
+
+    failed = uma.get(started["progress_url"]).json()
+    assert (failed["phase"], failed["told"]) == ("failed", "Failed")
+    assert "is not what was verified; nothing was committed" in failed["error"]
+    assert [(source["source_id"], source["outcome"]) for source in failed["sources"]] == [("old", "failed")]
+    text = uma.get(started["progress_url"].replace("/api/", "/")).text
+    assert "is not what was verified" in text
+    assert set(states) == {"restoring"}
+    assert state_of(uma, "old") == "expired"
+    assert "expired on" in uma.get("/perennial/source", params={"id": "old"}).text
+    assert visible(fresh.warehouse) == before
+
+    again = uma.post("/perennial/api/restores", json=ORDER).json()
+    assert run_queued(dags, again["run_id"]) == "success"
+    assert uma.get(again["progress_url"]).json()["phase"] == "done"
+    eventually(lambda: state_of(uma, "old") == "available")
+    assert uma.get("/perennial/api/source", params={"id": "old"}).json()["state"] == "available"
+    assert sum(visible(fresh.warehouse).values()) == sum(before.values()) + 30
+    assert len(mailbox.messages()) == 2
+
+
+def state_of(client: TestClient, source_id: str) -> str:
+    listed = client.get("/perennial/api/sources", params={"q": f"Name of {source_id}"}).json()["sources"]
+    (state,) = {source["state"] for source in listed if source["source_id"] == source_id}
+    return str(state)
 
 
 def total(client: TestClient) -> int:
