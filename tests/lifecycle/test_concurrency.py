@@ -129,6 +129,24 @@ def test_two_expiries_that_merge_the_same_tiny_files_move_every_row_once(workspa
     assert warehouse.source_totals("interactions").keys() == {"running"}
 
 
+def test_a_restore_leaves_alone_the_merged_copy_that_a_slower_expiry_has_still_to_withdraw(
+    workspace: Workspace,
+) -> None:
+    warehouse = workspace.warehouse
+    for load in range(9):
+        append_hot(warehouse, [interaction("a", 100 + load)])
+    before = multiset(warehouse, "interactions")
+    one, other = (steps(warehouse, EXPIRE, Run(name, NOW)) for name in ("r1", "r2"))
+    # Both copies are listed, and the first expiry has removed the originals of both.
+    interleaved(one, other[:4], "111122221")
+
+    back = steps(warehouse, RESTORE, Run("r3", NOW + timedelta(days=1)))
+    interleaved(back, other[4:], "111112")
+
+    assert visible(warehouse) == multiset(warehouse, "interactions") == before
+    assert multiset(warehouse, "interactions_archive") == {}
+
+
 def test_rows_that_arrive_between_plan_and_commit_stay(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError, TransientError
 from perennial.moves.copying import read_copies, read_results
-from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step
+from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, removed_by
 from perennial.storage import storage_for
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
@@ -200,7 +200,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
         return False
     if step.rewritten:
         # No other move makes a file of this name (M1): what another has taken away is in another file.
-        return all(removers[uri].startswith(plan.operation("remove")) for uri in gone)
+        return removed_by(plan, step, removers)
     # A plain copy has the same name whoever makes it.
     return all(
         removers[uri].startswith(f"{plan.direction.name}:") and operation_step(removers[uri]) == "remove"

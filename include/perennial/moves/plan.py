@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from perennial.moves.records import PendingRecord, pending_records, remove_pendi
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import LiveFile, Warehouse
+from perennial.warehouse.commits import removed_since
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -237,17 +238,30 @@ def _files_to_move(
 
 
 def _in_transit(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> set[str]:
-    """Names of origin files whose rows the destination still lists: copies that a move the other way has added.
+    """Names of origin files that a move the other way has added and that are not its last word.
 
-    Called after the origin was pinned, so that a file whose original has left meanwhile is moved, not passed over.
+    Those whose rows the destination still lists; and rewritten ones whose originals another move has taken away, so
+    that theirs are in its copies, and these will be withdrawn. Called after the origin was pinned, so that a file whose
+    original has left meanwhile is moved, not passed over.
     """
-    there = {live.uri for live in warehouse.live_files(warehouse.table(direction.destination), source_ids)}
+    destination = warehouse.table(direction.destination)
+    there = {live.uri for live in warehouse.live_files(destination, source_ids)}
     names = {copy_name(uri) for uri in there}
     opposite = RESTORE if direction is EXPIRE else EXPIRE
     for record in pending_records(warehouse, opposite.name):
         if not set(record.source_ids).isdisjoint(source_ids) and (plan := find_plan(record.plan_uri)) is not None:
-            names |= {file_name(step.copy_uri) for step in plan.steps if not there.isdisjoint(step.originals)}
+            removers = removed_since(destination, plan.origin_snapshot_id)
+            names |= {
+                file_name(step.copy_uri)
+                for step in plan.steps
+                if not there.isdisjoint(step.originals) or (step.rewritten and not removed_by(plan, step, removers))
+            }
     return names
+
+
+def removed_by(plan: MovePlan, step: CopyStep, removers: Mapping[str, str]) -> bool:
+    """Whether it was this move that took a step's originals out of its origin."""
+    return all(removers.get(uri, "").startswith(plan.operation("remove")) for uri in step.originals)
 
 
 def operation_step(operation: str) -> str:
