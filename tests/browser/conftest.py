@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -43,13 +42,7 @@ class Served:
     warehouse: Warehouse
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     settings = Settings.from_environment(
         {"PERENNIAL_HOME": str(tmp_path_factory.mktemp("served")), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
@@ -85,7 +78,8 @@ def fill(warehouse: Warehouse) -> None:
     append_hot(warehouse, rows)
 
 
-@pytest.fixture(scope="session")
+# Of the module: while it is open, its event loop runs in this thread, and other tests want one of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = find_chromium()
     if path is None:

@@ -11,6 +11,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PROMO, Served
 from tests.rows import visible
 
+# One server and one browser for all of them, so in one process.
+pytestmark = pytest.mark.xdist_group("browser")
+
 Visit = Callable[..., Page]
 HOSTILE = "cmp/<b>\"'é🦄"
 
@@ -118,6 +121,17 @@ def test_text_is_legible_in_both_themes(visit: Visit, address: str, scheme: str)
     ground, ink = (page.evaluate(f"getComputedStyle(document.body).{what}") for what in ("backgroundColor", "color"))
     assert contrast(ground, ink) > 7
     assert (luminance(ground) < 0.1) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None:
+    page = visit("/perennial/overview", color_scheme=scheme)
+    charts = page.locator(f"img.on-{scheme}")
+    expect(charts).to_have_count(3)
+    for chart in charts.all():
+        chart.scroll_into_view_if_needed()
+        expect(chart).to_be_visible()
+        page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=chart.element_handle())
 
 
 @pytest.mark.parametrize("address", ["sources", "overview", "source?id=cnv-running", "user?id=user-1", "restores"])
