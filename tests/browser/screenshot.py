@@ -39,7 +39,7 @@ def main() -> int:
             page.keyboard.press("Enter")
             page.get_by_role("link", name="Interaction data").click()
             frame = page.frame_locator("iframe")
-            frame.get_by_label("Interaction data").select_option("expired")
+            frame.locator("select[name=state]").select_option("expired")
             frame.get_by_role("button", name="Filter").click()
             frame.locator("input[name=id]").nth(1).check()
             frame.locator("input[name=id]").nth(3).check()
