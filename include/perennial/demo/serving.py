@@ -43,7 +43,8 @@ def serve(console: Console, port: int) -> None:
                 served = running.enter_context(running_airflow(settings, port, mailbox))
                 stop = running.pop_all()
             with stop:
-                console.print(f"[bold]{served.url}[/]  user [bold]admin[/]  password [bold]{served.password}[/]")
+                page = f"{served.url}/plugin/interaction-data"
+                console.print(f"[bold]{page}[/]  user [bold]admin[/]  password [bold]{served.password}[/]")
                 console.print(f"Mail is caught in {settings.home / 'mail'}; Ctrl-C stops everything.")
                 _watch(console, served.process, mailbox)
         except KeyboardInterrupt:
