@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import statistics
 import tempfile
 import threading
@@ -18,7 +17,7 @@ import psutil
 
 from benchmarks.sample import replace
 from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import running_airflow
+from perennial.demo.serving import free_port, running_airflow
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
@@ -42,7 +41,7 @@ def run() -> list[dict[str, Any]]:
         warehouse = Warehouse(settings)
         warehouse.create_tables()
         _fill(warehouse)
-        with Mailbox(Path(home) / "mail") as mailbox, running_airflow(settings, _free_port(), mailbox) as airflow:
+        with Mailbox(Path(home) / "mail") as mailbox, running_airflow(settings, free_port(), mailbox) as airflow:
             login = {"username": "admin", "password": airflow.password}
             token = httpx.post(f"{airflow.url}/auth/token", json=login).json()["access_token"]
             headers = {"Authorization": f"Bearer {token}", "Accept": "text/html"}
@@ -155,9 +154,3 @@ def _event(number: int) -> dict[str, object]:
         "total_bytes": 100_000,
         "recorded_at": at,
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

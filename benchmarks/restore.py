@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import tempfile
 import time
 import urllib.error
@@ -17,7 +16,7 @@ from typing import Any
 from benchmarks.expire import NOW, ROWS, SOURCES
 from benchmarks.sample import create_warehouse
 from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import ServedAirflow, running_airflow
+from perennial.demo.serving import ServedAirflow, free_port, running_airflow
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.settings import PROJECT_ROOT
 from perennial.warehouse import Warehouse
@@ -54,12 +53,9 @@ def _through_airflow(warehouse: Warehouse, folder: Path) -> float:
     shutil.copytree(
         PROJECT_ROOT / "dags", folder / "dags", ignore=lambda _, names: {*names} - {"restore_interactions.py"}
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with (
         Mailbox(folder / "mail") as mailbox,
-        running_airflow(warehouse.settings, port, mailbox, folder / "dags") as airflow,
+        running_airflow(warehouse.settings, free_port(), mailbox, folder / "dags") as airflow,
     ):
         token = _call(airflow, "/auth/token", {"username": "admin", "password": airflow.password})["access_token"]
         _await_dag(airflow, token)

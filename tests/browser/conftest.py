@@ -15,12 +15,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import running_airflow
+from perennial.demo.serving import free_port, running_airflow
 from perennial.lifecycle import Run, expire_sources
 from perennial.settings import PROJECT_ROOT, Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
-from tests.browser.chromium import find_chromium, free_port, open_browser
+from tests.browser.chromium import find_chromium, open_browser
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received
 

@@ -10,8 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from perennial.settings import Settings
+from perennial.warehouse import Warehouse
 from tests.conftest import PEOPLE
 from tests.dags.conftest import dags, mailbox  # noqa: F401 - the same DAGs, known to the same metadata database
+from tests.features.received_world import build, expire
 
 As = Callable[[str], TestClient]
 
@@ -45,3 +47,11 @@ def page(server: TestClient, tokens: dict[str, str], settings: Settings, monkeyp
 
     yield as_person
     server.headers.pop("Authorization", None)
+
+
+@pytest.fixture(scope="module")
+def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """A workspace in which some sources have expired."""
+    warehouse = build(tmp_path_factory.mktemp("home"))
+    expire(warehouse)
+    return warehouse

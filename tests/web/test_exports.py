@@ -16,18 +16,11 @@ from perennial.features.export_models import completeness_object, parse_request,
 from perennial.features.users_export import export_users, open_segment_export
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.features.received_world import HOSTILE, NOW, PEOPLE, SEGMENTS, build, expire
+from tests.features.received_world import HOSTILE, NOW, PEOPLE, SEGMENTS
 from tests.web.conftest import As
 from tests.workspace import Workspace
 
 IDS, SEGMENT = "/perennial/users/export/ids", "/perennial/users/export/segment"
-
-
-@pytest.fixture(scope="module")
-def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    warehouse = build(tmp_path_factory.mktemp("home"))
-    expire(warehouse)
-    return warehouse
 
 
 @pytest.fixture

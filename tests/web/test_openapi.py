@@ -18,7 +18,6 @@ from schemathesis.specs.openapi import checks
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web import create_app
-from tests.features.received_world import build, expire
 from tests.web.conftest import As
 
 DOCUMENT = create_app().openapi()
@@ -30,13 +29,6 @@ OPERATIONS = {
 EXAMPLES = 15
 # Made-up tokens would get no further than the door, which has tests of its own (test_access.py).
 WITH_TOKEN = {**DOCUMENT, "security": []}
-
-
-@pytest.fixture(scope="module")
-def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    warehouse = build(tmp_path_factory.mktemp("home"))
-    expire(warehouse)
-    return warehouse
 
 
 @pytest.fixture

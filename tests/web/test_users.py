@@ -18,17 +18,10 @@ from perennial.lifecycle import Run, expire_sources
 from perennial.notify.wording import shown
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.features.received_world import HOSTILE, NOW, PEOPLE, USERS, build, expire
+from tests.features.received_world import HOSTILE, NOW, PEOPLE, USERS
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
 from tests.workspace import Workspace
-
-
-@pytest.fixture(scope="module")
-def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    warehouse = build(tmp_path_factory.mktemp("home"))
-    expire(warehouse)
-    return warehouse
 
 
 @pytest.fixture

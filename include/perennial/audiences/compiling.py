@@ -73,11 +73,15 @@ def compile_audience(definition: Definition, segments: Mapping[str, Definition],
     return building.finished(condition, find_needs(definition, segments))
 
 
-def tag_sources_query(tags: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """Write the statement of the sources that tag filters look at, and its binds: tag, source_id, latest sent first."""
-    binds = {f"v{number}": tag for number, tag in enumerate(tags, start=1)}
-    sql = _TAG_SOURCES.replace("$tags", ", ".join(f"${name}" for name in binds))
-    return f"{sql}\nORDER BY tag, place", binds
+def tag_sources_query(tags: Iterable[str] | None = None) -> tuple[str, dict[str, str]]:
+    """Write the statement of the sources that tag filters look at, and its binds: tag, source_id, latest sent first.
+
+    Args:
+        tags: Of these tags; None: of all there are.
+    """
+    binds = {f"v{number}": tag for number, tag in enumerate(tags or (), start=1)}
+    wanted = f"SELECT tag FROM {SOURCE_TAGS.name}" if tags is None else ", ".join(f"${name}" for name in binds)
+    return f"{_TAG_SOURCES.replace('$tags', wanted)}\nORDER BY tag, place", binds
 
 
 @dataclass

@@ -140,16 +140,14 @@ def _print_resume_check(found: ResumeCheck) -> None:
 
 def _print_restore(again: RestoreAgain | None) -> None:
     """Print the command on a line of its own, as it is; where no shell takes it, its params."""
-    from perennial.features.completeness import ARGUMENT_BYTES
-
     if again is None:
         return
-    if len(again.command.encode()) < ARGUMENT_BYTES:
+    if again.fits_a_shell:
         console.print("To bring back what can come back:")
         print(again.command)  # noqa: T201 - to be pasted, so never folded
     else:
         say("Trigger restore_interactions with these params to bring back what can come back:")
-        print(again.conf)  # noqa: T201
+        print(again.conf)  # noqa: T201 - likewise
 
 
 def _row(violation: Violation) -> tuple[str | None, ...]:

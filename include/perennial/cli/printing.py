@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,10 @@ def say_left_out(completeness: Completeness, lists: bool = False) -> None:
     if completeness.complete:
         return
     # What an audience names has paths; the other sources only matter to the lists.
-    named = [source for source in completeness.missing if source.paths]
+    named = replace(completeness, missing=tuple(source for source in completeness.missing if source.paths))
     effects = [
-        *(["users may be missing"] if any("narrows" in source.effects for source in named) else []),
-        *(["users may be in it who do not belong"] if any("widens" in source.effects for source in named) else []),
+        *(["users may be missing"] if named.can_narrow else []),
+        *(["users may be in it who do not belong"] if named.can_widen else []),
         *(["the lists of what was received may be short"] if lists else []),
     ]
     say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")

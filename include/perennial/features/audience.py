@@ -186,10 +186,15 @@ def _joined(one: Need, other: Need) -> Need:
     )
 
 
-def sources_by_tag(connection: duckdb.DuckDBPyConnection, tags: Collection[str]) -> dict[str, list[str]]:
-    """List the sources that tag filters look at, by tag; those that nothing carries are left out."""
+def sources_by_tag(connection: duckdb.DuckDBPyConnection, tags: Collection[str] | None = None) -> dict[str, list[str]]:
+    """List the sources that tag filters look at, by tag; those that nothing carries are left out.
+
+    Args:
+        connection: With `sources` and `source_tags` in place.
+        tags: Of these tags; None: of all there are.
+    """
     found: dict[str, list[str]] = {}
-    if tags:
+    if tags is None or tags:
         for tag, source_id in connection.execute(*tag_sources_query(tags)).fetchall():
             found.setdefault(tag, []).append(source_id)
     return found

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 # Sources that a sentence names; all of them are in the answer itself.
 _NAMED = 5
-# Linux takes no longer argument.
-ARGUMENT_BYTES = 128 * 1024
 _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 
@@ -57,6 +55,11 @@ class MissingSource:
     archived_rows: int
     effects: frozenset[Effect] = _NARROWS
     paths: tuple[str, ...] = ()
+
+    @property
+    def since_date(self) -> str:
+        """The day it began, for a person."""
+        return f"{self.since:%Y-%m-%d}" if self.since else "an unknown date"
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Completeness:
         """Say how to get it back; empty where nothing can come back."""
         if self.restore is None:
             return ""
-        if len(self.restore.command.encode()) >= ARGUMENT_BYTES:
+        if not self.restore.fits_a_shell:
             return f"To bring it back, trigger restore_interactions with these params: {self.restore.conf}"
         return f"To bring it back: {self.restore.command}"
 
@@ -154,10 +157,6 @@ def _expired(sources: list[MissingSource]) -> str:
 
 
 def _names(sources: list[MissingSource]) -> str:
-    named = [f"{source.kind} {source.source_id!r} (since {_date(source.since)})" for source in sources[:_NAMED]]
+    named = [f"{source.kind} {source.source_id!r} (since {source.since_date})" for source in sources[:_NAMED]]
     more = len(sources) - len(named)
     return ", ".join(named) + (f" and {more:,} more" if more else "")
-
-
-def _date(since: datetime | None) -> str:
-    return f"{since:%Y-%m-%d}" if since else "an unknown date"

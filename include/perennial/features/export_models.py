@@ -93,15 +93,7 @@ def completeness_object(completeness: Completeness) -> CompletenessObject:
     return CompletenessObject(
         complete=completeness.complete,
         missing=tuple(
-            MissingSourceObject(
-                source_id=source.source_id,
-                kind=source.kind,
-                name=source.name,
-                state=source.state,
-                since=source.since,
-                archived_rows=source.archived_rows,
-            )
-            for source in completeness.missing
+            MissingSourceObject.model_validate(source, from_attributes=True) for source in completeness.missing
         ),
         restore_command=completeness.restore.command if completeness.restore else None,
     )

@@ -62,11 +62,11 @@ class Gaps:
         if source is None:
             return None
         if source.state == "deleted":
-            detail = f"The previous policy deleted the interactions of {_named(source)} on {_date(source)} (R18)."
+            detail = f"The previous policy deleted the interactions of {_named(source)} on {source.since_date} (R18)."
             remedy = f"Remove the filter, or name another {source.kind}: what was deleted cannot be restored."
             return Flaw("forbidden", None, "", source_id, detail, remedy)
         detail = (
-            f"The interactions of {_named(source)} expired on {_date(source)}: "
+            f"The interactions of {_named(source)} expired on {source.since_date}: "
             f"{source.archived_rows:,} of them are in long-term storage and left out."
         )
         return Flaw("incomplete", None, "", source_id, detail, _restore((source_id,)), (source_id,))
@@ -127,10 +127,6 @@ def _restore(source_ids: tuple[str, ...]) -> str:
 
 def _named(source: MissingSource) -> str:
     return f"{source.kind} {source.source_id!r}"
-
-
-def _date(source: MissingSource) -> str:
-    return f"{source.since:%Y-%m-%d}" if source.since else "an unknown date"
 
 
 def _listed(source_ids: tuple[str, ...] | list[str]) -> str:

@@ -1,9 +1,6 @@
 """The User data file of a campaign or Canvas: a CSV of everybody it had to do with, written whole or not at all (R14).
 
-Columns, of a campaign: user_id, external_id, email, phone, first_name, last_name, country, language, time_zone,
-variation_name, in_control, first_received_at, last_received_at, received_count, opened_email, machine_opened_email,
-opened_push, clicked_email, clicked_in_app_message, replied, converted, last_interaction_at. A Canvas adds
-last_entered_at, entered_count, last_step_name. `docs/analysts.md` says what each holds.
+Its columns are `_COLUMNS`; `docs/analysts.md` says what each holds.
 """
 
 from __future__ import annotations
@@ -38,7 +35,17 @@ log = logging.getLogger(__name__)
 
 PARAMS = ("source_id", "notify", "all_recipients")
 _TABLES = (USERS.name, SOURCE_VARIANTS.name, CANVAS_STEPS.name)
-_STATEMENTS = {"campaign": "features/select_campaign_user_data", "canvas": "features/select_canvas_user_data"}
+# Columns of view user_data, in the order of the file.
+_CAMPAIGN_COLUMNS = (
+    "user_id", "external_id", "email", "phone", "first_name", "last_name", "country", "language", "time_zone",
+    "variation_name", "in_control", "first_received_at", "last_received_at", "received_count", "opened_email",
+    "machine_opened_email", "opened_push", "clicked_email", "clicked_in_app_message", "replied", "converted",
+    "last_interaction_at",
+)  # fmt: skip
+_COLUMNS = {
+    "campaign": _CAMPAIGN_COLUMNS,
+    "canvas": (*_CAMPAIGN_COLUMNS, "last_entered_at", "entered_count", "last_step_name"),
+}
 # What does not fit is spilled beside the file, so memory is flat for any number of users.
 _MEMORY_LIMIT = "1GB"
 _SLUG_LENGTH = 60
@@ -173,9 +180,10 @@ def _copy(connection: duckdb.DuckDBPyConnection, kind: str, path: Path, all_reci
     connection.execute("SET temp_directory = $folder", {"folder": str(path.parent / "spill")})
     for name in ("features/create_csv_text", "features/create_user_contacts", "features/create_user_data"):
         connection.execute(statement(name))
-    # RFC 4180: lines end in CR LF.
+    # RFC 4180: lines end in CR LF. Names of columns come from this module, every value is a bind.
     copied = connection.execute(
-        f"COPY ({statement(_STATEMENTS[kind])}) TO $path (FORMAT csv, HEADER, NEW_LINE '\\r\\n')",
+        f"COPY (SELECT {', '.join(_COLUMNS[kind])} FROM user_data WHERE has_profile OR $all_recipients "  # noqa: S608
+        "ORDER BY user_key) TO $path (FORMAT csv, HEADER, NEW_LINE '\\r\\n')",
         {"path": str(path), "all_recipients": all_recipients},
     )
     return int(copied.fetchall()[0][0])

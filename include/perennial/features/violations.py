@@ -14,7 +14,7 @@ from uuid import uuid4
 from perennial.audiences import Definition, TerminalDefinitionError, parse
 from perennial.audiences.needs import segment_nodes
 from perennial.engines.duckdb import open_feature_session
-from perennial.features.audience import known_ids
+from perennial.features.audience import known_ids, sources_by_tag
 from perennial.features.completeness import find_missing
 from perennial.features.flaws import CORRECT, Flaw, Gaps, find_flaws
 from perennial.features.segment_uses import ReadAudience, SegmentUses
@@ -98,10 +98,8 @@ def write_violations(warehouse: Warehouse, run_id: str, checked_at: datetime) ->
 
 def _gaps(connection: duckdb.DuckDBPyConnection) -> Gaps:
     missing = {source.source_id: source for source in find_missing(connection, None).missing}
-    tags: dict[str, list[str]] = {}
-    for tag, source_id in connection.execute(statement("features/list_tag_gaps")).fetchall():
-        tags.setdefault(tag, []).append(source_id)
-    return Gaps(missing, tags)
+    looked_at = sources_by_tag(connection)
+    return Gaps(missing, {tag: [name for name in names if name in missing] for tag, names in looked_at.items()})
 
 
 def _look(

@@ -10,6 +10,7 @@ from perennial.notify.wording import visible_json
 
 # A command with more ids is unreadable, and Linux refuses one argument beyond 128 kB: the params are attached instead.
 COMMAND_IDS = 20
+_ARGUMENT_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,11 @@ class RestoreAgain:
     conf: str
     command: str
     attached: bool
+
+    @property
+    def fits_a_shell(self) -> bool:
+        """Whether a shell takes the command; `conf` has to be handed over otherwise."""
+        return len(self.command.encode()) < _ARGUMENT_BYTES
 
 
 def restore_again(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str], reason: str) -> RestoreAgain | None:

@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from perennial.notify import run_url, wording
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.charts import Chart, Theme, drawn
-from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, read_overview
+from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, StateSum, read_overview
 from perennial.web.pages import render
 from perennial.web.restore_desk import DeskDep
 
 router = APIRouter(dependencies=[READ], tags=["overview"])
-
-
-class StateItem(BaseModel):
-    """How many sources are in a state, and what is held of them."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    state: str
-    source_count: int
-    hot_bytes: int
-    archived_bytes: int
-
-
-class HeldItem(BaseModel):
-    """What was held at the end of a day, and moved on it, in bytes."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    day: date
-    hot_bytes: int
-    archived_bytes: int
-    moved_to_archive: int
-    restored: int
-
-
-class ExpiringItem(BaseModel):
-    """What expires on a day; no day: what is due already."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    day: date | None
-    source_count: int
-    row_count: int
-    total_bytes: int
 
 
 class RestoredItem(BaseModel):
@@ -69,9 +35,9 @@ class RestoredItem(BaseModel):
 class OverviewAnswer(BaseModel):
     """Figures of the whole workspace."""
 
-    states: list[StateItem]
-    held: list[HeldItem]
-    expiring: list[ExpiringItem]
+    states: list[StateSum]
+    held: list[HeldOn]
+    expiring: list[ExpiringOn]
     restores: list[RestoredItem]
 
 
@@ -95,9 +61,9 @@ def show_overview(desk: DeskDep) -> OverviewAnswer:
     """Tell the figures of the whole workspace."""
     found = _now(desk)
     return OverviewAnswer(
-        states=[StateItem.model_validate(state) for state in found.states.values()],
-        held=[HeldItem.model_validate(day) for day in found.held],
-        expiring=[ExpiringItem.model_validate(day) for day in found.expiring],
+        states=list(found.states.values()),
+        held=list(found.held),
+        expiring=list(found.expiring),
         restores=[
             RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
             for restore in found.restores

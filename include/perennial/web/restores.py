@@ -64,18 +64,16 @@ class RestoreOrder(_Model):
     reason: Reason = Field("", description="Goes into the audit trail and the e-mail")
 
 
-class SelectedForm(BaseModel):
+class SelectedForm(Filters):
     """The form around the list of sources; `ids` are JSON lists of those that a form would not hand over whole."""
+
+    # The form also carries the order of the list.
+    model_config = ConfigDict(extra="ignore")
 
     id: list[Text] = Field([], max_length=1_000)
     ids: list[str] = Field([], max_length=1_000)
     tags: list[Text] = Field([], max_length=1_000)
     all: bool = False
-    q: str = Field("", max_length=1_000)
-    tag: str = Field("", max_length=1_000)
-    kind: str = ""
-    status: str = ""
-    state: str = ""
 
     @property
     def selection(self) -> Selection | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict
 
 from perennial.features.completeness import MissingSource
+from perennial.features.resume_check import AudienceProblem
 from perennial.notify import run_url
 from perennial.web.access import READ
 from perennial.web.charts import Chart, Theme, by_period, drawn
@@ -38,31 +39,6 @@ class DecisionItem(BaseModel):
     referenced_by: tuple[str, ...]
 
 
-class EventItem(BaseModel):
-    """Something that happened to a source."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    occurred_at: datetime
-    event: str
-    row_count: int
-    file_count: int
-    total_bytes: int
-    requested_by: str | None
-    reason: str | None
-    run_id: str
-
-
-class DailyItem(BaseModel):
-    """How often an interaction happened on a day."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    stat_date: date
-    interaction: str
-    event_count: int
-
-
 class MissingItem(BaseModel):
     """A source that an audience needs and does not have."""
 
@@ -82,22 +58,12 @@ class MissingItem(BaseModel):
         })  # fmt: skip
 
 
-class ProblemItem(BaseModel):
-    """Why an audience cannot be evaluated."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    part: str
-    path: str
-    detail: str
-
-
 class ResumeItem(BaseModel):
     """What a source would miss if it were started again now."""
 
     ready: bool
     missing: list[MissingItem]
-    problems: list[ProblemItem]
+    problems: tuple[AudienceProblem, ...]
     restorable: tuple[str, ...]
 
 
@@ -106,8 +72,8 @@ class SourceDetail(SourceItem):
 
     decision: DecisionItem | None
     undecided: str
-    history: list[EventItem]
-    daily: list[DailyItem]
+    history: tuple[LifecycleEvent, ...]
+    daily: tuple[DailyCount, ...]
     resume: ResumeItem
 
 
@@ -135,12 +101,12 @@ def show_source(desk: DeskDep, source_id: SourceId) -> SourceDetail:
         **SourceItem.model_validate(told.source).model_dump(),
         decision=DecisionItem.model_validate(told.explanation.decision) if told.explanation else None,
         undecided=told.undecided,
-        history=[EventItem.model_validate(event) for event in told.history],
-        daily=[DailyItem.model_validate(count) for count in told.daily],
+        history=told.history,
+        daily=told.daily,
         resume=ResumeItem(
             ready=resume.ready,
             missing=[MissingItem.of(part, source) for part, sources in resume.missing.items() for source in sources],
-            problems=[ProblemItem.model_validate(problem) for problem in resume.problems],
+            problems=resume.problems,
             restorable=resume.restorable,
         ),
     )

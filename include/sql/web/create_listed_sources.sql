@@ -29,7 +29,6 @@ SELECT
     sources.last_sent_at,
     availability.hot_rows,
     availability.archived_rows,
-    availability.hot_rows + availability.archived_rows AS row_count,
     coalesce(held.hot_bytes, 0)::BIGINT AS hot_bytes,
     coalesce(held.archived_bytes, 0)::BIGINT AS archived_bytes,
     (coalesce(held.hot_bytes, 0) + coalesce(held.archived_bytes, 0))::BIGINT AS total_bytes,
