@@ -39,8 +39,8 @@ bench: .venv/.dev ## Measure against the alternatives, print medians and ratios 
 
 lock: ## Compile requirements/*.txt anew, to the current releases (needs PyPI)
 	@scripts/install tools
-	$(COMPILE) --upgrade pyproject.toml --extra postgres -o requirements/runtime.txt
-	$(COMPILE) --upgrade pyproject.toml --extra postgres --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) --upgrade pyproject.toml --all-extras -o requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml --all-extras --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements/tools.txt
 
 clean: ## Remove .venv, .tools and caches; keeps .perennial, where the data is
