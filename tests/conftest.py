@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ os.environ |= airflow_environment(_AIRFLOW_HOME) | {
 
 from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.warehouse import Warehouse  # noqa: E402
+from tests.lake import Lake, running_lake  # noqa: E402
 
 
 @pytest.fixture
@@ -39,5 +42,24 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def warehouse(settings: Settings) -> Warehouse:
     warehouse = Warehouse(settings)
+    warehouse.create_tables()
+    return warehouse
+
+
+@pytest.fixture(scope="session")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """One S3 server with a REST catalog for all the tests of this process; each has a namespace of its own."""
+    with running_lake(tmp_path_factory.mktemp("lake")) as running:
+        yield running
+
+
+@pytest.fixture
+def lake_warehouse(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """An empty workspace on S3, its namespace used by nobody else."""
+    environment = lake.environment(f"n{uuid.uuid4().hex}")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    local = {"PERENNIAL_HOME": str(tmp_path / "home"), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+    warehouse = Warehouse(Settings.from_environment({**environment, **local}))
     warehouse.create_tables()
     return warehouse
