@@ -57,6 +57,7 @@ class Lake:
             f"{catalog}URI": self.catalog_url,
             f"{catalog}PREFIX": TABLES,
             f"{catalog}CREDENTIAL": f"{KEY}:{SECRET}",
+            f"{catalog}OAUTH2_SERVER_URI": f"{self.catalog_url}/v1/oauth/tokens",
             f"{catalog}S3__ENDPOINT": self.s3_url,
             f"{catalog}S3__ACCESS_KEY_ID": KEY,
             f"{catalog}S3__SECRET_ACCESS_KEY": SECRET,

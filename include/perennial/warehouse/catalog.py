@@ -328,14 +328,14 @@ def catalog_file(settings: Settings) -> Path | None:
 
 
 def _open_catalog(settings: Settings) -> Catalog:
-    file = catalog_file(settings)
-    if file is None:
-        return load_catalog(settings.catalog)
+    configured = Config().get_catalog_config(settings.catalog)
+    if configured is not None:
+        return load_catalog(settings.catalog, **{str(key): str(value) for key, value in configured.items()})
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
         settings.catalog,
         type="sql",
-        uri=f"sqlite:///{file}",
+        uri=f"sqlite:///{catalog_file(settings)}",
         warehouse=f"file://{settings.home}/warehouse",
     )
 
