@@ -35,6 +35,7 @@ class Settings:
         exempting_referrers: R6, the kinds of referrer that keep a source.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         landing_settle: How long a landing file must have been left alone before it is read.
+        prices: TOML file of what storage costs; None means the table in the package, `cost/prices.toml`.
     """
 
     home: Path
@@ -50,6 +51,7 @@ class Settings:
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
+    prices: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -77,6 +79,7 @@ class Settings:
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
+            prices=home / Path(_local_path(value["PRICES"])).expanduser() if value["PRICES"] else None,
         )
         if urlsplit(settings.engine_url).scheme != "duckdb":
             raise _refused("ENGINE_URL", settings.engine_url, "duckdb:// (the engine built in so far)")
@@ -96,6 +99,7 @@ DEFAULTS = {
     "EXEMPTING_REFERRERS": "campaign,canvas",
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
+    "PRICES": "",
 }
 
 
