@@ -182,9 +182,9 @@ def test_how_long_a_move_takes_to_pay_is_said_in_days_then_months(months: str | 
 def test_what_a_move_saves_is_said_with_what_it_costs_to_undo_it_and_of_when_the_prices_are() -> None:
     cost = move_cost(PRICES, "DEEP_ARCHIVE", objects("DEEP_ARCHIVE", *[GB] * 1000))
     assert move_facts(PRICES, cost) == [
-        Fact("A month", "USD 22.01 saved: USD 0.99 in DEEP_ARCHIVE instead of USD 23.00 in STANDARD"),
+        Fact("Each month", "USD 22.01 saved: USD 0.99 in DEEP_ARCHIVE instead of USD 23.00 in STANDARD"),
         Fact("The move", "USD 0.05 once, for requests; earned back after a day"),
-        Fact("Bringing it back", "USD 25.47 once, for requests and retrieval in tier Standard; within 180 days of the "
+        Fact("To bring back", "USD 25.47 once, for requests and retrieval in tier Standard; within 180 days of the "
              "move up to USD 5.94 more"),
         Fact("Prices", "an estimate, from the price table of us-east-1 as of 28 Oct 2025"),
     ]  # fmt: skip

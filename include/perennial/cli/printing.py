@@ -82,7 +82,7 @@ def print_query(session: DuckDBPyConnection, name: str, binds: dict[str, Any], m
     columns = [column[0] for column in result.description or ()]
     rows = result.fetchall()
     if missing and not rows:
-        raise TerminalRequestError(f"{missing} Run sync_sources if it is new on the platform.")
+        raise TerminalRequestError(missing)
     print_rows(columns, rows)
 
 

@@ -54,16 +54,31 @@ def up(port: Annotated[int, typer.Option(help="Port of Airflow's page on 127.0.0
 
 
 @app.command()
-def status(source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None) -> None:
-    """Show where the interactions of every source are, or the history of one."""
+def status(
+    source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None,
+    run: Annotated[str | None, typer.Option(help="Id of a run: what it moved, instead.")] = None,
+) -> None:
+    """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs."""
     from perennial.engines.duckdb import open_status_session
+    from perennial.lifecycle.costing import archive_costs, run_costs
 
-    with opened_warehouse() as warehouse, open_status_session(warehouse) as session:
-        if source is None:
-            print_query(session, "cli/list_sources", {})
-            return
-        print_query(session, "cli/show_source", {"source_id": source}, missing=f"No source {source!r} is known.")
-        print_query(session, "cli/list_lifecycle_events", {"source_id": source})
+    if source is not None and run is not None:
+        raise typer.BadParameter("Give either a source or --run, and not both.")
+    with opened_warehouse() as warehouse:
+        with open_status_session(warehouse) as session:
+            if run is not None:
+                missing = f"No run {run!r} has moved anything."
+                print_query(session, "cli/sum_events_of_run", {"run_id": run}, missing)
+            elif source is None:
+                print_query(session, "cli/list_sources", {})
+            else:
+                missing = f"No source {source!r} is known. Run sync_sources if it is new on the platform."
+                print_query(session, "cli/show_source", {"source_id": source}, missing)
+                print_query(session, "cli/list_lifecycle_events", {"source_id": source})
+        found = run_costs(warehouse, run) if run is not None else archive_costs(warehouse, source and [source])
+        console.print("\n[bold]What the archive costs and saves[/]")
+        for fact in found.facts():
+            console.print(f"  {fact.label:16} {escape(fact.text)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

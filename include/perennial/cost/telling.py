@@ -49,9 +49,9 @@ def payback(months: Fraction | None) -> str:
 def move_facts(prices: PriceTable, cost: MoveCost) -> list[Fact]:
     """Say what lies in the archive instead of in STANDARD saves a month, cost once, and costs to bring back."""
     if cost.price.name == STANDARD:
-        return [Fact("A month", SAME_CLASS)]
+        return [Fact("Each month", SAME_CLASS)]
     by = Fact("Prices", f"an estimate, from the price table of {prices.region} as of {prices.as_of:%-d %b %Y}")
-    return [Fact("A month", _monthly(cost, prices)), Fact("The move", _once(cost, prices)), _back(prices, cost), by]
+    return [Fact("Each month", _monthly(cost, prices)), Fact("The move", _once(cost, prices)), _back(prices, cost), by]
 
 
 def _monthly(cost: MoveCost, prices: PriceTable) -> str:
@@ -84,4 +84,4 @@ def _back(prices: PriceTable, cost: MoveCost) -> Fact:
     if price.minimum_days:
         early = money(early_removal_cost(prices, price, cost.objects, 0), prices.currency)
         text += f"; within {price.minimum_days} days of the move up to {early} more"
-    return Fact("Bringing it back", text)
+    return Fact("To bring back", text)

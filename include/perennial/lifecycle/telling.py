@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from perennial.cost import Fact
+from perennial.errors import TerminalSettingError
+from perennial.lifecycle.costing import is_on_s3, run_costs
 from perennial.lifecycle.expire import expiry_report
 from perennial.lifecycle.restore import abandon_restore, restore_report
 from perennial.lifecycle.runs import Run, wall_clock
@@ -18,7 +21,7 @@ from perennial.notify import (
     send,
     sources_without_owner,
 )
-from perennial.outcomes import RestoreReport
+from perennial.outcomes import ExpiryReport, RestoreReport
 from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -28,11 +31,28 @@ def tell_owners(warehouse: Warehouse, run: Run, run_url: str | None = None) -> i
     """Send every owner of a source that a run expired one digest; returns the digests sent."""
     report = replace(expiry_report(warehouse, run), run_url=run_url)
     digests = digests_by_owner(report)
+    saved = _saved(warehouse, run, digests)
     for owner, digest in digests.items():
-        send(expiry_digest(digest), [owner])
+        send(expiry_digest(digest, saved[owner]), [owner])
     if nobody := sources_without_owner(report):
         log.warning("%d expired sources have no owner to tell, %r among them", len(nobody), nobody[0].source_id)
     return len(digests)
+
+
+def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) -> dict[str, Sequence[Fact]]:
+    """What the move of each owner's sources saves; nothing to say of a local disk, nor without usable prices."""
+    if not digests or not is_on_s3(warehouse):
+        return dict.fromkeys(digests, ())
+    try:
+        costs = run_costs(warehouse, run.run_id)
+        return {
+            owner: costs.of([source.source_id for source in digest.sources]).facts()
+            for owner, digest in digests.items()
+        }
+    except TerminalSettingError as error:
+        # What has expired is to be told whether or not it can be priced.
+        log.warning("Digests say nothing of costs: %s", error)
+        return dict.fromkeys(digests, ())
 
 
 @dataclass(frozen=True)

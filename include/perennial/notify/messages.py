@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from perennial.cost import Fact
 from perennial.notify.addresses import is_address
 from perennial.notify.again import restore_again
 from perennial.notify.attachments import attached
@@ -64,8 +65,8 @@ def restore_message(report: RestoreReport) -> Message:
     )
 
 
-def expiry_digest(report: ExpiryReport) -> Message:
-    """Tell one owner which of their sources a run expired, why, and how to bring each back."""
+def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
+    """Tell one owner which of their sources a run expired, why, what that saves, and how to bring each back."""
     sources = sorted(report.sources, key=lambda source: (-source.row_count, source.source_id))
     owners = list(filter(is_address, map(_owner, sources)))[:1]
     again = restore_again([source.source_id for source in sources], (), owners, "Needed again")
@@ -76,6 +77,7 @@ def expiry_digest(report: ExpiryReport) -> Message:
         source_count=len(sources),
         row_count=sum(source.row_count for source in sources),
         total_bytes=sum(source.total_bytes for source in sources),
+        costs=costs,
         again=again,
         tone="info",
     )
