@@ -140,6 +140,13 @@ def test_a_narrow_window_shows_the_page_without_scrolling_sideways(visit: Visit,
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_narrow_window_still_shows_where_the_data_is(visit: Visit) -> None:
+    page = visit("/perennial/sources?q=kept", viewport={"width": 360, "height": 740})
+    badge = page.locator("table.sources .badge").bounding_box()
+    assert badge is not None
+    assert badge["x"] + badge["width"] <= 360
+
+
 def test_a_second_request_for_the_same_source_says_that_one_is_under_way(visit: Visit, served: Served) -> None:
     page = visit("/perennial/restore?id=" + "cmp%2F%3Cb%3E%22%27%C3%A9%F0%9F%A6%84")
     page.get_by_label(re.compile("Tell how it ended")).fill("zoe@example.com")

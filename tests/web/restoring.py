@@ -63,6 +63,17 @@ def forget_runs() -> None:
         session.execute(delete(DagRun))
 
 
+def hand_on(task_id: str, run_id: str, value: Any) -> None:
+    """Make Airflow believe that a task of a restore has ended, and what it handed on."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        XComModel.set(
+            "return_value", value, dag_id="restore_interactions", task_id=task_id, run_id=run_id, session=session
+        )
+
+
 @contextmanager
 def restore_dag_with(**changes: bool) -> Iterator[None]:
     """Change the restore DAG as Airflow has it, for a while."""

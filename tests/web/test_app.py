@@ -17,6 +17,22 @@ def test_strangers_are_told_to_log_in(server: TestClient, warehouse: Warehouse) 
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_person_who_is_logged_out_is_led_to_where_one_logs_in(server: TestClient, warehouse: Warehouse) -> None:
+    for headers, status in (({}, 401), ({"Authorization": "Bearer old"}, 403)):
+        answer = server.get("/perennial/sources", headers={"Accept": "text/html", **headers})
+        assert answer.status_code == status
+        assert '<a href="/" data-airflow>Log in to Airflow</a>' in answer.text
+
+
+def test_browsers_keep_the_static_files_and_nothing_else(page: As, warehouse: Warehouse) -> None:
+    client = page("vic")
+    kept = client.get("/perennial/static/app.css")
+    assert kept.headers["cache-control"] == "no-cache"
+    same = client.get("/perennial/static/app.css", headers={"If-None-Match": kept.headers["etag"]})
+    assert (same.status_code, same.headers["x-content-type-options"]) == (304, "nosniff")
+    assert client.get("/perennial/sources").headers["cache-control"] == "no-store"
+
+
 def test_a_viewer_sees_the_sources_under_a_strict_policy(page: As, warehouse: Warehouse) -> None:
     workspace = Workspace(warehouse)
     workspace.source("old")

@@ -15,7 +15,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web.restore_preview import expected_time
 from tests.web.conftest import As
-from tests.web.restoring import HOSTILE, ORDER, expired_workspace, forget_runs, form, restore_dag_with, runs
+from tests.web.restoring import HOSTILE, ORDER, expired_workspace, forget_runs, form, hand_on, restore_dag_with, runs
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,15 @@ def test_what_a_queued_request_by_tag_means_is_under_way_too(uma: TestClient) ->
     assert uma.post("/perennial/api/restores", json=ORDER).status_code == 409
 
 
+def test_a_run_whose_notes_were_cleared_away_is_still_under_way(uma: TestClient) -> None:
+    run_id = uma.post("/perennial/api/restores", json=ORDER).json()["run_id"]
+    hand_on("check_request", run_id, "file:///nowhere/request.json")
+    listed = uma.get("/perennial/api/sources", params={"state": "restoring"})
+    assert listed.status_code == 200
+    assert [source["source_id"] for source in listed.json()["sources"]] == ["old"]
+    assert uma.post("/perennial/api/restores", json=ORDER).json()["run_ids"] == [run_id]
+
+
 @pytest.mark.parametrize(
     ("change", "status", "named"),
     [
@@ -184,6 +193,14 @@ def test_a_bad_address_in_the_form_is_said_above_it_and_what_was_typed_is_kept(u
     assert "why &lt;/textarea&gt;&lt;b&gt;not&lt;/b&gt;</textarea>" in answer.text
     assert "<b>" not in answer.text
     assert len(runs()) == 0
+
+
+def test_a_reason_of_many_lines_may_be_as_long_as_the_form_lets_one_type(uma: TestClient) -> None:
+    typed = "\n".join("x" * 9 for _ in range(200))
+    data = {"source_ids": '["old"]', "notify": "a@example.com\r\nb@example.com", "reason": typed.replace("\n", "\r\n")}
+    assert uma.post("/perennial/restores", data=data).status_code == 303
+    (run,) = runs()
+    assert (run.conf["reason"], run.conf["notify"]) == (typed, ["a@example.com", "b@example.com"])
 
 
 @pytest.mark.parametrize("sources", ["old", "[1]", '["\\ud800"]', '[""]'])

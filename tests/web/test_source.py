@@ -6,7 +6,7 @@ import html
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 from xml.etree import ElementTree
 
 import pytest
@@ -20,7 +20,7 @@ from perennial.warehouse import Warehouse
 from perennial.web.charts import by_period
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
-from tests.web.restoring import restore_dag_with
+from tests.web.restoring import forget_runs, restore_dag_with
 from tests.web.test_sources import HOSTILE, OFF
 from tests.workspace import Workspace, member, received
 
@@ -116,6 +116,15 @@ def test_a_restore_under_way_is_said_and_nothing_is_offered(page: As) -> None:
     text = opened(page, "coming")
     assert "is being restored at this moment" in text
     assert 'action="/perennial/restore"' not in text
+
+
+def test_a_restore_under_way_leads_to_its_progress(page: As) -> None:
+    forget_runs()
+    order = {"source_ids": ["old"], "notify": ["uma@example.com"]}
+    run_id = page("uma").post("/perennial/api/restores", json=order).json()["run_id"]
+    assert f'<a href="/perennial/restores/run?{urlencode({"id": run_id})}">See how far it is</a>' in opened(page, "old")
+    forget_runs()
+    assert '<a href="/perennial/restores">See how far it is</a>' in opened(page, "coming")
 
 
 def test_available_data_has_no_banner(page: As) -> None:

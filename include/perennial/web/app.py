@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perennial.web.docs import describe
 from perennial.web.docs import router as docs
@@ -28,6 +29,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+STATIC = "/static"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -42,25 +44,53 @@ def create_app() -> FastAPI:
         openapi_url=None,
     )
     handle_problems(app)
-    app.middleware("http")(_guarded)
-    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    app.add_middleware(Guard)
+    app.mount(STATIC, StaticFiles(directory=FOLDER / "static"), name="static")
     for router in ROUTERS:
         app.include_router(router)
     describe(app)
     return app
 
 
-async def _guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    try:
-        response = _refused(request) or await call_next(request)
-    except Exception as error:
-        # Not in a handler of FastAPI's: it would raise the error again, to Airflow's app around this one.
-        response = unexpected_problem(request, error)
-    response.headers.setdefault("Content-Security-Policy", POLICY)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "same-origin"
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+class Guard:
+    """Refuses what no route has to see, puts the security headers on every answer, makes a problem of every error.
+
+    Not a handler of FastAPI's: it would raise the error again, to Airflow's app around this one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        # A browser may keep the static files, and asks whether they are still the same. Routing changes the scope.
+        static = scope["path"].startswith(f"{scope.get('root_path', '')}{STATIC}/")
+        begun = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                _add_headers(MutableHeaders(scope=message), "no-cache" if static else "no-store")
+            await send(message)
+
+        try:
+            await (_refused(request) or self._app)(scope, receive, send_guarded)
+        except Exception as error:
+            if begun:
+                raise
+            await unexpected_problem(request, error)(scope, receive, send_guarded)
+
+
+def _add_headers(headers: MutableHeaders, caching: str) -> None:
+    headers.setdefault("Content-Security-Policy", POLICY)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "same-origin"
+    headers.setdefault("Cache-Control", caching)
 
 
 def _refused(request: Request) -> Response | None:

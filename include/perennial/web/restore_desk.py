@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
@@ -109,8 +110,10 @@ def _wanted(desk: Desk, runs: list[RestoreRun]) -> Iterator[tuple[RestoreRun, It
     with desk.snapshot.cursor() as cursor:
         for run in runs:
             if run.run_id in checked:
-                yield run, _to_restore(checked[run.run_id])
-                continue
+                # What tasks tell each other is cleared away some day; then what was asked for has to do.
+                with suppress(FileNotFoundError):
+                    yield run, _to_restore(checked[run.run_id])
+                    continue
             tagged = cursor.execute(statement("web/list_tagged_sources"), {"tags": list(run.asked("tags"))}).fetchall()
             yield run, [*run.asked("source_ids"), *(source_id for (source_id,) in tagged)]
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
@@ -38,6 +38,11 @@ _IDS_A_FIELD = 500
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
 _LIST = TypeAdapter(list[Text])
+
+
+def _typed(text: Any) -> Any:
+    # A form sends line breaks as two characters; whoever typed them was told how many there is room for.
+    return text.replace("\r\n", "\n").strip() if isinstance(text, str) else text
 
 
 class _Model(BaseModel):
@@ -86,8 +91,8 @@ class OrderForm(_Model):
 
     source_ids: list[str] = Field([], max_length=1_000)
     tags: list[str] = Field([], max_length=10)
-    notify: str = Field("", max_length=20_000)
-    reason: Reason = ""
+    notify: Annotated[str, Field(max_length=20_000), BeforeValidator(_typed)] = ""
+    reason: Annotated[Reason, BeforeValidator(_typed)] = ""
 
 
 class RestoreStarted(_Model):
@@ -152,13 +157,7 @@ def restore_page_of_many(request: Request, desk: DeskDep, form: Annotated[Select
 def restore_by_form(request: Request, desk: DeskDep, form: Annotated[OrderForm, Form()]) -> Response:
     """Start a restore and lead to its progress; what is wrong with it is said above the form, which keeps its texts."""
     form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
-    params = {
-        "source_ids": form_ids,
-        "tags": form_tags,
-        "notify": form.notify.split(),
-        # A form sends line breaks as two characters.
-        "reason": form.reason.replace("\r\n", "\n").strip(),
-    }
+    params = {"source_ids": form_ids, "tags": form_tags, "notify": form.notify.split(), "reason": form.reason}
     try:
         run_id = _start(desk, params, by_page=True)
     except TerminalRequestError as error:

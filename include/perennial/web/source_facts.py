@@ -71,9 +71,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Told:
-    """What the page and the JSON both tell of a source."""
+    """What the page and the JSON both tell of a source.
+
+    Attributes:
+        restoring_run: The run that is bringing it back; empty where none of Airflow's does.
+        undecided: Why there is no explanation; empty where there is one.
+    """
 
     source: ListedSource
+    restoring_run: str
     explanation: Explanation | None
     undecided: str
     history: tuple[LifecycleEvent, ...]
@@ -100,7 +106,8 @@ def tell(desk: Desk, source_id: str) -> Told:
     except TerminalRequestError as error:
         raise NotFoundError(str(error)) from error
     resume = check_resume(desk.warehouse, source_id)
-    return Told(source, explanation, undecided, *recorded(desk.warehouse, source_id), resume)
+    history, daily = recorded(desk.warehouse, source_id)
+    return Told(source, restoring.get(source_id, ""), explanation, undecided, history, daily, resume)
 
 
 def recorded(warehouse: Warehouse, source_id: str) -> tuple[tuple[LifecycleEvent, ...], tuple[DailyCount, ...]]:
