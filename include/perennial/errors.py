@@ -41,3 +41,11 @@ class TerminalDeliveryError(TerminalError):
 
 class TransientDeliveryError(TransientError):
     """The mail server could not be reached, or asked to try again later."""
+
+
+class TerminalEngineError(TerminalError):
+    """The engine of PERENNIAL_ENGINE_URL refuses a statement or a login."""
+
+
+class TransientEngineError(TransientError):
+    """The engine of PERENNIAL_ENGINE_URL could not be reached, or gave up."""
