@@ -5,11 +5,13 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import duckdb  # noqa: F401
-    import great_expectations  # noqa: F401
     import pandas as pd  # noqa: F401
     import pyarrow.dataset  # noqa: F401
     import pyiceberg.io.pyarrow  # noqa: F401
 
     import perennial.currents
     import perennial.lifecycle
-    import perennial.lifecycle.settling  # noqa: F401
+    import perennial.lifecycle.settling
+    import perennial.quality
+
+    perennial.quality._great_expectations()

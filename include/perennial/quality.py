@@ -9,6 +9,7 @@ import html
 import importlib
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -258,6 +259,17 @@ def _escaped(value: Any) -> Any:
 
 def _great_expectations(module: str = "") -> Any:
     """Import one of its modules; importing them warns about what they depend on, which is nobody's concern here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module(f"great_expectations.{module}".rstrip("."))
+    name = f"great_expectations.{module}".rstrip(".")
+    if name in sys.modules:
+        return sys.modules[name]
+    # It imports Spark's client where that is installed, needs it for nothing here, and that client ends the process
+    # when the main module has no file.
+    client = {key: sys.modules[key] for key in ("pyspark",) if key in sys.modules}
+    sys.modules["pyspark"] = None  # type: ignore[assignment]  # how an import is made to fail
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    finally:
+        del sys.modules["pyspark"]
+        sys.modules.update(client)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -15,6 +16,9 @@ from perennial.errors import TerminalSettingError
 PROJECT_ROOT = Path(__file__).parents[2]
 REFERRER_KINDS = ("campaign", "canvas", "content_card", "segment")
 PREFIX = "PERENNIAL_"
+IN_PROCESS, SPARK_CONNECT = "duckdb:", "sc://"
+# Those whose SQL is written, by SQLAlchemy's names, with what installs their drivers.
+SQLALCHEMY_ENGINES = {"awsathena": "pyathena[sqlalchemy]", "trino": "trino[sqlalchemy]"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +29,12 @@ class Settings:
         home: Directory of everything the embedded default keeps.
         catalog: Name of the Iceberg catalog; its properties come from pyiceberg's own configuration.
         namespace: Namespace of the tables, one per workspace.
-        engine_url: Who runs SQL.
+        engine_url: Who is asked for facts: audiences, exports, profiles, analysts' views.
+        engine_catalog: What that engine calls the Iceberg catalog; None means the one it begins with.
         archive_uri: Where archived data files go; None means beside the warehouse.
         archive_storage_class: S3 storage class of archived data files, never of metadata.
+        operations_uri: Where plans, pending records and reports of operations go; None means beside the archived files,
+            or in the warehouse where it is on this machine.
         landing_uri: Where Currents files arrive.
         platform_url: SQLAlchemy URL of the messaging platform's database.
         exports_uri: Where User data files of campaigns and Canvases go; they hold personal data.
@@ -42,8 +49,10 @@ class Settings:
     catalog: str = "perennial"
     namespace: str = "messaging"
     engine_url: str = "duckdb://"
+    engine_catalog: str | None = None
     archive_uri: str | None = None
     archive_storage_class: str | None = None
+    operations_uri: str | None = None
     landing_uri: str
     platform_url: str
     exports_uri: str
@@ -70,8 +79,10 @@ class Settings:
             catalog=value["CATALOG"],
             namespace=value["NAMESPACE"],
             engine_url=value["ENGINE_URL"],
+            engine_catalog=value["ENGINE_CATALOG"] or None,
             archive_uri=_local_path(value["ARCHIVE_URI"]) or None,
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
+            operations_uri=_local_path(value["OPERATIONS_URI"]) or None,
             landing_uri=_local_path(value["LANDING_URI"]),
             platform_url=value["PLATFORM_URL"],
             exports_uri=_local_path(value["EXPORTS_URI"]),
@@ -81,8 +92,7 @@ class Settings:
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             prices=home / Path(_local_path(value["PRICES"])).expanduser() if value["PRICES"] else None,
         )
-        if urlsplit(settings.engine_url).scheme != "duckdb":
-            raise _refused("ENGINE_URL", settings.engine_url, "duckdb:// (the engine built in so far)")
+        _refuse_engine(settings.engine_url)
         return settings
 
 
@@ -90,8 +100,10 @@ DEFAULTS = {
     "CATALOG": "perennial",
     "NAMESPACE": "messaging",
     "ENGINE_URL": "duckdb://",
+    "ENGINE_CATALOG": "",
     "ARCHIVE_URI": "",
     "ARCHIVE_STORAGE_CLASS": "",
+    "OPERATIONS_URI": "",
     "LANDING_URI": "{home}/landing",
     "PLATFORM_URL": "sqlite:///{home}/platform.db",
     "EXPORTS_URI": "{home}/exports",
@@ -105,6 +117,33 @@ DEFAULTS = {
 
 def _refused(key: str, value: str, expected: str) -> TerminalSettingError:
     return TerminalSettingError(f"{PREFIX}{key} is {value!r}; set it to {expected}.")
+
+
+def _refuse_engine(url: str) -> None:
+    """Refuse an engine that cannot be called from here; whether it answers is found out when it is asked."""
+    if url.startswith(IN_PROCESS):
+        return
+    if url.startswith(SPARK_CONNECT):
+        if not urlsplit(url).hostname:
+            raise _refused("ENGINE_URL", url, "sc://host:port, where a Spark Connect server listens")
+        if find_spec("pyspark") is None:
+            raise _refused("ENGINE_URL", url, "another engine, or install its driver: pip install 'perennial[spark]'")
+        return
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    known = ", ".join(f"{name}://…" for name in SQLALCHEMY_ENGINES)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise _refused("ENGINE_URL", url, f"duckdb://, sc://host:port, or a SQLAlchemy URL ({known})") from None
+    shown, driver = parsed.render_as_string(hide_password=True), SQLALCHEMY_ENGINES.get(parsed.get_backend_name())
+    if driver is None:
+        raise _refused("ENGINE_URL", shown, f"duckdb://, sc://host:port, or a SQLAlchemy URL ({known})")
+    try:
+        parsed.get_dialect().import_dbapi()
+    except (ImportError, NoSuchModuleError):
+        raise _refused("ENGINE_URL", shown, f"another engine, or install its driver: pip install '{driver}'") from None
 
 
 def _local_path(uri: str) -> str:

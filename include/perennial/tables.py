@@ -193,7 +193,7 @@ ARCHIVED_FILES = Table("archived_files", "A data file as it was when it entered 
     original_uris* list<string> The hot files it holds the rows of
     row_count* long Interactions
     file_bytes* long Size
-    sha256* string Checksum of its content
+    checksum* string Checksum of its content, `algorithm:value`
     move_id* string Move that wrote it
     archived_at* timestamptz Wall clock
 """))  # fmt: skip
@@ -227,4 +227,6 @@ TABLES = (
     LIFECYCLE_EVENTS, EXPIRY_DECISIONS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
     AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS,
 )  # fmt: skip
+# New names of columns, and those they had: `perennial init` renames, and the values stay.
+RENAMED_COLUMNS = {ARCHIVED_FILES.name: {"checksum": "sha256"}}
 SYNCED = (SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS)

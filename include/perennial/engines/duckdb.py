@@ -5,6 +5,7 @@ pyiceberg plans, DuckDB reads the planned files by field id, so a column that wa
 
 from __future__ import annotations
 
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -159,6 +160,8 @@ def show_tables(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, tab
     for name in tables:
         table = warehouse.table(name)
         create_view(connection, name, list(warehouse.live_files(table)), table)
+    if any("://" in local_path(uri) for uri in plain):
+        _reach(connection, table, plain[0])
 
 
 def _at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:
@@ -177,6 +180,17 @@ def _at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Ses
     raise TransientConflictError(
         f"Sources were moved during each of {_ATTEMPTS} attempts to look at the warehouse; try again."
     )
+
+
+def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
+    """Let the engine open files where the table's are, with the table's credentials: no extension to be installed."""
+    from fsspec.implementations.arrow import ArrowFSWrapper
+
+    scheme, _, rest = uri.partition("://")
+    files = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]  # Arrow's
+    if "s3" in connection.list_filesystems():
+        connection.unregister_filesystem("s3")
+    connection.register_filesystem(ArrowFSWrapper(files))
 
 
 def _last_move(warehouse: Warehouse) -> int | None:
@@ -260,7 +274,7 @@ def _duckdb_type(field: NestedField) -> str:
 
 def local_path(uri: str) -> str:
     """Return an address as DuckDB reads it."""
-    return uri.removeprefix("file://")
+    return re.sub(r"^s3[an]://", "s3://", uri.removeprefix("file://"))
 
 
 def quoted(text: str) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +31,30 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BOUND_LENGTH = 16
 
 
+@dataclass(frozen=True)
+class StagedFile:
+    """A finished file that is not yet where the table will list it.
+
+    Attributes:
+        path: Where it is.
+        data_file: Its description, with the address it will have.
+    """
+
+    path: Path
+    data_file: DataFile
+
+
 def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str) -> list[DataFile]:
-    """Write rows to Parquet files in a table's data location; no snapshot lists them until they are committed.
+    """Write rows to Parquet files in a table's data location; see `staged_files`."""
+    with staged_files(connection, relation, table, stem) as staged:
+        return upload_files(staged)
+
+
+@contextmanager
+def staged_files(
+    connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str
+) -> Iterator[list[StagedFile]]:
+    """Write rows to Parquet files for a table, beside its own; they are gone when the block ends.
 
     A partitioned table gets one file per partition, any other one file. Rows are in the table's sort order but for the
     few that the engine buffers apart, so no sort order is declared.
@@ -39,7 +65,7 @@ def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: Ice
         table: As loaded.
         stem: Start of the file names; unique, and free of ids from outside.
 
-    Returns:
+    Yields:
         The files, described with their statistics; none for an empty relation.
 
     Raises:
@@ -54,18 +80,37 @@ def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: Ice
     )
     values = dict(connection.execute("SELECT number, value FROM partitions").fetchall())
     place = table.location_provider().new_data_location
+    staging = _staging_directory(place)
+    try:
+        staged = []
+        for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
+            value = values[int(written["partition_keys"]["partition_number"])]
+            statistics = _file_statistics(written, table, key, value)
+            data_file = written_file(table, place(written_name(stem, index)), value, statistics)
+            staged.append(StagedFile(Path(written["filename"]), data_file))
+        yield staged
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def upload_files(staged: Sequence[StagedFile], storage_class: str | None = None) -> list[DataFile]:
+    """Put staged files where their descriptions say; no snapshot lists them until they are committed."""
+    if not staged:
+        return []
+    storage = storage_for(staged[0].data_file.file_path)
+    with ThreadPoolExecutor(storage.in_flight) as pool:
+        uploads = [pool.submit(storage.upload, one.path, one.data_file.file_path, storage_class) for one in staged]
+        for upload in uploads:
+            upload.result()
+    return [one.data_file for one in staged]
+
+
+def _staging_directory(place: Callable[[str], str]) -> Path:
     # Never the same twice: the engine refuses a directory in which a killed run has left something.
-    staging = Path(local_path(place(f".{uuid.uuid4().hex}")))
-    data_files = []
-    for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
-        value = values[int(written["partition_keys"]["partition_number"])]
-        uri = place(written_name(stem, index))
-        Path(written["filename"]).rename(local_path(uri))
-        data_files.append(written_file(table, uri, value, _file_statistics(written, table, key, value)))
-    if data_files:
-        shutil.rmtree(staging)
-        storage_for(data_files[0].file_path).make_durable([data_file.file_path for data_file in data_files])
-    return data_files
+    name = f".{uuid.uuid4().hex}"
+    uri = local_path(place(name))
+    # On a local disk beside the files, so that nothing is copied to put them in place.
+    return Path(tempfile.gettempdir(), f"perennial-{name}") if "://" in uri else Path(uri)
 
 
 def written_name(stem: str, index: int) -> str:

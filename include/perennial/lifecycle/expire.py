@@ -180,7 +180,7 @@ def _note_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection
             "original_uris": made_of[result.copy_uri],
             "row_count": result.copied_rows,
             "file_bytes": result.copied_bytes,
-            "sha256": result.file_sha256,
+            "checksum": result.file_checksum,
             "move_id": plan.move_id,
             "archived_at": archived_at,
         }

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
-from perennial.moves.plan import CopyStep, MovePlan, file_name, planned_files
+from perennial.moves.plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewriting import rewrite_files
-from perennial.storage import storage_for
+from perennial.storage import algorithm_of, storage_for
 from perennial.warehouse import LiveFile, Warehouse
-from perennial.warehouse.files import count_rows, read_file_list, relocated, write_file_list
+from perennial.warehouse.files import read_file_list, relocated, write_file_list
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT = 8
 LOG_EVERY_SECONDS = 10.0
 
 
@@ -36,12 +35,12 @@ class CopyResult:
         source_id: Its source.
         copy_uri: The copy.
         original_rows: Rows the originals hold, other engines' deletes applied.
-        copied_rows: Rows the copy holds by its own footer.
+        copied_rows: Rows the copy holds.
         original_bytes: Size of the originals; for a rewritten step that of the copy.
         copied_bytes: Size of the copy.
-        original_sha256: Checksum of what should have been copied.
-        copied_sha256: Checksum of the copy. For a rewritten step both are order-free hashes of the rows.
-        file_sha256: Checksum of the copy's bytes, to be noted when it enters the archive.
+        original_checksum: Checksum of what should have been copied, `algorithm:value`.
+        copied_checksum: That of the copy. For a rewritten step both are order-free hashes of the rows.
+        file_checksum: Checksum of the copy's bytes, to be noted when it enters the archive.
         damage: What is wrong with the original, naming it; empty when nothing is.
     """
 
@@ -51,9 +50,9 @@ class CopyResult:
     copied_rows: int
     original_bytes: int
     copied_bytes: int
-    original_sha256: str = ""
-    copied_sha256: str = ""
-    file_sha256: str = ""
+    original_checksum: str = ""
+    copied_checksum: str = ""
+    file_checksum: str = ""
     damage: str = ""
 
 
@@ -73,10 +72,12 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
     destination = warehouse.table(plan.direction.destination)
     sources = {step.source_id for step in steps if step.rewritten}
     listed = {file_name(live.uri): live for live in warehouse.live_files(destination, sources)}
-    copying = _Copying(origin, destination, originals, listed)
+    storage = storage_for(plan.steps[0].copy_uri)
+    storage_class = warehouse.settings.archive_storage_class if plan.direction is EXPIRE else None
+    copying = _Copying(origin, destination, originals, listed, storage_class)
     results: list[CopyResult] = []
     started = logged = time.monotonic()
-    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+    with ThreadPoolExecutor(storage.in_flight) as pool:
         for result in pool.map(copying.run, steps):
             results.append(result)
             if time.monotonic() - logged > LOG_EVERY_SECONDS:
@@ -86,7 +87,7 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
                     "%s chunk %d: %d of %d files, %.0f a second", plan.move_id, chunk, len(results), len(steps), rate
                 )
     written = [result.copy_uri for result in results if result.copied_bytes]
-    storage_for(plan.steps[0].copy_uri).make_durable(written)
+    storage.make_durable(written)
     write_file_list(destination, _rewritten_uri(plan, chunk), copying.rewritten)
     _write_results(plan, chunk, results)
     return len(written)
@@ -136,6 +137,7 @@ class _Copying:
     destination: Table
     originals: dict[str, LiveFile]
     listed: dict[str, LiveFile]
+    storage_class: str | None
     rewritten: list[DataFile] = field(default_factory=list)
 
     def run(self, step: CopyStep) -> CopyResult:
@@ -160,50 +162,47 @@ class _Copying:
         return ""
 
     def _copy(self, step: CopyStep) -> CopyResult:
-        original = self.originals[step.originals[0]]
-        storage = storage_for(step.copy_uri)
-        storage.copy(original.uri, step.copy_uri)
-        copied_sha256 = storage.checksum(step.copy_uri)
-        same = storage.same_bytes(original.uri, step.copy_uri)
-        original_sha256 = copied_sha256 if same else storage.checksum(original.uri)
-        _refuse_corrupted(step, original.uri, original_sha256)
-        copied = storage.stat(step.copy_uri)
+        (uri,) = step.originals
+        original, expected = self.originals[uri], step.expected_checksums.get(uri, "")
+        copy = storage_for(step.copy_uri).copy(uri, step.copy_uri, self.storage_class, algorithm_of(expected))
+        _refuse_corrupted(uri, expected, copy.original_checksum)
         return CopyResult(
             source_id=step.source_id,
             copy_uri=step.copy_uri,
             original_rows=original.row_count,
-            copied_rows=count_rows(self.origin, step.copy_uri),
+            # Equal bytes are equal rows; a cold copy has no footer that could be read.
+            copied_rows=original.row_count if copy.original_checksum == copy.copied_checksum else 0,
             original_bytes=original.file_bytes,
-            copied_bytes=copied.file_bytes if copied else 0,
-            original_sha256=original_sha256,
-            copied_sha256=copied_sha256,
-            file_sha256=copied_sha256,
+            copied_bytes=copy.copied_bytes,
+            original_checksum=copy.original_checksum,
+            copied_checksum=copy.copied_checksum,
+            file_checksum=copy.copied_checksum,
         )
 
     def _reuse(self, step: CopyStep, listed: LiveFile) -> CopyResult:
         """Leave a file alone that a snapshot lists: written again it might differ in its bytes."""
-        sha256 = storage_for(step.copy_uri).checksum(step.copy_uri)
+        checksum = storage_for(step.copy_uri).checksum(step.copy_uri)
         self.rewritten.append(listed.data_file)
         return CopyResult(
             source_id=step.source_id,
             copy_uri=step.copy_uri,
             original_rows=listed.row_count,
-            copied_rows=count_rows(self.destination, step.copy_uri),
+            copied_rows=listed.row_count,
             original_bytes=listed.file_bytes,
             copied_bytes=listed.file_bytes,
-            original_sha256=sha256,
-            copied_sha256=sha256,
-            file_sha256=sha256,
+            original_checksum=checksum,
+            copied_checksum=checksum,
+            file_checksum=checksum,
         )
 
     def _rewrite(self, step: CopyStep) -> CopyResult:
         if (listed := self.listed.get(file_name(step.copy_uri))) is not None:
             return self._reuse(step, listed)
         for uri in step.originals:
-            if uri in step.expected_sha256:
-                _refuse_corrupted(step, uri, storage_for(uri).checksum(uri))
+            if expected := step.expected_checksums.get(uri, ""):
+                _refuse_corrupted(uri, expected, storage_for(uri).checksum(uri, algorithm_of(expected)))
         files = [self.originals[uri] for uri in step.originals]
-        rewritten = rewrite_files(self.origin, self.destination, files, step.stem)
+        rewritten = rewrite_files(self.origin, self.destination, files, step.stem, self.storage_class)
         if not rewritten.data_files:
             return CopyResult(step.source_id, step.copy_uri, rewritten.read_rows, 0, 0, 0)
         (written,) = rewritten.data_files
@@ -215,9 +214,9 @@ class _Copying:
             copied_rows=written.record_count,
             original_bytes=written.file_size_in_bytes,
             copied_bytes=written.file_size_in_bytes,
-            original_sha256=rewritten.read_hash,
-            copied_sha256=rewritten.written_hash,
-            file_sha256=storage_for(step.copy_uri).checksum(step.copy_uri),
+            original_checksum=rewritten.read_hash,
+            copied_checksum=rewritten.written_hash,
+            file_checksum=storage_for(step.copy_uri).checksum(step.copy_uri),
         )
 
 
@@ -225,9 +224,11 @@ class _DamagedError(Exception):
     """An original is not what it was when it was archived."""
 
 
-def _refuse_corrupted(step: CopyStep, uri: str, sha256: str) -> None:
-    if step.expected_sha256.get(uri, sha256) != sha256:
-        raise _DamagedError(f"{uri} is corrupted: its SHA-256 is not the one noted when it was archived")
+def _refuse_corrupted(uri: str, expected: str, found: str) -> None:
+    if expected and expected != found:
+        raise _DamagedError(
+            f"{uri} is corrupted: its {algorithm_of(expected)} is not the one noted when it was archived"
+        )
 
 
 def _unwritable(step: CopyStep, error: OSError) -> PerennialError:

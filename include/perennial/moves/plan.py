@@ -61,7 +61,7 @@ class CopyStep:
         chunk: The copy task it belongs to.
         row_count: Rows the manifests give for the originals, deleted ones included.
         file_bytes: Size of the originals.
-        expected_sha256: Checksums noted when originals entered the archive, by address, where there are any.
+        expected_checksums: Checksums noted when originals entered the archive, by address, where there are any.
     """
 
     source_id: str
@@ -72,7 +72,7 @@ class CopyStep:
     chunk: int
     row_count: int
     file_bytes: int
-    expected_sha256: dict[str, str] = field(default_factory=dict)
+    expected_checksums: dict[str, str] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -325,9 +325,11 @@ def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[Copy
         return tuple(steps)
     # The latest note of a file stands: a repeated move may have written it again.
     frame = warehouse.read(ARCHIVED_FILES.name).sort_by("archived_at")
-    noted = dict(zip(frame["file_uri"].to_pylist(), frame["sha256"].to_pylist(), strict=True))
+    # Version 0.1 noted SHA-256 without saying so.
+    checksums = [noted if ":" in noted else f"sha256:{noted}" for noted in frame["checksum"].to_pylist()]
+    noted = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
     return tuple(
-        replace(step, expected_sha256={uri: noted[uri] for uri in step.originals if uri in noted}) for step in steps
+        replace(step, expected_checksums={uri: noted[uri] for uri in step.originals if uri in noted}) for step in steps
     )
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import create_view, open_connection
-from perennial.engines.writing import write_files
+from perennial.engines.writing import staged_files, upload_files
 from perennial.statements import statement
 from perennial.warehouse import LiveFile
+from perennial.warehouse.files import relocated
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -36,18 +37,23 @@ class RewrittenFiles:
     written_hash: str
 
 
-def rewrite_files(origin: Table, destination: Table, live_files: list[LiveFile], stem: str) -> RewrittenFiles:
+def rewrite_files(
+    origin: Table, destination: Table, live_files: list[LiveFile], stem: str, storage_class: str | None = None
+) -> RewrittenFiles:
     """Write the rows of some files, deletes of other engines applied, into one new file a source.
 
-    An unpartitioned table gets one file.
+    An unpartitioned table gets one file. What was written is read before it is put in its place, for from a cold
+    storage class it could not be read.
     """
     with open_connection() as connection:
         create_view(connection, "originals", live_files, origin)
-        written = write_files(connection, "originals", destination, stem)
-        create_view(connection, "rewritten", [LiveFile(data_file) for data_file in written], destination)
-        read_rows, read_hash = _fingerprint(connection, "originals")
-        _, written_hash = _fingerprint(connection, "rewritten")
-    return RewrittenFiles(tuple(written), read_rows, read_hash, written_hash)
+        with staged_files(connection, "originals", destination, stem) as staged:
+            written = [LiveFile(relocated(one.data_file, str(one.path))) for one in staged]
+            create_view(connection, "rewritten", written, destination)
+            read_rows, read_hash = _fingerprint(connection, "originals")
+            _, written_hash = _fingerprint(connection, "rewritten")
+            data_files = upload_files(staged, storage_class)
+    return RewrittenFiles(tuple(data_files), read_rows, read_hash, written_hash)
 
 
 def _fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:

@@ -84,7 +84,7 @@ def _reconciliations(plan: MovePlan, results: list[CopyResult]) -> list[Reconcil
             copied_rows=sum(result.copied_rows for result in group),
             planned_bytes=sum(result.original_bytes for result in group),
             copied_bytes=sum(result.copied_bytes for result in group),
-            checksum_mismatches=sum(result.original_sha256 != result.copied_sha256 for result in group),
+            checksum_mismatches=sum(result.original_checksum != result.copied_checksum for result in group),
             rewritten=source_id in rewritten,
         )
         for source_id, group in by_source.items()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from perennial.errors import TerminalSettingError
+
+# All three name the same objects; Hadoop's names are what other engines may have written into a table.
+S3_SCHEMES = ("s3", "s3a", "s3n")
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,46 @@ class StoredFile:
     modified_at: datetime
 
 
+@dataclass(frozen=True)
+class CopiedFile:
+    """A copy beside its original.
+
+    Attributes:
+        original_bytes: Size of the original.
+        copied_bytes: Size of the copy.
+        original_checksum: Of the original's content, as `algorithm:value`.
+        copied_checksum: Of the copy's content, by the same algorithm.
+    """
+
+    original_bytes: int
+    copied_bytes: int
+    original_checksum: str
+    copied_checksum: str
+
+
+class ThawState(Enum):
+    """Whether a file of a cold storage class can be read."""
+
+    READY = "ready"
+    THAWING = "thawing"
+
+
+def algorithm_of(checksum: str) -> str:
+    """Return the algorithm of a checksum; empty where there is none."""
+    return checksum.partition(":")[0]
+
+
 class Storage(Protocol):
-    """What this project needs of a storage. Addresses are URIs; a local path without a scheme is one too."""
+    """What this project needs of a storage. Addresses are URIs; a local path without a scheme is one too.
+
+    Where a service is behind it, every method may raise a TransientError (busy, not reached) or a TerminalSettingError
+    (no such bucket, no right).
+
+    Attributes:
+        in_flight: How many files are worth having under way at once.
+    """
+
+    in_flight: int
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:
         """List every file below a directory; an absent directory holds none."""
@@ -46,7 +88,7 @@ class Storage(Protocol):
     def write(self, uri: str, content: bytes) -> None:
         """Write a small file so that a reader sees all of it or the earlier one, never a part."""
 
-    def upload(self, path: Path, uri: str) -> None:
+    def upload(self, path: Path, uri: str, storage_class: str | None = None) -> None:
         """Put a finished file of this machine at an address, so that a reader sees all of it or the earlier one.
 
         Nobody may write to the local file any more. When this returns, the file would survive a loss of power.
@@ -55,17 +97,36 @@ class Storage(Protocol):
     def delete(self, uri: str) -> None:
         """Remove a file; an absent one is no error."""
 
-    def checksum(self, uri: str) -> str:
-        """Return the SHA-256 of a file's content in hex. Raises FileNotFoundError."""
+    def checksum(self, uri: str, algorithm: str = "") -> str:
+        """Return a checksum of a file's content as `algorithm:value`.
 
-    def copy(self, origin: str, destination: str) -> None:
-        """Put the same bytes at another address, replacing what is there in one step."""
+        Args:
+            uri: The file.
+            algorithm: Which one; else the best that is known without reading the file, or SHA-256.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            TerminalDataError: The algorithm is one that nobody here can compute any more.
+        """
+
+    def copy(self, origin: str, destination: str, storage_class: str | None = None, algorithm: str = "") -> CopiedFile:
+        """Put the same bytes at another address, replacing what is there in one step, and look at both.
+
+        Args:
+            origin: The file, in this or another storage.
+            destination: An address of this storage.
+            storage_class: For the copy, where the storage has such classes.
+            algorithm: Of the checksums; else as `checksum` chooses.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
 
     def make_durable(self, uris: Collection[str]) -> None:
         """Return when files that were just copied would survive a loss of power."""
 
-    def same_bytes(self, one: str, other: str) -> bool:
-        """Whether two addresses are known to name the same stored bytes, so that reading one proves both."""
+    def thaw(self, uri: str, tier: str) -> ThawState:
+        """Ask for a file of a cold storage class to be made readable, once; an empty tier only looks."""
 
 
 def storage_for(uri: str) -> Storage:
@@ -74,9 +135,15 @@ def storage_for(uri: str) -> Storage:
     Raises:
         TerminalSettingError: No storage knows the address's scheme.
     """
-    from perennial.storage.local import LocalStorage
-
     scheme = urlsplit(uri).scheme
     if scheme in ("", "file"):
+        from perennial.storage.local import LocalStorage
+
         return LocalStorage()
-    raise TerminalSettingError(f"Address {uri!r} has scheme {scheme!r}; the storage built in so far is file://.")
+    if scheme in S3_SCHEMES:
+        from perennial.storage.s3 import s3_storage
+
+        return s3_storage()
+    raise TerminalSettingError(
+        f"Address {uri!r} has scheme {scheme!r}; built in are file:// and {', '.join(f'{s}://' for s in S3_SCHEMES)}."
+    )

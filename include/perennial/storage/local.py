@@ -13,14 +13,17 @@ from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
 
-from perennial.storage import StoredFile
+from perennial.errors import TerminalDataError
+from perennial.storage import CopiedFile, StoredFile, ThawState, algorithm_of, storage_for
 
 # A link is refused across file systems, by file systems without links, and when an inode has too many of them.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
 
 class LocalStorage:
-    """Files of this machine, or of a file system that it mounts."""
+    """Files of this machine, or of a file system that it mounts. There are no storage classes here."""
+
+    in_flight = 8
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:
         for directory, _, names in os.walk(_path(prefix)):
@@ -43,7 +46,7 @@ class LocalStorage:
             _flush(temporary)
         _flush(_path(uri).parent)
 
-    def upload(self, path: Path, uri: str) -> None:
+    def upload(self, path: Path, uri: str, storage_class: str | None = None) -> None:  # noqa: ARG002
         with _replacing(_path(uri)) as temporary:
             _link_or_copy(path, temporary)
             _flush(temporary)
@@ -52,13 +55,41 @@ class LocalStorage:
     def delete(self, uri: str) -> None:
         _path(uri).unlink(missing_ok=True)
 
-    def checksum(self, uri: str) -> str:
+    def checksum(self, uri: str, algorithm: str = "") -> str:
+        algorithm = algorithm or "sha256"
+        if algorithm not in ("sha256", "md5"):
+            raise TerminalDataError(
+                f"{uri} has a noted {algorithm}, which cannot be computed from a file of this machine."
+            )
         with self.open(uri) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
-    def copy(self, origin: str, destination: str) -> None:
+    def copy(
+        self,
+        origin: str,
+        destination: str,
+        storage_class: str | None = None,  # noqa: ARG002
+        algorithm: str = "",
+    ) -> CopiedFile:
+        source = storage_for(origin)
         with _replacing(_path(destination)) as temporary:
-            _link_or_copy(_path(origin), temporary)
+            if isinstance(source, LocalStorage):
+                _link_or_copy(_path(origin), temporary)
+            else:
+                with source.open(origin) as original, temporary.open("wb") as copy:
+                    shutil.copyfileobj(original, copy)
+        copied_checksum = self.checksum(destination, algorithm)
+        copied_bytes = _path(destination).stat().st_size
+        if isinstance(source, LocalStorage):
+            original_bytes = _path(origin).stat().st_size
+            # Two names of one file: reading one proves both.
+            if _path(origin).samefile(_path(destination)):
+                return CopiedFile(original_bytes, copied_bytes, copied_checksum, copied_checksum)
+        else:
+            found = source.stat(origin)
+            original_bytes = found.file_bytes if found else 0
+        original_checksum = source.checksum(origin, algorithm_of(copied_checksum))
+        return CopiedFile(original_bytes, copied_bytes, original_checksum, copied_checksum)
 
     def make_durable(self, uris: Collection[str]) -> None:
         # Directories first: on a journaling file system that carries the files' own changes along.
@@ -67,8 +98,8 @@ class LocalStorage:
         for uri in uris:
             _flush(_path(uri))
 
-    def same_bytes(self, one: str, other: str) -> bool:
-        return _path(one).samefile(_path(other))
+    def thaw(self, uri: str, tier: str) -> ThawState:  # noqa: ARG002
+        return ThawState.READY
 
     @staticmethod
     def _stat(path: Path, asked: str) -> StoredFile | None:

@@ -31,7 +31,7 @@ from pyiceberg.utils.config import Config
 
 from perennial.errors import TerminalDataError, TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, TABLES, Table
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
 from perennial.warehouse.files import LiveFile, SourceTotal, is_of, may_hold
 
@@ -123,10 +123,15 @@ class Warehouse:
         return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC) if snapshot else None
 
     def operations_uri(self) -> str:
-        """Return the directory of plans, pending records and reports, inside a table's own location.
+        """Return the directory of plans, pending records and reports.
 
-        A catalog that hands out credentials by table location lets whoever may write the table write here too.
+        Beside the archived files where the warehouse is not on this machine: a bucket that is made for tables takes
+        nothing but their files.
         """
+        if self.settings.operations_uri is not None:
+            return self.settings.operations_uri.rstrip("/")
+        if self.settings.archive_uri is not None and not _is_embedded(self.settings):
+            return f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
         return f"{self.table(LIFECYCLE_EVENTS.name).location()}/operations"
 
     # --- what a snapshot holds ------------------------------------------------------------------------------------
@@ -277,8 +282,8 @@ class Warehouse:
         return {} if uri is None else {"write.data.path": uri.rstrip("/")}
 
     def _evolve(self, declared: Table) -> list[str]:
+        changes = self._rename(declared)
         table = self.table(declared.name)
-        changes = []
         present = {field.name for field in table.schema().fields}
         missing = [column for column in declared.columns if column.name not in present]
         if missing:
@@ -293,6 +298,16 @@ class Warehouse:
                 transaction.set_properties(stale)
             changes += [f"set {declared.name} {key} = {value}" for key, value in stale.items()]
         return changes
+
+    def _rename(self, declared: Table) -> list[str]:
+        table = self.table(declared.name)
+        present = {field.name for field in table.schema().fields}
+        former = {new: old for new, old in RENAMED_COLUMNS.get(declared.name, {}).items() if old in present}
+        if former:
+            with table.update_schema() as update:
+                for new, old in former.items():
+                    update.rename_column(old, new)
+        return [f"renamed column {declared.name}.{old} to {new}" for new, old in former.items()]
 
     def refuse_unequal_schemas(self) -> None:
         """Refuse to move files between tables whose columns differ.
@@ -330,7 +345,12 @@ def catalog_file(settings: Settings) -> Path | None:
 def _open_catalog(settings: Settings) -> Catalog:
     configured = Config().get_catalog_config(settings.catalog)
     if configured is not None:
-        return load_catalog(settings.catalog, **{str(key): str(value) for key, value in configured.items()})
+        from perennial.storage.s3 import connection_properties
+
+        # What the catalog's own configuration says comes first; a local one needs no credentials.
+        given = {str(key): str(value) for key, value in configured.items()}
+        found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        return load_catalog(settings.catalog, **{**found, **given})
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
         settings.catalog,

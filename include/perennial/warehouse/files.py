@@ -208,14 +208,6 @@ def read_rows(table: Table, live_files: Iterable[LiveFile]) -> Iterator[pa.Recor
         yield batch.cast(schema)
 
 
-def count_rows(table: Table, uri: str) -> int:
-    """Count a Parquet file's rows from its own footer."""
-    import pyarrow.parquet as pq
-
-    with table.io.new_input(uri).open() as file:
-        return int(pq.read_metadata(file).num_rows)
-
-
 def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:
     """Return the earliest and latest time of a column in a file (microseconds since 1970); None where not recorded."""
     field = table.schema().find_field(column)

@@ -1,0 +1,314 @@
+"""S3 and what speaks like it, through the Airflow connection `aws_default`: bytes are copied by the service.
+
+Checksums are what the service vouches for: an additional checksum over the whole object, or an ETag where it is known
+to be an MD5. An object that has neither is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache, cached_property
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import boto3.session
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
+from perennial.storage import S3_SCHEMES, CopiedFile, StoredFile, ThawState, algorithm_of, storage_for
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+CONNECTION = "aws_default"
+# One CopyObject takes 5 GB at most; a part is large, for a copy's cost is its requests.
+MULTIPART_BYTES, PART_BYTES = 5 * 10**9, 512 * 2**20
+# For how long a thawed object can be read; the restore that asked for it copies it at once.
+THAWED_DAYS = 3
+COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
+
+_WHOLE_OBJECT = {"sha256": "ChecksumSHA256", "crc64nvme": "ChecksumCRC64NVME"}
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "AllAccessDisabled"}
+_ABSENT = {"NoSuchKey", "404", "NotFound"}
+
+
+def connection_properties() -> dict[str, str]:
+    """Return what `aws_default` says, as pyiceberg's catalogs and file systems take it; empty where it says nothing."""
+    session, endpoint_url = _session()
+    found = {"s3.endpoint": endpoint_url, "client.region": session.region_name}
+    if (credentials := session.get_credentials()) is not None:
+        frozen = credentials.get_frozen_credentials()
+        found["client.access-key-id"] = frozen.access_key
+        found["client.secret-access-key"] = frozen.secret_key
+        found["client.session-token"] = frozen.token
+    return {key: value for key, value in found.items() if value}
+
+
+def _session() -> tuple[boto3.session.Session, str | None]:
+    # Takes a second to import; without a connection of this name it falls back on what boto3 finds by itself.
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+    hook: Any = AwsBaseHook(aws_conn_id=CONNECTION, client_type="s3")
+    return hook.get_session(), hook.conn_config.get_service_endpoint_url("s3")
+
+
+@cache
+def s3_storage() -> S3Storage:
+    """Return this process's storage; clients may be used by several threads."""
+    session, endpoint_url = _session()
+    # Retries back off, and slow down where the service says so.
+    config = Config(retries={"mode": "adaptive", "max_attempts": 10}, max_pool_connections=64)
+    return S3Storage(session.client("s3", endpoint_url=endpoint_url, config=config))
+
+
+class S3Storage:
+    """Objects in buckets. A key is literal: nothing in an address is percent-encoded."""
+
+    in_flight = 32
+
+    def __init__(self, client: BaseClient) -> None:
+        self.client: Any = client
+        # Threads are the callers': they have many objects under way, not many parts of one.
+        self._transfer = TransferConfig(
+            multipart_threshold=MULTIPART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False
+        )
+
+    def list_files(self, prefix: str) -> Iterator[StoredFile]:
+        bucket, key = _place(prefix)
+        below = key.rstrip("/") + "/" if key else ""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
+        with _told(prefix, "list"):
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    uri = f"{urlsplit(prefix).scheme}://{bucket}/{found['Key']}"
+                    yield StoredFile(uri, found["Size"], _second(found["LastModified"]))
+
+    def stat(self, uri: str) -> StoredFile | None:
+        try:
+            head = self._head(uri)
+        except FileNotFoundError:
+            return None
+        return StoredFile(uri, head["ContentLength"], _second(head["LastModified"]))
+
+    def open(self, uri: str) -> BufferedReader:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        self._download(uri, file)
+        file.seek(0)
+        return cast(BufferedReader, file)
+
+    def read(self, uri: str) -> bytes:
+        content = io.BytesIO()
+        self._download(uri, content)
+        return content.getvalue()
+
+    def write(self, uri: str, content: bytes) -> None:
+        bucket, key = _place(uri)
+        with _told(uri, "write"):
+            self.client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def upload(self, path: Path, uri: str, storage_class: str | None = None) -> None:
+        with path.open("rb") as file:
+            self._put(file, uri, storage_class)
+
+    def delete(self, uri: str) -> None:
+        bucket, key = _place(uri)
+        with _told(uri, "delete"):
+            self.client.delete_object(Bucket=bucket, Key=key)
+
+    def checksum(self, uri: str, algorithm: str = "") -> str:
+        return self._checksum(uri, self._head(uri), algorithm)
+
+    def copy(self, origin: str, destination: str, storage_class: str | None = None, algorithm: str = "") -> CopiedFile:
+        if urlsplit(origin).scheme not in S3_SCHEMES:
+            local = storage_for(origin)
+            original = local.checksum(origin, "sha256")
+            with local.open(origin) as file:
+                self._put(file, destination, storage_class)
+                original_bytes = file.tell()
+            copied = self._head(destination)
+            return self._copied(destination, copied, original_bytes, original)
+        head = self._head(origin)
+        original = self._checksum(origin, head, algorithm)
+        self._copy(origin, destination, head, storage_class, algorithm_of(original))
+        copied = self._head(destination)
+        if algorithm_of(original) in _known(head) and algorithm_of(original) not in _known(copied):
+            # An ETag stops being an MD5 in an encrypted bucket, say. A cold copy cannot be read.
+            original = self._checksum(origin, {}, "sha256")
+            self._copy(origin, destination, head, storage_class, "sha256")
+            copied = self._head(destination)
+        return self._copied(destination, copied, head["ContentLength"], original)
+
+    def _copied(self, uri: str, head: Mapping[str, Any], original_bytes: int, original: str) -> CopiedFile:
+        copied = self._checksum(uri, head, algorithm_of(original))
+        return CopiedFile(original_bytes, head["ContentLength"], original, copied)
+
+    def make_durable(self, uris: Collection[str]) -> None:
+        """An object that the service has acknowledged is durable."""
+
+    def thaw(self, uri: str, tier: str) -> ThawState:
+        head = self._head(uri)
+        archived = head.get("StorageClass") in COLD_CLASSES or "ArchiveStatus" in head
+        if not archived or 'ongoing-request="false"' in head.get("Restore", ""):
+            return ThawState.READY
+        if 'ongoing-request="true"' in head.get("Restore", "") or not tier:
+            return ThawState.THAWING
+        bucket, key = _place(uri)
+        request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
+        if "ArchiveStatus" not in head:
+            # What Intelligent-Tiering brings back stays.
+            request["Days"] = THAWED_DAYS
+        try:
+            with _told(uri, "thaw"):
+                self.client.restore_object(Bucket=bucket, Key=key, RestoreRequest=request)
+        except TransientError as error:
+            # Somebody else has asked a moment before.
+            if "RestoreAlreadyInProgress" not in str(error):
+                raise
+        return ThawState.THAWING
+
+    def _head(self, uri: str) -> dict[str, Any]:
+        bucket, key = _place(uri)
+        with _told(uri, "look at"):
+            head: dict[str, Any] = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return head
+
+    def _download(self, uri: str, file: Any) -> None:
+        # Repeats what was cut off, and checks what it got against the checksum that came with it.
+        bucket, key = _place(uri)
+        with _told(uri, "read"):
+            self.client.download_fileobj(bucket, key, file, Config=self._transfer)
+
+    def _put(self, file: BufferedReader, uri: str, storage_class: str | None) -> None:
+        bucket, key = _place(uri)
+        extra = {"ChecksumAlgorithm": "SHA256"} | ({"StorageClass": storage_class} if storage_class else {})
+        with _told(uri, "write"):
+            self.client.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=self._transfer)
+
+    def _checksum(self, uri: str, head: Mapping[str, Any], algorithm: str) -> str:
+        known = _known(head)
+        algorithm = algorithm or next(iter(known), "sha256")
+        if algorithm in known:
+            return f"{algorithm}:{known[algorithm]}"
+        if algorithm not in ("sha256", "md5"):
+            raise TerminalDataError(
+                f"{uri} has no {algorithm} any more, by which it was noted when it was archived; copy it with "
+                f"ChecksumAlgorithm={algorithm.upper()}, so that it can be told whether it is what it was."
+            )
+        digest = _Digest(algorithm)
+        self._download(uri, digest)
+        return f"{algorithm}:{digest.hash.hexdigest()}"
+
+    def _copy(
+        self, origin: str, destination: str, head: Mapping[str, Any], storage_class: str | None, algorithm: str
+    ) -> None:
+        bucket, key = _place(destination)
+        origin_bucket, origin_key = _place(origin)
+        source = {"Bucket": origin_bucket, "Key": origin_key}
+        extra: dict[str, Any] = {"StorageClass": storage_class} if storage_class else {}
+        if algorithm != "md5":
+            extra["ChecksumAlgorithm"] = algorithm.upper()
+        if head.get("ServerSideEncryption", "").startswith("aws:kms") and self._same_region(origin_bucket, bucket):
+            # A key belongs to a region; elsewhere the bucket's own settings hold.
+            extra |= {
+                name: head[name] for name in ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled") if name in head
+            }
+        with _told(f"{origin} to {destination}", "copy"):
+            if head["ContentLength"] < self._transfer.multipart_threshold:
+                self.client.copy_object(CopySource=source, Bucket=bucket, Key=key, **extra)
+            else:
+                self.client.copy(source, bucket, key, ExtraArgs=extra, Config=self._transfer)
+
+    def _same_region(self, one: str, other: str) -> bool:
+        return one == other or self._regions[one] == self._regions[other]
+
+    @cached_property
+    def _regions(self) -> _Regions:
+        return _Regions(self.client)
+
+
+class _Regions(dict[str, str]):
+    def __init__(self, client: Any) -> None:
+        super().__init__()
+        self._client = client
+
+    def __missing__(self, bucket: str) -> str:
+        with _told(f"s3://{bucket}", "look at"):
+            self[bucket] = self._client.head_bucket(Bucket=bucket).get("BucketRegion", "")
+        return self[bucket]
+
+
+class _Digest(io.RawIOBase):
+    """A file that only remembers the hash of what was written to it."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.hash = hashlib.new(algorithm, usedforsecurity=False)
+
+    def write(self, content: Any) -> int:
+        self.hash.update(content)
+        return len(content)
+
+
+def _known(head: Mapping[str, Any]) -> dict[str, str]:
+    """What a service says about an object's content, by algorithm, the best first."""
+    known = {}
+    if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
+        known = {name: head[field] for name, field in _WHOLE_OBJECT.items() if head.get(field)}
+        if "sha256" in known:
+            known["sha256"] = base64.b64decode(known["sha256"]).hex()
+    etag = head.get("ETag", "").strip('"')
+    plain = not head.get("SSECustomerAlgorithm") and head.get("ServerSideEncryption", "AES256") == "AES256"
+    if plain and _MD5.fullmatch(etag):
+        known["md5"] = etag
+    return known
+
+
+def _place(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    return bucket, key
+
+
+def _second(moment: datetime) -> datetime:
+    # A listing tells more digits than a look at one object.
+    return moment.replace(microsecond=0)
+
+
+@contextmanager
+def _told(uri: str, action: str) -> Iterator[None]:
+    """Turn what the service says into this project's errors."""
+    try:
+        yield
+    except ClientError as error:
+        raise _error(uri, action, error) from error
+    except BotoCoreError as error:
+        raise TransientError(f"Cannot {action} {uri} ({error}); run again.") from error
+
+
+def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNotFoundError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    bucket, _ = _place(uri)
+    said = f"Cannot {action} {uri} ({error})"
+    if code == "NoSuchBucket":
+        return TerminalSettingError(
+            f"{said}: there is no bucket {bucket!r}. Create it, or mend the setting that names it."
+        )
+    if code in _ABSENT:
+        return FileNotFoundError(f"{uri} is not there ({error})")
+    if code in _DENIED:
+        return TerminalSettingError(
+            f"{said}. Check the credentials of connection {CONNECTION!r} and its rights; docs/iam.md has the policies."
+        )
+    if code == "InvalidObjectState":
+        return TransientError(f"{said}: it lies in a cold storage class and has to be thawed first.")
+    return TransientError(f"{said}; run again.")
