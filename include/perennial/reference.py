@@ -1,4 +1,7 @@
-"""The reference pages of `docs/reference/`, written from the code: `python -m perennial.reference [--check]`."""
+"""The reference pages of `docs/reference/` and the tables of `docs/layout.md`, written from the code.
+
+`python -m perennial.reference [--check]`
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from perennial.audiences.json_schema import definition_schema
+from perennial.cost import read_prices
+from perennial.cost.sizing import tables as sizing_tables
 from perennial.filters import FILTERS, Filter, FilterGroup
 from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
 from perennial.statements import SQL_ROOT
@@ -27,7 +32,21 @@ def pages() -> dict[str, str]:
         "tables.md": tables_page(),
         "filters.md": filters_page(),
         "audience.schema.json": json.dumps(definition_schema(), indent=2) + "\n",
+        **{f"../{page.name}": layout_page(page) for page in [FOLDER.parent / "layout.md"] if page.exists()},
     }
+
+
+def layout_page(page: Path) -> str:
+    """Return the page about the layout of tables with every table in it computed anew; its words stay."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in sizing_tables(read_prices()).items():
+        begin, end = f"<!-- {name}: written by `make docs` -->\n", f"<!-- end of {name} -->"
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not (found and ended):
+            raise ValueError(f"{page} has no place for the table {name!r}: a line {begin.strip()!r}, then {end!r}.")
+        text = f"{before}{begin}{table}\n{end}{after}"
+    return text
 
 
 def settings_page() -> str:
@@ -110,9 +129,10 @@ def stale_pages() -> list[Path]:
 
 def write_pages() -> None:
     """Write every page that differs."""
-    for path in stale_pages():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(pages()[path.name], encoding="utf-8")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        if FOLDER / name in stale_pages():
+            (FOLDER / name).write_text(text, encoding="utf-8")
 
 
 def _table_section(table: Table) -> Iterator[str]:
@@ -165,7 +185,7 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         write_pages()
     for path in stale_pages():
-        sys.stderr.write(f"{path.relative_to(PROJECT_ROOT)} is stale; run `make docs` and commit it.\n")
+        sys.stderr.write(f"{path.resolve().relative_to(PROJECT_ROOT)} is stale; run `make docs` and commit it.\n")
     return 1 if stale_pages() else 0
 
 

@@ -22,6 +22,8 @@ from perennial.cost import (
     restore_cost,
     storage_cost,
 )
+from perennial.cost.estimates import THAWED_DAYS
+from perennial.storage import s3
 
 PRICES = read_prices()
 KIB, GB = 2**10, 2**30
@@ -46,9 +48,9 @@ def test_a_thousand_files_of_a_gigabyte_in_standard_ia() -> None:
     assert cost.hot_per_month == 23
     assert cost.archive_per_month == usd("12.5")
     assert cost.saved_per_month == usd("10.5")
-    # 1,000 COPY at 0.01 and 1,000 HEAD at 0.001 for each thousand
-    assert cost.move_once == usd("0.011")
-    assert cost.months_to_repay == Fraction(11, 10500)
+    # 1,000 COPY at 0.01, 2,000 HEAD at 0.001 and 1,000 HEAD in STANDARD at 0.0004 for each thousand
+    assert cost.move_once == usd("0.0124")
+    assert cost.months_to_repay == Fraction(124, 105000)
 
 
 def test_files_below_128_kib_are_billed_as_128_kib_and_then_cost_more_than_in_standard() -> None:
@@ -75,19 +77,23 @@ def test_removal_before_the_minimum_duration_is_billed_for_the_days_that_are_lef
     assert early_removal_cost(PRICES, price, ten, 900) == 0
 
 
-def test_a_restore_from_deep_archive_thaws_copies_and_keeps_the_thawed_copy_for_a_week() -> None:
+def test_a_restore_from_deep_archive_thaws_copies_and_keeps_the_thawed_copy_for_some_days() -> None:
     cost = restore_cost(PRICES, "DEEP_ARCHIVE", objects("DEEP_ARCHIVE", *[GB] * 1000), age_days=180)
-    # 1,000 thaws at 0.1, 1,000 COPY at 0.005 and 1,000 HEAD at 0.0004 for each thousand
-    assert cost.requests == usd("0.1054")
+    # 1,000 thaws at 0.1, 1,000 COPY at 0.005 and 3,000 HEAD at 0.0004 for each thousand
+    assert cost.requests == usd("0.1062")
     assert cost.retrieval == 20
-    assert cost.thawed_copy == Fraction(23 * 7, 30)
+    assert cost.thawed_copy == usd("2.3")
     assert cost.early_removal == 0
-    assert cost.once == usd("20.1054") + Fraction(161, 30)
+    assert cost.once == usd("22.4062")
+
+
+def test_a_thawed_copy_is_reckoned_to_lie_there_as_long_as_the_storage_asks_for() -> None:
+    assert THAWED_DAYS == s3.THAWED_DAYS
 
 
 def test_a_bulk_thaw_of_glacier_is_free_but_for_its_copies() -> None:
     cost = restore_cost(PRICES, "GLACIER", objects("GLACIER", GB), age_days=90, tier="Bulk")
-    assert (cost.requests, cost.retrieval) == (usd("0.0000054"), 0)
+    assert (cost.requests, cost.retrieval) == (usd("0.0000062"), 0)
 
 
 def test_a_tier_that_a_class_does_not_have_is_refused() -> None:
@@ -184,7 +190,7 @@ def test_what_a_move_saves_is_said_with_what_it_costs_to_undo_it_and_of_when_the
     assert move_facts(PRICES, cost) == [
         Fact("Each month", "USD 22.01 saved: USD 0.99 in DEEP_ARCHIVE instead of USD 23.00 in STANDARD"),
         Fact("The move", "USD 0.05 once, for requests; earned back after a day"),
-        Fact("To bring back", "USD 25.47 once, for requests and retrieval in tier Standard; within 180 days of the "
+        Fact("To bring back", "USD 22.41 once, for requests and retrieval in tier Standard; within 180 days of the "
              "move up to USD 5.94 more"),
         Fact("Prices", "an estimate, from the price table of us-east-1 as of 28 Oct 2025"),
     ]  # fmt: skip

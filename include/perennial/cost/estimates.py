@@ -14,10 +14,10 @@ from perennial.cost.prices import ClassPrice, PriceTable
 
 GB = 2**30
 DAYS_A_MONTH = 30
-# A copy is looked at once, so that its checksum can be compared.
-HEADS_PER_COPY = 1
+# A copy is looked at to compare its checksum, and again before a commit lists it; its original once.
+HEADS_OF_COPY, HEADS_OF_ORIGINAL = 2, 1
 # How long a thawed copy lies beside the frozen object, at STANDARD's price.
-THAWED_DAYS = 7
+THAWED_DAYS = 3
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def move_cost(prices: PriceTable, storage_class: str, objects: Objects) -> MoveC
         objects=objects,
         hot_per_month=objects.total_bytes * prices.standard.storage_per_gb_month / GB,
         archive_per_month=storage_cost(prices, price, objects),
-        move_once=_copy_requests(objects.count, price),
+        move_once=_copy_requests(objects.count, prices.standard, price),
     )
 
 
@@ -159,12 +159,14 @@ def restore_cost(
     per_gb = price.retrieval_per_gb + (thaw.per_gb if thaw else 0)
     thawed_copy = objects.total_bytes * prices.standard.storage_per_gb_month * THAWED_DAYS / DAYS_A_MONTH / GB
     return RestoreCost(
-        requests=_copy_requests(objects.count, prices.standard) + (objects.count * thaw.per_1000 / 1000 if thaw else 0),
+        requests=_copy_requests(objects.count, price, prices.standard)
+        + (objects.count * thaw.per_1000 / 1000 if thaw else 0),
         retrieval=objects.total_bytes * per_gb / GB,
         thawed_copy=thawed_copy if thaw else Fraction(0),
         early_removal=early_removal_cost(prices, price, objects, age_days),
     )
 
 
-def _copy_requests(count: int, price: ClassPrice) -> Fraction:
-    return count * (price.put_per_1000 + HEADS_PER_COPY * price.get_per_1000) / 1000
+def _copy_requests(count: int, origin: ClassPrice, destination: ClassPrice) -> Fraction:
+    copied = destination.put_per_1000 + HEADS_OF_COPY * destination.get_per_1000
+    return count * (copied + HEADS_OF_ORIGINAL * origin.get_per_1000) / 1000

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from perennial.cost import STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
 from perennial.engines.duckdb import open_session
 from perennial.statements import statement
+from perennial.storage import S3_SCHEMES
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 
@@ -77,7 +78,7 @@ def run_costs(warehouse: Warehouse, run_id: str) -> Costs:
 def is_on_s3(warehouse: Warehouse) -> bool:
     """Whether archived data files go to an object store that has storage classes."""
     place = warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().new_data_location("file")
-    return urlsplit(place).scheme in ("s3", "s3a", "s3n")
+    return urlsplit(place).scheme in S3_SCHEMES
 
 
 def _costs(warehouse: Warehouse, files: Iterable[tuple[str, int]]) -> Costs:
