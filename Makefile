@@ -41,6 +41,8 @@ lock: ## Compile requirements/*.txt anew, to the current releases (needs PyPI)
 	@scripts/install tools
 	$(COMPILE) --upgrade pyproject.toml --all-extras -o requirements/runtime.txt
 	$(COMPILE) --upgrade pyproject.toml --all-extras --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) --upgrade pyproject.toml --extra postgres --extra spark --extra trino --extra deploy \
+		-c requirements/runtime.txt -o requirements/deploy.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements/tools.txt
 
 clean: ## Remove .venv, .tools and caches; keeps .perennial, where the data is
