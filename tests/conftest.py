@@ -30,6 +30,7 @@ os.environ |= airflow_environment(_AIRFLOW_HOME) | {
 from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.warehouse import Warehouse  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
+from tests.spark import Spark, running_spark  # noqa: E402
 
 
 @pytest.fixture
@@ -50,6 +51,13 @@ def warehouse(settings: Settings) -> Warehouse:
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """One S3 server with a REST catalog for all the tests of this process; each has a namespace of its own."""
     with running_lake(tmp_path_factory.mktemp("lake")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def spark(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
+    """One Spark Connect server over the lake for all the tests of this process."""
+    with running_spark(lake, tmp_path_factory.mktemp("spark")) as running:
         yield running
 
 

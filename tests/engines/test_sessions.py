@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from perennial.engines.duckdb import open_connection, open_feature_session
+from perennial.engines.duckdb import open_connection
+from perennial.engines.sessions import Opening, open_feature_session
 from perennial.errors import TransientConflictError
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.runs import Recorded, record_events
@@ -44,15 +44,17 @@ def told_and_shown(warehouse: Warehouse, meanwhile: Callable[[Warehouse], None])
     """Open a session during which something happens once; returns the states and the rows it has."""
     waiting = [meanwhile]
 
-    def needed(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    def needed(opening: Opening) -> list[str]:
         # The states are in place, the interactions are not yet.
         if waiting:
             waiting.pop()(warehouse)
         return ["old", "running"]
 
-    with open_feature_session(warehouse, (), needed).connection as connection:
-        states = connection.execute("SELECT source_id, state FROM source_states").fetchall()
-        rows = connection.execute("SELECT source_id, count(*) FROM available_interactions GROUP BY ALL").fetchall()
+    with open_feature_session(warehouse, (), needed) as session:
+        states = session.connection.execute("SELECT source_id, state FROM source_states").fetchall()
+        rows = session.connection.execute(
+            "SELECT source_id, count(*) FROM available_interactions GROUP BY ALL"
+        ).fetchall()
         return dict(states), dict(rows)
 
 
@@ -72,7 +74,7 @@ def test_r17_a_source_that_is_restored_while_a_session_opens_is_all_there(stoppe
 def test_a_session_that_never_sees_the_same_moment_twice_says_so_and_can_be_tried_again(stopped: Warehouse) -> None:
     moves = iter(range(1000))
 
-    def needed(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    def needed(opening: Opening) -> list[str]:
         # Somebody records a move at every attempt.
         event = {"other": Recorded("late_archived", None)}
         total = SourceTotal("other", file_count=1, row_count=1, total_bytes=1)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -88,7 +87,7 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
             connection.execute(statement(f"views/create_{view}"))
         return connection
 
-    return _at_one_moment(warehouse, whole)
+    return at_one_moment(warehouse, whole)
 
 
 def open_status_session(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
@@ -99,54 +98,7 @@ def open_status_session(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
         _create_availability(connection, warehouse)
         return connection
 
-    return _at_one_moment(warehouse, status)
-
-
-def open_feature_session(
-    warehouse: Warehouse,
-    tables: Collection[str],
-    needed: Callable[[duckdb.DuckDBPyConnection], Collection[str] | None],
-) -> FeatureSession:
-    """Open a connection for one question of a feature (R14): only the files that it can need are planned and read.
-
-    Args:
-        warehouse: Where the tables are.
-        tables: The tables of the contract that the question reads, besides the interactions.
-        needed: Asked, with `tables`, `sources`, `source_tags` and `source_states` in place, which sources'
-            interactions the question looks at; None: all. May put more tables in place with `show_tables`.
-
-    Returns:
-        The connection, in which `available_interactions` shows what features may see of the needed sources.
-    """
-
-    def feature() -> FeatureSession:
-        connection = _opened(warehouse, {SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, *tables})
-        create_state_views(connection, warehouse.settings.retention_months)
-        connection.execute(statement("views/create_hidden_sources"))
-        source_ids = needed(connection)
-        hidden = {source_id for (source_id,) in connection.execute("SELECT source_id FROM hidden_sources").fetchall()}
-        table = warehouse.table(INTERACTIONS.name)
-        # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
-        live_files = [live for live in warehouse.live_files(table, source_ids) if live.source_id not in hidden]
-        create_view(connection, "available_interactions", live_files, table)
-        return FeatureSession(connection, None if source_ids is None else frozenset(source_ids), tuple(live_files))
-
-    return _at_one_moment(warehouse, feature)
-
-
-@dataclass(frozen=True)
-class FeatureSession:
-    """An open connection for one question.
-
-    Attributes:
-        connection: Close it when done.
-        source_ids: The sources whose interactions the question looks at; None: all.
-        interaction_files: The data files of interactions it may read.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    source_ids: frozenset[str] | None
-    interaction_files: tuple[LiveFile, ...]
+    return at_one_moment(warehouse, status)
 
 
 def _opened(warehouse: Warehouse, tables: Iterable[str]) -> duckdb.DuckDBPyConnection:
@@ -160,11 +112,9 @@ def show_tables(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, tab
     for name in tables:
         table = warehouse.table(name)
         create_view(connection, name, list(warehouse.live_files(table)), table)
-    if any("://" in local_path(uri) for uri in plain):
-        _reach(connection, table, plain[0])
 
 
-def _at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:
+def at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:
     """Open a session again until no move was recorded meanwhile.
 
     An expiry records before it removes, a restore after it has added: with the same last event before and after, where
@@ -180,17 +130,6 @@ def _at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Ses
     raise TransientConflictError(
         f"Sources were moved during each of {_ATTEMPTS} attempts to look at the warehouse; try again."
     )
-
-
-def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
-    """Let the engine open files where the table's are, with the table's credentials: no extension to be installed."""
-    from fsspec.implementations.arrow import ArrowFSWrapper
-
-    scheme, _, rest = uri.partition("://")
-    files = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]  # Arrow's
-    if "s3" in connection.list_filesystems():
-        connection.unregister_filesystem("s3")
-    connection.register_filesystem(ArrowFSWrapper(files))
 
 
 def _last_move(warehouse: Warehouse) -> int | None:
@@ -221,6 +160,8 @@ def create_view(
     plain = [live.uri for live in live_files if not live.deletes]
     merged = [live for live in live_files if live.deletes]
     parts = []
+    if any("://" in local_path(uri) for uri in plain):
+        _reach(connection, table, plain[0])
     if plain:
         schema = ", ".join(
             f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
@@ -239,6 +180,17 @@ def create_view(
         # A file that has vanished must not take the other tables with it, nor be left out without a word.
         said = quoted(f"{name} cannot be read: {error}")
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
+
+
+def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
+    """Let the engine open files where the table's are, with the table's credentials: no extension to be installed."""
+    from fsspec.implementations.arrow import ArrowFSWrapper
+
+    scheme, _, rest = uri.partition("://")
+    files = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]  # Arrow's
+    if "s3" in connection.list_filesystems():
+        connection.unregister_filesystem("s3")
+    connection.register_filesystem(ArrowFSWrapper(files))
 
 
 def _no_rows(table: IcebergTable) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perennial.audiences import Definition, KnownIds, TerminalDefinitionError, parse, unknown_ids
 from perennial.audiences.compiling import AudienceQuery, compile_audience, tag_sources_query
 from perennial.audiences.needs import Need, segment_nodes
-from perennial.engines.duckdb import FeatureSession, open_feature_session, show_tables
+from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
@@ -42,18 +42,15 @@ class Audience:
 
     def users(self) -> pa.RecordBatchReader:
         """Stream the users: one column user_id, each user once, in no order."""
-        return self._asked(self.query.sql).to_arrow_reader()
+        return self.session.facts.query(self.query.sql, self.query.binds)
 
     def count(self) -> int:
         """Count the users without fetching them."""
-        return int(self._asked(self.query.count_sql).fetchall()[0][0])
+        return int(self.session.facts.query(self.query.count_sql, self.query.binds).read_all()["user_count"][0].as_py())
 
-    def keep_users(self, table: str) -> None:
-        """Put the users into a table of the session, column user_id, for statements that ask more about them."""
-        self._asked(self.query.sql).create(table)
-
-    def _asked(self, sql: str) -> duckdb.DuckDBPyRelation:
-        return self.session.connection.sql(sql, params=self.query.binds)
+    def keep_users(self, name: str) -> None:
+        """Keep the users as a relation of the session's facts, column user_id, for statements that ask more of them."""
+        self.session.facts.keep(name, self.query.sql, self.query.binds)
 
 
 def segment_definition(segment_id: str) -> str:
@@ -80,28 +77,29 @@ def open_audience(
         TerminalIncompleteError: The answer would leave data out, and `strict` was asked for.
     """
     root = parse(definition)
-    # A table takes some milliseconds to open: only those that are asked are.
-    tables = [USERS.name, *([AUDIENCES.name] if any(segment_nodes(root)) else ())]
     # Filled in once the tables are open: all that follows has to see them at one moment.
     queries: list[AudienceQuery] = []
     needs: dict[str, Need] = {}
 
-    def needed(connection: duckdb.DuckDBPyConnection) -> set[str] | None:
+    def needed(opening: Opening) -> set[str] | None:
+        connection = opening.connection
+        # A table takes some milliseconds to open: only those that are asked are.
+        if any(segment_nodes(root)):
+            opening.show([AUDIENCES.name])
         segments = load_segments(connection, root)
         definitions = {"": root, **{f"segment:{name} ": found for name, found in segments.items()}}
         if all_sources or any(found.references for found in definitions.values()):
-            show_tables(connection, warehouse, _NAMES)
+            opening.show(_NAMES)
             refuse_unknown_ids(connection, definitions)
         queries[:] = [compile_audience(root, segments, now)]
         if USER_MESSAGE_SUMMARY.name in queries[0].tables:
-            show_tables(connection, warehouse, [USER_MESSAGE_SUMMARY.name])
+            opening.offer([USER_MESSAGE_SUMMARY.name])
         needs.clear()
         needs.update(by_source(connection, queries[0].needs))
         return None if all_sources else set(needs)
 
-    session = open_feature_session(warehouse, tables, needed)
-    with session.connection as connection:
-        completeness = find_missing(connection, None if all_sources else needs.keys(), needs)
+    with open_feature_session(warehouse, [USERS.name], needed) as session:
+        completeness = find_missing(session.connection, None if all_sources else needs.keys(), needs)
         if strict and not completeness.complete:
             raise TerminalIncompleteError(completeness)
         yield Audience(queries[0], completeness, session)

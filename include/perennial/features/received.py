@@ -10,19 +10,18 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from perennial.engines.protocol import BATCH_ROWS
 from perennial.features.completeness import Completeness, find_missing
 from perennial.statements import statement
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 
 if TYPE_CHECKING:
-    from perennial.engines.duckdb import FeatureSession
+    from perennial.engines.sessions import FeatureSession
     from perennial.warehouse import Warehouse
 
 Kind = Literal["campaign", "canvas"]
 CAMPAIGNS: frozenset[Kind] = frozenset({"campaign"})
 CANVASES: frozenset[Kind] = frozenset({"canvas"})
-# Rows fetched at a time: enough to keep the engine busy, a few megabytes.
-BATCH_ROWS = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Row = dict[str, Any]
@@ -130,7 +129,7 @@ class ReceivedSession:
     def ask_for(self, user_ids: Collection[str], external_ids: Collection[str] = ()) -> None:
         """Say which users are meant; once a session."""
         binds = {"user_ids": sorted(user_ids), "external_ids": sorted(external_ids)}
-        self.session.connection.execute(statement("features/create_asked_users"), binds)
+        self.session.facts.keep("asked_users", statement("features/select_asked_users"), binds)
 
     def users(self, batch_rows: int = BATCH_ROWS) -> Iterator[UserRecord]:
         """Stream the users in relation `asked_users`, in order of id, in memory that does not grow with their number.
@@ -138,11 +137,11 @@ class ReceivedSession:
         Args:
             batch_rows: Rows that are fetched at a time.
         """
-        connection = self.session.connection
-        # Left to itself, the engine looks the few users up in a hash table of all interactions.
-        connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
-        asked = connection.sql(statement("features/list_received"), params={"kinds": sorted(self.kinds)})
-        rows = (row for batch in asked.to_arrow_reader(batch_rows) for row in batch.to_pylist())
+        # Left to itself, DuckDB looks the few users up in a hash table of all interactions.
+        self.session.connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
+        self.session.facts.keep("source_names", statement("features/select_source_names"))
+        asked = self.session.facts.query(statement("features/list_received"), {"kinds": sorted(self.kinds)}, batch_rows)
+        rows = (row for batch in asked for row in batch.to_pylist())
         for _, of_user in groupby(rows, key=itemgetter("user_id")):
             yield _user(list(of_user))
 
@@ -154,12 +153,11 @@ RECEIVED_TABLES = (USERS.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
 def open_received(warehouse: Warehouse, kinds: frozenset[Kind]) -> Iterator[ReceivedSession]:
     """Open what users received of some kinds of sources; with none, no interaction is opened."""
     # Not above: the routes describe their answers by what stands here, in processes that never open a database.
-    from perennial.engines.duckdb import open_feature_session
+    from perennial.engines.sessions import open_feature_session
 
     source_ids = None if kinds else ()
-    session = open_feature_session(warehouse, RECEIVED_TABLES, lambda _: source_ids)
-    with session.connection as connection:
-        completeness = missing_of(kinds, find_missing(connection, source_ids))
+    with open_feature_session(warehouse, RECEIVED_TABLES, lambda _: source_ids) as session:
+        completeness = missing_of(kinds, find_missing(session.connection, source_ids))
         yield ReceivedSession(session, kinds, completeness)
 
 

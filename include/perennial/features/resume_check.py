@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perennial.audiences import Definition, TerminalDefinitionError, parse, unknown_ids
 from perennial.audiences.needs import find_needs, segments_of
-from perennial.engines.duckdb import open_feature_session
+from perennial.engines.sessions import open_deciding_session
 from perennial.errors import TerminalRequestError
 from perennial.features.audience import by_source, known_ids, load_segments
 from perennial.features.completeness import MissingSource, find_missing
@@ -89,8 +89,7 @@ def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
     Raises:
         TerminalRequestError: The platform has no such source.
     """
-    session = open_feature_session(warehouse, _TABLES, lambda _: ())
-    with session.connection as connection:
+    with open_deciding_session(warehouse, _TABLES) as connection:
         found = connection.execute(statement("features/show_source_state"), {"source_id": source_id}).fetchone()
         if found is None:
             raise TerminalRequestError(

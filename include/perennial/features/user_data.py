@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from perennial.engines.duckdb import open_feature_session
+from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.notify import refuse_bad_addresses
@@ -27,8 +27,6 @@ from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 
 if TYPE_CHECKING:
-    import duckdb
-
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -140,11 +138,11 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
     as_of, started = datetime.now(UTC), time.monotonic()
     with (
         _scratch(warehouse.settings.home, stem) as folder,
-        open_source(warehouse, request.source_id, _TABLES) as (connection, source),
+        open_source(warehouse, request.source_id, _TABLES) as (session, source),
     ):
         _refuse_short(source)
         path = folder / "user-data.csv"
-        user_count = _copy(connection, source.kind, path, request.all_recipients)
+        user_count = _copy(session, source.kind, path, request.all_recipients)
         file_bytes = path.stat().st_size
         storage_for(uri).upload(path, uri)
     seconds = time.monotonic() - started
@@ -155,14 +153,13 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
 @contextmanager
 def open_source(
     warehouse: Warehouse, source_id: str, tables: Collection[str] = ()
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, ExportedSource]]:
-    """Open a connection that shows the interactions of one source, and say what the source is."""
-    session = open_feature_session(warehouse, tables, lambda _: {source_id})
-    with session.connection as connection:
-        binds = {"source_id": source_id}
-        kind, name = connection.execute(statement("features/find_exported_source"), binds).fetchone() or ("", "")
-        missing = find_missing(connection, {source_id})
-        yield connection, ExportedSource(source_id, kind, name, missing)
+) -> Iterator[tuple[FeatureSession, ExportedSource]]:
+    """Open a session on the interactions of one source, and say what the source is."""
+    with open_feature_session(warehouse, tables, lambda _: {source_id}) as session:
+        found = session.connection.execute(statement("features/find_exported_source"), {"source_id": source_id})
+        kind, name = found.fetchone() or ("", "")
+        missing = find_missing(session.connection, {source_id})
+        yield session, ExportedSource(source_id, kind, name, missing)
 
 
 def _refuse_short(source: ExportedSource) -> None:
@@ -175,10 +172,13 @@ def _refuse_short(source: ExportedSource) -> None:
         raise TerminalIncompleteError(source.completeness)
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, kind: str, path: Path, all_recipients: bool) -> int:
+def _copy(session: FeatureSession, kind: str, path: Path, all_recipients: bool) -> int:
+    connection = session.connection
     connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
     connection.execute("SET temp_directory = $folder", {"folder": str(path.parent / "spill")})
-    for name in ("features/create_csv_text", "features/create_user_contacts", "features/create_user_data"):
+    # Who the users are is a fact; how a cell is written is not.
+    session.facts.show("user_contacts", statement("features/select_user_contacts"))
+    for name in ("features/create_csv_text", "features/create_user_data"):
         connection.execute(statement(name))
     # RFC 4180: lines end in CR LF. Names of columns come from this module, every value is a bind.
     copied = connection.execute(

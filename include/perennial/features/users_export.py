@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from perennial.engines.protocol import BATCH_ROWS
 from perennial.features.audience import open_audience, segment_definition
 from perennial.features.completeness import Completeness, TerminalIncompleteError
 from perennial.features.export_models import (
@@ -19,7 +20,7 @@ from perennial.features.export_models import (
     SegmentExportRequest,
     UserObject,
 )
-from perennial.features.received import BATCH_ROWS, ReceivedSession, UserRecord, missing_of, open_received
+from perennial.features.received import ReceivedSession, UserRecord, missing_of, open_received
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse

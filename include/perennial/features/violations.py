@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from perennial.audiences import Definition, TerminalDefinitionError, parse
 from perennial.audiences.needs import segment_nodes
-from perennial.engines.duckdb import open_feature_session
+from perennial.engines.sessions import open_deciding_session
 from perennial.features.audience import known_ids, sources_by_tag
 from perennial.features.completeness import find_missing
 from perennial.features.flaws import CORRECT, Flaw, Gaps, find_flaws
@@ -58,8 +58,7 @@ def find_violations(warehouse: Warehouse) -> Iterator[Violation]:
     """
     import pyarrow.compute as pc
 
-    session = open_feature_session(warehouse, _TABLES, lambda _: ())
-    with session.connection as connection:
+    with open_deciding_session(warehouse, _TABLES) as connection:
         gaps = _gaps(connection)
         audiences = connection.sql(statement("features/select_audiences")).to_arrow_table()
         is_segment = (pc.field("owner_kind") == "segment") & (pc.field("part") == "audience")

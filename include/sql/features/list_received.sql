@@ -1,6 +1,6 @@
 -- The users asked for, and what is known of each from every source: what a profile lists and an export writes.
 -- Grain: a user has one row of the profile (source_id is null), and one a source, step and variation; in order of user.
--- Reads asked_users, users, available_interactions, source_states, canvas_steps, source_variants.
+-- Reads asked_users, users, available_interactions, source_names, canvas_steps, source_variants.
 -- Binds: $kinds (list of text): whose interactions are listed, campaign, canvas, both or none.
 -- What a row of either kind does not have is null, which BY NAME fills in.
 -- Rules: R14, R17. A source that the platform has no longer, or not yet, goes by its id (R1).
@@ -32,11 +32,11 @@ WITH received AS (
 
 SELECT -- noqa: AM07
     received.*,
-    coalesce(source_states.name, received.source_id) AS source_name,
+    coalesce(source_names.name, received.source_id) AS source_name,
     coalesce(canvas_steps.name, received.step_id) AS step_name,
     source_variants.name AS variant_name
 FROM received
-LEFT JOIN source_states ON received.source_id = source_states.source_id
+LEFT JOIN source_names ON received.source_id = source_names.source_id
 LEFT JOIN canvas_steps ON received.source_id = canvas_steps.source_id AND received.step_id = canvas_steps.step_id
 LEFT JOIN source_variants
     ON received.source_id = source_variants.source_id AND received.variant_id = source_variants.variant_id

@@ -1,0 +1,9 @@
+"""Athena, engine version 3: Trino's SQL, as far as statements that only read go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perennial.engines.dialects.trino import TRINO
+
+ATHENA = replace(TRINO, name="athena")

@@ -1,0 +1,229 @@
+"""From a statement in DuckDB's dialect to the same statement in another engine's, every value still a bind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+
+from perennial.engines.dialects import Dialect
+from perennial.errors import TerminalEngineError
+from perennial.tables import TABLES
+
+_CANONICAL = "duckdb"
+_TYPES = {
+    "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "int": "INT",
+    "long": "BIGINT",
+    "date": "DATE",
+    "timestamptz": "TIMESTAMPTZ",
+    "list<string>": "VARCHAR[]",
+}
+_COLUMNS = {table.name: {column.name: _TYPES[column.type] for column in table.columns} for table in TABLES}
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A statement as an engine takes it.
+
+    Attributes:
+        sql: In its dialect; binds are `:name`.
+        binds: Their values, as its driver takes them.
+    """
+
+    sql: str
+    binds: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A table of the catalog as of one snapshot.
+
+    Attributes:
+        name: Its name.
+        path: Catalog (where the engine needs one), namespace and name; the namespace is one word.
+        snapshot_id: None for a table that never had a snapshot: no rows, whatever is committed meanwhile.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    snapshot_id: int | None
+
+    def reference(self, alias: str) -> exp.Expr:
+        """Write the table as a statement reads it."""
+        if self.snapshot_id is None:
+            columns = _COLUMNS[self.name].items()
+            nothing = [exp.cast(exp.null(), kind, dialect=_CANONICAL).as_(name) for name, kind in columns]
+            return exp.select(*nothing).where(exp.false()).subquery(alias)
+        parts = [exp.to_identifier(part, quoted=True) for part in self.path]
+        table = exp.Table(**dict(zip(("this", "db", "catalog"), reversed(parts), strict=False)))
+        table.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(self.snapshot_id)))
+        return exp.alias_(table, alias, table=True)
+
+
+@dataclass
+class Relations:
+    """What statements can read by name.
+
+    Attributes:
+        tables: Tables of the catalog, by name.
+        kept: Relations that are statements themselves, with their binds; each reads tables and those kept before it.
+        held: Relations that the engine holds for this session under their own names: columns and types.
+    """
+
+    tables: dict[str, Pinned] = field(default_factory=dict)
+    kept: dict[str, tuple[exp.Query, dict[str, Any]]] = field(default_factory=dict)
+    held: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def keep(self, name: str, sql: str, params: Mapping[str, Any]) -> None:
+        """Let later statements read a statement under a name; of a CREATE, what it creates is kept."""
+        query = _parsed(sql)
+        renamed = {old: f"{name}_{old}" for old in params}
+        for place in query.find_all(exp.Placeholder):
+            place.set("this", renamed.get(place.name, place.name))
+        self.kept[name] = query, {renamed[old]: value for old, value in params.items()}
+
+    def render(self, sql: str, params: Mapping[str, Any], dialect: Dialect) -> Rendered:
+        """Write a statement for an engine.
+
+        Raises:
+            TerminalEngineError: It cannot be read, names what is not there, or the dialect has no words for it.
+        """
+        whole, binds = self._whole(_parsed(sql), params)
+        try:
+            query = qualify(
+                _lists_spread(whole, binds),
+                schema={**_COLUMNS, **self.held},
+                dialect=_CANONICAL,
+                quote_identifiers=False,
+                identify=False,
+            )
+            _unite_by_position(query)
+            _group_explicitly(query)
+            for rewrite in dialect.rewrites:
+                query = query.transform(rewrite, copy=False)
+            self._pin(query)
+            used = _bound(query, binds, dialect)
+            text = query.sql(dialect.name, pretty=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE)
+        except SqlglotError as error:
+            raise TerminalEngineError(
+                f"The statement cannot be written for {dialect.name}: {error}. It was: {_shown(sql)}"
+            ) from error
+        return Rendered(text, used)
+
+    def _whole(self, query: exp.Query, params: Mapping[str, Any]) -> tuple[exp.Query, dict[str, Any]]:
+        """Put the relations that a statement reads, itself or through others, before it."""
+        binds = dict(params)
+        wanted = _named(query)
+        for name in reversed(self.kept):
+            if name not in wanted:
+                continue
+            kept, kept_binds = self.kept[name]
+            wanted |= _named(kept)
+            binds |= kept_binds
+            # The last one that is put before is the first one that is read.
+            query = _put_before(query, name, kept.copy())
+        return query, binds
+
+    def _pin(self, query: exp.Expr) -> None:
+        """Put the tables of the catalog in the place of their names."""
+        kept = {cte.alias for cte in query.find_all(exp.CTE)}
+        for table in list(query.find_all(exp.Table)):
+            if not table.db and table.name in self.tables.keys() - kept:
+                table.replace(self.tables[table.name].reference(table.alias_or_name))
+
+
+def _parsed(sql: str) -> exp.Query:
+    try:
+        found = sqlglot.parse_one(sql, dialect=_CANONICAL)
+    except SqlglotError as error:
+        raise TerminalEngineError(f"The statement cannot be read: {error}. It was: {_shown(sql)}") from error
+    query = found.expression if isinstance(found, exp.Create) else found
+    if not isinstance(query, exp.Query):
+        raise TerminalEngineError(f"Only a SELECT can be asked of an engine. It was: {_shown(sql)}")
+    return query
+
+
+def _shown(sql: str) -> str:
+    return sql if len(sql) <= 500 else f"{sql[:499]}…"
+
+
+def _named(query: exp.Query) -> set[str]:
+    return {table.name for table in query.find_all(exp.Table)}
+
+
+def _put_before(query: exp.Query, name: str, kept: exp.Query) -> exp.Query:
+    cte = exp.CTE(this=kept, alias=exp.TableAlias(this=exp.to_identifier(name)))
+    following = query.args.get("with_")
+    query.set("with_", exp.With(expressions=[cte, *(following.expressions if following else [])]))
+    return query
+
+
+def _lists_spread(query: exp.Query, binds: dict[str, Any]) -> exp.Expr:
+    """Bind the elements of lists one by one: not every driver takes a list."""
+
+    def spread(node: exp.Expr) -> exp.Expr:
+        needle, name = _membership(node)
+        if needle is None or not isinstance(binds.get(name), list | tuple | set | frozenset):
+            return node
+        places = [exp.Placeholder(this=f"{name}_{number}") for number in range(1, len(binds[name]) + 1)]
+        binds.update((place.name, value) for place, value in zip(places, binds[name], strict=True))
+        return exp.In(this=needle, expressions=places) if places else exp.false()
+
+    return query.transform(spread)
+
+
+def _membership(node: exp.Expr) -> tuple[exp.Expr | None, str]:
+    """Take `x IN (SELECT unnest($list))` or `list_contains($list, x)` apart: x and the name of the list."""
+    if isinstance(node, exp.In) and isinstance(node.args.get("query"), exp.Subquery):
+        projections = node.args["query"].this.expressions
+        if len(projections) == 1 and isinstance(projections[0], exp.Explode):
+            place = projections[0].find(exp.Placeholder)
+            return (node.this, place.name) if place else (None, "")
+    if isinstance(node, exp.ArrayContains):
+        place = node.this.find(exp.Placeholder)
+        return (node.expression, place.name) if place else (None, "")
+    return None, ""
+
+
+def _unite_by_position(query: exp.Expr) -> None:
+    """Write UNION BY NAME out: nulls where one side has no such column."""
+    for union in query.find_all(exp.SetOperation):
+        if not union.args.get("by_name"):
+            continue
+        left, right = union.this, union.expression
+        names = list(dict.fromkeys([*left.named_selects, *right.named_selects]))
+        for side in (left, right):
+            found = {projection.alias_or_name: projection for projection in side.selects}
+            side.set("expressions", [found.get(name, exp.null().as_(name)) for name in names])
+        union.set("by_name", None)
+
+
+def _group_explicitly(query: exp.Expr) -> None:
+    """Write GROUP BY ALL out."""
+    for group in query.find_all(exp.Group):
+        select = group.parent
+        if group.args.get("all") and isinstance(select, exp.Select):
+            keys = [projection.unalias() for projection in select.selects if not _aggregates(projection)]
+            select.set("group", exp.Group(expressions=[key.copy() for key in keys]) if keys else None)
+
+
+def _aggregates(projection: exp.Expr) -> bool:
+    return any(not isinstance(found.parent, exp.Window) for found in projection.find_all(exp.AggFunc))
+
+
+def _bound(query: exp.Expr, binds: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """Put every value into the form that the engine's driver takes; returns those that are used."""
+    used: dict[str, Any] = {}
+    for place in list(query.find_all(exp.Placeholder)):
+        if place.name not in binds:
+            raise TerminalEngineError(f"The statement names ${place.name}, for which no value was given.")
+        used[place.name], written = dialect.bound(binds[place.name], place.copy())
+        place.replace(written)
+    return used

@@ -1,0 +1,161 @@
+"""One question of a feature (R14) at one moment: what is decided in process, and where the facts are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from perennial.engines.duckdb import at_one_moment, create_state_views, create_view, open_connection
+from perennial.engines.facts import DuckDBFacts, EngineFacts
+from perennial.engines.protocol import Engine, Facts, open_engine
+from perennial.statements import statement
+from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+
+if TYPE_CHECKING:
+    import duckdb
+    from pyiceberg.table import Table as IcebergTable
+
+    from perennial.warehouse import LiveFile, Warehouse
+
+# What decisions are made from: always in process.
+_DECIDING = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name)
+
+
+@dataclass(frozen=True)
+class FeatureSession:
+    """Everything that one question needs; close it by leaving its block.
+
+    Attributes:
+        connection: DuckDB in process, with what decisions are made from.
+        facts: Who is asked for interactions and users.
+        source_ids: The sources whose interactions the question looks at; None: all.
+        interaction_files: The data files of interactions it may read.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    facts: Facts
+    source_ids: frozenset[str] | None
+    interaction_files: tuple[LiveFile, ...]
+
+    def __enter__(self) -> FeatureSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.facts.close()
+        self.connection.close()
+
+
+@dataclass
+class Opening:
+    """A session that is being opened: each table is loaded once, so that everything is seen at one snapshot.
+
+    Attributes:
+        warehouse: Where the tables are.
+        in_process: Whether facts are asked of the same connection.
+        connection: DuckDB in process.
+    """
+
+    warehouse: Warehouse
+    in_process: bool
+    connection: duckdb.DuckDBPyConnection = field(default_factory=open_connection)
+    tables: dict[str, IcebergTable] = field(default_factory=dict)
+    shown: set[str] = field(default_factory=set)
+
+    def table(self, name: str) -> IcebergTable:
+        """Return a table as it was when the session first looked at it."""
+        if name not in self.tables:
+            self.tables[name] = self.warehouse.table(name)
+        return self.tables[name]
+
+    def show(self, names: Iterable[str]) -> None:
+        """Put tables in place for decisions."""
+        for name in names:
+            if name not in self.shown:
+                table = self.table(name)
+                create_view(self.connection, name, list(self.warehouse.live_files(table)), table)
+                self.shown.add(name)
+
+    def offer(self, names: Iterable[str]) -> None:
+        """Let facts be asked of tables; an engine reads them itself, at the snapshot that is loaded here."""
+        if self.in_process:
+            self.show(names)
+        else:
+            for name in names:
+                self.table(name)
+
+
+def open_feature_session(
+    warehouse: Warehouse, tables: Collection[str], needed: Callable[[Opening], Collection[str] | None]
+) -> FeatureSession:
+    """Open what answers one question of a feature: only the files that it can need are planned and read.
+
+    Args:
+        warehouse: Where the tables are.
+        tables: The tables of the contract whose facts the question asks for, besides the interactions.
+        needed: Asked, with `sources`, `source_tags` and `source_states` in place, which sources' interactions the
+            question looks at; None: all. May show and offer more tables.
+
+    Returns:
+        The session, in whose facts `available_interactions` is what features may see of the needed sources.
+    """
+    engine = open_engine(warehouse.settings)
+
+    def feature() -> FeatureSession:
+        opening = Opening(warehouse, in_process=engine is None)
+        opening.show(_DECIDING)
+        opening.offer(tables)
+        create_state_views(opening.connection, warehouse.settings.retention_months)
+        opening.connection.execute(statement("views/create_hidden_sources"))
+        source_ids = needed(opening)
+        rows = opening.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
+        hidden = {source_id for (source_id,) in rows}
+        found = list(warehouse.live_files(opening.table(INTERACTIONS.name), source_ids))
+        # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
+        visible = [live for live in found if live.source_id not in hidden]
+        if engine is None:
+            create_view(opening.connection, "available_interactions", visible, opening.table(INTERACTIONS.name))
+            facts: Facts = DuckDBFacts(opening.connection)
+        else:
+            with_rows = {live.source_id for live in found}
+            unseen = None if source_ids is not None else with_rows & hidden
+            facts = _facts_of(engine, opening, with_rows - hidden, unseen)
+        return FeatureSession(
+            opening.connection, facts, None if source_ids is None else frozenset(source_ids), tuple(visible)
+        )
+
+    return at_one_moment(warehouse, feature)
+
+
+def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duckdb.DuckDBPyConnection:
+    """Open a connection, always in process, for what is decided from tables and from the state of every source."""
+
+    def needed(opening: Opening) -> tuple[str, ...]:
+        opening.show(tables)
+        return ()
+
+    return open_feature_session(warehouse, (), needed).connection
+
+
+def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[str] | None) -> EngineFacts:
+    """Tell an engine where the tables are, and which interactions features may see.
+
+    Args:
+        engine: Who is asked.
+        opening: With every table loaded that may be read.
+        visible: The needed sources that have interactions to be seen.
+        hidden: Where all sources are needed: those that have interactions, but none to be seen; None otherwise.
+    """
+    from perennial.engines.pinning import pinned_relations
+
+    relations = pinned_relations(opening.warehouse.settings, opening.tables.values())
+    if hidden is None:
+        binds = {"source_ids": sorted(visible)}
+        relations.keep("available_interactions", statement("engines/select_interactions_of"), binds)
+    else:
+        binds = {"hidden_ids": sorted(hidden)}
+        relations.keep("available_interactions", statement("engines/select_interactions_except"), binds)
+    return EngineFacts(engine, relations, opening.connection)

@@ -1,0 +1,108 @@
+"""Spark through Spark Connect: one session a question, answers as Arrow, a batch at a time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from perennial.engines.dialects.spark import SPARK
+from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
+
+with warnings.catch_warnings():
+    # It warns of pandas 3, which nothing here goes through.
+    warnings.simplefilter("ignore")
+    from pyspark.errors import (
+        AnalysisException,
+        IllegalArgumentException,
+        ParseException,
+        PySparkException,
+        UnsupportedOperationException,
+    )
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+if TYPE_CHECKING:
+    from perennial.engines.dialects import Dialect
+
+_REFUSALS = (AnalysisException, IllegalArgumentException, ParseException, UnsupportedOperationException)
+_LOGIN = ("UNAUTHENTICATED", "PERMISSION_DENIED", "Unauthenticated", "PermissionDenied")
+# Left to itself the client goes on for ten minutes before it says that nobody answers.
+_RETRIES = DefaultPolicy(max_retries=4, initial_backoff=200, max_backoff=2_000)
+
+
+class SparkEngine:
+    """A session on a Spark Connect server.
+
+    Args:
+        url: `sc://host:port`, with `/;token=…;use_ssl=true` and what else Spark Connect's own addresses hold.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._opened: SparkSession | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        return SPARK
+
+    def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002
+        """Run a statement; Spark decides itself how many rows a batch has."""
+        with self._told():
+            frame = self._session().sql(sql, args=dict(binds))
+            schema = to_arrow_schema(frame.schema, timezone="UTC")
+        return pa.RecordBatchReader.from_batches(schema, self._batches(frame, schema))
+
+    def hold(self, name: str, rows: pa.Table) -> bool:
+        """Make the rows a temporary view of the session."""
+        with self._told():
+            self._session().createDataFrame(rows).createOrReplaceTempView(name)
+        return True
+
+    def close(self) -> None:
+        """End the session; a server that is gone has ended it already."""
+        if self._opened is not None:
+            with suppress(PySparkException):
+                self._opened.stop()
+            self._opened = None
+
+    def _session(self) -> SparkSession:
+        if self._opened is None:
+            session = SparkSession(connection=self.url)
+            session.client.set_retry_policies([_RETRIES])
+            session.conf.set("spark.sql.session.timeZone", "UTC")
+            self._opened = session
+        return self._opened
+
+    def _batches(self, frame: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        # What DataFrame.toArrow() does, but for waiting for the last row: there is no public way to it.
+        client = self._session().client
+        with self._told():
+            for answer in client.to_table_as_iterator(frame._plan.to_proto(client), {}):
+                if isinstance(answer, pa.Table):
+                    yield from answer.cast(schema).to_batches()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except PySparkException as error:
+            raise self._error(error) from error
+
+    def _error(self, error: PySparkException) -> PerennialError:
+        server, said = urlsplit(self.url).netloc, str(error).strip()
+        if any(word in said for word in _LOGIN):
+            return TerminalEngineError(
+                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login; correct the token in it. It said: {said}"
+            )
+        if isinstance(error, _REFUSALS):
+            return TerminalEngineError(f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the statement: {said}")
+        return TransientEngineError(
+            f"PERENNIAL_ENGINE_URL: Spark at {server} could not be reached, or gave up; try again, and see whether it "
+            f"runs. It said: {said}"
+        )

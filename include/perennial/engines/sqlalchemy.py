@@ -1,0 +1,120 @@
+"""Engines that are reached through SQLAlchemy: Athena (PyAthena) and Trino."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import sqlalchemy
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from perennial.engines.dialects.athena import ATHENA
+from perennial.engines.dialects.trino import TRINO
+from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
+
+if TYPE_CHECKING:
+    from perennial.engines.dialects import Dialect
+
+_DIALECTS = {"awsathena": ATHENA, "trino": TRINO}
+# A text, or a colon outside of texts that does not begin a bind.
+_COLONS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
+_TYPES = {
+    "varchar": pa.string(),
+    "boolean": pa.bool_(),
+    "integer": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+
+
+class SqlAlchemyEngine:
+    """A connection of SQLAlchemy's, opened when it is first asked.
+
+    Args:
+        url: As SQLAlchemy has it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self._opened: Connection | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        return _DIALECTS[self.url.get_backend_name()]
+
+    def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
+        """Run a statement; the first batch is fetched at once, the others as they are read."""
+        with self._told():
+            answer = self._connection().execute(sqlalchemy.text(escaped(sql)), dict(binds))
+            names, codes = list(answer.keys()), [column[1] for column in answer.cursor.description]
+            batches = (list(rows) for rows in answer.partitions(batch_rows))
+            first = next(batches, [])
+        schema = pa.schema(
+            [
+                (name, _type(code, [row[position] for row in first]))
+                for position, (name, code) in enumerate(zip(names, codes, strict=True))
+            ]
+        )
+        return pa.RecordBatchReader.from_batches(schema, self._batches(chain([first], batches), schema))
+
+    def hold(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002
+        """There are no temporary tables, neither in Athena nor in Trino."""
+        return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened.engine.dispose()
+            self._opened = None
+
+    def _connection(self) -> Connection:
+        if self._opened is None:
+            self._opened = sqlalchemy.create_engine(self.url).connect().execution_options(stream_results=True)
+        return self._opened
+
+    def _batches(self, batches: Iterator[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with self._told():
+            for rows in batches:
+                columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            raise self._error(error) from error
+
+    def _error(self, error: SQLAlchemyError | OSError) -> PerennialError:
+        server = self.url.render_as_string(hide_password=True)
+        said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+        if isinstance(error, OperationalError | InterfaceError | OSError):
+            return TransientEngineError(
+                f"PERENNIAL_ENGINE_URL: {server} could not be reached, or gave up; try again, and see whether it runs "
+                f"and the login is right. It said: {said}"
+            )
+        return TerminalEngineError(f"PERENNIAL_ENGINE_URL: {server} refuses the statement or the login: {said}")
+
+
+def escaped(sql: str) -> str:
+    """Keep what looks like a bind inside of a text from being taken for one."""
+    return _COLONS.sub(lambda found: found[0].replace(":", r"\:"), sql)
+
+
+def _type(code: object, values: Sequence[Any]) -> pa.DataType:
+    """Tell a column's type from the driver's name for it, or else from its first values."""
+    word = re.match(r"[a-z]+", code) if isinstance(code, str) else None
+    known = _TYPES.get(word[0]) if word else None
+    if known is None:
+        known = pa.array(values).type
+    # Nothing but nulls so far.
+    return pa.string() if pa.types.is_null(known) else known

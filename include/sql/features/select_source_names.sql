@@ -1,0 +1,7 @@
+-- What sources are called; of one that is listed twice, the same name as its state has.
+-- Grain: one row a source. Reads sources.
+SELECT
+    source_id,
+    max(name) AS name
+FROM sources
+GROUP BY source_id
