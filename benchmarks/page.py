@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,12 @@ def _clicked(url: str, headers: dict[str, str], name: str) -> list[float]:
 
 def _server_bytes(parent: int) -> int:
     """Memory of the API server and its workers, among everything that `airflow standalone` started."""
-    family = psutil.Process(parent).children(recursive=True)
-    servers = [process for process in family if any("api" in part for part in process.cmdline())]
-    return sum(process.memory_info().rss for process in servers)
+    total = 0
+    for process in psutil.Process(parent).children(recursive=True):
+        # Tasks come and go meanwhile.
+        with suppress(psutil.Error):
+            total += process.memory_info().rss if any("api" in part for part in process.cmdline()) else 0
+    return total
 
 
 def _fill(warehouse: Warehouse) -> None:

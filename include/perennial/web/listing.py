@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,20 +17,22 @@ from perennial.web.pages import segment
 if TYPE_CHECKING:
     import duckdb
 
+    from perennial.web.snapshot import Listed
+
 PAGE_SIZE = 50
 DUE_DAYS = 30
 _ADDRESS_CHARACTERS = 6_000
 STATES = ("available", "due", "expired", "restoring", "deleted")
 """What a state filter can be; `due` are the available ones that may expire within `DUE_DAYS`."""
-# Every column of the list, and how SQL orders by it.
+# Every column of the list, and how SQL orders by it; what is left undecided, the name decides.
 _ORDERS = {
-    "name": ("lower(name)",),
+    "name": (),
     "kind": ("kind",),
     "status": ("status",),
-    "tags": ("nullif(tags, [])",),
-    "state": ("state", "CASE state WHEN 'available' THEN expires_at ELSE since END"),
+    "tags": ("tags",),
+    "state": ("state", "state_at"),
     "last_sent": ("last_sent_at",),
-    "interactions": ("hot_rows + archived_rows",),
+    "interactions": ("row_count",),
     "size": ("total_bytes",),
 }
 SORTS = tuple(_ORDERS)
@@ -164,47 +166,70 @@ class Page:
         return max(1, -(-self.total // PAGE_SIZE))
 
 
-def find_page(
-    cursor: duckdb.DuckDBPyConnection, selection: Selection, number: int = 1, restoring: Iterable[str] = ()
-) -> Page:
+def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: Iterable[str] = ()) -> Page:
     """Find one page of the sources that match.
 
     Args:
-        cursor: Of the snapshot.
+        listed: All sources.
         selection: What to match, and the order.
         number: From 1.
         restoring: Ids of the sources that a restore is bringing back.
     """
-    # Statements are put together from a file and from names in this module; every value is a bind.
-    matching, binds = statement("web/match_sources"), _binds(selection, restoring)
-    total = cursor.execute(f"SELECT count(*) FROM ({matching})", binds).fetchall()[0][0]  # noqa: S608
     keys = [f"{key} {selection.order} NULLS LAST" for key in _ORDERS[selection.sort]]
-    order = ", ".join([*keys, "lower(name)", "source_id"])
-    binds |= {"limit": PAGE_SIZE, "offset": (number - 1) * PAGE_SIZE}
-    rows = cursor.execute(f"{matching} ORDER BY {order} LIMIT $limit OFFSET $offset", binds).fetchall()
-    return Page(tuple(map(_listed, rows)), number, total)
+    order = ", ".join([*keys, "position" if keys else f"position {selection.order}"])
+    # Statements are put together from a file and from names in this module; every value is a bind.
+    matching = f"WITH matching AS MATERIALIZED ({statement('web/match_sources')})"
+    with listed.connection.cursor() as cursor:
+        binds = _binds(cursor, selection, restoring)
+        found = cursor.execute(
+            f"{matching} SELECT position, (SELECT count(*) FROM matching) FROM matching "  # noqa: S608
+            f"ORDER BY {order} LIMIT $limit OFFSET $offset",
+            binds | {"limit": PAGE_SIZE, "offset": (number - 1) * PAGE_SIZE},
+        ).fetchall()
+        # Beyond the last page there is no row that could tell.
+        counted = f"{matching} SELECT count(*) FROM matching"  # noqa: S608
+        total = found[0][1] if found else cursor.execute(counted, binds).fetchall()[0][0]
+    return Page(_shown(listed, [position for position, _ in found], binds["restoring"]), number, total)
 
 
-def matching_ids(cursor: duckdb.DuckDBPyConnection, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
+def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
     """Return the ids of all sources that match, in order of id."""
-    matching = statement("web/match_sources")
-    rows = cursor.execute(f"{matching} ORDER BY source_id", _binds(selection, restoring)).fetchall()
+    matching = f"SELECT position FROM ({statement('web/match_sources')})"  # noqa: S608
+    with listed.connection.cursor() as cursor:
+        rows = cursor.execute(
+            f"SELECT source_id FROM listed_sources WHERE position IN ({matching}) ORDER BY source_id",  # noqa: S608
+            _binds(cursor, selection, restoring),
+        ).fetchall()
     return [row[0] for row in rows]
 
 
-def find_source(
-    cursor: duckdb.DuckDBPyConnection, source_id: str, restoring: Iterable[str] = ()
-) -> ListedSource | None:
+def find_source(listed: Listed, source_id: str, restoring: Iterable[str] = ()) -> ListedSource | None:
     """Find one source by its id."""
-    matching, binds = statement("web/match_sources"), _binds(Selection(), restoring)
-    found = cursor.execute(f"SELECT * FROM ({matching}) WHERE source_id = $id", binds | {"id": source_id})  # noqa: S608
-    row = found.fetchone()
-    return None if row is None else _listed(row)
+    with listed.connection.cursor() as cursor:
+        shown = _shown(listed, _positions(cursor, [source_id]), _positions(cursor, restoring))
+    return shown[0] if shown else None
 
 
-def _listed(row: tuple[Any, ...]) -> ListedSource:
-    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
-    return ListedSource(*values)
+def _shown(listed: Listed, positions: Sequence[int], restoring: Sequence[int]) -> tuple[ListedSource, ...]:
+    now, moving = datetime.now(UTC), set(restoring)
+    rows = listed.rows.take(positions).to_pylist() if positions else []
+    return tuple(_listed(row, position in moving, now) for position, row in zip(positions, rows, strict=True))
+
+
+def _listed(row: dict[str, Any], restoring: bool, now: datetime) -> ListedSource:
+    for name in ("since", "expires_at", "last_sent_at"):
+        row[name] = None if row[name] is None else row[name].replace(tzinfo=UTC)
+    row["tags"] = tuple(row["tags"])
+    if restoring and row["state"] == "expired":
+        row["state"] = "restoring"
+    return ListedSource(**row, is_due=row["expires_at"] is not None and row["expires_at"] <= now)
+
+
+def _positions(cursor: duckdb.DuckDBPyConnection, source_ids: Iterable[str]) -> list[int]:
+    binds = {"source_ids": list(source_ids)}
+    if not binds["source_ids"]:
+        return []
+    return [position for (position,) in cursor.execute(statement("web/find_positions"), binds).fetchall()]
 
 
 def form_method(source_ids: Iterable[str]) -> str:
@@ -212,7 +237,7 @@ def form_method(source_ids: Iterable[str]) -> str:
     return "get" if sum(len(segment(source_id)) + 4 for source_id in source_ids) < _ADDRESS_CHARACTERS else "post"
 
 
-def _binds(selection: Selection, restoring: Iterable[str]) -> dict[str, Any]:
-    now = datetime.now(UTC)
+def _binds(cursor: duckdb.DuckDBPyConnection, selection: Selection, restoring: Iterable[str]) -> dict[str, Any]:
     filters = {field: getattr(selection, field) for field in ("q", "tag", "kind", "status", "state")}
-    return filters | {"restoring": sorted(restoring), "now": now, "soon": now + timedelta(days=DUE_DAYS)}
+    soon = datetime.now(UTC) + timedelta(days=DUE_DAYS)
+    return filters | {"restoring": _positions(cursor, restoring), "soon": soon}

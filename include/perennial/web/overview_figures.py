@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from perennial.statements import statement
-from perennial.tables import LIFECYCLE_EVENTS
 from perennial.web.access import RESTORE_DAG
 from perennial.web.listing import DUE_DAYS
 from perennial.web.restore_desk import Desk
@@ -90,20 +89,17 @@ class Overview:
 
 def read_overview(desk: Desk, now: datetime) -> Overview:
     """Read the figures as of a moment."""
-    from perennial.engines.duckdb import open_session
-
+    listed = desk.snapshot.now()
+    states = [StateSum(*row) for row in listed.states]
     binds = {"now": now, "soon": now + timedelta(days=DUE_DAYS)}
-    with desk.snapshot.cursor() as cursor:
-        states = [StateSum(*row) for row in cursor.execute(statement("web/sum_states")).fetchall()]
+    with listed.connection.cursor() as cursor:
         expiring = [ExpiringOn(*row) for row in cursor.execute(statement("web/list_expiring_days"), binds).fetchall()]
-    since = {"since": now - timedelta(days=MONTHS_BACK_DAYS)}
-    with open_session(desk.warehouse, [LIFECYCLE_EVENTS.name]) as session:
-        moves = session.execute(statement("web/list_daily_moves")).fetchall()
-        restores = session.execute(statement("web/list_restores"), since).fetchall()
+    since = now - timedelta(days=MONTHS_BACK_DAYS)
+    restores = [row for row in listed.restores if row[1] >= since]
     hot, archived = sum(state.hot_bytes for state in states), sum(state.archived_bytes for state in states)
     return Overview(
         states={state.state: state for state in states},
-        held=_held(moves, hot, archived, now.astimezone(UTC).date()),
+        held=_held(listed.moves, hot, archived, now.astimezone(UTC).date()),
         expiring=expiring,
         restores=_timed(desk, restores),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from perennial.notify import wording
 
@@ -30,6 +32,11 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
     return HTMLResponse(text, status)
 
 
+def fragment(template: str, **context: Any) -> Markup:
+    """Render a piece of a page that is the same for everybody, to be kept."""
+    return Markup(_environment().get_template(template).render(**context))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -38,10 +45,12 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # They come with the package.
+        auto_reload=False,
     )
     environment.filters.update(
-        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=wording.shown,
-        segment=segment, query=urlencode,
+        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=shown, segment=segment,
+        query=query,
     )  # fmt: skip
     return environment
 
@@ -49,3 +58,17 @@ def _environment() -> Environment:
 def segment(text: str) -> str:
     """Write an id as one segment of a path; ids may hold slashes, and a server may not be told of an escaped one."""
     return quote(text, safe="")
+
+
+def shown(text: str) -> str:
+    """As `wording.shown`; nearly every text is visible as it is, and a page has hundreds."""
+    return text if text.isprintable() else wording.shown(text)
+
+
+def query(fields: Mapping[str, str]) -> str:
+    """Write fields as the query of an address."""
+    return "&".join([f"{_quoted(field)}={_quoted(value)}" for field, value in fields.items()])
+
+
+# The same names, tags and ids stand in page after page.
+_quoted = lru_cache(maxsize=10_000)(quote_plus)

@@ -62,7 +62,7 @@ class Desk:
         )
 
 
-def _desk(warehouse: WarehouseDep, snapshot: SnapshotDep, session: SessionDep, user: GetUserDep) -> Desk:
+async def _desk(warehouse: WarehouseDep, snapshot: SnapshotDep, session: SessionDep, user: GetUserDep) -> Desk:
     return Desk(warehouse, snapshot, session, user)
 
 
@@ -70,19 +70,23 @@ def _desk(warehouse: WarehouseDep, snapshot: SnapshotDep, session: SessionDep, u
 DeskDep = Annotated[Desk, Depends(_desk, scope="function")]
 
 
-def restoring_sources(desk: Desk) -> dict[str, str]:
+def restoring_sources(desk: Desk, at_once: bool = False) -> dict[str, str]:
     """Find the sources that restores are bringing back, or will when their turn comes.
+
+    Args:
+        desk: Who asks.
+        at_once: Whether a restore outside Airflow counts that began less than two seconds ago.
 
     Returns:
         The id of the run by source; empty text where something else than a run of Airflow does it.
     """
     runs = recent_runs(desk.session, (QUEUED, RUNNING), limit=None)
-    found = dict.fromkeys(_moving_sources(desk), "")
+    found = dict.fromkeys(_moving_sources(desk, at_once), "")
     found |= {source_id: run.run_id for run, source_ids in _wanted(desk, runs) for source_id in source_ids}
     return found
 
 
-def _moving_sources(desk: Desk) -> Iterator[str]:
+def _moving_sources(desk: Desk, at_once: bool) -> Iterator[str]:
     from perennial.lifecycle.runs import wall_clock
     from perennial.lifecycle.settling import RESTORE_SILENT_SECONDS
     from perennial.moves.plan import RESTORE
@@ -90,7 +94,7 @@ def _moving_sources(desk: Desk) -> Iterator[str]:
 
     records = [
         record
-        for record in pending_records(desk.warehouse, RESTORE.name)
+        for record in (pending_records(desk.warehouse, RESTORE.name) if at_once else desk.snapshot.restores)
         if record.age_seconds(wall_clock()) < RESTORE_SILENT_SECONDS
     ]
     if records:

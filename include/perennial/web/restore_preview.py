@@ -87,8 +87,13 @@ class Preview:
     refusal: str = ""
 
 
-def resolve_restore(desk: Desk, request: RestoreRequest) -> Resolved:
+def resolve_restore(desk: Desk, request: RestoreRequest, at_once: bool = False) -> Resolved:
     """Find out what a request comes to.
+
+    Args:
+        desk: Who asks.
+        request: For what.
+        at_once: As for `restoring_sources`.
 
     Raises:
         TerminalRequestError: Names all ids and tags that nobody knows.
@@ -99,7 +104,7 @@ def resolve_restore(desk: Desk, request: RestoreRequest) -> Resolved:
     with desk.snapshot.cursor() as cursor:
         sources = resolve_in(cursor, request)
     restorable = [source for source in sources if source.outcome == TO_RESTORE]
-    runs = restoring_sources(desk) if restorable else {}
+    runs = restoring_sources(desk, at_once) if restorable else {}
     return Resolved(
         coming=tuple(source for source in restorable if source.source_id not in runs),
         under_way=_groups((runs[source.source_id], source) for source in restorable if source.source_id in runs),

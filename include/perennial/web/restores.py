@@ -229,7 +229,7 @@ def _start(desk: Desk, params: Mapping[str, Any], *, by_page: bool) -> str:
 
     request = RestoreRequest.from_params(params)
     with _STARTING:
-        refuse_restore(desk, resolve_restore(desk, request))
+        refuse_restore(desk, resolve_restore(desk, request, at_once=True))
         return trigger_restore(desk.session, request, desk.user.get_name(), by_page)
 
 
@@ -251,8 +251,7 @@ def _matching(desk: Desk, selection: Selection) -> tuple[list[str], list[str]]:
     """The ids and the tags that mean a selection; what has one tag is asked for by that tag (R11)."""
     if selection.filters.keys() == {"tag"}:
         return [], [selection.tag]
-    with desk.snapshot.cursor() as cursor:
-        source_ids = matching_ids(cursor, selection, restoring_sources(desk))
+    source_ids = matching_ids(desk.snapshot.now(), selection, restoring_sources(desk))
     if not source_ids:
         raise TerminalRequestError(f"No source matches {selection.filters or 'all'}; nothing was started.")
     return source_ids, []

@@ -5,37 +5,60 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
+    from perennial.moves.records import PendingRecord
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
 # Looking whether anything has changed takes a few milliseconds a table.
 _LOOK_EVERY_SECONDS = 2.0
-# An answer waits that long for a newer state, and is then given from the one there is.
+# An answer waits that long for a newer state, and is then given from the one there is. Where the last one took longer
+# to make, nobody waits.
 _WAIT_SECONDS = 1.0
 _TABLES = (SOURCES, SOURCE_TAGS, LIFECYCLE_EVENTS, INTERACTIONS, INTERACTIONS_ARCHIVE)
 
 _Version = tuple[int | None, ...]
+_Rows = tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    version: _Version
+class Listed:
+    """The sources as of one state of the warehouse.
+
+    Attributes:
+        connection: A status session with relation `listed_sources`; ask it through a cursor of one's own.
+        rows: What lists show of each source (web/list_sources), in order of position.
+        tags: The tags that a person can choose from, the most used first, with the number of their sources.
+        states: Figures of each state (web/sum_states).
+        moves: Figures of each day on which something moved (web/list_daily_moves).
+        restores: The last runs that restored something (web/list_restores).
+        version: Of the tables it was made from.
+        took_seconds: How long that was.
+    """
+
     connection: duckdb.DuckDBPyConnection
+    rows: pa.Table
+    tags: _Rows
+    states: _Rows
+    moves: _Rows
+    restores: _Rows
+    version: _Version
+    took_seconds: float
 
 
 class SourceSnapshot:
-    """Relations `listed_sources` and `listed_tags`, for every thread of the server.
+    """The sources as they are now, for every thread of the server.
 
     The first question waits for it; later ones are answered from the last state while a newer one is made, so that a
     load or a move never makes a page slow.
@@ -45,56 +68,93 @@ class SourceSnapshot:
         self._warehouse = warehouse
         self._lock = threading.Lock()
         self._maker = ThreadPoolExecutor(1, "perennial-snapshot")
-        self._loaded: _Loaded | None = None
+        self._loaded: Listed | None = None
+        self._restores: tuple[PendingRecord, ...] = ()
         self._making: Future[None] | None = None
+        self._failure: Exception | None = None
         self._looked_at = 0.0
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection of one's own, a status session in which both are in place; close it when done."""
+        """Return a connection of one's own to ask; close it when done."""
+        return self.now().connection.cursor()
+
+    @property
+    def restores(self) -> tuple[PendingRecord, ...]:
+        """The pending records of restores."""
+        self.now()
+        return self._restores
+
+    def now(self) -> Listed:
+        """Return the latest state there is; what belongs together has to be asked of one.
+
+        Raises whatever kept the last look from seeing whether it still is the latest.
+        """
         with self._lock:
-            due = self._loaded is None or time.monotonic() - self._looked_at > _LOOK_EVERY_SECONDS
+            looked = time.monotonic() - self._looked_at
+            due = self._loaded is None or self._failure is not None or looked > _LOOK_EVERY_SECONDS
             if self._making is None and due:
                 self._making = self._maker.submit(self._refresh)
             making = self._making
         if making is not None:
-            _wait(making, None if self._loaded is None else _WAIT_SECONDS)
-        loaded = self._loaded
-        assert loaded is not None
-        return loaded.connection.cursor()
+            wait([making], self._patience())
+        if self._failure is not None:
+            raise self._failure
+        assert self._loaded is not None
+        return self._loaded
+
+    def _patience(self) -> float | None:
+        if self._loaded is None or self._failure is not None:
+            return None
+        return _WAIT_SECONDS if self._loaded.took_seconds < _WAIT_SECONDS else 0.0
 
     def _refresh(self) -> None:
+        failure = None
         try:
-            version = tuple(_snapshot_id(self._warehouse, table.name) for table in _TABLES)
-            if self._loaded is None or self._loaded.version != version:
-                started = time.monotonic()
-                self._loaded = _Loaded(version, _load(self._warehouse))
-                log.info("sources listed anew in %.2f s", time.monotonic() - started)
-        finally:
-            with self._lock:
-                self._looked_at = time.monotonic()
-                self._making = None
+            self._look()
+        except Exception as error:
+            failure = error
+        with self._lock:
+            self._failure = failure
+            self._looked_at = time.monotonic()
+            self._making = None
+
+    def _look(self) -> None:
+        from perennial.moves.plan import RESTORE
+        from perennial.moves.records import pending_records
+
+        version = tuple(_snapshot_id(self._warehouse, table.name) for table in _TABLES)
+        self._restores = tuple(pending_records(self._warehouse, RESTORE.name))
+        if self._loaded is not None and self._loaded.version == version:
+            return
+        try:
+            self._loaded = _load(self._warehouse, version)
+        except Exception:
+            # The last state is better than none; without one, the reader has to know.
+            if self._loaded is None:
+                raise
+            log.exception("the sources could not be listed anew; the last state is shown")
+        else:
+            log.info("sources listed anew in %.2f s", self._loaded.took_seconds)
 
 
-def _wait(making: Future[None], seconds: float | None) -> None:
-    try:
-        making.result(seconds)
-    except TimeoutError:
-        pass
-    except Exception:
-        # The last state is better than none; without one, the reader has to know.
-        if seconds is None:
-            raise
-        log.exception("the sources could not be listed anew; the last state is shown")
-
-
-def _load(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+def _load(warehouse: Warehouse, version: _Version) -> Listed:
     from perennial.engines.duckdb import open_status_session
 
+    started = time.monotonic()
     session = open_status_session(warehouse)
     session.execute(statement("web/keep_source_totals"))
     session.execute(statement("web/create_listed_sources"))
-    session.execute(statement("web/create_listed_tags"))
-    return session
+    rows = session.sql(statement("web/list_sources")).to_arrow_table().combine_chunks()
+    return Listed(
+        connection=session,
+        rows=rows,
+        tags=tuple(session.execute(statement("web/list_tags")).fetchall()),
+        states=tuple(session.execute(statement("web/sum_states")).fetchall()),
+        moves=tuple(session.execute(statement("web/list_daily_moves")).fetchall()),
+        restores=tuple(session.execute(statement("web/list_restores")).fetchall()),
+        version=version,
+        took_seconds=time.monotonic() - started,
+    )
 
 
 def _snapshot_id(warehouse: Warehouse, table: str) -> int | None:

@@ -94,8 +94,7 @@ def tell(desk: Desk, source_id: str) -> Told:
         NotFoundError: The platform has no such source.
     """
     restoring = restoring_sources(desk)
-    with desk.snapshot.cursor() as cursor:
-        source = find_source(cursor, source_id, restoring)
+    source = find_source(desk.snapshot.now(), source_id, restoring)
     if source is None:
         raise NotFoundError(f"No source {source_id!r} is known; run sync_sources if it is new on the platform.")
     explanation, undecided = None, ""

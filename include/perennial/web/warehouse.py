@@ -55,17 +55,22 @@ def _catalog_identity(settings: Settings) -> _Identity:
     return found.st_dev, found.st_ino
 
 
-def opened_warehouse() -> Warehouse:
+_OpenedDep = Annotated[Any, Depends(_opened)]
+
+
+async def opened_warehouse(opened: _OpenedDep) -> Warehouse:
     """Return the configured warehouse.
 
     A setting that cannot be used, or a catalog that is not there, is an error of the request, not of the server.
     """
-    return _opened().warehouse
+    warehouse: Warehouse = opened.warehouse
+    return warehouse
 
 
-def source_snapshot() -> SourceSnapshot:
+async def source_snapshot(opened: _OpenedDep) -> SourceSnapshot:
     """Return what lists of sources are made from."""
-    return _opened().snapshot
+    snapshot: SourceSnapshot = opened.snapshot
+    return snapshot
 
 
 # FastAPI reads annotations at run time, and there the class is not imported.

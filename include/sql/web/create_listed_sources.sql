@@ -1,4 +1,5 @@
--- The sources as lists show them.
+-- The sources as lists show them, in order of name, so that the list needs no sorting; `position` is
+-- their place in it, from 0.
 -- Grain: one row a source the platform has. Reads source_availability, source_tags, source_totals, sources.
 CREATE TABLE listed_sources AS
 WITH tags AS (
@@ -19,13 +20,19 @@ held AS (
 )
 
 SELECT
+    row_number() OVER (ORDER BY lower(availability.name), availability.source_id) - 1 AS position,
+    -- What a search looks through; nobody types what separates the two.
+    concat(lower(availability.name), chr(30), lower(availability.source_id)) AS searched,
     availability.source_id,
     availability.kind,
     availability.name,
     availability.status,
     availability.state,
     availability.since,
-    availability.expires_at,
+    -- Of a source of which nothing is hot, nothing expires.
+    CASE
+        WHEN availability.state = 'available' AND availability.hot_rows > 0 THEN availability.expires_at
+    END AS expires_at,
     sources.last_sent_at,
     availability.hot_rows,
     availability.archived_rows,
@@ -37,3 +44,4 @@ FROM source_availability AS availability
 LEFT JOIN sources ON availability.source_id = sources.source_id
 LEFT JOIN tags ON availability.source_id = tags.source_id
 LEFT JOIN held ON availability.source_id = held.source_id
+ORDER BY position

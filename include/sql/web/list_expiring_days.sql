@@ -6,7 +6,7 @@ WITH expiring AS (
         hot_rows,
         hot_bytes
     FROM listed_sources
-    WHERE state = 'available' AND hot_rows > 0 AND expires_at <= $soon
+    WHERE expires_at <= $soon
 )
 
 SELECT

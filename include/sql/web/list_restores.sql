@@ -1,5 +1,5 @@
 -- The last restores.
--- Grain: one row a run that restored something, the latest first, at most 50. Reads lifecycle_events. Binds: $since.
+-- Grain: one row a run that restored something, the latest first, at most 50. Reads lifecycle_events.
 SELECT
     run_id,
     max(coalesce(recorded_at, occurred_at)) AS restored_at,
@@ -8,7 +8,7 @@ SELECT
     sum(row_count)::BIGINT AS row_count,
     sum(total_bytes)::BIGINT AS total_bytes
 FROM lifecycle_events
-WHERE event = 'restored' AND coalesce(recorded_at, occurred_at) >= $since
+WHERE event = 'restored'
 GROUP BY run_id
 ORDER BY restored_at DESC, run_id DESC
 LIMIT 50

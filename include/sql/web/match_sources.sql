@@ -1,40 +1,33 @@
--- The listed sources that a selection means; code adds an order and a page, or counts them.
+-- The listed sources that a selection means, by position, with what they can be sorted by; code adds an order and a
+-- page.
 -- Grain: one row a source. Reads listed_sources.
--- Binds: $q, part of a name or id, any case; $tag; $kind; $status; $state; each empty: all. $restoring, ids of sources
--- that a restore is bringing back; $now and $soon, between which a clock that ends is due soon.
+-- Binds: $q, part of a name or id, any case; $tag; $kind; $status; $state; each empty: all. $restoring, positions of
+-- sources that a restore is bringing back; $soon, until when a clock that ends is due soon.
 WITH shown AS (
     SELECT
         * REPLACE (
             CASE
-                WHEN state = 'expired' AND source_id IN (SELECT unnest($restoring::VARCHAR[])) THEN 'restoring'
+                WHEN state = 'expired' AND position IN (SELECT unnest($restoring::BIGINT[])) THEN 'restoring'
                 ELSE state
-            END AS state,
-            -- Of a source of which nothing is hot, nothing expires.
-            CASE WHEN state = 'available' AND hot_rows > 0 THEN expires_at END AS expires_at
-        ),
-        coalesce(state = 'available' AND hot_rows > 0 AND expires_at <= $now, FALSE) AS is_due,
-        coalesce(state = 'available' AND hot_rows > 0 AND expires_at <= $soon, FALSE) AS is_due_soon
+            END AS state
+        )
     FROM listed_sources
 )
 
 SELECT
-    source_id,
+    position,
     kind,
-    name,
     status,
+    nullif(tags, []) AS tags,
     state,
-    since,
-    expires_at,
-    is_due,
+    CASE state WHEN 'available' THEN expires_at ELSE since END AS state_at,
     last_sent_at,
-    hot_rows,
-    archived_rows,
-    total_bytes,
-    tags
+    hot_rows + archived_rows AS row_count,
+    total_bytes
 FROM shown
 WHERE
-    ($q = '' OR contains(lower(name), lower($q)) OR contains(lower(source_id), lower($q)))
+    ($q = '' OR contains(searched, lower($q)))
     AND ($tag = '' OR list_contains(tags, $tag))
     AND ($kind = '' OR kind = $kind)
     AND ($status = '' OR status = $status)
-    AND ($state = '' OR state = $state OR ($state = 'due' AND is_due_soon))
+    AND ($state = '' OR state = $state OR ($state = 'due' AND expires_at <= $soon))

@@ -1,6 +1,5 @@
 -- The tags that a person can choose from, the most used first.
 -- Grain: one row a tag, the 200 most used. Reads listed_sources.
-CREATE TABLE listed_tags AS
 WITH tagged AS (
     SELECT unnest(tags) AS tag
     FROM listed_sources

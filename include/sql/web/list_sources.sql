@@ -1,0 +1,18 @@
+-- What lists show of every source, kept outside the database: there, looking up a page costs more than all the rest.
+-- Grain: one row a source, in order of position. Reads listed_sources.
+-- Times are UTC without their zone, which makes them cheap to hand over.
+SELECT
+    source_id,
+    kind,
+    name,
+    status,
+    state,
+    since AT TIME ZONE 'UTC' AS since,
+    expires_at AT TIME ZONE 'UTC' AS expires_at,
+    last_sent_at AT TIME ZONE 'UTC' AS last_sent_at,
+    hot_rows,
+    archived_rows,
+    total_bytes,
+    tags
+FROM listed_sources
+ORDER BY position
