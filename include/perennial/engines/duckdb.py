@@ -138,7 +138,7 @@ def _last_move(warehouse: Warehouse) -> int | None:
 
 
 def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    connection.register("source_totals", _source_totals(warehouse))
+    connection.register("source_totals", source_totals(warehouse))
     create_state_views(connection, warehouse.settings.retention_months)
     connection.execute(statement("views/create_source_availability"))
 
@@ -206,7 +206,7 @@ def _merge_deletes(table: IcebergTable, live_files: Sequence[LiveFile]) -> pa.Ta
     return pa.Table.from_batches(read_rows(table, live_files), schema=table.schema().as_arrow())
 
 
-def _source_totals(warehouse: Warehouse) -> pa.Table:
+def source_totals(warehouse: Warehouse) -> pa.Table:
     """What hot and archive hold of each source: table_name, source_id, file_count, row_count, total_bytes."""
     import pyarrow as pa
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from perennial.engines.rendering import Pinned, Relations
+from perennial.engines.rendering import Partitions, Pinned, Relations
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 def pinned_relations(settings: Settings, tables: Iterable[IcebergTable]) -> Relations:
     """Describe loaded tables for an engine; a later commit by anybody is not seen."""
     catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
-    found = {}
+    relations = Relations()
     for table in tables:
         *namespace, name = table.name()
         snapshot = table.current_snapshot()
-        path = (*catalog, *namespace, name)
-        found[name] = Pinned(name, path, snapshot.snapshot_id if snapshot else None)
-    return Relations(tables=found)
+        pinned = Pinned(name, (*catalog, *namespace, name), snapshot.snapshot_id if snapshot else None)
+        relations.tables[name] = pinned
+        if name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
+            relations.tables[f"{name}_partitions"] = Partitions(f"{name}_partitions", pinned)
+    return relations

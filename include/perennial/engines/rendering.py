@@ -13,7 +13,7 @@ from sqlglot.optimizer.qualify import qualify
 
 from perennial.engines.dialects import Dialect
 from perennial.errors import TerminalEngineError
-from perennial.tables import TABLES
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 
 _CANONICAL = "duckdb"
 _TYPES = {
@@ -25,7 +25,11 @@ _TYPES = {
     "timestamptz": "TIMESTAMPTZ",
     "list<string>": "VARCHAR[]",
 }
-_COLUMNS = {table.name: {column.name: _TYPES[column.type] for column in table.columns} for table in TABLES}
+_COUNTS = {"source_id": "VARCHAR", "file_count": "BIGINT", "row_count": "BIGINT", "total_bytes": "BIGINT"}
+_COLUMNS = {
+    **{table.name: {column.name: _TYPES[column.type] for column in table.columns} for table in TABLES},
+    **{f"{table.name}_partitions": _COUNTS for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)},
+}
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,32 @@ class Pinned:
             columns = _COLUMNS[self.name].items()
             nothing = [exp.cast(exp.null(), kind, dialect=_CANONICAL).as_(name) for name, kind in columns]
             return exp.select(*nothing).where(exp.false()).subquery(alias)
-        parts = [exp.to_identifier(part, quoted=True) for part in self.path]
-        table = exp.Table(**dict(zip(("this", "db", "catalog"), reversed(parts), strict=False)))
+        table = _table(*self.path)
         table.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(self.snapshot_id)))
         return exp.alias_(table, alias, table=True)
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """What the manifests of a table partitioned by source say of each, as Trino and Athena show it.
+
+    There is no such table of an earlier snapshot: the newest is meant.
+
+    Attributes:
+        name: By which statements read it: source_id, file_count, row_count, total_bytes.
+        table: Whose manifests.
+    """
+
+    name: str
+    table: Pinned
+
+    def reference(self, alias: str) -> exp.Expr:
+        """Write it as a statement reads it."""
+        source_id = exp.Dot.build([exp.column("partition", quoted=True), exp.to_identifier("source_id")])
+        counts = {"file_count": "file_count", "record_count": "row_count", "total_size": "total_bytes"}
+        columns = [source_id.as_("source_id"), *(exp.column(name).as_(ours) for name, ours in counts.items())]
+        *parents, name = self.table.path
+        return exp.select(*columns).from_(_table(*parents, f"{name}$partitions")).subquery(alias)
 
 
 @dataclass
@@ -77,9 +103,13 @@ class Relations:
         held: Relations that the engine holds for this session under their own names: columns and types.
     """
 
-    tables: dict[str, Pinned] = field(default_factory=dict)
+    tables: dict[str, Pinned | Partitions] = field(default_factory=dict)
     kept: dict[str, tuple[exp.Query, dict[str, Any]]] = field(default_factory=dict)
     held: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def hold(self, name: str, columns: Mapping[str, str]) -> None:
+        """Let later statements read a relation that the engine holds: DuckDB's types by column."""
+        self.held[name] = dict(columns)
 
     def keep(self, name: str, sql: str, params: Mapping[str, Any]) -> None:
         """Let later statements read a statement under a name; of a CREATE, what it creates is kept."""
@@ -137,6 +167,11 @@ class Relations:
         for table in list(query.find_all(exp.Table)):
             if not table.db and table.name in self.tables.keys() - kept:
                 table.replace(self.tables[table.name].reference(table.alias_or_name))
+
+
+def _table(*path: str) -> exp.Table:
+    parts = [exp.to_identifier(part, quoted=True) for part in reversed(path)]
+    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=False)))
 
 
 def _parsed(sql: str) -> exp.Query:

@@ -55,7 +55,8 @@ class SparkEngine:
         """Run a statement; Spark decides itself how many rows a batch has."""
         with self._told():
             frame = self._session().sql(sql, args=dict(binds))
-            schema = to_arrow_schema(frame.schema, timezone="UTC")
+            found = to_arrow_schema(frame.schema, timezone="UTC")
+        schema = pa.schema([field.with_nullable(True) for field in found])
         return pa.RecordBatchReader.from_batches(schema, self._batches(frame, schema))
 
     def hold(self, name: str, rows: pa.Table) -> bool:

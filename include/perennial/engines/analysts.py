@@ -1,0 +1,57 @@
+"""The whole warehouse for analysts, asked of the configured engine: every table and view, as of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from perennial.engines.duckdb import VIEWS, at_one_moment, open_connection, open_session, source_totals
+from perennial.engines.facts import DuckDBFacts, EngineFacts
+from perennial.engines.protocol import Engine, Facts, open_engine
+from perennial.statements import statement
+from perennial.tables import TABLES
+
+if TYPE_CHECKING:
+    from perennial.warehouse import Warehouse
+
+
+# Columns of what `source_totals` returns, in DuckDB's types.
+SOURCE_TOTALS = {
+    "table_name": "VARCHAR",
+    "source_id": "VARCHAR",
+    "file_count": "BIGINT",
+    "row_count": "BIGINT",
+    "total_bytes": "BIGINT",
+}
+
+
+@contextmanager
+def open_facts(warehouse: Warehouse) -> Iterator[Facts]:
+    """Open everything that `perennial.connect()` shows, in the engine of PERENNIAL_ENGINE_URL."""
+    engine = open_engine(warehouse.settings)
+    if engine is None:
+        with open_session(warehouse) as connection:
+            yield DuckDBFacts(connection)
+        return
+    facts = at_one_moment(warehouse, lambda: _whole(engine, warehouse))
+    with facts.connection:
+        try:
+            yield facts
+        finally:
+            facts.close()
+
+
+def _whole(engine: Engine, warehouse: Warehouse) -> EngineFacts:
+    from perennial.engines.pinning import pinned_relations
+
+    relations = pinned_relations(warehouse.settings, (warehouse.table(table.name) for table in TABLES))
+    # From manifests either way, not by a scan: archived files may lie where nobody can read them.
+    if engine.hold("source_totals", source_totals(warehouse)):
+        relations.hold("source_totals", SOURCE_TOTALS)
+    else:
+        relations.keep("source_totals", statement("engines/select_source_totals"), {})
+    relations.keep("retention", statement("views/create_retention"), {"months": warehouse.settings.retention_months})
+    for view in ("source_moves", "source_states", "source_availability", *VIEWS):
+        relations.keep(view, statement(f"views/create_{view}"), {})
+    return EngineFacts(engine, relations, open_connection())
