@@ -121,6 +121,7 @@ def plan_move(
         TerminalSettingError: The two tables have different columns.
     """
     warehouse.refuse_unequal_schemas()
+    _refuse_unusable_storage(warehouse, direction)
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
     stamp = wall_clock.isoformat()
     record = PendingRecord(direction.name, move_id, stamp, stamp, source_ids=tuple(sorted(source_ids)), plan_uri=uri)
@@ -134,6 +135,15 @@ def plan_move(
     if plan is None:
         remove_pending(warehouse, direction.name, move_id)
     return plan
+
+
+def _refuse_unusable_storage(warehouse: Warehouse, direction: Direction) -> None:
+    """Try what a move needs: that there is a destination, and the rights that it needs at its end only."""
+    place = warehouse.table(direction.destination).location_provider().new_data_location
+    any(storage_for(place("rights")).list_files(place("rights")))
+    uri = f"{warehouse.operations_uri()}/rights/{uuid.uuid4().hex}"
+    storage_for(uri).write(uri, b"")
+    storage_for(uri).delete(uri)
 
 
 def _planned(

@@ -34,6 +34,7 @@ from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
 from perennial.warehouse.files import LiveFile, SourceTotal, is_of, may_hold
+from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +76,8 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.catalog = _open_catalog(settings)
+        with told(settings):
+            self.catalog = _open_catalog(settings)
 
     # --- tables ---------------------------------------------------------------------------------------------------
 
@@ -87,7 +89,8 @@ class Warehouse:
         Returns:
             What was changed, one sentence each; empty when everything was in place.
         """
-        self.catalog.create_namespace_if_not_exists(self.settings.namespace)
+        with told(self.settings):
+            self.catalog.create_namespace_if_not_exists(self.settings.namespace)
         missing = self.missing_tables()
         return [
             change
@@ -98,7 +101,8 @@ class Warehouse:
     def missing_tables(self) -> set[str]:
         """Return the tables of the contract that the catalog does not have."""
         try:
-            present = {name for *_, name in self.catalog.list_tables(self.settings.namespace)}
+            with told(self.settings):
+                present = {name for *_, name in self.catalog.list_tables(self.settings.namespace)}
         except NoSuchNamespaceError:
             present = set()
         return {table.name for table in TABLES} - present
@@ -110,7 +114,8 @@ class Warehouse:
             TerminalSettingError: The table is not there.
         """
         try:
-            return self.catalog.load_table((self.settings.namespace, name))
+            with told(self.settings):
+                return self.catalog.load_table((self.settings.namespace, name))
         except NoSuchTableError as error:
             raise TerminalSettingError(
                 f"Catalog {self.settings.catalog!r} has no table {self.settings.namespace}.{name}; "
@@ -159,9 +164,10 @@ class Warehouse:
         if snapshot is None or (source_ids is not None and not source_ids):
             return
         chosen = None if source_ids is None else set(source_ids)
-        manifests = [
-            manifest for manifest in snapshot.manifests(table.io) if chosen is None or may_hold(manifest, chosen)
-        ]
+        with told(self.settings):
+            manifests = [
+                manifest for manifest in snapshot.manifests(table.io) if chosen is None or may_hold(manifest, chosen)
+            ]
         if all(manifest.content == ManifestContent.DATA for manifest in manifests):
             # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
             entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
@@ -192,7 +198,8 @@ class Warehouse:
 
     def read(self, name: str) -> pa.Table:
         """Read a whole (small) table."""
-        return self.table(name).scan().to_arrow()
+        with told(self.settings):
+            return self.table(name).scan().to_arrow()
 
     # --- writing --------------------------------------------------------------------------------------------------
 
