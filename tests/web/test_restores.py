@@ -157,6 +157,18 @@ def test_a_run_whose_notes_were_cleared_away_is_still_under_way(uma: TestClient)
     assert uma.post("/perennial/api/restores", json=ORDER).json()["run_ids"] == [run_id]
 
 
+@pytest.mark.parametrize("address", ["/sources", "/restores", "/restores/run", "/api/restores", "/api/restores/run"])
+def test_a_run_that_somebody_started_with_half_a_character_takes_no_page_down(uma: TestClient, address: str) -> None:
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.utils.types import DagRunTriggeredByType
+
+    conf = {"source_ids": ["\ud800", "old"], "tags": ["\udfff"], "notify": ["a@example.com"], "reason": "\ud800 why"}
+    run = trigger_dag("restore_interactions", triggered_by=DagRunTriggeredByType.CLI, conf=conf)
+    assert run is not None
+    answer = uma.get(f"/perennial{address}", params={"id": run.run_id})
+    assert (answer.status_code, answer.text.count("? why")) == (200, 0 if address == "/sources" else 1)
+
+
 @pytest.mark.parametrize(
     ("change", "status", "named"),
     [

@@ -49,7 +49,18 @@ class RestoreRun:
     def asked(self, param: str) -> tuple[str, ...]:
         """Return one of the lists that were asked for; Airflow's own form and API let anything into it."""
         value = self.conf.get(param)
-        return tuple(map(str, value)) if isinstance(value, list) else ()
+        return tuple(map(_text, value)) if isinstance(value, list) else ()
+
+    @property
+    def reason(self) -> str:
+        """What was given as the reason."""
+        return _text(self.conf.get("reason") or "")
+
+
+def _text(value: object) -> str:
+    # Half of a surrogate pair is no text that a database takes or an answer can hold, and is not printable either.
+    text = str(value)
+    return text if text.isprintable() else text.encode(errors="replace").decode()
 
 
 def find_obstacle(session: Session) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -180,7 +180,8 @@ def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: 
     # Statements are put together from a file and from names in this module; every value is a bind.
     matching = f"WITH matching AS MATERIALIZED ({statement('web/match_sources')})"
     with listed.connection.cursor() as cursor:
-        binds = _binds(cursor, selection, restoring)
+        moving = _show_restoring(cursor, restoring)
+        binds = _binds(selection)
         found = cursor.execute(
             f"{matching} SELECT position, (SELECT count(*) FROM matching) FROM matching "  # noqa: S608
             f"ORDER BY {order} LIMIT $limit OFFSET $offset",
@@ -189,16 +190,17 @@ def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: 
         # Beyond the last page there is no row that could tell.
         counted = f"{matching} SELECT count(*) FROM matching"  # noqa: S608
         total = found[0][1] if found else cursor.execute(counted, binds).fetchall()[0][0]
-    return Page(_shown(listed, [position for position, _ in found], binds["restoring"]), number, total)
+    return Page(_shown(listed, [position for position, _ in found], moving), number, total)
 
 
 def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
     """Return the ids of all sources that match, in order of id."""
     matching = f"SELECT position FROM ({statement('web/match_sources')})"  # noqa: S608
     with listed.connection.cursor() as cursor:
+        _show_restoring(cursor, restoring)
         rows = cursor.execute(
             f"SELECT source_id FROM listed_sources WHERE position IN ({matching}) ORDER BY source_id",  # noqa: S608
-            _binds(cursor, selection, restoring),
+            _binds(selection),
         ).fetchall()
     return [row[0] for row in rows]
 
@@ -206,14 +208,14 @@ def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] 
 def find_source(listed: Listed, source_id: str, restoring: Iterable[str] = ()) -> ListedSource | None:
     """Find one source by its id."""
     with listed.connection.cursor() as cursor:
-        shown = _shown(listed, _positions(cursor, [source_id]), _positions(cursor, restoring))
+        shown = _shown(listed, list(_positions(cursor, [source_id])), _positions(cursor, restoring))
     return shown[0] if shown else None
 
 
-def _shown(listed: Listed, positions: Sequence[int], restoring: Sequence[int]) -> tuple[ListedSource, ...]:
-    now, moving = datetime.now(UTC), set(restoring)
+def _shown(listed: Listed, positions: Sequence[int], restoring: Collection[int]) -> tuple[ListedSource, ...]:
+    now = datetime.now(UTC)
     rows = listed.rows.take(positions).to_pylist() if positions else []
-    return tuple(_listed(row, position in moving, now) for position, row in zip(positions, rows, strict=True))
+    return tuple(_listed(row, position in restoring, now) for position, row in zip(positions, rows, strict=True))
 
 
 def _listed(row: dict[str, Any], restoring: bool, now: datetime) -> ListedSource:
@@ -225,11 +227,24 @@ def _listed(row: dict[str, Any], restoring: bool, now: datetime) -> ListedSource
     return ListedSource(**row, is_due=row["expires_at"] is not None and row["expires_at"] <= now)
 
 
-def _positions(cursor: duckdb.DuckDBPyConnection, source_ids: Iterable[str]) -> list[int]:
-    binds = {"source_ids": list(source_ids)}
-    if not binds["source_ids"]:
-        return []
-    return [position for (position,) in cursor.execute(statement("web/find_positions"), binds).fetchall()]
+def _show_restoring(cursor: duckdb.DuckDBPyConnection, source_ids: Iterable[str]) -> Collection[int]:
+    """Put the positions of sources in place as `restoring`, and return them."""
+    import pyarrow as pa
+
+    positions = _positions(cursor, source_ids)
+    cursor.register("restoring", pa.table({"position": pa.array(positions, pa.int64())}))
+    return positions
+
+
+def _positions(cursor: duckdb.DuckDBPyConnection, source_ids: Iterable[str]) -> set[int]:
+    import pyarrow as pa
+
+    wanted = list(source_ids)
+    if not wanted:
+        return set()
+    # As a relation: a bind of many texts takes longer than the question.
+    cursor.register("wanted", pa.table({"source_id": pa.array(wanted, pa.string())}))
+    return {position for (position,) in cursor.execute(statement("web/find_positions")).fetchall()}
 
 
 def form_method(source_ids: Iterable[str]) -> str:
@@ -237,7 +252,6 @@ def form_method(source_ids: Iterable[str]) -> str:
     return "get" if sum(len(segment(source_id)) + 4 for source_id in source_ids) < _ADDRESS_CHARACTERS else "post"
 
 
-def _binds(cursor: duckdb.DuckDBPyConnection, selection: Selection, restoring: Iterable[str]) -> dict[str, Any]:
+def _binds(selection: Selection) -> dict[str, Any]:
     filters = {field: getattr(selection, field) for field in ("q", "tag", "kind", "status", "state")}
-    soon = datetime.now(UTC) + timedelta(days=DUE_DAYS)
-    return filters | {"restoring": _positions(cursor, restoring), "soon": soon}
+    return filters | {"soon": datetime.now(UTC) + timedelta(days=DUE_DAYS)}

@@ -146,7 +146,7 @@ def _summary(request: Request, run: RestoreRun) -> dict[str, Any]:
         "source_id_count": len(run.asked("source_ids")),
         "tags": run.asked("tags"),
         "requested_by": run.requested_by,
-        "reason": str(run.conf.get("reason") or ""),
+        "reason": run.reason,
         "queued_at": run.queued_at,
         "started_at": run.started_at,
         "ended_at": run.ended_at,

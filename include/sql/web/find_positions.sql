@@ -1,5 +1,5 @@
 -- Where some sources stand in the list.
--- Grain: one row a source that is listed. Reads listed_sources. Binds: $source_ids (list of text).
+-- Grain: one row a source that is listed. Reads listed_sources, wanted (source_id).
 SELECT position
 FROM listed_sources
-WHERE source_id IN (SELECT unnest($source_ids::VARCHAR[]))
+WHERE source_id IN (SELECT wanted.source_id FROM wanted)

@@ -1,13 +1,13 @@
 -- The listed sources that a selection means, by position, with what they can be sorted by; code adds an order and a
 -- page.
--- Grain: one row a source. Reads listed_sources.
--- Binds: $q, part of a name or id, any case; $tag; $kind; $status; $state; each empty: all. $restoring, positions of
--- sources that a restore is bringing back; $soon, until when a clock that ends is due soon.
+-- Grain: one row a source. Reads listed_sources; restoring, positions of sources that a restore is bringing back.
+-- Binds: $q, part of a name or id, any case; $tag; $kind; $status; $state; each empty: all. $soon, until when a clock
+-- that ends is due soon.
 WITH shown AS (
     SELECT
         * REPLACE (
             CASE
-                WHEN state = 'expired' AND position IN (SELECT unnest($restoring::BIGINT[])) THEN 'restoring'
+                WHEN state = 'expired' AND position IN (SELECT restoring.position FROM restoring) THEN 'restoring'
                 ELSE state
             END AS state
         )
