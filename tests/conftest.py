@@ -29,6 +29,7 @@ os.environ |= airflow_environment(_AIRFLOW_HOME) | {
 
 from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.warehouse import Warehouse  # noqa: E402
+from tests.aws import Aws, running_aws  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 
@@ -58,6 +59,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 def spark(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
     """One Spark Connect server over the lake for all the tests of this process."""
     with running_spark(lake, tmp_path_factory.mktemp("spark")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    """One server with what of AWS the lake lacks, for all the tests of this process; each makes buckets of its own."""
+    with running_aws() as running:
         yield running
 
 

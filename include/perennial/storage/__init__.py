@@ -25,11 +25,13 @@ class StoredFile:
         uri: Address.
         file_bytes: Size.
         modified_at: When its content or its name last changed, UTC.
+        storage_class: As the storage names it; empty where there are none.
     """
 
     uri: str
     file_bytes: int
     modified_at: datetime
+    storage_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,26 @@ class CopiedFile:
     copied_checksum: str
 
 
-class ThawState(Enum):
-    """Whether a file of a cold storage class can be read."""
+class Temperature(Enum):
+    """Whether a file can be read now, is being thawed, or nobody has asked for it."""
 
-    READY = "ready"
+    READABLE = "readable"
     THAWING = "thawing"
+    FROZEN = "frozen"
+
+
+@dataclass(frozen=True)
+class ColdState:
+    """How far a file is from being readable.
+
+    Attributes:
+        temperature: Now.
+        frozen_as: GLACIER or DEEP_ARCHIVE: how long thawing takes, and what it costs, follows from it. The archive
+            tiers of Intelligent-Tiering count as the class that thaws alike. Empty where nothing has to be thawed.
+    """
+
+    temperature: Temperature
+    frozen_as: str = ""
 
 
 def algorithm_of(checksum: str) -> str:
@@ -69,9 +86,12 @@ class Storage(Protocol):
 
     Attributes:
         in_flight: How many files are worth having under way at once.
+        cold_classes: Storage classes, as `StoredFile` has them, of files that may have to be thawed before they can be
+            read; empty where every file can.
     """
 
     in_flight: int
+    cold_classes: frozenset[str]
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:
         """List every file below a directory; an absent directory holds none."""
@@ -125,8 +145,19 @@ class Storage(Protocol):
     def make_durable(self, uris: Collection[str]) -> None:
         """Return when files that were just copied would survive a loss of power."""
 
-    def thaw(self, uri: str, tier: str) -> ThawState:
-        """Ask for a file of a cold storage class to be made readable, once; an empty tier only looks."""
+    def look_cold(self, uri: str) -> ColdState:
+        """Look whether a file has to be thawed before it can be read. Raises FileNotFoundError."""
+
+    def thaw(self, uri: str, tier: str) -> ColdState:
+        """Ask for a frozen file to be made readable for some days, unless that has been done; returns at once.
+
+        Args:
+            uri: The file.
+            tier: How fast: Expedited, Standard or Bulk.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
 
 
 def storage_for(uri: str) -> Storage:

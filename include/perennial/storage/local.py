@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from perennial.errors import TerminalDataError
-from perennial.storage import CopiedFile, StoredFile, ThawState, algorithm_of, storage_for
+from perennial.storage import ColdState, CopiedFile, StoredFile, Temperature, algorithm_of, storage_for
 
 # A link is refused across file systems, by file systems without links, and when an inode has too many of them.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
@@ -24,6 +24,7 @@ class LocalStorage:
     """Files of this machine, or of a file system that it mounts. There are no storage classes here."""
 
     in_flight = 8
+    cold_classes: frozenset[str] = frozenset()
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:
         for directory, _, names in os.walk(_path(prefix)):
@@ -98,8 +99,11 @@ class LocalStorage:
         for uri in uris:
             _flush(_path(uri))
 
-    def thaw(self, uri: str, tier: str) -> ThawState:  # noqa: ARG002
-        return ThawState.READY
+    def look_cold(self, uri: str) -> ColdState:  # noqa: ARG002
+        return ColdState(Temperature.READABLE)
+
+    def thaw(self, uri: str, tier: str) -> ColdState:  # noqa: ARG002
+        return ColdState(Temperature.READABLE)
 
     @staticmethod
     def _stat(path: Path, asked: str) -> StoredFile | None:

@@ -13,7 +13,8 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache, cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -23,25 +24,40 @@ from urllib.parse import urlsplit
 import boto3.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
-from perennial.storage import S3_SCHEMES, CopiedFile, StoredFile, ThawState, algorithm_of, storage_for
+from perennial.errors import TerminalDataError, TerminalSettingError
+from perennial.storage import (
+    S3_SCHEMES,
+    ColdState,
+    CopiedFile,
+    StoredFile,
+    Temperature,
+    algorithm_of,
+    storage_for,
+)
+from perennial.storage.s3_errors import CONNECTION, error_code, told
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-CONNECTION = "aws_default"
 # One CopyObject takes 5 GB at most; a part is large, for a copy's cost is its requests.
 MULTIPART_BYTES, PART_BYTES = 5 * 10**9, 512 * 2**20
+STANDARD = "STANDARD"
+# Of each request; a body that is cut off is asked for again besides.
+ATTEMPTS = 10
 # For how long a thawed object can be read; the restore that asked for it copies it at once.
 THAWED_DAYS = 3
+# What is thawed for less than this is asked for again, which prolongs it: copying may take its time.
+PROLONG_BELOW = timedelta(days=1)
 COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 
+_COMPUTABLE = frozenset(("sha256", "md5"))
 _WHOLE_OBJECT = {"sha256": "ChecksumSHA256", "crc64nvme": "ChecksumCRC64NVME"}
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "AllAccessDisabled"}
-_ABSENT = {"NoSuchKey", "404", "NotFound"}
+_EXPIRY = re.compile(r'expiry-date="([^"]+)"')
+# Tiers of Intelligent-Tiering, by the class that thaws alike.
+_ARCHIVE_TIERS = {"ARCHIVE_ACCESS": "GLACIER", "DEEP_ARCHIVE_ACCESS": "DEEP_ARCHIVE"}
 
 
 def connection_properties() -> dict[str, str]:
@@ -69,7 +85,7 @@ def s3_storage() -> S3Storage:
     """Return this process's storage; clients may be used by several threads."""
     session, endpoint_url = _session()
     # Retries back off, and slow down where the service says so.
-    config = Config(retries={"mode": "adaptive", "max_attempts": 10}, max_pool_connections=64)
+    config = Config(retries={"mode": "adaptive", "max_attempts": ATTEMPTS}, max_pool_connections=64)
     return S3Storage(session.client("s3", endpoint_url=endpoint_url, config=config))
 
 
@@ -77,34 +93,46 @@ class S3Storage:
     """Objects in buckets. A key is literal: nothing in an address is percent-encoded."""
 
     in_flight = 32
+    # Only a look at the object tells in which tier of Intelligent-Tiering it is.
+    cold_classes = frozenset((*COLD_CLASSES, "INTELLIGENT_TIERING"))
 
-    def __init__(self, client: BaseClient) -> None:
+    def __init__(
+        self, client: BaseClient, multipart_bytes: int = MULTIPART_BYTES, part_bytes: int = PART_BYTES
+    ) -> None:
         self.client: Any = client
         # Threads are the callers': they have many objects under way, not many parts of one.
         self._transfer = TransferConfig(
-            multipart_threshold=MULTIPART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False
+            multipart_threshold=multipart_bytes, multipart_chunksize=part_bytes, use_threads=False
         )
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:
         bucket, key = _place(prefix)
         below = key.rstrip("/") + "/" if key else ""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
-        with _told(prefix, "list"):
+        with told(prefix, "list"):
             for page in pages:
                 for found in page.get("Contents", ()):
-                    uri = f"{urlsplit(prefix).scheme}://{bucket}/{found['Key']}"
-                    yield StoredFile(uri, found["Size"], _second(found["LastModified"]))
+                    # What shows as a directory in S3's own page is no file.
+                    if not found["Key"].endswith("/"):
+                        uri = f"{urlsplit(prefix).scheme}://{bucket}/{found['Key']}"
+                        modified_at = _second(found["LastModified"])
+                        yield StoredFile(uri, found["Size"], modified_at, found.get("StorageClass", STANDARD))
 
     def stat(self, uri: str) -> StoredFile | None:
         try:
             head = self._head(uri)
         except FileNotFoundError:
             return None
-        return StoredFile(uri, head["ContentLength"], _second(head["LastModified"]))
+        modified_at = _second(head["LastModified"])
+        return StoredFile(uri, head["ContentLength"], modified_at, head.get("StorageClass", STANDARD))
 
     def open(self, uri: str) -> BufferedReader:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        self._download(uri, file)
+        try:
+            self._download(uri, file)
+        except BaseException:
+            file.close()
+            raise
         file.seek(0)
         return cast(BufferedReader, file)
 
@@ -115,7 +143,7 @@ class S3Storage:
 
     def write(self, uri: str, content: bytes) -> None:
         bucket, key = _place(uri)
-        with _told(uri, "write"):
+        with told(uri, "write"):
             self.client.put_object(Bucket=bucket, Key=key, Body=content)
 
     def upload(self, path: Path, uri: str, storage_class: str | None = None) -> None:
@@ -124,7 +152,7 @@ class S3Storage:
 
     def delete(self, uri: str) -> None:
         bucket, key = _place(uri)
-        with _told(uri, "delete"):
+        with told(uri, "delete"):
             self.client.delete_object(Bucket=bucket, Key=key)
 
     def checksum(self, uri: str, algorithm: str = "") -> str:
@@ -135,19 +163,19 @@ class S3Storage:
             local = storage_for(origin)
             original = local.checksum(origin, "sha256")
             with local.open(origin) as file:
+                original_bytes = file.seek(0, io.SEEK_END)
+                file.seek(0)
+                # Closes it.
                 self._put(file, destination, storage_class)
-                original_bytes = file.tell()
             copied = self._head(destination)
             return self._copied(destination, copied, original_bytes, original)
         head = self._head(origin)
         original = self._checksum(origin, head, algorithm)
         self._copy(origin, destination, head, storage_class, algorithm_of(original))
         copied = self._head(destination)
-        if algorithm_of(original) in _known(head) and algorithm_of(original) not in _known(copied):
-            # An ETag stops being an MD5 in an encrypted bucket, say. A cold copy cannot be read.
-            original = self._checksum(origin, {}, "sha256")
-            self._copy(origin, destination, head, storage_class, "sha256")
-            copied = self._head(destination)
+        if not algorithm and algorithm_of(original) not in _known(copied) and _COMPUTABLE & _known(copied).keys():
+            # An ETag stops being an MD5 in an encrypted bucket, say. A cold copy cannot be read, but the original can.
+            original = self._checksum(origin, head, next(name for name in _known(copied) if name in _COMPUTABLE))
         return self._copied(destination, copied, head["ContentLength"], original)
 
     def _copied(self, uri: str, head: Mapping[str, Any], original_bytes: int, original: str) -> CopiedFile:
@@ -157,43 +185,53 @@ class S3Storage:
     def make_durable(self, uris: Collection[str]) -> None:
         """An object that the service has acknowledged is durable."""
 
-    def thaw(self, uri: str, tier: str) -> ThawState:
+    def look_cold(self, uri: str) -> ColdState:
+        return _cold_state(self._head(uri))
+
+    def thaw(self, uri: str, tier: str) -> ColdState:
         head = self._head(uri)
-        archived = head.get("StorageClass") in COLD_CLASSES or "ArchiveStatus" in head
-        if not archived or 'ongoing-request="false"' in head.get("Restore", ""):
-            return ThawState.READY
-        if 'ongoing-request="true"' in head.get("Restore", "") or not tier:
-            return ThawState.THAWING
+        state = _cold_state(head)
+        if state.temperature is Temperature.THAWING or not (state.frozen_as or _runs_out(head)):
+            return state
         bucket, key = _place(uri)
         request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
         if "ArchiveStatus" not in head:
             # What Intelligent-Tiering brings back stays.
             request["Days"] = THAWED_DAYS
-        try:
-            with _told(uri, "thaw"):
+        with told(uri, "thaw"):
+            try:
                 self.client.restore_object(Bucket=bucket, Key=key, RestoreRequest=request)
-        except TransientError as error:
-            # Somebody else has asked a moment before.
-            if "RestoreAlreadyInProgress" not in str(error):
-                raise
-        return ThawState.THAWING
+            except ClientError as error:
+                # Somebody else has asked a moment before.
+                if error_code(error) != "RestoreAlreadyInProgress":
+                    raise
+        return ColdState(Temperature.THAWING, state.frozen_as) if state.frozen_as else state
 
     def _head(self, uri: str) -> dict[str, Any]:
         bucket, key = _place(uri)
-        with _told(uri, "look at"):
+        with self._present(bucket), told(uri, "look at"):
             head: dict[str, Any] = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         return head
 
     def _download(self, uri: str, file: Any) -> None:
         # Repeats what was cut off, and checks what it got against the checksum that came with it.
         bucket, key = _place(uri)
-        with _told(uri, "read"):
+        with self._present(bucket), told(uri, "read"):
             self.client.download_fileobj(bucket, key, file, Config=self._transfer)
+
+    @contextmanager
+    def _present(self, bucket: str) -> Iterator[None]:
+        """See to it that a missing bucket does not pass for an absent object: a HEAD has the same answer for both."""
+        try:
+            yield
+        except FileNotFoundError:
+            self._regions.look(bucket)
+            raise
 
     def _put(self, file: BufferedReader, uri: str, storage_class: str | None) -> None:
         bucket, key = _place(uri)
         extra = {"ChecksumAlgorithm": "SHA256"} | ({"StorageClass": storage_class} if storage_class else {})
-        with _told(uri, "write"):
+        with told(uri, "write"):
             self.client.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=self._transfer)
 
     def _checksum(self, uri: str, head: Mapping[str, Any], algorithm: str) -> str:
@@ -201,7 +239,7 @@ class S3Storage:
         algorithm = algorithm or next(iter(known), "sha256")
         if algorithm in known:
             return f"{algorithm}:{known[algorithm]}"
-        if algorithm not in ("sha256", "md5"):
+        if algorithm not in _COMPUTABLE:
             raise TerminalDataError(
                 f"{uri} has no {algorithm} any more, by which it was noted when it was archived; copy it with "
                 f"ChecksumAlgorithm={algorithm.upper()}, so that it can be told whether it is what it was."
@@ -217,36 +255,55 @@ class S3Storage:
         origin_bucket, origin_key = _place(origin)
         source = {"Bucket": origin_bucket, "Key": origin_key}
         extra: dict[str, Any] = {"StorageClass": storage_class} if storage_class else {}
-        if algorithm != "md5":
-            extra["ChecksumAlgorithm"] = algorithm.upper()
+        parts = head["ContentLength"] >= self._transfer.multipart_threshold
+        if parts and storage_class in COLD_CLASSES and algorithm != "crc64nvme":
+            raise TerminalDataError(
+                f"{origin} is too large for a copy in one request and has no CRC64NVME, so a copy in {storage_class} "
+                "could not be compared with it. Copy it onto itself with ChecksumAlgorithm=CRC64NVME, then run again."
+            )
+        # An MD5 may not outlive the copy. Of a copy in parts, only this one is a checksum over the whole object.
+        extra["ChecksumAlgorithm"] = "CRC64NVME" if parts or algorithm == "crc64nvme" else "SHA256"
         if head.get("ServerSideEncryption", "").startswith("aws:kms") and self._same_region(origin_bucket, bucket):
             # A key belongs to a region; elsewhere the bucket's own settings hold.
             extra |= {
                 name: head[name] for name in ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled") if name in head
             }
-        with _told(f"{origin} to {destination}", "copy"):
-            if head["ContentLength"] < self._transfer.multipart_threshold:
-                self.client.copy_object(CopySource=source, Bucket=bucket, Key=key, **extra)
-            else:
+        with told(f"{origin} to {destination}", "copy"):
+            if parts:
                 self.client.copy(source, bucket, key, ExtraArgs=extra, Config=self._transfer)
+            else:
+                self.client.copy_object(CopySource=source, Bucket=bucket, Key=key, **extra)
 
     def _same_region(self, one: str, other: str) -> bool:
-        return one == other or self._regions[one] == self._regions[other]
+        return one == other or self._regions.look(one) == self._regions.look(other)
 
     @cached_property
     def _regions(self) -> _Regions:
         return _Regions(self.client)
 
 
-class _Regions(dict[str, str]):
-    def __init__(self, client: Any) -> None:
-        super().__init__()
-        self._client = client
+class _Regions:
+    """The regions of buckets, each asked for once."""
 
-    def __missing__(self, bucket: str) -> str:
-        with _told(f"s3://{bucket}", "look at"):
-            self[bucket] = self._client.head_bucket(Bucket=bucket).get("BucketRegion", "")
-        return self[bucket]
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._found: dict[str, str] = {}
+
+    def look(self, bucket: str) -> str:
+        """Return a bucket's region, empty where the service does not say.
+
+        Raises:
+            TerminalSettingError: There is no such bucket.
+        """
+        if bucket not in self._found:
+            try:
+                with told(f"s3://{bucket}", "look at"):
+                    self._found[bucket] = self._client.head_bucket(Bucket=bucket).get("BucketRegion", "")
+            except FileNotFoundError as error:
+                raise TerminalSettingError(
+                    f"There is no bucket {bucket!r} ({error}). Create it, or mend the setting that names it."
+                ) from error
+        return self._found[bucket]
 
 
 class _Digest(io.RawIOBase):
@@ -274,6 +331,20 @@ def _known(head: Mapping[str, Any]) -> dict[str, str]:
     return known
 
 
+def _cold_state(head: Mapping[str, Any]) -> ColdState:
+    frozen_as = _ARCHIVE_TIERS.get(head.get("ArchiveStatus", ""), head.get("StorageClass", ""))
+    said = head.get("Restore", "")
+    if frozen_as not in COLD_CLASSES or 'ongoing-request="false"' in said:
+        return ColdState(Temperature.READABLE)
+    return ColdState(Temperature.THAWING if 'ongoing-request="true"' in said else Temperature.FROZEN, frozen_as)
+
+
+def _runs_out(head: Mapping[str, Any]) -> bool:
+    """Whether a thawed object is about to be cold again."""
+    until = _EXPIRY.search(head.get("Restore", ""))
+    return until is not None and parsedate_to_datetime(until[1]) - datetime.now(UTC) < PROLONG_BELOW
+
+
 def _place(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.partition("://")[2].partition("/")
     return bucket, key
@@ -282,33 +353,3 @@ def _place(uri: str) -> tuple[str, str]:
 def _second(moment: datetime) -> datetime:
     # A listing tells more digits than a look at one object.
     return moment.replace(microsecond=0)
-
-
-@contextmanager
-def _told(uri: str, action: str) -> Iterator[None]:
-    """Turn what the service says into this project's errors."""
-    try:
-        yield
-    except ClientError as error:
-        raise _error(uri, action, error) from error
-    except BotoCoreError as error:
-        raise TransientError(f"Cannot {action} {uri} ({error}); run again.") from error
-
-
-def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNotFoundError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    bucket, _ = _place(uri)
-    said = f"Cannot {action} {uri} ({error})"
-    if code == "NoSuchBucket":
-        return TerminalSettingError(
-            f"{said}: there is no bucket {bucket!r}. Create it, or mend the setting that names it."
-        )
-    if code in _ABSENT:
-        return FileNotFoundError(f"{uri} is not there ({error})")
-    if code in _DENIED:
-        return TerminalSettingError(
-            f"{said}. Check the credentials of connection {CONNECTION!r} and its rights; docs/iam.md has the policies."
-        )
-    if code == "InvalidObjectState":
-        return TransientError(f"{said}: it lies in a cold storage class and has to be thawed first.")
-    return TransientError(f"{said}; run again.")

@@ -1,0 +1,94 @@
+"""What S3 says when something goes wrong, as this project's errors: what, which bucket, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-untyped]  # without stubs
+
+from perennial.errors import PerennialError, TerminalSettingError, TransientError
+
+CONNECTION = "aws_default"
+
+_ABSENT = {"NoSuchKey", "404", "NotFound"}
+# The answer to a HEAD has no body, and so only a number for a code.
+_DENIED = {
+    "400", "403", "AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken",
+    "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+}  # fmt: skip
+_ELSEWHERE = {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"}
+_COLD = {"InvalidObjectState", "ObjectNotInActiveTierError"}
+_NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError)
+
+
+@contextmanager
+def told(uri: str, action: str) -> Iterator[None]:
+    """Turn what the service says into this project's errors; an absent object into a FileNotFoundError."""
+    try:
+        yield
+    except ClientError as error:
+        raise _error(uri, action, error) from error
+    except ParamValidationError as error:
+        raise TerminalSettingError(
+            f"Cannot {action} {uri}: {error}. Mend the setting that names bucket {_bucket(uri)!r}."
+        ) from error
+    except _NO_CREDENTIALS as error:
+        raise TerminalSettingError(
+            f"Cannot {action} {uri} ({error}). Give the Airflow connection {CONNECTION!r} a key, or the machine a role."
+        ) from error
+    except (BotoCoreError, RetriesExceededError) as error:
+        raise TransientError(
+            f"Cannot {action} {uri}, bucket {_bucket(uri)!r} cannot be reached for now ({error}). Run again; if that "
+            f"does not help, check endpoint_url and region_name of the Airflow connection {CONNECTION!r}."
+        ) from error
+
+
+def error_code(error: ClientError) -> str:
+    """Return the service's name for an error; of a HEAD, which has none, the HTTP status."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNotFoundError:
+    code, bucket = error_code(error), _bucket(uri)
+    said = f"Cannot {action} {uri} ({error})"
+    if code == "NoSuchBucket":
+        # A copy has two of them.
+        named = error.response.get("Error", {}).get("BucketName") or bucket
+        return TerminalSettingError(
+            f"{said}: there is no bucket {named!r}. Create it, or mend the setting that names it."
+        )
+    if code in _ABSENT:
+        return FileNotFoundError(f"{uri} is not there ({error})")
+    if code in _COLD:
+        return TransientError(
+            f"{said}: it lies in a cold storage class and has to be thawed first; clear the run's task `thaw`."
+        )
+    if code in _DENIED:
+        return TerminalSettingError(
+            f"{said}. Check the key and the region of the Airflow connection {CONNECTION!r} and its rights on bucket "
+            f"{bucket!r}; docs/iam.md has the policies."
+        )
+    if code in _ELSEWHERE:
+        return TerminalSettingError(
+            f"{said}: bucket {bucket!r} is in another region. Set region_name of the Airflow connection {CONNECTION!r}."
+        )
+    if code == "InvalidStorageClass":
+        return TerminalSettingError(f"{said}. Set PERENNIAL_ARCHIVE_STORAGE_CLASS to one that bucket {bucket!r} has.")
+    if code.startswith("KMS."):
+        return TerminalSettingError(f"{said}: the key that bucket {bucket!r} is encrypted with cannot be used.")
+    if code == "GlacierExpeditedRetrievalNotAvailable":
+        return TransientError(f"{said}: no capacity for Expedited now. Wait, or ask for thaw_tier Standard.")
+    return TransientError(f"{said}; run again.")
+
+
+def _bucket(uri: str) -> str:
+    return uri.partition("://")[2].partition("/")[0]

@@ -1,0 +1,106 @@
+"""What of AWS no other server has: cold storage classes, keys, regions. moto, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.moto_api import state_manager
+from moto.s3.models import FakeKey, s3_backends
+from moto.server import ThreadedMotoServer
+
+KEY, SECRET, REGION = "perennial", "a secret of the tests", "us-east-1"
+ACCOUNT = "123456789012"
+
+
+@dataclass(frozen=True)
+class Aws:
+    """A running server."""
+
+    url: str
+
+    @property
+    def connection(self) -> str:
+        """The Airflow connection `aws_default`, as AIRFLOW_CONN_AWS_DEFAULT has it."""
+        extra = {"region_name": REGION, "endpoint_url": self.url}
+        return json.dumps({"conn_type": "aws", "login": KEY, "password": SECRET, "extra": extra})
+
+    def client(self, service: str = "s3") -> Any:
+        """A plain client, for looking at what is there."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            region_name=REGION,
+        )
+
+    def bucket(self, region: str = REGION) -> str:
+        """Make a bucket that nobody else uses."""
+        name = f"b{uuid.uuid4().hex}"
+        where = {} if region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        self.client().create_bucket(Bucket=name, **where)
+        return name
+
+    def environment(self, home: Path, storage_class: str) -> dict[str, str]:
+        """What a workspace with tables and archive on S3, and a SQL catalog beside it, is configured with."""
+        catalog = "PYICEBERG_CATALOG__PERENNIAL__"
+        return {
+            "AIRFLOW_CONN_AWS_DEFAULT": self.connection,
+            "PERENNIAL_HOME": str(home),
+            "PERENNIAL_LANDING_SETTLE_SECONDS": "0",
+            "PERENNIAL_ARCHIVE_URI": f"s3://{self.bucket()}/cold",
+            "PERENNIAL_ARCHIVE_STORAGE_CLASS": storage_class,
+            f"{catalog}TYPE": "sql",
+            f"{catalog}URI": f"sqlite:///{home}/catalog.db",
+            f"{catalog}WAREHOUSE": f"s3://{self.bucket()}/warehouse",
+        }
+
+    def objects(self, uri: str) -> dict[str, FakeKey]:
+        """The server's own objects below an address, by address."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        stored = s3_backends[ACCOUNT]["aws"].buckets[bucket].keys
+        return {f"s3://{bucket}/{name}": stored[name] for name in list(stored) if name.startswith(prefix)}
+
+    def frozen(self, uri: str) -> dict[str, FakeKey]:
+        """The objects below an address that lie in a class that has to be thawed."""
+        return {
+            name: key for name, key in self.objects(uri).items() if key.storage_class in ("GLACIER", "DEEP_ARCHIVE")
+        }
+
+    def hold_thaws(self, uri: str) -> None:
+        """From now on thawing an object that is below an address goes on until `finish_thaw`."""
+        for key in self.objects(uri).values():
+            key.status = "IN_PROGRESS"
+
+    def asked_to_thaw(self, uri: str) -> set[str]:
+        """Addresses of the objects that somebody has asked for."""
+        return {name for name, key in self.objects(uri).items() if key.expiry_date is not None}
+
+    def finish_thaw(self, *uris: str) -> None:
+        """Make objects readable that somebody has asked for."""
+        for uri in uris:
+            self.objects(uri)[uri].status = "RESTORED"
+
+
+@contextmanager
+def running_aws() -> Iterator[Aws]:
+    """Serve until the block ends."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # Objects are restored when a test says so, not by and by.
+    state_manager.set_transition("s3::keyrestore", {"progression": "manual", "times": 10**9})
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield Aws(f"http://{host}:{port}")
+    finally:
+        server.stop()
+        state_manager.unset_transition("s3::keyrestore")
