@@ -51,6 +51,30 @@ def run_and_kill(settings: Settings, point: Point, work: Callable[..., Any], *ar
     assert process.exitcode == -signal.SIGKILL, f"exit code {process.exitcode}: never came to {point}"
 
 
+def forked(work: Callable[..., Any], *args: Any) -> Any:
+    """Run `work(*args)` in a process of its own and return what it returned."""
+    receiving, sending = _context.Pipe(duplex=False)
+    process = _context.Process(target=_answer, args=(sending, work, args))
+    process.start()
+    sending.close()
+    try:
+        answer = receiving.recv()
+    except EOFError:
+        answer = RuntimeError("it ended without an answer")
+    process.join(120)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _answer(sending: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        answer = work(*args)
+    except Exception as error:
+        answer = error
+    sending.send(answer)
+
+
 def _run(settings: Settings, point: Point, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     kind, _, name = point.target.partition(":")
     module = importlib.import_module("perennial.warehouse.commits" if kind == "commit" else kind)

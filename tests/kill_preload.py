@@ -8,10 +8,12 @@ with warnings.catch_warnings():
     import pandas as pd  # noqa: F401
     import pyarrow.dataset  # noqa: F401
     import pyiceberg.io.pyarrow  # noqa: F401
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: F401
 
     import perennial.currents
     import perennial.lifecycle
     import perennial.lifecycle.settling
     import perennial.quality
+    import perennial.storage.s3
 
     perennial.quality._great_expectations()

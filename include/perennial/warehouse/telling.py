@@ -46,7 +46,8 @@ def told(settings: Settings) -> Iterator[None]:
     except _NOT_REACHED as error:
         said = getattr(error, "orig", error)
         raise TransientError(
-            f"Catalog {settings.catalog!r} does not answer, or another program has locked it ({said}); try again, and check {prefix}URI."
+            f"Catalog {settings.catalog!r} does not answer, or another program has locked it ({said}); try again, and "
+            f"check {prefix}URI."
         ) from error
     except OSError as error:
         if _S3_REFUSED.search(str(error)):
