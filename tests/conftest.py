@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,3 +81,23 @@ def lake_warehouse(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     warehouse = Warehouse(Settings.from_environment({**environment, **local}))
     warehouse.create_tables()
     return warehouse
+
+
+# What is dear to start is started in one process. The mark `xdist_group` says the same, but goes unheard with
+# pytest 9.2 (pytest-xdist 1386).
+_TOGETHER = {"browser": re.compile("^tests/browser/"), "spark": re.compile(r"\[.*\bspark\b")}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a group on one worker of `--dist loadgroup`."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class Together(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            named = (group for group, pattern in _TOGETHER.items() if pattern.search(nodeid))
+            return next(named, None) or super()._split_scope(nodeid)
+
+    return Together(config, log)
