@@ -1,6 +1,7 @@
 """All of Airflow running over a workspace, and a real browser in front of it.
 
-The tests share one server, which takes half a minute and a gigabyte to start: they are kept in one process.
+The tests share one server, which takes half a minute and a gigabyte to start: tests/conftest.py keeps them in one
+process.
 """
 
 from __future__ import annotations
@@ -51,7 +52,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     warehouse.create_tables()
     fill(warehouse)
     expire_sources(warehouse, Run("scheduled__yesterday", datetime.now(UTC) - timedelta(days=1), "scheduled"))
-    with Mailbox(settings.home / "mail") as mailbox, running_airflow(settings, free_port(), mailbox) as airflow:
+    # Whatever has a schedule would run at the first start; then it takes a minute to stop.
+    dags = settings.home / "dags"
+    dags.mkdir()
+    for name in ("restore_interactions.py", "export_user_data.py"):
+        (dags / name).symlink_to(PROJECT_ROOT / "dags" / name)
+    with Mailbox(settings.home / "mail") as mailbox, running_airflow(settings, free_port(), mailbox, dags) as airflow:
         yield Served(airflow.url, airflow.password, mailbox, warehouse)
 
 

@@ -11,9 +11,6 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PROMO, Served
 from tests.rows import visible
 
-# One server and one browser for all of them, so in one process.
-pytestmark = pytest.mark.xdist_group("browser")
-
 Visit = Callable[..., Page]
 HOSTILE = "cmp/<b>\"'é🦄"
 
