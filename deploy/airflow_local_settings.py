@@ -1,0 +1,31 @@
+"""Gives each task the worker that has its rights: a queue for Celery, a service account for Kubernetes.
+
+Optional: put it into AIRFLOW_HOME/config of every part of Airflow. docs/iam.md has the policy of each role.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+ROLES = {
+    "load_interactions": "loader",
+    "sync_sources": "loader",
+    "expire_interactions": "mover",
+    "restore_interactions": "mover",
+    "maintain_warehouse": "maintainer",
+    "export_user_data": "exporter",
+}
+
+
+def task_policy(task: Any) -> None:
+    """Airflow calls this for every task of every DAG file that it parses."""
+    role = ROLES.get(task.dag_id)
+    if role is None:
+        return
+    task.queue = role
+    try:
+        from kubernetes.client import models
+    except ImportError:
+        return
+    pod = models.V1Pod(spec=models.V1PodSpec(service_account_name=f"perennial-{role}", containers=[]))
+    task.executor_config = {"pod_override": pod}

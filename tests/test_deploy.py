@@ -1,0 +1,181 @@
+"""The files of deploy/ against the code: variables, paths, users, pools, locked requirements."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
+from tests.test_project import locked
+
+DEPLOY = PROJECT_ROOT / "deploy"
+FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".pyc")
+SETTINGS = {PREFIX + key for key in (*DEFAULTS, "HOME")}
+# Read by compose.yaml itself.
+OTHERS = {"PERENNIAL_IMAGE"}
+POOL = "perennial_copies"
+
+
+def read(name: str) -> str:
+    return (DEPLOY / name).read_text(encoding="utf-8")
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(read("compose.yaml"))
+    return found
+
+
+def helm() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(read("helm/values.yaml"))
+    return found
+
+
+def example() -> dict[str, str]:
+    lines = [line for line in read("perennial.env.example").splitlines() if re.match(r"[A-Z]", line)]
+    return dict(line.split("=", 1) for line in lines)
+
+
+# --- variables ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(DEPLOY).as_posix())
+def test_every_variable_of_ours_that_is_named_is_a_setting(path: Path) -> None:
+    named = set(re.findall(rf"(?<!__)\b{PREFIX}[A-Z][A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
+    assert named <= SETTINGS | OTHERS
+
+
+def test_the_readme_explains_every_setting() -> None:
+    explained = re.findall(rf"^\| `({PREFIX}\w+)` \|", read("README.md"), flags=re.MULTILINE)
+    assert sorted(explained) == sorted(SETTINGS)
+
+
+def test_the_example_can_be_read_as_settings() -> None:
+    settings = Settings.from_environment(example())
+    assert settings.archive_uri == "s3://example-archive/interactions"
+    assert settings.archive_storage_class == "GLACIER_IR"
+
+
+def test_the_example_has_every_secret_without_a_value() -> None:
+    secrets = {name for name, value in example().items() if not value}
+    assert secrets == {
+        "AIRFLOW__CORE__FERNET_KEY",
+        "AIRFLOW__API_AUTH__JWT_SECRET",
+        "AIRFLOW__API__SECRET_KEY",
+        "ADMIN_PASSWORD",
+    }
+
+
+def test_connections_of_the_example_are_what_airflow_reads() -> None:
+    from airflow.sdk import Connection
+
+    found = {
+        name: Connection.from_json(value, conn_id=name)
+        for name, value in example().items()
+        if name.startswith("AIRFLOW_CONN")
+    }
+    assert {name: connection.conn_type for name, connection in found.items()} == {
+        "AIRFLOW_CONN_AWS_DEFAULT": "aws",
+        "AIRFLOW_CONN_SMTP_DEFAULT": "smtp",
+    }
+    assert found["AIRFLOW_CONN_SMTP_DEFAULT"].extra_dejson["from_email"] == "perennial@example.com"
+
+
+# --- image -------------------------------------------------------------------------------------------------------
+
+
+def copied() -> list[str]:
+    """What the Dockerfile takes from the project."""
+    lines = re.findall(r"^COPY (?!--from)(.+)$", read("Dockerfile"), flags=re.MULTILINE)
+    return [source for line in lines for source in line.split()[:-1]]
+
+
+def test_what_the_image_is_made_of_exists_and_is_not_ignored() -> None:
+    assert all((PROJECT_ROOT / source).exists() for source in copied())
+    let_in = {line[1:] for line in read("Dockerfile.dockerignore").splitlines() if line.startswith("!")}
+    assert sorted(let_in) == sorted(copied())
+
+
+def test_the_image_has_all_that_the_package_finds_beside_itself() -> None:
+    # `include/` holds the SQL as well; DAGs and plugins are where Airflow is told they are.
+    assert {"include", "dags", "plugins", "pyproject.toml"} <= set(copied())
+    environment = read("Dockerfile")
+    assert "AIRFLOW__CORE__DAGS_FOLDER=/app/dags" in environment
+    assert "AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins" in environment
+
+
+def test_no_process_of_the_image_is_root() -> None:
+    assert re.findall(r"^USER (.+)$", read("Dockerfile"), flags=re.MULTILINE) == ["50000"]
+    assert "useradd --uid 50000 --gid 0 " in read("Dockerfile")
+    assert (helm()["uid"], helm()["gid"]) == (50000, 0)
+
+
+def test_the_image_installs_locked_requirements_with_hashes() -> None:
+    text = (PROJECT_ROOT / "requirements" / "deploy.txt").read_text(encoding="utf-8")
+    entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert not [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]
+    assert "://" not in text
+    assert re.findall(r"--require-hashes", read("Dockerfile"))
+
+
+def test_the_image_has_the_versions_that_were_tested() -> None:
+    deployed, runtime = locked("deploy"), locked("runtime")
+    assert {project: deployed.get(project) for project in runtime} == runtime
+    assert {"apache-airflow-providers-celery", "apache-airflow-providers-cncf-kubernetes", "psycopg2-binary"} <= set(
+        deployed
+    )
+    assert helm()["airflowVersion"] in deployed["apache-airflow"]
+
+
+# --- compose and chart -------------------------------------------------------------------------------------------
+
+
+def test_compose_runs_every_part_of_airflow_from_our_image() -> None:
+    services = compose()["services"]
+    ours = {name: service["command"] for name, service in services.items() if "build" in service}
+    assert {name: command for name, command in ours.items() if name != "init"} == {
+        "api-server": ["airflow", "api-server"],
+        "scheduler": ["airflow", "scheduler"],
+        "dag-processor": ["airflow", "dag-processor"],
+        "triggerer": ["airflow", "triggerer"],
+        "worker": ["airflow", "celery", "worker"],
+    }
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= services.keys(), name
+    build = services["worker"]["build"]
+    assert (DEPLOY / build["context"] / build["dockerfile"]).resolve() == DEPLOY / "Dockerfile"
+
+
+def test_no_task_hands_another_a_local_file() -> None:
+    shared = [service.get("volumes") for name, service in compose()["services"].items() if "build" in service]
+    assert shared == [None] * 6
+    assert example()["PERENNIAL_OPERATIONS_URI"].startswith("s3://")
+
+
+def test_both_ways_of_deploying_make_the_pool_of_the_copy_tasks() -> None:
+    commands = compose()["services"]["init"]["command"][-1]
+    made = f'airflow pools set {POOL} 16 "Copy tasks of perennial at the same time"'
+    assert made in commands
+    assert made in read("README.md")
+    assert example()["PERENNIAL_COPY_POOL"] == POOL
+
+
+def test_the_chart_runs_one_pod_a_task_with_the_dags_of_the_image() -> None:
+    values = helm()
+    assert values["executor"] == "KubernetesExecutor"
+    assert (values["config"]["core"]["dags_folder"], values["airflowHome"]) == ("/app/dags", "/airflow")
+    assert not values["redis"]["enabled"]
+    assert values["dagProcessor"]["enabled"]
+    [reference] = yaml.safe_load(values["extraEnvFrom"])
+    assert reference == {"secretRef": {"name": "perennial"}}
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", read("README.md"))
+    assert not [target for target in targets if not (DEPLOY / target).exists()]
+    told = set(re.findall(r"^\| `([\w./-]+)` \| ", read("README.md"), flags=re.MULTILINE))
+    files = {path.relative_to(DEPLOY).as_posix() for path in FILES}
+    assert files - {"README.md", "Dockerfile.dockerignore"} <= told

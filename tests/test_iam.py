@@ -1,0 +1,160 @@
+"""The policies of docs/iam.md: what each role may do, and what it may not."""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from perennial.settings import PROJECT_ROOT
+from tests.test_deploy import example
+
+PAGE = (PROJECT_ROOT / "docs" / "iam.md").read_text(encoding="utf-8")
+POLICIES: dict[str, dict[str, Any]] = {
+    role: json.loads(text) for role, text in re.findall(r"^## (\w+)\n.*?```json\n(.*?)```", PAGE, flags=re.S | re.M)
+}
+STATEMENTS = [(role, statement) for role, policy in POLICIES.items() for statement in policy["Statement"]]
+BUCKETS = ("example-lake", "example-archive", "example-landing", "example-exports")
+
+LAKE, ARCHIVE = "arn:aws:s3:::example-lake", "arn:aws:s3:::example-archive"
+HOT_FILE = f"{LAKE}/warehouse/messaging.db/interactions/data/0123.parquet"
+METADATA = f"{LAKE}/warehouse/messaging.db/interactions/metadata/00001-a.metadata.json"
+MANIFEST = f"{LAKE}/warehouse/messaging.db/interactions/metadata/a-m0.avro"
+RECORD = f"{LAKE}/operations/pending/expire-1.json"
+ARCHIVED_FILE = f"{ARCHIVE}/interactions/0123.parquet"
+LANDED = "arn:aws:s3:::example-landing/currents/a.avro"
+EXPORT = "arn:aws:s3:::example-exports/user-data/a.csv"
+TABLE = "arn:aws:glue:us-east-1:111122223333:table/messaging/interactions"
+
+
+def may(role: str, action: str, resource: str) -> bool:
+    return any(
+        action in statement["Action"] and any(fnmatchcase(resource, pattern) for pattern in statement["Resource"])
+        for statement in POLICIES[role]["Statement"]
+    )
+
+
+def test_there_is_a_policy_for_every_role_that_the_page_lists() -> None:
+    listed = re.findall(r"^\| \[(\w+)\]\(#\1\) \|", PAGE, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(POLICIES)
+
+
+@pytest.mark.parametrize(("role", "statement"), STATEMENTS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_statement_allows_named_actions_on_named_resources(role: str, statement: dict[str, Any]) -> None:
+    assert statement.keys() == {"Sid", "Effect", "Action", "Resource"}
+    assert statement["Effect"] == "Allow"
+    assert all(re.fullmatch(r"(s3|glue|kms):[A-Z]\w+", action) for action in statement["Action"])
+    service = {action.partition(":")[0] for action in statement["Action"]}
+    buckets = "|".join(BUCKETS)
+    known = {
+        "s3": rf"arn:aws:s3:::({buckets})(/[a-z].*)?",
+        "glue": r"arn:aws:glue:us-east-1:111122223333:(catalog|database/messaging|table/messaging/\*)",
+        "kms": r"arn:aws:kms:us-east-1:111122223333:key/[\w-]+",
+    }
+    assert len(service) == 1
+    assert all(re.fullmatch(known[service.copy().pop()], resource) for resource in statement["Resource"])
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_a_policy_fits_into_one_managed_policy(policy: dict[str, Any]) -> None:
+    assert policy["Version"] == "2012-10-17"
+    assert len(json.dumps(policy, separators=(",", ":"))) <= 6144
+    sids = [statement["Sid"] for statement in policy["Statement"]]
+    assert len(sids) == len(set(sids))
+    assert all(sid.isalnum() for sid in sids)
+
+
+def test_only_the_maintainer_deletes_data_files_and_manifests() -> None:
+    for removed in (HOT_FILE, MANIFEST, ARCHIVED_FILE):
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["maintainer"]
+    for removed in (RECORD, METADATA):
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["loader", "mover", "maintainer"]
+    for kept in (LANDED, EXPORT):
+        assert not [role for role in POLICIES if may(role, "s3:DeleteObject", kept)]
+
+
+def test_only_the_mover_writes_to_the_archive_and_thaws_from_it() -> None:
+    assert [role for role in POLICIES if may(role, "s3:PutObject", ARCHIVED_FILE)] == ["mover"]
+    assert [role for role in POLICIES if may(role, "s3:RestoreObject", ARCHIVED_FILE)] == ["mover"]
+    assert [role for role in POLICIES if may(role, "s3:GetObject", ARCHIVED_FILE)] == ["mover", "maintainer"]
+
+
+NEEDS = {
+    # CopyObject either way: get where it reads, put where it writes; both with what ends an unfinished one.
+    "mover": [
+        ("s3:GetObject", HOT_FILE), ("s3:PutObject", ARCHIVED_FILE), ("s3:AbortMultipartUpload", ARCHIVED_FILE),
+        ("s3:GetObject", ARCHIVED_FILE), ("s3:PutObject", HOT_FILE), ("s3:AbortMultipartUpload", HOT_FILE),
+        ("s3:PutObject", METADATA), ("s3:PutObject", RECORD), ("s3:ListBucket", ARCHIVE), ("s3:ListBucket", LAKE),
+        ("glue:UpdateTable", TABLE), ("glue:GetTables", TABLE),
+    ],
+    "loader": [
+        ("s3:GetObject", LANDED), ("s3:ListBucket", "arn:aws:s3:::example-landing"), ("s3:PutObject", HOT_FILE),
+        ("s3:PutObject", METADATA), ("s3:PutObject", RECORD), ("s3:ListBucket", LAKE), ("glue:UpdateTable", TABLE),
+    ],
+    "maintainer": [
+        ("s3:PutObject", HOT_FILE), ("s3:GetObject", HOT_FILE), ("s3:ListBucket", ARCHIVE), ("glue:UpdateTable", TABLE),
+    ],
+    "exporter": [("s3:GetObject", HOT_FILE), ("s3:PutObject", EXPORT), ("s3:PutObject", RECORD), ("glue:GetTable", TABLE)],
+    "analyst": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
+    "page": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
+    "installer": [("glue:CreateTable", TABLE), ("glue:UpdateTable", TABLE), ("s3:PutObject", METADATA)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", POLICIES)
+def test_a_role_may_do_all_that_its_work_needs(role: str) -> None:
+    assert [(action, resource) for action, resource in NEEDS[role] if not may(role, action, resource)] == []
+
+
+@pytest.mark.parametrize("role", ["analyst", "page"])
+def test_readers_write_nothing(role: str) -> None:
+    actions = {action for statement in POLICIES[role]["Statement"] for action in statement["Action"]}
+    assert actions == {
+        "glue:GetDatabase", "glue:GetTable", "glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket",
+    }  # fmt: skip
+
+
+def test_listing_is_not_narrowed_since_an_absent_object_would_be_denied() -> None:
+    assert not [role for role, statement in STATEMENTS if "Condition" in statement]
+
+
+def test_the_example_lies_where_the_policies_reach() -> None:
+    mine = example()
+    assert mine["PYICEBERG_CATALOG__PERENNIAL__WAREHOUSE"] == "s3://example-lake/warehouse"
+    assert mine["PERENNIAL_OPERATIONS_URI"] == "s3://example-lake/operations"
+    assert mine["PERENNIAL_ARCHIVE_URI"] == "s3://example-archive/interactions"
+    assert mine["PERENNIAL_LANDING_URI"] == "s3://example-landing/currents"
+    assert mine["PERENNIAL_EXPORTS_URI"] == "s3://example-exports/user-data"
+    assert mine["PERENNIAL_NAMESPACE"] == "messaging"
+
+
+# --- which task has which role -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local_settings() -> ModuleType:
+    module = ModuleType("airflow_local_settings")
+    exec((PROJECT_ROOT / "deploy" / "airflow_local_settings.py").read_text(encoding="utf-8"), module.__dict__)
+    return module
+
+
+def test_every_dag_has_a_role_that_the_page_has_a_policy_for(local_settings: ModuleType) -> None:
+    dags = {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
+    assert dags == local_settings.ROLES.keys()
+    assert set(local_settings.ROLES.values()) <= POLICIES.keys()
+
+
+def test_a_task_names_the_queue_of_its_role_and_others_are_left_alone(local_settings: ModuleType) -> None:
+    from airflow.sdk import DAG, BaseOperator
+
+    tasks = {name: BaseOperator(task_id="t", dag=DAG(name)) for name in ("expire_interactions", "somebody_elses")}
+    for task in tasks.values():
+        local_settings.task_policy(task)
+    assert {name: task.queue for name, task in tasks.items()} == {
+        "expire_interactions": "mover",
+        "somebody_elses": "default",
+    }
