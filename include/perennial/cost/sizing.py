@@ -20,6 +20,8 @@ MANIFEST_BYTES_PER_FILE = 275
 LIST_SECONDS_PER_FILE = Fraction(75, 1_000_000)
 MOVE_SECONDS_PER_FILE = Fraction(1, 1000)
 MOVE_MEMORY_PER_FILE = 11_000
+# A larger run is cut into several moves, so that memory does not grow any more.
+MOVE_FILES = 100_000
 # What `maintain_warehouse` merges small files to.
 COMPACTED_BYTES = 16 * 2**20
 LOADS_A_DAY = {"15 minutes": 96, "hour": 24, "day": 1}
@@ -129,7 +131,8 @@ def _moves() -> Iterator[Sequence[str]]:
         cells: list[str] = []
         for share in (Fraction(1, 100), Fraction(9, 10)):
             count = int(space.file_count * share)
-            cells += [f"{count:,}", _seconds(count * MOVE_SECONDS_PER_FILE), _size(count * MOVE_MEMORY_PER_FILE)]
+            memory = min(count, MOVE_FILES) * MOVE_MEMORY_PER_FILE
+            cells += [f"{count:,}", _seconds(count * MOVE_SECONDS_PER_FILE), _size(memory)]
         yield *_named(space), *cells
 
 
