@@ -178,7 +178,7 @@ def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: 
     keys = [f"{key} {selection.order} NULLS LAST" for key in _ORDERS[selection.sort]]
     order = ", ".join([*keys, "position" if keys else f"position {selection.order}"])
     # Statements are put together from a file and from names in this module; every value is a bind.
-    matching = f"WITH matching AS MATERIALIZED ({statement('web/match_sources')})"
+    matching = "WITH matching AS MATERIALIZED (" + statement("web/match_sources") + ")"
     with listed.connection.cursor() as cursor:
         moving = _show_restoring(cursor, restoring)
         binds = _binds(selection)
@@ -195,11 +195,12 @@ def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: 
 
 def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
     """Return the ids of all sources that match, in order of id."""
-    matching = f"SELECT position FROM ({statement('web/match_sources')})"  # noqa: S608
+    matching = statement("web/match_sources")
     with listed.connection.cursor() as cursor:
         _show_restoring(cursor, restoring)
         rows = cursor.execute(
-            f"SELECT source_id FROM listed_sources WHERE position IN ({matching}) ORDER BY source_id",  # noqa: S608
+            f"WITH matching AS ({matching}) SELECT source_id FROM listed_sources "  # noqa: S608
+            "WHERE position IN (SELECT position FROM matching) ORDER BY source_id",
             _binds(selection),
         ).fetchall()
     return [row[0] for row in rows]
