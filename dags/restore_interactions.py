@@ -4,12 +4,15 @@ Brings the interactions of expired sources back from long-term storage: one sour
 
 **What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves (R12). Then it
 plans, copies, verifies and commits, and shows the data when all of it is there. The clock of every restored source
-starts again: after another three months without activity it expires again (R13).
+starts again: after another three months without activity it expires again (R13). Files in a cold storage class are
+thawed first: an e-mail says how long that takes, and the run waits for it without holding a worker.
 
 **What it never does.** Lose or double a row; show half a source; send one mail a source: a request gets one e-mail,
 when it is finished and also when it failed.
 
-**Params.** `source_ids` and `tags`, at least one of either; `notify`, at least one e-mail address; `reason`; `dry_run`.
+**Params.** `source_ids` and `tags`, at least one of either; `notify`, at least one e-mail address; `reason`;
+`thaw_tier`, how fast files in GLACIER or DEEP_ARCHIVE are thawed: `Expedited` (1 to 5 minutes, GLACIER only, dear),
+`Standard` (3 to 5 hours; DEEP_ARCHIVE up to 12), `Bulk` (5 to 12 hours; up to 48; cheapest); `dry_run`.
 
 **When it fails.** Nothing is lost, and nothing is half visible. The e-mail says what went wrong; run it again when that
 is mended. See `docs/runbooks/restore.md`.
@@ -17,7 +20,7 @@ is mended. See `docs/runbooks/restore.md`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import (
@@ -32,10 +35,10 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException
 
 from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step, testable
-from perennial.notify import ADDRESS_PATTERN, warn_late_restore
+from perennial.notify import ADDRESS_PATTERN
+from perennial.outcomes import STANDARD, THAW_TIERS
 from perennial.tasks import move_files
-
-LATE_AFTER = timedelta(minutes=15)
+from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
 
 
 @dag(
@@ -49,7 +52,7 @@ LATE_AFTER = timedelta(minutes=15)
     default_args=DEFAULT_ARGS,
     tags=["perennial", "lifecycle"],
     deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=LATE_AFTER, callback=AsyncCallback(warn_late_restore)
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=LATE_AFTER, callback=AsyncCallback(warn_when_late)
     ),
     params={
         "source_ids": Param(
@@ -74,6 +77,13 @@ LATE_AFTER = timedelta(minutes=15)
             description="E-mail addresses that are told how it ended, one a line; at least one.",
         ),
         "reason": Param("", type="string", title="Reason", description="Goes into the audit trail and the e-mail."),
+        "thaw_tier": Param(
+            STANDARD,
+            type="string",
+            enum=list(THAW_TIERS),
+            title="Thaw tier",
+            description="How fast files in GLACIER or DEEP_ARCHIVE are thawed; DEEP_ARCHIVE has no Expedited.",
+        ),
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Say what would come back, but move nothing."
         ),
@@ -115,7 +125,8 @@ def restore_interactions() -> None:
     request_uri = check_request()
     plan_uris = plan(request_uri)
     told = tell_requesters(request_uri, plan_uris)
-    move_files(plan_uris) >> told
+    thaw = ThawFiles(task_id="thaw", request_uri=request_uri, plan_uris=plan_uris)
+    thaw >> move_files(plan_uris) >> told
     conclude(told)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 DELETED: Final = "deleted under the previous policy"
@@ -11,6 +12,21 @@ Outcome = Literal[
     "restored", "already available", "never had data", "deleted under the previous policy", "failed"
 ]  # fmt: skip
 RestoreState = Literal["finished", "finished in part", "failed"]
+EXPEDITED, STANDARD, BULK = "Expedited", "Standard", "Bulk"
+THAW_TIERS = (EXPEDITED, STANDARD, BULK)
+# The longest that thawing takes as S3 documents it, by class and tier; the shortest where it documents one.
+THAW_TIMES: Final[Mapping[tuple[str, str], tuple[timedelta | None, timedelta]]] = {
+    ("GLACIER", EXPEDITED): (timedelta(minutes=1), timedelta(minutes=5)),
+    ("GLACIER", STANDARD): (timedelta(hours=3), timedelta(hours=5)),
+    ("GLACIER", BULK): (timedelta(hours=5), timedelta(hours=12)),
+    ("DEEP_ARCHIVE", STANDARD): (None, timedelta(hours=12)),
+    ("DEEP_ARCHIVE", BULK): (None, timedelta(hours=48)),
+}
+
+
+def longest_thaw(classes: Iterable[str], tier: str) -> timedelta:
+    """Return how long thawing files of some storage classes takes at the most, as S3 documents it."""
+    return max(THAW_TIMES[name, tier][1] for name in classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +91,39 @@ class RestoreReport:
     report_uri: str | None = None
     run_url: str | None = None
     dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThawReport:
+    """What a restore has to wait for before it can copy.
+
+    Attributes:
+        run_id: Run that waits.
+        requested_by: Who asked for the restore.
+        reason: Why, in the requester's words.
+        requested_at: When the run was triggered.
+        asked_at: When S3 was asked to thaw.
+        expected_at: When all is thawed by what S3 documents.
+        tier: Expedited, Standard or Bulk.
+        frozen_as: Files to thaw by the storage class that they lie in.
+        total_bytes: Their size.
+        names: The sources that wait, by name.
+        notify: Who is told.
+        run_url: Address of the run on Airflow's page.
+    """
+
+    run_id: str
+    requested_by: str
+    reason: str
+    requested_at: datetime
+    asked_at: datetime
+    expected_at: datetime
+    tier: str
+    frozen_as: Mapping[str, int] = field(default_factory=dict)
+    total_bytes: int = 0
+    names: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
+    run_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

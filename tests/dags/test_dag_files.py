@@ -30,7 +30,7 @@ PARAMS = {
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
     "export_user_data": {"source_id", "notify", "all_recipients"},
-    "restore_interactions": {"source_ids", "tags", "notify", "reason", "dry_run"},
+    "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run"},
     "sync_sources": set(),
 }
 
@@ -103,7 +103,7 @@ def test_the_trigger_form_refuses_the_addresses_that_the_run_would_refuse(
 def test_a_restore_that_takes_longer_than_a_quarter_of_an_hour_is_reported(dags: Mapping[str, Any]) -> None:
     (alert,) = dags["restore_interactions"].deadline
     assert alert.interval == timedelta(minutes=15)
-    assert alert.callback.path == "perennial.notify.deadline.warn_late_restore"
+    assert alert.callback.path == "perennial.thaw.warn_when_late"
 
 
 def test_the_number_of_tasks_does_not_depend_on_the_number_of_sources(dags: Mapping[str, Any]) -> None:

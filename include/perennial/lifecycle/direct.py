@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from perennial.errors import TerminalError
 from perennial.lifecycle.expire import decide_expiry, expiry_report, finish_move, plan_expiry
 from perennial.lifecycle.moving import add_copies, chunk_count, copy_files, verify_copies
 from perennial.lifecycle.requests import read_resolution
-from perennial.lifecycle.restore import check_request, plan_restore, restore_report
+from perennial.lifecycle.restore import abandon_restore, check_request, plan_restore, restore_report
 from perennial.lifecycle.runs import Run, read_note, wall_clock
 from perennial.lifecycle.settling import settle_dead_moves
+from perennial.lifecycle.thawing import end_thawing, wait_for_thaw
 from perennial.outcomes import ExpiryReport, RestoreReport
 from perennial.warehouse import Warehouse
 
@@ -31,8 +34,16 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
     return expiry_report(warehouse, run, decided if dry_run else None)
 
 
-def restore_sources(warehouse: Warehouse, params: Mapping[str, Any], run: Run) -> RestoreReport:
+def restore_sources(
+    warehouse: Warehouse, params: Mapping[str, Any], run: Run, sleep: Callable[[float], object] = time.sleep
+) -> RestoreReport:
     """Run a whole restore; params are those of the DAG `restore_interactions`.
+
+    Args:
+        warehouse: Where.
+        params: Of the request.
+        run: Whose restore it is.
+        sleep: How to wait some seconds, between looks at files that have to be thawed; that may take hours.
 
     Raises:
         TerminalRequestError: The request cannot be done; nothing was moved.
@@ -44,7 +55,14 @@ def restore_sources(warehouse: Warehouse, params: Mapping[str, Any], run: Run) -
     request, _ = read_resolution(read_note(request_uri))
     if not request.dry_run:
         plan_uris = plan_restore(warehouse, request_uri, run)
+        try:
+            wait_for_thaw(warehouse, run, plan_uris, request.thaw_tier, sleep)
+        except TerminalError:
+            for plan_uri in plan_uris:
+                abandon_restore(warehouse, plan_uri)
+            raise
         _move(warehouse, plan_uris, run)
+        end_thawing(warehouse, run.run_id)
     return restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
-from perennial.outcomes import DELETED
+from perennial.outcomes import DELETED, STANDARD, THAW_TIERS
 from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import duckdb
 
 TO_RESTORE = "restored"
-PARAMS = ("source_ids", "tags", "notify", "reason", "dry_run")
+PARAMS = ("source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class RestoreRequest:
         tags: All sources that carry one of these tags when the run starts (R11).
         notify: E-mail addresses that are told how it ended (R12).
         reason: Goes into the audit trail and the e-mail.
+        thaw_tier: How fast files of a cold storage class are thawed.
         dry_run: Say what would come back, move nothing.
     """
 
@@ -36,6 +37,7 @@ class RestoreRequest:
     tags: tuple[str, ...] = ()
     notify: tuple[str, ...] = ()
     reason: str = ""
+    thaw_tier: str = STANDARD
     dry_run: bool = False
 
     @classmethod
@@ -53,6 +55,8 @@ class RestoreRequest:
         reason, dry_run = params.get("reason") or "", params.get("dry_run", False)
         if not isinstance(reason, str):
             wrong.append(f"reason is {reason!r}; give a text")
+        if (tier := params.get("thaw_tier", STANDARD)) not in THAW_TIERS:
+            wrong.append(f"thaw_tier is {tier!r}; give one of {', '.join(THAW_TIERS)}")
         if not isinstance(dry_run, bool):
             wrong.append(f"dry_run is {dry_run!r}; give true or false")
         if not wrong and not lists["source_ids"] and not lists["tags"]:
@@ -63,7 +67,7 @@ class RestoreRequest:
             raise TerminalRequestError(f"The request cannot be done, nothing was moved: {'; '.join(wrong)}.")
         refuse_bad_addresses(list(lists["notify"]))
         unique = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
-        return cls(**unique, reason=reason, dry_run=dry_run)
+        return cls(**unique, reason=reason, thaw_tier=tier, dry_run=dry_run)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from perennial.cost import Fact
-from perennial.errors import TerminalSettingError
+from perennial.errors import TerminalDeliveryError, TerminalSettingError, TransientDeliveryError
 from perennial.lifecycle.costing import is_on_s3, run_costs
 from perennial.lifecycle.expire import expiry_report
+from perennial.lifecycle.requests import TO_RESTORE, read_resolution
 from perennial.lifecycle.restore import abandon_restore, restore_report
-from perennial.lifecycle.runs import Run, wall_clock
+from perennial.lifecycle.runs import Run, read_note, wall_clock
+from perennial.lifecycle.thawing import Thawing, end_thawing, write_thawing
 from perennial.notify import (
     digests_by_owner,
     expiry_digest,
@@ -20,8 +23,9 @@ from perennial.notify import (
     restore_message,
     send,
     sources_without_owner,
+    thaw_message,
 )
-from perennial.outcomes import ExpiryReport, RestoreReport
+from perennial.outcomes import ExpiryReport, RestoreReport, ThawReport
 from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,36 @@ def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) 
         # What has expired is to be told whether or not it can be priced.
         log.warning("Digests say nothing of costs: %s", error)
         return dict.fromkeys(digests, ())
+
+
+def tell_of_thaw(
+    warehouse: Warehouse, run: Run, request_uri: str, thawing: Thawing, run_url: str | None = None
+) -> None:
+    """Tell the requesters once how long their data thaws. That a mail cannot be sent holds nothing up."""
+    if thawing.told:
+        return
+    request, sources = read_resolution(read_note(request_uri))
+    report = ThawReport(
+        run_id=run.run_id,
+        requested_by=run.requested_by or "unknown",
+        reason=request.reason,
+        requested_at=run.requested_at or run.now,
+        asked_at=datetime.fromisoformat(thawing.asked_at),
+        expected_at=datetime.fromisoformat(thawing.expected_at),
+        tier=thawing.tier,
+        frozen_as=thawing.frozen_as,
+        total_bytes=thawing.total_bytes,
+        names=tuple(source.name or source.source_id for source in sources if source.outcome == TO_RESTORE),
+        notify=request.notify,
+        run_url=run_url,
+    )
+    try:
+        send(thaw_message(report), list(request.notify))
+    except (TerminalDeliveryError, TransientDeliveryError) as error:
+        # The data is worth more than the word of it; the last mail of the run fails visibly.
+        log.warning("%s: nobody was told of the thaw: %s", run.run_id, error)
+        return
+    write_thawing(warehouse, replace(thawing, told=True))
 
 
 @dataclass(frozen=True)
@@ -87,6 +121,7 @@ def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], a
             report = replace(report, error=attempt.error or _details(report))
     for plan_uri in attempt.plan_uris:
         abandon_restore(warehouse, plan_uri)
+    end_thawing(warehouse, run.run_id)
     report = replace(report, run_url=attempt.run_url)
     send(restore_message(report), list(report.notify))
     return report

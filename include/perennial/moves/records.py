@@ -7,8 +7,8 @@ off what a restore is bringing back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from perennial.storage import storage_for
@@ -46,6 +46,13 @@ def write_pending(warehouse: Warehouse, record: PendingRecord) -> None:
     """Write a record, replacing an earlier one of the same operation."""
     uri = _uri(warehouse, record.kind, record.id)
     storage_for(uri).write(uri, json.dumps(asdict(record)).encode())
+
+
+def touch_pending(warehouse: Warehouse, kind: str, plan_uris: Collection[str], wall_clock: datetime) -> None:
+    """Give a sign of life of moves that wait; what has been given up stays so until the move goes on."""
+    for record in pending_records(warehouse, kind):
+        if record.plan_uri in plan_uris:
+            write_pending(warehouse, replace(record, touched_at=wall_clock.isoformat()))
 
 
 def remove_pending(warehouse: Warehouse, kind: str, operation_id: str) -> None:

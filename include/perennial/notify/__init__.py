@@ -13,6 +13,7 @@ from perennial.notify.messages import (
     sources_without_owner,
 )
 from perennial.notify.smtp import send
+from perennial.notify.thawing import thaw_message
 
 __all__ = [
     "ADDRESS_PATTERN",
@@ -28,5 +29,6 @@ __all__ = [
     "run_url",
     "send",
     "sources_without_owner",
+    "thaw_message",
     "warn_late_restore",
 ]

@@ -67,6 +67,12 @@ def duration(span: timedelta) -> str:
     return f"{seconds // 3_600:,} h {seconds % 3_600 // 60} min"
 
 
+def span(shortest: timedelta | None, longest: timedelta) -> str:
+    """Write how long something takes: `3 to 5 hours`, `1 to 5 minutes`, `up to 12 hours`."""
+    unit, name = (timedelta(hours=1), "hour") if longest >= timedelta(hours=1) else (timedelta(minutes=1), "minute")
+    return f"{f'{round(shortest / unit)} to' if shortest else 'up to'} {count(round(longest / unit), name)}"
+
+
 def moment(at: datetime) -> str:
     """Write `24 Nov 2026, 04:00 UTC`."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"

@@ -1,0 +1,324 @@
+"""M9: archived files of a cold storage class are thawed before a restore reads them.
+
+Whether a file can be read is asked of its storage, every time: nothing but the time of asking and who was told is
+remembered, so every step here can be killed and run again. Which class a file lies in is asked likewise; the setting
+says only where files go from now on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+
+from perennial.errors import TerminalRequestError, TransientError
+from perennial.lifecycle.runs import Run, wall_clock
+from perennial.moves.plan import RESTORE, read_plan
+from perennial.moves.records import touch_pending
+from perennial.outcomes import BULK, EXPEDITED, STANDARD, longest_thaw
+from perennial.storage import ColdState, Storage, Temperature, storage_for
+from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY_SECONDS = 10.0
+# A look costs a request a file: first after this, then when a tenth more time has passed, at the latest after that.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 900.0
+# Of more files that are not ready so many are looked at each time; they tend to thaw in the order of asking.
+LOOKED_AT = 1_000
+# From so many files a listing, 1,000 files a request, is worth its requests: if it has at most so many others.
+LISTED_FROM, LISTED_SHARE = 1_000, 20
+
+
+@dataclass(frozen=True)
+class Thawing:
+    """How far the thawing for one run is, as it lies in storage for whoever wants to know.
+
+    Attributes:
+        run_id: The run.
+        tier: As it was asked for.
+        asked_at: Wall clock of the first asking, ISO 8601.
+        expected_at: When all is thawed by what the service documents, ISO 8601.
+        looked_at: Wall clock of the latest look, ISO 8601.
+        file_count: Files that had to be thawed.
+        thawed_count: Those of them that can be read, at the least.
+        total_bytes: Of the files that had to be thawed.
+        frozen_as: Files by the class that they were frozen in.
+        told: Whether the requesters know.
+        ended: Whether the run has come to its end.
+    """
+
+    run_id: str
+    tier: str
+    asked_at: str
+    expected_at: str
+    looked_at: str
+    file_count: int
+    thawed_count: int = 0
+    total_bytes: int = 0
+    frozen_as: dict[str, int] = field(default_factory=dict)
+    told: bool = False
+    ended: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether every file can be read."""
+        return self.thawed_count >= self.file_count
+
+    def __str__(self) -> str:
+        return f"thawed {self.thawed_count:,} of {self.file_count:,} files"
+
+
+@dataclass(frozen=True)
+class ColdFiles:
+    """The files of a plan that cannot be read yet; all of them have been asked for.
+
+    Attributes:
+        frozen_as: Address of each, and the class that it is frozen in.
+        source_ids: Their sources.
+        total_bytes: Their size as the plan has it.
+    """
+
+    frozen_as: dict[str, str]
+    source_ids: frozenset[str]
+    total_bytes: int
+
+
+def ask_to_thaw(warehouse: Warehouse, plan_uri: str, tier: str) -> ColdFiles:
+    """Ask for every file of a plan that cannot be read, once, and return at once."""
+    files = _planned_files(plan_uri)
+    states = _each(_perhaps_cold(warehouse, files), lambda storage, uri: storage.thaw(uri, tier))
+    cold = {uri: state.frozen_as for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+    owners, sizes = zip(*(files[uri] for uri in cold), strict=True) if cold else ((), ())
+    return ColdFiles(cold, frozenset(owners), sum(sizes))
+
+
+def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str) -> Thawing | None:
+    """Ask for what a run's plans need, and note how far that is.
+
+    Returns:
+        What has to be waited for; None when everything can be read.
+
+    Raises:
+        TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
+    """
+    if tier == EXPEDITED:
+        _refuse_expedited(warehouse, plan_uris)
+    cold = {uri: ask_to_thaw(warehouse, uri, tier) for uri in plan_uris}
+    for uri, files in cold.items():
+        if files.frozen_as:
+            storage_for(uri).write(_list_uri(uri), json.dumps(list(files.frozen_as), ensure_ascii=False).encode())
+    before = find_thawing(warehouse, run.run_id)
+    if not any(files.frozen_as for files in cold.values()):
+        if before is not None:
+            write_thawing(warehouse, replace(before, looked_at=_now(), thawed_count=before.file_count))
+        return None
+    thawing = _asked(run, cold.values(), tier)
+    if before is not None and not before.ended:
+        # Another try of the same run finds readable what an earlier one has asked for.
+        count = max(before.file_count, thawing.file_count)
+        thawing = replace(before, looked_at=_now(), file_count=count, thawed_count=count - thawing.file_count)
+    write_thawing(warehouse, thawing)
+    log.info("%s: %s, by %s (%s)", run.run_id, thawing, thawing.expected_at, tier)
+    return thawing
+
+
+def _asked(run: Run, cold: Collection[ColdFiles], tier: str) -> Thawing:
+    frozen_as = Counter(name for files in cold for name in files.frozen_as.values())
+    now = wall_clock()
+    return Thawing(
+        run_id=run.run_id,
+        tier=tier,
+        asked_at=now.isoformat(),
+        expected_at=(now + longest_thaw(frozen_as, tier)).isoformat(),
+        looked_at=now.isoformat(),
+        file_count=frozen_as.total(),
+        total_bytes=sum(files.total_bytes for files in cold),
+        frozen_as=dict(frozen_as),
+    )
+
+
+def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
+    """Let plans be carried out at once only if all their files can be read; the others are asked for.
+
+    Raises:
+        TransientError: Says how long to wait.
+    """
+    for plan_uri in plan_uris:
+        if cold := ask_to_thaw(warehouse, plan_uri, STANDARD).frozen_as:
+            hours = longest_thaw(cold.values(), STANDARD).total_seconds() / 3600
+            raise TransientError(
+                f"{len(cold):,} files that entered the archive meanwhile have to be thawed, {min(cold)} among them. "
+                f"Run the restore again in {hours:.0f} hours. Nothing was lost."
+            )
+
+
+def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> Iterator[float]:
+    """Look until every file that a run waits for can be read; the hold on its sources stays alive meanwhile.
+
+    Yields:
+        Seconds to wait before the next look.
+    """
+    thawing = find_thawing(warehouse, run_id)
+    if thawing is None:
+        return
+    waiting = _listed(plan_uris)
+    started = datetime.fromisoformat(thawing.asked_at)
+    while waiting:
+        try:
+            touch_pending(warehouse, RESTORE.name, plan_uris, wall_clock())
+            waiting = _still_cold(waiting, thawing.tier)
+            count = max(thawing.file_count - len(waiting), thawing.thawed_count)
+            thawing = replace(thawing, thawed_count=count, looked_at=_now())
+            write_thawing(warehouse, thawing)
+            log.info("%s: %s", run_id, thawing)
+        except TransientError as error:
+            log.warning("%s: not looked at for now: %s", run_id, error)
+        if waiting:
+            elapsed = (wall_clock() - started).total_seconds()
+            yield min(max(elapsed / 10, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+
+
+def wait_for_thaw(
+    warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str, sleep: Callable[[float], object] = time.sleep
+) -> None:
+    """Ask and wait in this process, for hours if need be.
+
+    Raises:
+        TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
+    """
+    while start_thaw(warehouse, run, plan_uris, tier) is not None:
+        for pause in thaw_looks(warehouse, run.run_id, plan_uris):
+            sleep(pause)
+
+
+def find_thawing(warehouse: Warehouse, run_id: str) -> Thawing | None:
+    """Read how far the thawing for a run is; None where nothing had to be thawed."""
+    uri = _note_uri(warehouse, run_id)
+    try:
+        return Thawing(**json.loads(storage_for(uri).read(uri)))
+    except FileNotFoundError:
+        return None
+
+
+def write_thawing(warehouse: Warehouse, thawing: Thawing) -> None:
+    """Note how far the thawing for a run is."""
+    uri = _note_uri(warehouse, thawing.run_id)
+    storage_for(uri).write(uri, json.dumps(asdict(thawing), ensure_ascii=False).encode())
+
+
+def end_thawing(warehouse: Warehouse, run_id: str) -> None:
+    """Note that a run is over, if it had to thaw anything."""
+    if (thawing := find_thawing(warehouse, run_id)) is not None:
+        write_thawing(warehouse, replace(thawing, ended=True))
+
+
+def _note_uri(warehouse: Warehouse, run_id: str) -> str:
+    # A run id may hold any character, and so may not become a path.
+    return f"{warehouse.operations_uri()}/thaws/{hashlib.sha256(run_id.encode()).hexdigest()}.json"
+
+
+def _list_uri(plan_uri: str) -> str:
+    return f"{plan_uri}/cold.json"
+
+
+def _listed(plan_uris: Iterable[str]) -> list[str]:
+    """What was cold when it was last asked for; nothing of plans that had no such file."""
+    uris: list[str] = []
+    for plan_uri in plan_uris:
+        with suppress(FileNotFoundError):
+            uris += json.loads(storage_for(plan_uri).read(_list_uri(plan_uri)))
+    return uris
+
+
+def _planned_files(plan_uri: str) -> dict[str, tuple[str, int]]:
+    """Source and size of every file that a plan reads; of a step with many originals each counts an equal share."""
+    files: dict[str, tuple[str, int]] = {}
+    for step in read_plan(plan_uri).steps:
+        files |= dict.fromkeys(step.deletes, (step.source_id, 0))
+        files |= dict.fromkeys(step.originals, (step.source_id, step.file_bytes // len(step.originals)))
+    return files
+
+
+def _now() -> str:
+    return wall_clock().isoformat()
+
+
+def _still_cold(uris: Sequence[str], tier: str) -> list[str]:
+    """Drop what can be read from the front of a list, as far as it is looked at."""
+    waiting = list(uris)
+    while waiting:
+        looked_at, rest = waiting[:LOOKED_AT], waiting[LOOKED_AT:]
+        # Asks again for what is frozen after all: thawed, and cold again before its turn came.
+        states = _each(looked_at, lambda storage, uri: storage.thaw(uri, tier))
+        cold = [uri for uri, state in states.items() if state.temperature is not Temperature.READABLE]
+        waiting = cold + rest
+        if cold:
+            break
+    return waiting
+
+
+def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict[str, ColdState]:
+    """Ask something of many files at once; an absent one is left to the copy step, which names it as damaged."""
+    if not uris:
+        return {}
+    storage = storage_for(uris[0])
+
+    def asked(uri: str) -> ColdState:
+        try:
+            return ask(storage, uri)
+        except FileNotFoundError:
+            return ColdState(Temperature.READABLE)
+
+    states: dict[str, ColdState] = {}
+    started = logged = time.monotonic()
+    with ThreadPoolExecutor(storage.in_flight) as pool:
+        for uri, state in zip(uris, pool.map(asked, uris), strict=True):
+            states[uri] = state
+            if time.monotonic() - logged > LOG_EVERY_SECONDS:
+                logged = time.monotonic()
+                rate = len(states) / (logged - started)
+                log.info("thaw: %d of %d files asked for, %.0f a second", len(states), len(uris), rate)
+    return states
+
+
+def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
+    """Leave out what cannot be cold: on a disk everything, in a bucket what its listing says, where that is cheaper."""
+    candidates = [uri for uri in uris if storage_for(uri).cold_classes]
+    if len(candidates) < LISTED_FROM or _archived_count(warehouse) > len(candidates) * LISTED_SHARE:
+        return candidates
+    asked = set(candidates)
+    found = []
+    for directory in {uri.rpartition("/")[0] for uri in candidates}:
+        storage = storage_for(directory)
+        found += [
+            stored.uri
+            for stored in storage.list_files(directory)
+            if stored.uri in asked and stored.storage_class in storage.cold_classes
+        ]
+    return found
+
+
+def _archived_count(warehouse: Warehouse) -> int:
+    snapshot = warehouse.table(RESTORE.origin).current_snapshot()
+    summary = snapshot.summary if snapshot is not None else None
+    return int(summary.additional_properties.get("total-data-files", 0)) if summary is not None else 0
+
+
+def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
+    for plan_uri in plan_uris:
+        states = _each(_perhaps_cold(warehouse, _planned_files(plan_uri)), lambda storage, uri: storage.look_cold(uri))
+        deep = [uri for uri, state in states.items() if state.frozen_as == "DEEP_ARCHIVE"]
+        if deep:
+            raise TerminalRequestError(
+                f"thaw_tier is {EXPEDITED}, and {len(deep):,} of the files lie in DEEP_ARCHIVE, {deep[0]} among them, "
+                "which S3 does not thaw in that tier. Nothing was moved, and nothing was asked for. Ask again with "
+                f"thaw_tier {STANDARD} (12 hours) or {BULK} (48 hours)."
+            )

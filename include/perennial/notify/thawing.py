@@ -1,0 +1,36 @@
+"""What people are told when a restore has to wait for cold storage. Nothing here sends anything."""
+
+from __future__ import annotations
+
+from perennial.notify.message import Message
+from perennial.notify.pages import render
+from perennial.notify.wording import count, isolated, one_line, span
+from perennial.outcomes import THAW_TIMES, ThawReport, longest_thaw
+
+_NAMES = 20
+
+
+def thaw_message(report: ThawReport) -> Message:
+    """Tell the requesters how long it takes until their data is back, as soon as that is known."""
+    what = one_line(report.names[0]) if len(report.names) == 1 else count(len(report.names), "source")
+    slowest = max(report.frozen_as, key=lambda name: longest_thaw([name], report.tier))
+    longest = span(*THAW_TIMES[slowest, report.tier])
+    text, html = render(
+        "thaw",
+        report=report,
+        headline=f"{what} {'is' if len(report.names) == 1 else 'are'} being thawed: {longest}",
+        longest=longest,
+        file_count=sum(report.frozen_as.values()),
+        classes=[
+            (name, files, span(*THAW_TIMES[name, report.tier])) for name, files in sorted(report.frozen_as.items())
+        ],
+        names=report.names[:_NAMES],
+        name_count=len(report.names),
+        tone="info",
+    )
+    return Message(
+        reference=f"thaw:{report.run_id}",
+        subject=f"Restore is thawing: {isolated(what)}, {longest}",
+        text=text,
+        html=html,
+    )

@@ -1,0 +1,134 @@
+"""The task of a restore that waits for cold storage, and what waits for it: a trigger, which holds no worker.
+
+The triggerer imports this module, and DAG files do while they are parsed, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from perennial.airflow import current_run, current_run_url, open_warehouse, step
+from perennial.errors import TerminalError
+from perennial.notify import warn_late_restore
+
+if TYPE_CHECKING:
+    from perennial.lifecycle.thawing import Thawing
+
+log = logging.getLogger(__name__)
+
+LATE_AFTER = timedelta(minutes=15)
+# What S3 documents is what most thaws keep to; only a wait that is twice as long is given up, and asked for again.
+PATIENCE = 2
+
+
+class ThawFiles(BaseOperator):
+    """Ask for the archived files of a restore that lie in a cold storage class, and defer until they can be read.
+
+    Args:
+        request_uri: Address of the checked request.
+        plan_uris: Addresses of the plans.
+        arguments: As every operator takes them.
+    """
+
+    template_fields = ("request_uri", "plan_uris")
+
+    def __init__(self, *, request_uri: Any, plan_uris: Any, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.request_uri = request_uri
+        self.plan_uris = plan_uris
+
+    def execute(self, context: Any) -> None:
+        """Ask; nothing to wait for ends the task at once."""
+        from perennial.lifecycle.telling import tell_of_thaw
+        from perennial.lifecycle.thawing import start_thaw
+
+        run = current_run()
+        with step() as warehouse:
+            thawing = start_thaw(warehouse, run, self.plan_uris, context["params"]["thaw_tier"])
+            if thawing is None:
+                return
+            tell_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url())
+        expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
+        trigger = ThawTrigger(run_id=run.run_id, plan_uris=self.plan_uris)
+        self.defer(trigger=trigger, method_name="look_again", timeout=max(PATIENCE * expected, timedelta(hours=1)))
+
+    def look_again(self, context: Any, event: Any = None) -> None:
+        """Ask once more about every file: what a trigger says is no proof, and what it failed at fails here."""
+        if event and event.get("error"):
+            self.log.warning("The trigger gave up: %s", event["error"])
+        self.execute(context)
+
+
+class ThawTrigger(BaseTrigger):
+    """Look now and then at the files that a restore waits for; fires when all can be read, or looking is refused.
+
+    Args:
+        run_id: Run that waits.
+        plan_uris: Addresses of its plans.
+    """
+
+    def __init__(self, run_id: str, plan_uris: Sequence[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.run_id = run_id
+        self.plan_uris = list(plan_uris)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what another triggerer needs to go on: which files are ready is asked of S3 again."""
+        return f"{__name__}.{type(self).__name__}", {"run_id": self.run_id, "plan_uris": self.plan_uris}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look in a thread, so that other triggers go on meanwhile."""
+        try:
+            looks = await asyncio.to_thread(self._looks)
+            while (pause := await asyncio.to_thread(next, looks, None)) is not None:
+                await asyncio.sleep(pause)
+        except TerminalError as error:
+            refused = str(error)
+        else:
+            refused = ""
+        yield TriggerEvent({"error": refused})  # type: ignore[no-untyped-call]
+
+    def _looks(self) -> Iterator[float]:
+        from perennial.lifecycle.thawing import thaw_looks
+
+        return thaw_looks(open_warehouse(), self.run_id, self.plan_uris)
+
+
+async def warn_when_late(*, context: dict[str, Any] | None = None, **named: Any) -> str:
+    """Tell the requesters of a restore that it is late; one that thaws is given the time that S3 documents for that.
+
+    Args:
+        context: `dag_run` as Airflow's API shows it, and `deadline`.
+        named: Whatever else Airflow passes on.
+
+    Returns:
+        What was done, for the callback's record.
+    """
+    run_id = str(((context or {}).get("dag_run") or {}).get("dag_run_id"))
+    while (thawing := await asyncio.to_thread(_thawing, run_id)) is not None:
+        if thawing.ended:
+            return "ended while it was waited for"
+        seconds = (late_at(thawing) - datetime.now(UTC)).total_seconds()
+        if seconds <= 0:
+            break
+        await asyncio.sleep(seconds)
+    return await warn_late_restore(context=context, **named)
+
+
+def late_at(thawing: Thawing) -> datetime:
+    """Return when a restore that had to thaw is late: as long after that as others are after they were asked for."""
+    since = thawing.looked_at if thawing.done else thawing.expected_at
+    return datetime.fromisoformat(since) + LATE_AFTER
+
+
+def _thawing(run_id: str) -> Thawing | None:
+    from perennial.lifecycle.thawing import find_thawing
+
+    return find_thawing(open_warehouse(), run_id)
