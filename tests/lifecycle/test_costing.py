@@ -19,6 +19,7 @@ from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.costing import LOCAL, NOTHING, archive_costs, run_costs
 from perennial.lifecycle.telling import tell_owners
 from perennial.settings import Settings
+from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
@@ -95,6 +96,21 @@ def test_a_run_is_priced_by_the_files_that_it_moved_and_no_other(told: Warehouse
 def test_a_class_without_prices_is_refused_by_name(told: Warehouse) -> None:
     with pytest.raises(TerminalSettingError, match="no storage class 'INTELLIGENT_TIERING'"):
         archive_costs(on_s3(told, "INTELLIGENT_TIERING"))
+
+
+def test_what_is_priced_is_what_the_bucket_holds(lake_warehouse: Warehouse) -> None:
+    workspace = Workspace(lake_warehouse)
+    workspace.source("one")
+    append_hot(lake_warehouse, [interaction("one", number) for number in range(50)])
+    workspace.sync()
+    expire_sources(lake_warehouse, Run("r1", NOW))
+    place = lake_warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path
+    held = [file.file_bytes for file in storage_for(place).list_files(place) if file.uri.endswith(".parquet")]
+    counted = count_objects(held, read_prices().standard)
+    assert held
+    assert archive_costs(lake_warehouse).sources == run_costs(lake_warehouse, "r1").sources == {"one": counted}
+    [fact] = archive_costs(lake_warehouse).facts()
+    assert fact.text.startswith("Nothing is saved: the archive has the storage class of the hot table")
 
 
 # --- where it is shown -------------------------------------------------------------------------------------------
