@@ -41,6 +41,7 @@ class Settings:
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
+        copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.
         prices: TOML file of what storage costs; None means the table in the package, `cost/prices.toml`.
     """
@@ -61,6 +62,7 @@ class Settings:
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
+    copy_pool: str = "default_pool"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -90,6 +92,7 @@ class Settings:
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
+            copy_pool=value["COPY_POOL"],
             prices=home / Path(_local_path(value["PRICES"])).expanduser() if value["PRICES"] else None,
         )
         _refuse_engine(settings.engine_url)
@@ -112,6 +115,7 @@ DEFAULTS = {
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
+    "COPY_POOL": "default_pool",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from airflow.sdk import get_current_context, task, task_group
 
 from perennial.airflow import assets, current_run, report_written, step
+from perennial.settings import Settings
 
 
 @task_group
@@ -22,7 +23,7 @@ def move_files(plan_uris: Any) -> None:
 
         return [{"plan_uri": uri, "chunk": chunk} for uri in plan_uris for chunk in range(chunk_count(uri))]
 
-    @task
+    @task(pool=Settings.from_environment().copy_pool)
     def copy(plan_uri: str, chunk: int) -> int:
         from perennial.lifecycle.moving import copy_files
 

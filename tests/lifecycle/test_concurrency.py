@@ -51,7 +51,7 @@ def steps(warehouse: Warehouse, direction: Direction, run: Run) -> list[Step]:
         return lambda: [step(uri) for uri in plan]
 
     return [
-        lambda: plan.extend(filter(None, [plan_sources(warehouse, direction, ["a"])])),
+        lambda: plan.extend(plan_sources(warehouse, direction, ["a"])),
         with_plan(lambda uri: copy_files(warehouse, uri, 0)),
         with_plan(lambda uri: verify_copies(warehouse, uri)),
         with_plan(lambda uri: add_copies(warehouse, uri)),

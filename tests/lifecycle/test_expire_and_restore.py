@@ -261,6 +261,10 @@ def test_an_unreadable_audience_of_an_active_owner_stops_the_run(workspace: Work
         ({"source_ids": ["a"], "notify": ["a@"]}, "a@"),
         ({"source_ids": ["a"], "dry_run": "yes", **TELL}, "dry_run is 'yes'"),
         ({"source_ids": ["a"], "reason": 3, **TELL}, "reason is 3"),
+        (
+            {"source_ids": ["a"], "thaw_tier": "Fast", **TELL},
+            "thaw_tier is 'Fast'; give one of Expedited, Standard, Bulk",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

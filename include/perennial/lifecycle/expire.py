@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import open_status_session
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
-from perennial.lifecycle.restore import finish_restore, plan_return
+from perennial.lifecycle.reactivating import plan_readable_return
+from perennial.lifecycle.restore import finish_restore
 from perennial.lifecycle.runs import Event, Recorded, Run, read_note, record_events, wall_clock, write_note
 from perennial.moves.committing import commit_origin, withdraw_kept
 from perennial.moves.copying import read_results
@@ -60,7 +61,7 @@ def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
     """Plan both directions; returns the addresses of the plans that have something to move."""
     moves = read_note(note_uri)["moves"]
     expiry = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])
-    return [*([expiry] if expiry else []), *plan_return(warehouse, moves[RESTORE.name], run)]
+    return [*expiry, *plan_readable_return(warehouse, moves[RESTORE.name], run)]
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     remove_pending(warehouse, plan.direction.name, plan.move_id)
     if left and replans:
         log.warning("%s: another writer changed %d sources, planning them again", plan.operation("plan"), len(left))
-        again = prepare_move(warehouse, EXPIRE, left)
-        if again is not None:
+        for again in prepare_move(warehouse, EXPIRE, left):
             finish_expiry(warehouse, again, run, replans - 1)
     return moved
 

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Collection, Iterable
 
 from perennial.lifecycle.runs import wall_clock
+from perennial.lifecycle.thawing import refuse_cold
 from perennial.moves.committing import commit_destination
 from perennial.moves.copying import CopyResult, copy_chunk, read_results
-from perennial.moves.plan import Direction, MovePlan, plan_move, read_plan, touch_move
+from perennial.moves.plan import RESTORE, Direction, MovePlan, batched_sources, plan_move, read_plan, touch_move
 from perennial.moves.verifying import Verification, read_verification, verify_move
 from perennial.quality import check_move
 from perennial.warehouse import SourceTotal, Warehouse
@@ -18,18 +19,22 @@ log = logging.getLogger(__name__)
 
 # How often sources that another writer keeps changing are planned again before the run gives up.
 REPLANS = 3
+# Airflow maps a task over 1,024 items at most; this is how many copy tasks one run has.
+MAX_CHUNKS = 1_000
 
 
-def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> str | None:
-    """Step 1: plan the move of some sources.
+def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[str]:
+    """Step 1: plan the move of some sources, in as many moves as keep each in bounds.
 
     Returns:
-        The plan's address; None when there is nothing to move.
+        The plans' addresses; none when there is nothing to move.
     """
-    if not source_ids:
-        return None
-    plan = plan_move(warehouse, direction, source_ids, uuid.uuid4().hex, wall_clock())
-    return plan.uri if plan else None
+    batches = batched_sources(warehouse, direction, source_ids)
+    plans = (
+        plan_move(warehouse, direction, batch, uuid.uuid4().hex, wall_clock(), MAX_CHUNKS // len(batches))
+        for batch in batches
+    )
+    return [plan.uri for plan in plans if plan]
 
 
 def chunk_count(plan_uri: str) -> int:
@@ -53,15 +58,21 @@ def add_copies(warehouse: Warehouse, plan_uri: str) -> int:
     return commit_destination(warehouse, plan, whole_sources(plan))
 
 
-def prepare_move(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> str | None:
-    """Steps 1 to 4 in this process; returns the plan's address, None when there is nothing to move."""
-    plan_uri = plan_sources(warehouse, direction, source_ids)
-    if plan_uri is not None:
+def prepare_move(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[str]:
+    """Steps 1 to 4 in this process; returns the plans' addresses, none when there is nothing to move.
+
+    Raises:
+        TransientError: Files have to be thawed first, which has been asked for.
+    """
+    plan_uris = plan_sources(warehouse, direction, source_ids)
+    if direction is RESTORE:
+        refuse_cold(warehouse, plan_uris)
+    for plan_uri in plan_uris:
         for chunk in range(chunk_count(plan_uri)):
             copy_files(warehouse, plan_uri, chunk)
         verify_copies(warehouse, plan_uri)
         add_copies(warehouse, plan_uri)
-    return plan_uri
+    return plan_uris
 
 
 def whole_sources(plan: MovePlan) -> list[str]:

@@ -44,7 +44,7 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
 
 
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
-    """Step 1 for a request; returns the plan's address, or nothing when no file has to move."""
+    """Step 1 for a request; returns the plans' addresses, none when no file has to move."""
     _, sources = read_resolution(read_note(request_uri))
     refuse_deleted(sources)
     return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
@@ -54,11 +54,11 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
     """Plan the return of some sources. Those that have no file in the archive are available again at once."""
     with _held(warehouse, source_ids):
         _settle_expiries(warehouse, source_ids, run)
-        plan_uri = plan_sources(warehouse, RESTORE, source_ids)
-    planned = read_plan(plan_uri).source_ids if plan_uri else ()
+        plan_uris = plan_sources(warehouse, RESTORE, source_ids)
+    planned = {source_id for plan_uri in plan_uris for source_id in read_plan(plan_uri).source_ids}
     empty = [SourceTotal(source_id, 0, 0, 0) for source_id in source_ids if source_id not in planned]
     _record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
-    return [plan_uri] if plan_uri else []
+    return plan_uris
 
 
 @contextmanager
@@ -98,8 +98,7 @@ def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run, replans: int =
     whole = whole_sources(plan)
     commit_origin(warehouse, plan, whole)
     restored = {total.source_id: total for total in moved_totals(plan, whole)}
-    again = prepare_move(warehouse, RESTORE, whole)
-    if again is not None:
+    for again in prepare_move(warehouse, RESTORE, whole):
         if not replans:
             raise TransientConflictError(
                 f"Other writers changed archived files of {', '.join(read_plan(again).source_ids)} again and again; "

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # One copy task's share, and the most tasks a move is spread over whatever its size.
 CHUNK_BYTES = 1 << 30
 MAX_CHUNKS = 64
+# What one move lists, plans and commits at once; memory grows with it, to about 1 GB.
+MOVE_FILES = 100_000
 # M7: from so many files of a source, those below this size leave as one: cold classes charge per object.
 MERGE_FROM_FILES = 8
 MERGE_BELOW_BYTES = 1 << 20
@@ -106,8 +108,31 @@ class MovePlan:
         return f"{self.operation(step)}:{uuid.uuid4().hex}"
 
 
+def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[list[str]]:
+    """Spread sources over moves of so many files at most; a source is never divided (M5)."""
+    snapshot = warehouse.table(direction.origin).current_snapshot()
+    summary = snapshot.summary if snapshot is not None else None
+    listed = int(summary.additional_properties.get("total-data-files", 0)) if summary is not None else 0
+    if not source_ids or 0 < listed <= MOVE_FILES:
+        return [list(source_ids)] if source_ids else []
+    batches: list[list[str]] = []
+    room = 0
+    for total in warehouse.source_totals(direction.origin, source_ids).values():
+        if total.file_count > room:
+            batches.append([])
+            room = MOVE_FILES
+        batches[-1].append(total.source_id)
+        room -= total.file_count
+    return batches
+
+
 def plan_move(
-    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], move_id: str, wall_clock: datetime
+    warehouse: Warehouse,
+    direction: Direction,
+    source_ids: Collection[str],
+    move_id: str,
+    wall_clock: datetime,
+    max_chunks: int = MAX_CHUNKS,
 ) -> MovePlan | None:
     """List the files of some sources and write down how each will be moved.
 
@@ -128,7 +153,7 @@ def plan_move(
     # Before the snapshot is pinned: whoever does not see this record has finished before (see lifecycle.expire).
     write_pending(warehouse, record)
     try:
-        plan = _planned(warehouse, direction, source_ids, record)
+        plan = _planned(warehouse, direction, source_ids, record, min(max_chunks, MAX_CHUNKS))
     except Exception:
         remove_pending(warehouse, direction.name, move_id)
         raise
@@ -147,13 +172,13 @@ def _refuse_unusable_storage(warehouse: Warehouse, direction: Direction) -> None
 
 
 def _planned(
-    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: PendingRecord
+    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: PendingRecord, max_chunks: int
 ) -> MovePlan | None:
     destination, origin = warehouse.table(direction.destination), warehouse.table(direction.origin)
     files = _files_to_move(warehouse, origin, direction, source_ids)
     if not files:
         return None
-    steps = _with_checksums(warehouse, direction, _steps(files, direction, destination, record.id))
+    steps = _with_checksums(warehouse, direction, _steps(files, direction, destination, record.id, max_chunks))
     plan = MovePlan(
         move_id=record.id,
         direction=direction,
@@ -285,13 +310,15 @@ def file_name(uri: str) -> str:
     return uri.rpartition("/")[2]
 
 
-def _steps(files: Sequence[LiveFile], direction: Direction, destination: Table, move_id: str) -> list[CopyStep]:
+def _steps(
+    files: Sequence[LiveFile], direction: Direction, destination: Table, move_id: str, max_chunks: int
+) -> list[CopyStep]:
     by_source: dict[str, list[LiveFile]] = {}
     for live in files:
         by_source.setdefault(live.source_id, []).append(live)
     place = destination.location_provider().new_data_location
     total_bytes = sum(live.file_bytes for live in files)
-    chunk_bytes = max(CHUNK_BYTES, math.ceil(total_bytes / MAX_CHUNKS))
+    chunk_bytes = max(CHUNK_BYTES, math.ceil(total_bytes / max(max_chunks, 1)))
     steps: list[CopyStep] = []
     planned = 0
     for source_id, group in by_source.items():

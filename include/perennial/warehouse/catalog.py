@@ -186,10 +186,10 @@ class Warehouse:
         for task in tasks:
             yield LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
 
-    def source_totals(self, name: str) -> dict[str, SourceTotal]:
-        """Sum up what a table holds of each source, from its manifests."""
+    def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
+        """Sum up what a table holds of each source, or of each of some, from its manifests."""
         totals: dict[str, list[int]] = {}
-        for live in self.live_files(self.table(name)):
+        for live in self.live_files(self.table(name), source_ids):
             total = totals.setdefault(live.source_id, [0, 0, 0])
             total[0] += 1
             total[1] += live.row_count

@@ -1,0 +1,348 @@
+"""M9: what lies in cold storage is thawed before it is restored, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.errors import TerminalRequestError, TransientError
+from perennial.lifecycle import Run, expire_sources, restore_sources, thawing
+from perennial.lifecycle.restore import check_request, plan_restore
+from perennial.lifecycle.thawing import find_thawing, refuse_cold, start_thaw
+from perennial.maintenance.purge import purge_files
+from perennial.maintenance.snapshots import expire_old_snapshots
+from perennial.moves.plan import read_plan
+from perennial.moves.records import pending_records, sources_under_way
+from perennial.storage.s3 import s3_storage
+from perennial.warehouse import Warehouse
+from tests.aws import Aws, archive_uri, archived, workspace_on
+from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
+from tests.workspace import Workspace
+
+NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
+REQUEST: dict[str, Any] = {"source_ids": ["old", "older"], "notify": ["ann@example.com"]}
+
+
+class KilledError(Exception):
+    """The process that waited is gone."""
+
+
+def kill(seconds: float) -> None:
+    raise KilledError(str(seconds))
+
+
+@pytest.fixture
+def workspace(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """Two sources that have expired into GLACIER, and one that is active."""
+    warehouse = workspace_on(aws, tmp_path / "home", "GLACIER", monkeypatch)
+    workspace = Workspace(warehouse)
+    workspace.source("old")
+    workspace.source("older")
+    workspace.source("running", "active")
+    append_hot(warehouse, [interaction(source, number) for source in workspace.sources for number in range(30)])
+    workspace.sync()
+    expire_sources(warehouse, run("r1"))
+    aws.hold_thaws(archive_uri(warehouse))
+    yield workspace
+    s3_storage.cache_clear()
+
+
+def run(name: str, now: datetime = NOW) -> Run:
+    return Run(name, now, "ann")
+
+
+def everything() -> set[str]:
+    return {f"{source}#{number}" for source in ("old", "older", "running") for number in range(30)}
+
+
+def seen(warehouse: Warehouse) -> Counter[str]:
+    """Event ids that features may see, with how often."""
+    import json
+
+    return Counter(json.loads(row)["event_id"] for row in visible(warehouse).elements())
+
+
+def test_only_data_files_lie_in_the_cold_class(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    tables = warehouse.table("interactions").location().rpartition("/")[0]
+
+    assert sorted(aws.frozen(archive_uri(warehouse))) == archived(warehouse)
+    assert not aws.frozen(tables)
+    assert aws.objects(archive_uri(warehouse)).keys() > set(archived(warehouse))
+
+
+def test_a_restore_in_one_process_waits_and_brings_every_row_back(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    before = hot_and_archive(warehouse)
+    first, second = archived(warehouse)
+    turns = iter((first, second))
+    progress = []
+
+    def wait(_: float) -> None:
+        progress.append(str(find_thawing(warehouse, "r2")))
+        aws.finish_thaw(next(turns))
+
+    report = restore_sources(warehouse, REQUEST, run("r2"), wait)
+
+    assert report.state == "finished"
+    assert progress == ["thawed 0 of 2 files", "thawed 1 of 2 files"]
+    assert visible(warehouse) == multiset(warehouse, "interactions") == before
+    thaw = find_thawing(warehouse, "r2")
+    assert thaw is not None
+    assert (thaw.file_count, thaw.thawed_count, thaw.frozen_as, thaw.ended) == (2, 2, {"GLACIER": 2}, True)
+    assert datetime.fromisoformat(thaw.expected_at) - datetime.fromisoformat(thaw.asked_at) == timedelta(hours=5)
+
+
+def test_a_restore_that_is_killed_while_it_waits_is_gone_on_with_by_another(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    before = hot_and_archive(warehouse)
+    first, second = archived(warehouse)
+    with pytest.raises(KilledError):
+        restore_sources(warehouse, REQUEST, run("r2"), kill)
+    assert sources_under_way(warehouse, "restore") == {"old", "older"}
+    assert hot_and_archive(warehouse) == before
+
+    # Half of it thaws while nobody looks.
+    aws.finish_thaw(first)
+    restore_sources(warehouse, REQUEST, run("r3"), lambda _: aws.finish_thaw(second))
+
+    assert visible(warehouse) == multiset(warehouse, "interactions") == before
+    thaw = find_thawing(warehouse, "r3")
+    assert thaw is not None
+    assert thaw.file_count == 1
+
+
+def test_what_is_half_thawed_is_not_half_restored(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    shown = []
+
+    def wait(_: float) -> None:
+        aws.finish_thaw(archived(warehouse)[0])
+        shown.append(set(seen(warehouse)))
+        if len(shown) == 2:
+            aws.finish_thaw(archived(warehouse)[1])
+
+    restore_sources(warehouse, REQUEST, run("r2"), wait)
+
+    assert shown == [{f"running#{number}" for number in range(30)}] * 2
+    assert seen(warehouse) == Counter(everything())
+
+
+def test_days_of_waiting_neither_lose_the_hold_nor_what_maintenance_must_keep(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    touched = []
+
+    def wait(_: float) -> None:
+        (record,) = pending_records(warehouse, "restore")
+        touched.append(record.touched_at)
+        append_hot(warehouse, [interaction("old", 100 + len(touched))])
+        later = datetime.now(UTC) + timedelta(days=9)
+        expire_sources(warehouse, run(f"expiry-{len(touched)}", NOW + timedelta(days=len(touched))))
+        expire_old_snapshots(warehouse, later, retain_days=1)
+        purge_files(warehouse, later, retain_days=1)
+        if len(touched) == 2:
+            aws.finish_thaw(*archived(warehouse))
+
+    restore_sources(warehouse, REQUEST, run("r2"), wait)
+
+    assert touched == sorted(set(touched))
+    assert seen(warehouse) == Counter(everything() | {"old#101", "old#102"})
+    assert not list(pending_records(warehouse))
+
+
+def test_what_is_cold_again_before_it_was_read_is_asked_for_again(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    first, second = archived(warehouse)
+    turns: list[float] = []
+
+    def wait(seconds: float) -> None:
+        turns.append(seconds)
+        if len(turns) == 1:
+            aws.finish_thaw(first)
+        elif len(turns) == 2:
+            aws.refreeze(first)
+            aws.finish_thaw(second)
+        else:
+            assert aws.asked_to_thaw(archive_uri(warehouse)) == {first, second}
+            aws.finish_thaw(first)
+
+    restore_sources(warehouse, REQUEST, run("r2"), wait)
+
+    assert len(turns) == 3
+    assert seen(warehouse) == Counter(everything())
+
+
+def test_a_file_that_is_missing_from_cold_storage_costs_only_its_own_source(aws: Aws, workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    (victim,) = (live.uri for live in warehouse.live_files(warehouse.table("interactions_archive"), ["older"]))
+
+    def wait(_: float) -> None:
+        s3_storage().delete(victim)
+        aws.finish_thaw(*(uri for uri in archived(warehouse) if uri != victim))
+
+    report = restore_sources(warehouse, REQUEST, run("r2"), wait)
+
+    assert {source.source_id: source.outcome for source in report.sources} == {"old": "restored", "older": "failed"}
+    assert seen(warehouse) == Counter(f"{source}#{number}" for source in ("old", "running") for number in range(30))
+
+
+def test_expedited_is_refused_where_one_file_lies_in_deep_archive_and_nothing_is_held_back(
+    aws: Aws, workspace: Workspace
+) -> None:
+    warehouse = workspace.warehouse
+    deep = archived(warehouse)[1]
+    aws.objects(deep)[deep].set_storage_class("DEEP_ARCHIVE")
+
+    with pytest.raises(TerminalRequestError, match="1 of the files lie in DEEP_ARCHIVE"):
+        restore_sources(warehouse, {**REQUEST, "thaw_tier": "Expedited"}, run("r2"), kill)
+
+    assert aws.asked_to_thaw(archive_uri(warehouse)) == set()
+    assert not list(pending_records(warehouse))
+
+
+@pytest.mark.parametrize(("tier", "hours"), [("Expedited", 5 / 60), ("Standard", 5), ("Bulk", 12)])
+def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
+    aws: Aws, workspace: Workspace, tier: str, hours: float
+) -> None:
+    warehouse, run2 = workspace.warehouse, run("r2")
+    plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run2)
+    asked: list[str] = []
+    events = s3_storage().client.meta.events
+    events.register(
+        "before-parameter-build.s3.RestoreObject", lambda params, **_: asked.append(params["RestoreRequest"])
+    )
+
+    thaw = start_thaw(warehouse, run2, plan_uris, tier)
+
+    assert asked == [{"Days": 3, "GlacierJobParameters": {"Tier": tier}}] * 2
+    assert thaw is not None
+    took = datetime.fromisoformat(thaw.expected_at) - datetime.fromisoformat(thaw.asked_at)
+    assert took == timedelta(hours=hours)
+
+
+def test_r10_a_run_does_not_wait_for_a_source_that_is_active_again_the_next_one_has_it(
+    aws: Aws, workspace: Workspace
+) -> None:
+    warehouse = workspace.warehouse
+    old, older = (
+        next(live.uri for live in warehouse.live_files(warehouse.table("interactions_archive"), [source]))
+        for source in ("old", "older")
+    )
+    aws.objects(older)[older].set_storage_class("STANDARD")
+    workspace.source("old", "active")
+    workspace.source("older", "active")
+    workspace.sync()
+
+    expire_sources(warehouse, run("r2", NOW + timedelta(days=1)))
+
+    assert aws.asked_to_thaw(archive_uri(warehouse)) == {old}
+    assert {event.partition("#")[0] for event in seen(warehouse)} == {"older", "running"}
+    assert not list(pending_records(warehouse))
+
+    aws.finish_thaw(old)
+    expire_sources(warehouse, run("r3", NOW + timedelta(days=2)))
+
+    assert seen(warehouse) == Counter(everything())
+
+
+def test_a_move_that_cannot_wait_says_how_long_to_wait(workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run("r2"))
+
+    with pytest.raises(TransientError, match="2 files that entered the archive meanwhile.*again in 5 hours"):
+        refuse_cold(warehouse, plan_uris)
+
+
+def test_of_many_files_a_listing_tells_which_can_be_cold_and_only_those_are_looked_at(
+    aws: Aws, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse, run2 = workspace.warehouse, run("r2")
+    warm, cold = archived(warehouse)
+    aws.objects(warm)[warm].set_storage_class("STANDARD_IA")
+    plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run2)
+    looked_at: list[str] = []
+    events = s3_storage().client.meta.events
+    events.register("before-parameter-build.s3.HeadObject", lambda params, **_: looked_at.append(params["Key"]))
+
+    monkeypatch.setattr(thawing, "LISTED_FROM", 1)
+    thaw = start_thaw(warehouse, run2, plan_uris, "Standard")
+
+    assert [cold.endswith(key) for key in looked_at] == [True]
+    assert aws.asked_to_thaw(archive_uri(warehouse)) == {cold}
+    assert thaw is not None
+    assert thaw.file_count == 1
+
+
+def test_of_many_files_only_the_first_are_looked_at_while_they_are_not_ready(
+    aws: Aws, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = workspace.warehouse
+    monkeypatch.setattr(thawing, "LOOKED_AT", 1)
+    first, second = (
+        uri for plan_uri in plan_restore(warehouse, check_request(warehouse, REQUEST), run("r2"))
+        for step in read_plan(plan_uri).steps for uri in step.originals
+    )  # fmt: skip
+    progress = []
+
+    def wait(_: float) -> None:
+        progress.append(str(find_thawing(warehouse, "r2")))
+        aws.finish_thaw(*{1: [second], 2: [first]}[len(progress)])
+
+    restore_sources(warehouse, REQUEST, run("r2"), wait)
+
+    # The second is ready, but its turn has not come.
+    assert progress == ["thawed 0 of 2 files", "thawed 0 of 2 files"]
+    assert seen(warehouse) == Counter(everything())
+
+
+def test_m7_tiny_files_leave_as_one_cold_file_that_comes_back_row_for_row(
+    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = workspace_on(aws, tmp_path / "home", "DEEP_ARCHIVE", monkeypatch)
+    workspace = Workspace(warehouse)
+    workspace.source("old")
+    for number in range(8):
+        append_hot(warehouse, [interaction("old", number)])
+    workspace.sync()
+    before = multiset(warehouse, "interactions")
+
+    expire_sources(warehouse, run("r1"))
+
+    (merged,) = archived(warehouse)
+    (key,) = aws.frozen(archive_uri(warehouse)).values()
+    assert key.storage_class == "DEEP_ARCHIVE"
+    (noted,) = warehouse.read("archived_files").to_pylist()
+    assert (noted["file_uri"], len(noted["original_uris"]), noted["row_count"]) == (merged, 8, 8)
+    assert noted["checksum"].startswith("sha256:")
+
+    aws.hold_thaws(archive_uri(warehouse))
+    restore_sources(
+        warehouse, {**REQUEST, "source_ids": ["old"], "thaw_tier": "Bulk"}, run("r2"), lambda _: aws.finish_thaw(merged)
+    )
+
+    assert visible(warehouse) == before
+    assert not aws.frozen(warehouse.table("interactions").location())
+    s3_storage.cache_clear()
+
+
+def test_a_second_try_of_a_run_goes_on_counting_where_the_first_was(aws: Aws, workspace: Workspace) -> None:
+    warehouse, run2 = workspace.warehouse, run("r2")
+    plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run2)
+    first = start_thaw(warehouse, run2, plan_uris, "Standard")
+    aws.finish_thaw(archived(warehouse)[0])
+    second = start_thaw(warehouse, run2, plan_uris, "Standard")
+
+    assert first is not None
+    assert second is not None
+    assert second == replace(first, thawed_count=1, looked_at=second.looked_at)
+    aws.finish_thaw(archived(warehouse)[1])
+    assert start_thaw(warehouse, run2, plan_uris, "Standard") is None
+    ended = find_thawing(warehouse, "r2")
+    assert ended is not None
+    assert ended.done
