@@ -74,10 +74,21 @@ def aws() -> Iterator[Aws]:
 @pytest.fixture
 def lake_warehouse(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """An empty workspace on S3, its namespace used by nobody else."""
+    return empty_on(lake, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_lake_warehouse(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """The same, for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield empty_on(lake, tmp_path_factory.mktemp("shared"), patch)
+
+
+def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
     environment = lake.environment(f"n{uuid.uuid4().hex}")
     for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    local = {"PERENNIAL_HOME": str(tmp_path / "home"), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+        patch.setenv(name, value)
+    local = {"PERENNIAL_HOME": str(folder / "home"), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
     warehouse = Warehouse(Settings.from_environment({**environment, **local}))
     warehouse.create_tables()
     return warehouse

@@ -191,6 +191,11 @@ def build(home: Path) -> Warehouse:
     """Put it all into a new warehouse; nothing has expired."""
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(home)}))
     warehouse.create_tables()
+    return filled(warehouse)
+
+
+def filled(warehouse: Warehouse) -> Warehouse:
+    """Put it all into an empty warehouse; nothing has expired."""
     workspace = Workspace(warehouse)
     for source_id in ("spring", HOSTILE, "opened only"):
         workspace.source(source_id, "active")

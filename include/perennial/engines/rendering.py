@@ -9,6 +9,7 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from perennial.engines.dialects import Dialect
@@ -134,7 +135,7 @@ class Relations:
                 quote_identifiers=False,
                 identify=False,
             )
-            _unite_by_position(query)
+            _unite_by_position(annotate_types(query, schema={**_COLUMNS, **self.held}, dialect=_CANONICAL))
             _group_explicitly(query)
             for rewrite in dialect.rewrites:
                 query = query.transform(rewrite, copy=False)
@@ -234,10 +235,17 @@ def _unite_by_position(query: exp.Expr) -> None:
             continue
         left, right = union.this, union.expression
         names = list(dict.fromkeys([*left.named_selects, *right.named_selects]))
+        kinds = {projection.alias_or_name: projection for side in (right, left) for projection in side.selects}
         for side in (left, right):
             found = {projection.alias_or_name: projection for projection in side.selects}
-            side.set("expressions", [found.get(name, exp.null().as_(name)) for name in names])
+            side.set("expressions", [found.get(name) or _null_like(kinds[name]).as_(name) for name in names])
         union.set("by_name", None)
+
+
+def _null_like(projection: exp.Expr) -> exp.Expr:
+    # Of a null without a type some engines make a column without one.
+    known = projection.type is not None and not projection.is_type(exp.DType.UNKNOWN)
+    return exp.cast(exp.null(), projection.type.copy()) if known and projection.type else exp.null()
 
 
 def _group_explicitly(query: exp.Expr) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,13 +26,13 @@ with warnings.catch_warnings():
     )
     from pyspark.sql.connect.client.retries import DefaultPolicy
     from pyspark.sql.connect.session import SparkSession
-    from pyspark.sql.pandas.types import to_arrow_schema
+    from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 if TYPE_CHECKING:
     from perennial.engines.dialects import Dialect
 
 _REFUSALS = (AnalysisException, IllegalArgumentException, ParseException, UnsupportedOperationException)
-_LOGIN = ("UNAUTHENTICATED", "PERMISSION_DENIED", "Unauthenticated", "PermissionDenied")
+_DENIALS = re.compile(r"unauthenticated|permission.?denied|access.?denied|forbidden", re.IGNORECASE)
 # Left to itself the client goes on for ten minutes before it says that nobody answers.
 _RETRIES = DefaultPolicy(max_retries=4, initial_backoff=200, max_backoff=2_000)
 
@@ -62,7 +63,7 @@ class SparkEngine:
     def hold(self, name: str, rows: pa.Table) -> bool:
         """Make the rows a temporary view of the session."""
         with self._told():
-            self._session().createDataFrame(rows).createOrReplaceTempView(name)
+            self._session().createDataFrame(rows, schema=from_arrow_schema(rows.schema)).createOrReplaceTempView(name)
         return True
 
     def close(self) -> None:
@@ -84,22 +85,32 @@ class SparkEngine:
         # What DataFrame.toArrow() does, but for waiting for the last row: there is no public way to it.
         client = self._session().client
         with self._told():
-            for answer in client.to_table_as_iterator(frame._plan.to_proto(client), {}):
-                if isinstance(answer, pa.Table):
-                    yield from answer.cast(schema).to_batches()
+            answers = client.to_table_as_iterator(frame._plan.to_proto(client), {})
+        while True:
+            # Not around the whole: what goes wrong between two batches is the reader's.
+            with self._told():
+                answer = next(answers, None)
+            if answer is None:
+                return
+            if isinstance(answer, pa.Table):
+                yield from answer.cast(schema).to_batches()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
-            yield
+            with warnings.catch_warnings():
+                # What it warns of when it gives up is in the error.
+                warnings.simplefilter("ignore")
+                yield
         except PySparkException as error:
             raise self._error(error) from error
 
     def _error(self, error: PySparkException) -> PerennialError:
         server, said = urlsplit(self.url).netloc, str(error).strip()
-        if any(word in said for word in _LOGIN):
+        if _DENIALS.search(said):
             return TerminalEngineError(
-                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login; correct the token in it. It said: {said}"
+                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables; correct the "
+                f"token in it, or what Spark itself is allowed. It said: {said}"
             )
         if isinstance(error, _REFUSALS):
             return TerminalEngineError(f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the statement: {said}")

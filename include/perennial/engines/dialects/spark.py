@@ -24,9 +24,10 @@ def _count_microseconds(node: exp.Expr) -> exp.Expr:
 def _choose_by_group(node: exp.Expr) -> exp.Expr:
     # Without MATERIALIZED a condition on the last of many layers is pushed into all of them, and doubles in each: Sail
     # takes a minute to plan sixteen. Nothing is pushed through a group, and a group here is one user.
-    ctes = node.ctes if isinstance(node, exp.Select) else []
-    layers = {cte.alias for cte in ctes if cte.args.get("materialized")}
-    if not isinstance(node, exp.Select) or node.args["from_"].this.name not in layers or not node.args.get("where"):
+    if not isinstance(node, exp.Select) or not node.args.get("where"):
+        return node
+    layers = {cte.alias for cte in node.ctes if cte.args.get("materialized")}
+    if node.args["from_"].this.name not in layers:
         return node
     condition = node.args["where"].this
     node.set("where", None)

@@ -1,0 +1,150 @@
+"""Everything that features and analysts ask, of DuckDB and of Spark over the same tables, while data is expired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.engines.analysts import open_facts
+from perennial.engines.duckdb import VIEWS
+from perennial.errors import TerminalRequestError
+from perennial.features.export_models import parse_request, parse_segment_request
+from perennial.features.profile import read_profile
+from perennial.features.user_data import ExportRequest, write_user_data
+from perennial.features.users_export import export_users, open_segment_export
+from perennial.tables import INTERACTIONS_ARCHIVE, TABLES
+from perennial.warehouse import Warehouse
+from tests.audiences.worlds import ask
+from tests.features.received_world import INTERACTIONS, NOW, PEOPLE, SEGMENTS, at, expire, filled, restore
+from tests.rows import append_hot, interaction
+from tests.spark import Spark
+from tests.test_analysts import QUERIES
+from tests.workspace import Workspace
+
+SOURCES = sorted({row["source_id"] for row in INTERACTIONS})
+# Sail looks for a table's files in the bucket of its metadata only, and archived ones are in another.
+READ = [table.name for table in TABLES if table != INTERACTIONS_ARCHIVE]
+RELATIONS = [*READ, "source_availability", "source_states", *VIEWS]
+SUMMARY = {"measure": "received", "dimension": "email", "last_at": at(30), "event_count": 3}
+# The first day of the times of the world, as both engines are to understand it.
+TODAY = "DATE '2026-02-01'"
+ROUND = count()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one engine says, by topic and question."""
+
+    profiles: Mapping[str, Any]
+    exports: Mapping[str, Any]
+    segments: Mapping[str, Any]
+    audiences: Mapping[str, Any]
+    files: Mapping[str, Any]
+    relations: Mapping[str, Any]
+    pages: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What DuckDB says while data is expired, what Spark says then, and a part of what Spark says before and after."""
+
+    in_process: Answers
+    on_spark: Answers
+    before: Mapping[str, Any]
+    restored: Mapping[str, Any]
+
+
+@pytest.fixture(scope="module", params=["spark"])
+def told(request: pytest.FixtureRequest, shared_lake_warehouse: Warehouse, spark: Spark) -> Told:
+    warehouse = filled(shared_lake_warehouse)
+    on_spark = Warehouse(replace(warehouse.settings, engine_url=spark.url))
+    Workspace(warehouse).replace("user_message_summary", [SUMMARY | {"user_id": person} for person in PEOPLE])
+    days = [{"source_id": source, "stat_date": date(2026, 1, 1 + day), "interaction": "opened", "channel": "email", "event_count": day} for source in SOURCES for day in range(9)]  # fmt: skip
+    Workspace(warehouse).replace("source_daily_stats", days)
+    before = of_old(on_spark)
+    expire(warehouse)
+    # Hidden although they are there (R9).
+    append_hot(warehouse, [interaction("old journey", 100, source_kind="canvas", user_id="eve")])
+    expired = look(warehouse), look(on_spark)
+    restore(warehouse)
+    return Told(*expired, before, of_old(on_spark))
+
+
+def of_old(warehouse: Warehouse) -> dict[str, Any]:
+    """Ask for what expires."""
+    return {
+        "profile": read_profile(warehouse, "ann"),
+        "segment": streamed(warehouse, "old"),
+        "file": user_data(warehouse, "old"),
+    }
+
+
+def look(warehouse: Warehouse) -> Answers:
+    with open_facts(warehouse) as facts:
+        relations = {name: rows(facts.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
+        pages = {
+            heading: rows(facts.query(query.replace("current_date", TODAY)).read_all())
+            for (_, heading), query in QUERIES.items()
+        }
+    return Answers(
+        profiles={person: read_profile(warehouse, person) for person in PEOPLE},
+        exports={str(names): exported(warehouse, names) for names in (["email"], None)},
+        segments={segment: streamed(warehouse, segment) for segment in SEGMENTS},
+        audiences={segment: ask(warehouse, definition, NOW) for segment, definition in SEGMENTS.items()},
+        files={source: user_data(warehouse, source) for source in SOURCES},
+        relations=relations,
+        pages=pages,
+    )
+
+
+def rows(table: Any) -> list[str]:
+    # A sum is a decimal here and a whole number there.
+    return sorted(repr(sorted((name, str(value)) for name, value in row.items())) for row in table.to_pylist())
+
+
+def exported(warehouse: Warehouse, names: list[str] | None) -> Any:
+    asked = {"braze_id": PEOPLE, "external_ids": ["customer-2", "nobody"]}
+    request = parse_request(asked if names is None else asked | {"fields_to_export": names})
+    return json.loads(export_users(warehouse, request).to_json())
+
+
+def streamed(warehouse: Warehouse, segment: str) -> Any:
+    with open_segment_export(warehouse, parse_segment_request({"segment_id": segment}), NOW) as export:
+        return [json.loads(user.to_json()) for user in export.users(batch_rows=2)], export.completeness
+
+
+def user_data(warehouse: Warehouse, source: str) -> str:
+    request = ExportRequest(source_id=source, notify=("ann@example.com",), all_recipients=True)
+    try:
+        written = write_user_data(warehouse, request, f"run-{next(ROUND)}", NOW)
+    except TerminalRequestError as error:
+        return str(error)
+    return Path(written.file_uri).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("topic", [field.name for field in fields(Answers)])
+def test_spark_says_what_duckdb_says(told: Told, topic: str) -> None:
+    in_process, on_spark = getattr(told.in_process, topic), getattr(told.on_spark, topic)
+    for question, answer in in_process.items():
+        assert on_spark[question] == answer, question
+    assert on_spark.keys() == in_process.keys()
+
+
+def test_r14_what_is_expired_is_hidden_from_spark_and_named(told: Told) -> None:
+    assert "'old journey'" not in str(told.on_spark.relations["available_interactions"])
+    assert "'old journey'" in str(told.on_spark.relations["interactions"])
+    assert told.on_spark.audiences["old"].users == []
+    assert [source.source_id for source in told.on_spark.audiences["old"].completeness.missing] == ["old"]
+    assert told.on_spark.profiles["ann"] != told.before["profile"]
+
+
+def test_r17_after_a_restore_spark_says_what_it_said(told: Told) -> None:
+    assert told.before["segment"][0] != []
+    assert told.restored == told.before
