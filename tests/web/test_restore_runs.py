@@ -14,10 +14,11 @@ from perennial.demo.mailbox import Mailbox
 from perennial.lifecycle.moving import plan_sources
 from perennial.moves.plan import RESTORE
 from perennial.warehouse import Warehouse
-from perennial.web.restore_runs import count_copied
+from perennial.web.airflow_runs import RestoreRun
+from perennial.web.restore_runs import count_copied, phase_of
 from tests.rows import visible
 from tests.web.conftest import As
-from tests.web.restoring import ORDER, expired_workspace, forget_runs, run_queued
+from tests.web.restoring import NOW, ORDER, expired_workspace, forget_runs, run_queued
 from tests.workspace import Workspace
 
 
@@ -53,7 +54,8 @@ def test_progress_goes_from_queued_to_done_while_the_tasks_run_and_the_mail_arri
 
     assert run_queued(dags, started.json()["run_id"], look) == "success"
 
-    assert list(dict.fromkeys(seen)) == [
+    # Nothing here has to thaw, so that is over as soon as it is looked at.
+    assert [phase for phase in dict.fromkeys(seen) if phase != "thawing"] == [
         "queued", "checking", "planning", "copying", "verifying", "committing", "telling",
     ]  # fmt: skip
     done = uma.get(address).json()
@@ -71,6 +73,18 @@ def test_progress_goes_from_queued_to_done_while_the_tasks_run_and_the_mail_arri
     assert "restore.js" not in page
     # What was measured is what the next one is told.
     assert " took " in uma.get("/perennial/api/restore", params={"id": "older"}).json()["expected"]
+
+
+def test_a_run_that_waits_for_the_archive_says_so() -> None:
+    run = RestoreRun("r", "running", {}, "uma", NOW, NOW, None, NOW)
+    waiting: dict[str, dict[int, str | None]] = {
+        "check_request": {-1: "success"},
+        "plan": {-1: "success"},
+        "thaw": {-1: "deferred"},
+        "move_files.split": {-1: None},
+    }
+    assert phase_of(run, waiting) == "thawing"
+    assert phase_of(run, {**waiting, "thaw": {-1: "success"}}) == "copying"
 
 
 def test_a_run_that_fails_midway_says_what_failed_and_can_be_asked_for_again(

@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 router = APIRouter(dependencies=[READ], tags=["restores"])
 
 State = Literal[
-    "queued", "checking", "planning", "copying", "verifying", "committing", "telling", "done", "failed"
+    "queued", "checking", "planning", "thawing", "copying", "verifying", "committing", "telling", "done", "failed"
 ]  # fmt: skip
 # The tasks of the DAG, in the order in which a reader sees them pass.
 _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
     ("checking", ("check_request",)),
-    ("planning", ("plan", "move_files.split")),
-    ("copying", ("move_files.copy",)),
+    ("planning", ("plan",)),
+    ("thawing", ("thaw",)),
+    ("copying", ("move_files.split", "move_files.copy")),
     ("verifying", ("move_files.verify",)),
     ("committing", ("move_files.commit_destination", "move_files.commit_origin")),
 )
@@ -162,7 +163,7 @@ def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
         task_results(desk.session, task_id, [run.run_id]).get(run.run_id) for task_id in ("check_request", "plan")
     )
     chunks = [chunk for uri in plan_uris or () for chunk in _chunks(uri)]
-    phase = _phase(run, states)
+    phase = phase_of(run, states)
     total = sum(map(len, chunks))
     copied = count_copied(chunks, states.get("move_files.copy", {}))
     sources = _sources(desk, run, request_uri, plan_uris or ())
@@ -178,7 +179,13 @@ def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
     )
 
 
-def _phase(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> State:
+def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> State:
+    """Tell where a restore is.
+
+    Args:
+        run: The run.
+        states: As `task_states` returned them.
+    """
     if run.state == QUEUED:
         return "queued"
     if run.state in OVER:
@@ -196,6 +203,7 @@ def _told(phase: State, copied: int, total: int) -> str:
         "queued": "Queued: it starts when Airflow has room for it",
         "checking": "Checking the request",
         "planning": "Planning: listing the files that come back",
+        "thawing": "Thawing: waiting until the archive can be read; the e-mail says how long that takes",
         "copying": "Copying",
         "verifying": "Verifying: comparing every copy with its original",
         "committing": "Committing: the data becomes visible when all of it is there",
