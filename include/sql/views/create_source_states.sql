@@ -52,7 +52,7 @@ SELECT
     CASE
         WHEN clock_started_at IS NOT NULL THEN least(
             (clock_started_at AT TIME ZONE 'UTC' + to_months(months)) AT TIME ZONE 'UTC',
-            TIMESTAMPTZ '9999-12-31 00:00:00+00'
+            TIMESTAMPTZ '9999-12-31 00:00:00 UTC'
         )
     END AS expires_at
 FROM clocks

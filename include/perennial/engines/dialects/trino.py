@@ -22,7 +22,8 @@ def _add_months(node: exp.Expr) -> exp.Expr:
     if added is None:
         return node
     moment, count = added
-    return exp.func("date_add", exp.Literal.string("month"), count, moment)
+    # Not sqlglot's own DATE_ADD, which has its arguments in another order.
+    return exp.Anonymous(this="date_add", expressions=[exp.Literal.string("month"), count, moment])
 
 
 def _count_microseconds(node: exp.Expr) -> exp.Expr:

@@ -1,0 +1,69 @@
+WITH available_interactions AS (
+  SELECT
+    interactions.event_id AS event_id,
+    interactions.event_type AS event_type,
+    interactions.occurred_at AS occurred_at,
+    interactions.user_id AS user_id,
+    interactions.external_user_id AS external_user_id,
+    interactions.source_id AS source_id,
+    interactions.source_kind AS source_kind,
+    interactions.canvas_step_id AS canvas_step_id,
+    interactions.variant_id AS variant_id,
+    interactions.channel AS channel,
+    interactions.interaction AS interaction,
+    interactions.link_alias AS link_alias,
+    interactions.machine_open AS machine_open,
+    interactions.conversion_index AS conversion_index,
+    interactions.keyword_category AS keyword_category,
+    interactions.dispatch_id AS dispatch_id,
+    interactions.send_id AS send_id
+  FROM "lake"."messaging"."interactions" FOR VERSION AS OF 7 AS interactions
+  WHERE
+    interactions.source_id IN (:available_interactions_source_ids_1, :available_interactions_source_ids_2)
+), interaction_flags AS (
+  SELECT
+    seen.user_id AS user_id,
+    BOOL_OR(CASE WHEN seen.source_id = :v2 THEN seen.interaction = :v3 END) AS interaction_1
+  FROM available_interactions AS seen
+  WHERE
+    seen.interaction IN (:v3) AND (
+      seen.source_id IN (:v2)
+    )
+  GROUP BY
+    seen.user_id
+), flagged AS (
+  SELECT
+    users.user_id AS user_id,
+    CONTAINS(users.feature_flags, :v1) AS profile_1,
+    interaction_flags.interaction_1 AS interaction_1
+  FROM "lake"."messaging"."users" FOR VERSION AS OF 6 AS users
+  LEFT JOIN interaction_flags AS interaction_flags
+    ON users.user_id = interaction_flags.user_id
+), layer_1 AS (
+  SELECT
+    flagged.user_id AS user_id,
+    flagged.profile_1 AS profile_1,
+    flagged.interaction_1 AS interaction_1,
+    flagged.profile_1 AS segment_1
+  FROM flagged AS flagged
+), layer_2 AS (
+  SELECT
+    layer_1.user_id AS user_id,
+    layer_1.profile_1 AS profile_1,
+    layer_1.interaction_1 AS interaction_1,
+    layer_1.segment_1 AS segment_1,
+    (
+      layer_1.segment_1 OR NOT COALESCE(layer_1.interaction_1, FALSE)
+    ) AS segment_2
+  FROM layer_1 AS layer_1
+)
+SELECT
+  layer_2.user_id AS user_id
+FROM layer_2 AS layer_2
+WHERE
+  layer_2.segment_2
+-- available_interactions_source_ids_1 = "it's spring"
+-- available_interactions_source_ids_2 = 'journey'
+-- v1 = 'beta'
+-- v2 = "it's spring"
+-- v3 = 'received'

@@ -1,0 +1,1 @@
+SELECT * FROM loaded_files

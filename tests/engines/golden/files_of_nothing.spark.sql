@@ -1,0 +1,24 @@
+SELECT
+  loaded_files.file_uri AS file_uri,
+  loaded_files.loaded_at AS loaded_at,
+  loaded_files.row_count AS row_count,
+  loaded_files.rejected_count AS rejected_count,
+  loaded_files.ignored_count AS ignored_count,
+  loaded_files.file_bytes AS file_bytes,
+  loaded_files.modified_at AS modified_at,
+  loaded_files.duplicate_count AS duplicate_count,
+  loaded_files.load_id AS load_id
+FROM (
+  SELECT
+    CAST(NULL AS STRING) AS file_uri,
+    CAST(NULL AS TIMESTAMP) AS loaded_at,
+    CAST(NULL AS BIGINT) AS row_count,
+    CAST(NULL AS BIGINT) AS rejected_count,
+    CAST(NULL AS BIGINT) AS ignored_count,
+    CAST(NULL AS BIGINT) AS file_bytes,
+    CAST(NULL AS TIMESTAMP) AS modified_at,
+    CAST(NULL AS BIGINT) AS duplicate_count,
+    CAST(NULL AS STRING) AS load_id
+  WHERE
+    FALSE
+) AS loaded_files
