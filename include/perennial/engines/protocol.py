@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
     from perennial.engines.dialects import Dialect
 
+DENIED = re.compile(
+    r"unauthenticated|unauthorized|permission.?denied|access.?denied|forbidden|authenticat|security token|credential",
+    re.IGNORECASE,
+)
+"""What a server says to who may not: a person has to change something first."""
 BATCH_ROWS = 10_000
 """Rows fetched at a time: enough to keep an engine busy, a few megabytes."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from perennial.engines.dialects.spark import SPARK
+from perennial.engines.protocol import DENIED
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
 with warnings.catch_warnings():
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from perennial.engines.dialects import Dialect
 
 _REFUSALS = (AnalysisException, IllegalArgumentException, ParseException, UnsupportedOperationException)
-_DENIALS = re.compile(r"unauthenticated|permission.?denied|access.?denied|forbidden", re.IGNORECASE)
 # Left to itself the client goes on for ten minutes before it says that nobody answers.
 _RETRIES = DefaultPolicy(max_retries=4, initial_backoff=200, max_backoff=2_000)
 
@@ -107,7 +106,7 @@ class SparkEngine:
 
     def _error(self, error: PySparkException) -> PerennialError:
         server, said = urlsplit(self.url).netloc, str(error).strip()
-        if _DENIALS.search(said):
+        if DENIED.search(said):
             return TerminalEngineError(
                 f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables; correct the "
                 f"token in it, or what Spark itself is allowed. It said: {said}"

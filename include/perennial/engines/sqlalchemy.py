@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import sqlalchemy
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from perennial.engines.dialects.athena import ATHENA
 from perennial.engines.dialects.trino import TRINO
+from perennial.engines.protocol import DENIED
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _DIALECTS = {"awsathena": ATHENA, "trino": TRINO}
 # A text, or a colon outside of texts that does not begin a bind.
 _COLONS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
+# Trino's names for what is wrong with a statement; PyAthena has one class of error for everything.
+_REFUSALS = re.compile(r"SYNTAX_ERROR|NOT_FOUND|MISMATCH|NOT_SUPPORTED|INVALID_|MISSING_|AMBIGUOUS_|mismatched input")
 _TYPES = {
     "varchar": pa.string(),
     "boolean": pa.bool_(),
@@ -91,18 +94,20 @@ class SqlAlchemyEngine:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
+        except Exception as error:
+            # Not only SQLAlchemy's: drivers let through what the libraries below them raise.
             raise self._error(error) from error
 
-    def _error(self, error: SQLAlchemyError | OSError) -> PerennialError:
-        server = self.url.render_as_string(hide_password=True)
+    def _error(self, error: Exception) -> PerennialError:
+        server = f"PERENNIAL_ENGINE_URL: {self.url.render_as_string(hide_password=True)}"
         said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-        if isinstance(error, OperationalError | InterfaceError | OSError):
-            return TransientEngineError(
-                f"PERENNIAL_ENGINE_URL: {server} could not be reached, or gave up; try again, and see whether it runs "
-                f"and the login is right. It said: {said}"
-            )
-        return TerminalEngineError(f"PERENNIAL_ENGINE_URL: {server} refuses the statement or the login: {said}")
+        if DENIED.search(said):
+            return TerminalEngineError(f"{server} refuses the login, or may not read; correct it. It said: {said}")
+        if isinstance(error, ProgrammingError) or _REFUSALS.search(said):
+            return TerminalEngineError(f"{server} refuses the statement: {said}")
+        return TransientEngineError(
+            f"{server} could not be reached, or gave up; try again, and see whether it runs. It said: {said}"
+        )
 
 
 def escaped(sql: str) -> str:
