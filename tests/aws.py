@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from moto.moto_api import state_manager
 from moto.s3.models import FakeKey, s3_backends
 from moto.server import ThreadedMotoServer
+
+from perennial.settings import Settings
+from perennial.storage.s3 import s3_storage
+from perennial.tables import INTERACTIONS_ARCHIVE
+from perennial.warehouse import Warehouse
 
 KEY, SECRET, REGION = "perennial", "a secret of the tests", "us-east-1"
 ACCOUNT = "123456789012"
@@ -49,8 +55,8 @@ class Aws:
         self.client().create_bucket(Bucket=name, **where)
         return name
 
-    def environment(self, home: Path, storage_class: str) -> dict[str, str]:
-        """What a workspace with tables and archive on S3, and a SQL catalog beside it, is configured with."""
+    def environment(self, home: Path, storage_class: str, local: bool = False) -> dict[str, str]:
+        """What a workspace with its archive on S3 is configured with; a SQL catalog has its tables, there or on disk."""
         catalog = "PYICEBERG_CATALOG__PERENNIAL__"
         return {
             "AIRFLOW_CONN_AWS_DEFAULT": self.connection,
@@ -60,7 +66,11 @@ class Aws:
             "PERENNIAL_ARCHIVE_STORAGE_CLASS": storage_class,
             f"{catalog}TYPE": "sql",
             f"{catalog}URI": f"sqlite:///{home}/catalog.db",
-            f"{catalog}WAREHOUSE": f"s3://{self.bucket()}/warehouse",
+            f"{catalog}WAREHOUSE": f"file://{home}/warehouse" if local else f"s3://{self.bucket()}/warehouse",
+            f"{catalog}S3__ENDPOINT": self.url,
+            f"{catalog}S3__ACCESS_KEY_ID": KEY,
+            f"{catalog}S3__SECRET_ACCESS_KEY": SECRET,
+            f"{catalog}S3__REGION": REGION,
         }
 
     def objects(self, uri: str) -> dict[str, FakeKey]:
@@ -74,6 +84,12 @@ class Aws:
         return {
             name: key for name, key in self.objects(uri).items() if key.storage_class in ("GLACIER", "DEEP_ARCHIVE")
         }
+
+    def refreeze(self, uri: str) -> None:
+        """Let a thawed object become cold again before anybody has read it."""
+        key = self.objects(uri)[uri]
+        key.set_expiry(None)
+        key.status = "IN_PROGRESS"
 
     def hold_thaws(self, uri: str) -> None:
         """From now on thawing an object that is below an address goes on until `finish_thaw`."""
@@ -104,3 +120,26 @@ def running_aws() -> Iterator[Aws]:
     finally:
         server.stop()
         state_manager.unset_transition("s3::keyrestore")
+
+
+def workspace_on(
+    aws: Aws, home: Path, storage_class: str, monkeypatch: pytest.MonkeyPatch, local: bool = False
+) -> Warehouse:
+    """Make an empty workspace with its archive on S3, and its tables there too or on disk; point this process at it."""
+    home.mkdir(parents=True, exist_ok=True)
+    for name, value in aws.environment(home, storage_class, local).items():
+        monkeypatch.setenv(name, value)
+    s3_storage.cache_clear()
+    warehouse = Warehouse(Settings.from_environment())
+    warehouse.create_tables()
+    return warehouse
+
+
+def archive_uri(warehouse: Warehouse) -> str:
+    """Where archived data files go."""
+    return warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path
+
+
+def archived(warehouse: Warehouse) -> list[str]:
+    """Addresses of the archived data files."""
+    return sorted(live.uri for live in warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name)))

@@ -24,10 +24,9 @@ from perennial.lifecycle.thawing import Thawing, end_thawing, find_thawing, star
 from perennial.moves.records import pending_records
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
-from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.thaw import LATE_AFTER, ThawTrigger, late_at, warn_when_late
 from perennial.warehouse import Warehouse
-from tests.aws import Aws
+from tests.aws import Aws, archive_uri, archived, workspace_on
 from tests.dags.conftest import RunDag
 from tests.lake import Lake
 from tests.rows import append_hot, interaction, multiset, visible
@@ -48,12 +47,7 @@ def freeze(
     monkeypatch.setattr(thawing, "FIRST_PAUSE_SECONDS", 0.05)
 
     def frozen(storage_class: str) -> Expired:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        for name, value in aws.environment(settings.home, storage_class).items():
-            monkeypatch.setenv(name, value)
-        s3_storage.cache_clear()
-        warehouse = Warehouse(Settings.from_environment())
-        warehouse.create_tables()
+        warehouse = workspace_on(aws, settings.home, storage_class, monkeypatch)
         workspace = Workspace(warehouse)
         workspace.source("old")
         workspace.source("older")
@@ -66,14 +60,6 @@ def freeze(
 
     yield frozen
     s3_storage.cache_clear()
-
-
-def archive_uri(warehouse: Warehouse) -> str:
-    return warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path
-
-
-def archived(warehouse: Warehouse) -> set[str]:
-    return {live.uri for live in warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name))}
 
 
 @contextmanager
@@ -114,7 +100,7 @@ def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_kn
 ) -> None:
     workspace, before = freeze("GLACIER")
     warehouse = workspace.warehouse
-    files = sorted(archived(warehouse))
+    files = archived(warehouse)
     assert aws.frozen(archive_uri(warehouse)).keys() == set(files)
     # A rule of the bucket may move them on.
     aws.objects(files[1])[files[1]].set_storage_class("DEEP_ARCHIVE")

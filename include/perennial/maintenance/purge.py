@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError
-from perennial.maintenance.operations import OperationFiles, list_operations
-from perennial.maintenance.snapshots import RETAIN_DAYS, refuse_short_retention
+from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
+from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
 from perennial.moves.plan import DIRECTIONS, copy_names, file_name, find_plan
 from perennial.moves.records import PendingRecord, pending_records
 from perennial.storage import StoredFile, storage_for
@@ -208,14 +208,20 @@ def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: se
 
 
 def _finished(
-    operations: Iterable[OperationFiles], pending: Iterable[PendingRecord], left: set[str], cutoff: datetime
+    operations: Iterable[OperationFiles], pending: Collection[PendingRecord], left: set[str], cutoff: datetime
 ) -> list[StoredFile]:
-    """Files of operations that are over and old, and none of whose copies is left: their plans say whose those are."""
+    """Files of operations that are over and old, and none of whose copies is left: their plans say whose those are.
+
+    What tasks of a run tell each other is kept while any operation that may belong to it is under way: a restore waits
+    for days where its files have to be thawed.
+    """
+    started = [datetime.fromisoformat(record.created_at) for record in pending]
+    told_before = min([cutoff, *(moment - PENDING_MARGIN for moment in started)])
     uris = {uri for record in pending for uri in (record.plan_uri, *record.file_lists)}
     return [
         stored
         for operation in operations
-        if operation.changed_at < cutoff
+        if operation.changed_at < (told_before if operation.topic in FILE_TOPICS else cutoff)
         and not any(uri == operation.uri or uri.startswith(f"{operation.uri}/") for uri in uris)
         and operation.copy_names.isdisjoint(left)
         for stored in operation.files
