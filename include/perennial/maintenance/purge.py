@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 from perennial.errors import TerminalDataError
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
-from perennial.moves.plan import DIRECTIONS, copy_names, file_name, find_plan
+from perennial.moves.plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
 from perennial.moves.records import PendingRecord, pending_records
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
@@ -212,10 +212,10 @@ def _finished(
 ) -> list[StoredFile]:
     """Files of operations that are over and old, and none of whose copies is left: their plans say whose those are.
 
-    What tasks of a run tell each other is kept while any operation that may belong to it is under way: a restore waits
-    for days where its files have to be thawed.
+    What tasks of a run tell each other is kept while a restore that may need it is under way: it waits for days where
+    its files have to be thawed.
     """
-    started = [datetime.fromisoformat(record.created_at) for record in pending]
+    started = [datetime.fromisoformat(record.created_at) for record in pending if record.kind == RESTORE.name]
     told_before = min([cutoff, *(moment - PENDING_MARGIN for moment in started)])
     uris = {uri for record in pending for uri in (record.plan_uri, *record.file_lists)}
     return [
