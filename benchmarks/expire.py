@@ -35,10 +35,10 @@ def run() -> list[dict[str, Any]]:
             seconds, peak = measured(expire, warehouse.settings)
             ours.append(seconds)
             peaks.append(peak)
-            _start_again(warehouse, originals)
+            start_again(warehouse, originals)
             seconds, _ = measured(rewrite, warehouse.settings)
             theirs.append(seconds)
-            _start_again(warehouse, originals)
+            start_again(warehouse, originals)
         small = create_warehouse(Path(home) / "tenth", ROWS // 10, SOURCES)
         _, small_peak = measured(expire, small.settings)
     fast, slow = statistics.median(ours), statistics.median(theirs)
@@ -86,7 +86,7 @@ def rewrite(warehouse: Warehouse) -> None:
     commit_change(lambda: warehouse.table(INTERACTIONS.name), lambda _: removed, uuid.uuid4().hex)
 
 
-def _start_again(warehouse: Warehouse, originals: list[Any]) -> None:
+def start_again(warehouse: Warehouse, originals: list[Any]) -> None:
     """List the same files in hot again, and nothing in the archive: they are still there, maintenance has not run."""
     for name in (INTERACTIONS_ARCHIVE.name, LIFECYCLE_EVENTS.name):
         listed = FileChange(remove=[live.data_file for live in warehouse.live_files(warehouse.table(name))])

@@ -47,6 +47,13 @@ def create_warehouse(
 ) -> Warehouse:
     """Fill a fresh warehouse: every source stopped long ago, its interactions in a few files, one a load."""
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(home)}))
+    return fill_warehouse(warehouse, rows, sources, loads=loads, users=users, status=status)
+
+
+def fill_warehouse(
+    warehouse: Warehouse, rows: int, sources: int, *, loads: int = LOADS, users: int = USERS, status: str = "stopped"
+) -> Warehouse:
+    """The same in a warehouse that is empty or has no tables yet."""
     warehouse.create_tables()
     for load in range(loads):
         with open_connection() as connection:
