@@ -68,7 +68,9 @@ def test_a_bind_is_a_value_whatever_it_looks_like(sqlite: SqlAlchemyEngine, text
 
 
 def test_rows_come_in_batches_as_they_are_read(sqlite: SqlAlchemyEngine) -> None:
-    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :last) SELECT i, NULL AS empty FROM n"
+    numbers = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :last) SELECT i, NULL AS empty FROM n"
+    )
     found = list(sqlite.query(numbers, {"last": 25}, 10))
     assert [batch.num_rows for batch in found] == [10, 10, 5]
     assert [row["i"] for batch in found for row in batch.to_pylist()] == list(range(1, 26))
