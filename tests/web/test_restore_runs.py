@@ -12,10 +12,11 @@ from fastapi.testclient import TestClient
 
 from perennial.demo.mailbox import Mailbox
 from perennial.lifecycle.moving import plan_sources
+from perennial.lifecycle.thawing import Thawing
 from perennial.moves.plan import RESTORE
 from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun
-from perennial.web.restore_runs import count_copied, phase_of
+from perennial.web.restore_runs import count_copied, phase_of, told_of
 from tests.rows import visible
 from tests.web.conftest import As
 from tests.web.restoring import NOW, ORDER, expired_workspace, forget_runs, run_queued
@@ -85,6 +86,10 @@ def test_a_run_that_waits_for_the_archive_says_so() -> None:
     }
     assert phase_of(run, waiting) == "thawing"
     assert phase_of(run, {**waiting, "thaw": {-1: "success"}}) == "copying"
+    thaw = Thawing("r", "Bulk", NOW.isoformat(), "2026-06-01T16:00:00+00:00", NOW.isoformat(), 120, thawed_count=31)
+    assert told_of("thawing", 0, 0, thaw) == (
+        "Thawing: 31 of 120 files can be read, all of them by 1 Jun 2026, 16:00 UTC as S3 documents it"
+    )
 
 
 def test_a_run_that_fails_midway_says_what_failed_and_can_be_asked_for_again(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from perennial.lifecycle.requests import RequestedSource
+    from perennial.lifecycle.thawing import Thawing
 
 router = APIRouter(dependencies=[READ], tags=["restores"])
 
@@ -170,7 +171,7 @@ def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
     return RestoreProgress(
         **_summary(request, run),
         phase=phase,
-        told=_told(phase, copied, total),
+        told=told_of(phase, copied, total, _thawing(desk, run) if phase == "thawing" else None),
         files_done=copied,
         files_total=total,
         source_count=len(sources),
@@ -196,9 +197,20 @@ def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) ->
     return "telling"
 
 
-def _told(phase: State, copied: int, total: int) -> str:
+def _thawing(desk: Desk, run: RestoreRun) -> Thawing | None:
+    from perennial.lifecycle.thawing import find_thawing
+
+    return find_thawing(desk.warehouse, run.run_id)
+
+
+def told_of(phase: State, copied: int, total: int, thawing: Thawing | None = None) -> str:
+    """Tell a phase to a person, with how far it is where that is known."""
     if phase == "copying" and total:
         return f"Copying: {copied:,} of {wording.count(total, 'file')}"
+    if thawing is not None:
+        expected_at = wording.moment(datetime.fromisoformat(thawing.expected_at))
+        thawed = f"{thawing.thawed_count:,} of {wording.count(thawing.file_count, 'file')}"
+        return f"Thawing: {thawed} can be read, all of them by {expected_at} as S3 documents it"
     return {
         "queued": "Queued: it starts when Airflow has room for it",
         "checking": "Checking the request",
