@@ -25,9 +25,11 @@ def measured(work: Callable[[Warehouse], None], settings: Settings) -> tuple[flo
 
 
 def _measure(work: Callable[[Warehouse], None], settings: Settings, sender: Any) -> None:
-    import great_expectations  # noqa: F401 - a process's first import is not the run's
-    import pyiceberg.io.pyarrow  # noqa: F401 - likewise
+    import pyiceberg.io.pyarrow  # noqa: F401 - a process's first import is not the run's
 
+    from perennial import quality
+
+    quality._great_expectations()
     warehouse = Warehouse(settings)
     started = time.monotonic()
     work(warehouse)

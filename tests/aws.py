@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.core.responses import ActionResult, EmptyResult
+from moto.glue.exceptions import GlueClientError
+from moto.glue.responses import GlueResponse
 from moto.moto_api import state_manager
 from moto.s3.models import FakeKey, s3_backends
 from moto.server import ThreadedMotoServer
@@ -106,6 +110,25 @@ class Aws:
             self.objects(uri)[uri].status = "RESTORED"
 
 
+_GLUE = threading.Lock()
+
+
+class _ConcurrentModificationError(GlueClientError):
+    def __init__(self) -> None:
+        super().__init__("ConcurrentModificationException", "Update table failed due to concurrent modifications.")
+
+
+def _update_table(response: GlueResponse) -> ActionResult:
+    """Compare the version as Glue does, which moto leaves out: it is what commits stand on."""
+    asked = response.parameters
+    with _GLUE:
+        table = response.glue_backend.get_table(asked["DatabaseName"], asked["TableInput"]["Name"])
+        if asked.get("VersionId") not in (None, str(table._current_version)):
+            raise _ConcurrentModificationError
+        table.update(asked["TableInput"])
+    return EmptyResult()
+
+
 @contextmanager
 def running_aws() -> Iterator[Aws]:
     """Serve until the block ends."""
@@ -116,7 +139,9 @@ def running_aws() -> Iterator[Aws]:
     server.start()
     host, port = server.get_host_and_port()
     try:
-        yield Aws(f"http://{host}:{port}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(GlueResponse, "update_table", _update_table)
+            yield Aws(f"http://{host}:{port}")
     finally:
         server.stop()
         state_manager.unset_transition("s3::keyrestore")

