@@ -19,7 +19,7 @@ from perennial.errors import TerminalError
 from perennial.notify import warn_late_restore
 
 if TYPE_CHECKING:
-    from perennial.lifecycle.thawing import Thawing
+    from perennial.lifecycle.thaw_notes import Thawing
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +129,11 @@ def late_at(thawing: Thawing) -> datetime:
 
 
 def _thawing(run_id: str) -> Thawing | None:
-    from perennial.lifecycle.thawing import find_thawing
+    """Look how far the thawing is; that the warehouse cannot be asked keeps nobody from being warned."""
+    from perennial.lifecycle.thaw_notes import find_thawing
 
-    return find_thawing(open_warehouse(), run_id)
+    try:
+        return find_thawing(open_warehouse(), run_id)
+    except Exception:  # whatever it is: a restore that stands still because of it is late
+        log.exception("Whether run %s thaws cannot be told", run_id)
+        return None

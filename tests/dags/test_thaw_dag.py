@@ -17,10 +17,10 @@ import pytest
 from airflow.sdk.module_loading import import_string
 
 from perennial.demo.mailbox import Mailbox
-from perennial.errors import TerminalSettingError
 from perennial.lifecycle import Run, expire_sources, thawing
 from perennial.lifecycle.restore import check_request, plan_restore
-from perennial.lifecycle.thawing import Thawing, end_thawing, find_thawing, start_thaw, write_thawing
+from perennial.lifecycle.thaw_notes import Thawing, end_thawing, find_thawing, write_thawing
+from perennial.lifecycle.thawing import start_thaw
 from perennial.moves.records import pending_records
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
@@ -37,17 +37,16 @@ CONF: dict[str, Any] = {"source_ids": ["old", "older"], "notify": ["ann@example.
 PATIENCE_SECONDS = 60
 
 Expired = tuple[Workspace, Counter[str]]
+Freeze = Callable[..., Expired]
 
 
 @pytest.fixture
-def freeze(
-    aws: Aws, settings: Settings, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Expired]]:
-    """Return a function that makes a workspace on S3 with two expired sources in a storage class."""
+def freeze(aws: Aws, settings: Settings, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch) -> Iterator[Freeze]:
+    """Return a function that makes a workspace with two expired sources in a storage class of S3."""
     monkeypatch.setattr(thawing, "FIRST_PAUSE_SECONDS", 0.05)
 
-    def frozen(storage_class: str) -> Expired:
-        warehouse = workspace_on(aws, settings.home, storage_class, monkeypatch)
+    def frozen(storage_class: str, local: bool = True) -> Expired:
+        warehouse = workspace_on(aws, settings.home, storage_class, monkeypatch, local)
         workspace = Workspace(warehouse)
         workspace.source("old")
         workspace.source("older")
@@ -96,9 +95,9 @@ def noted(warehouse: Warehouse) -> Thawing | None:
 
 
 def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_know_how_long_that_takes(
-    freeze: Callable[[str], Expired], aws: Aws, run_dag: RunDag, mailbox: Mailbox
+    freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
-    workspace, before = freeze("GLACIER")
+    workspace, before = freeze("GLACIER", local=False)
     warehouse = workspace.warehouse
     files = archived(warehouse)
     assert aws.frozen(archive_uri(warehouse)).keys() == set(files)
@@ -138,7 +137,7 @@ def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_kn
 
 
 def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
-    freeze: Callable[[str], Expired], aws: Aws, run_dag: RunDag, mailbox: Mailbox
+    freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
     workspace, before = freeze("GLACIER_IR")
 
@@ -151,7 +150,7 @@ def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
 
 
 def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
-    freeze: Callable[[str], Expired], aws: Aws, run_dag: RunDag, mailbox: Mailbox
+    freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
     warehouse = freeze("DEEP_ARCHIVE")[0].warehouse
 
@@ -203,6 +202,16 @@ def test_the_warning_goes_out_when_there_is_reason_for_it(
     assert len(mailbox.messages()) == mails
 
 
+def test_a_warehouse_that_cannot_be_asked_keeps_nobody_from_being_warned(
+    run_dag: RunDag, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_RETENTION_MONTHS", "none")
+
+    asyncio.run(warn_when_late(context={"dag_run": {"dag_run_id": "r1", "conf": CONF}}))
+
+    assert len(mailbox.messages()) == 1
+
+
 def test_the_warning_waits_while_a_thaw_takes_its_documented_time(
     warehouse: Warehouse, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
@@ -225,7 +234,7 @@ def test_the_warning_waits_while_a_thaw_takes_its_documented_time(
 
 
 def test_a_trigger_goes_on_in_another_process_where_it_was_and_asks_s3_how_far_that_is(
-    freeze: Callable[[str], Expired], aws: Aws
+    freeze: Freeze, aws: Aws
 ) -> None:
     workspace, _ = freeze("GLACIER")
     warehouse = workspace.warehouse
@@ -243,21 +252,19 @@ def test_a_trigger_goes_on_in_another_process_where_it_was_and_asks_s3_how_far_t
     assert now.done
 
 
-def test_a_trigger_that_is_denied_gives_the_task_back_which_fails_with_the_reason(
-    freeze: Callable[[str], Expired], lake: Lake, monkeypatch: pytest.MonkeyPatch
+def test_a_trigger_that_is_denied_gives_the_reason_back_to_the_task_and_asks_no_more(
+    freeze: Freeze, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = freeze("GLACIER")
     plan_uris = planned(workspace.warehouse)
     start_thaw(workspace.warehouse, Run("r1", NOW, "ann"), plan_uris, "Standard")
-    trigger = ThawTrigger("r1", plan_uris)
-    looks = trigger._looks()
-    next(looks)
-    # A server that knows neither this key nor this bucket.
+    # A server that does not know this secret.
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps({**json.loads(lake.connection), "password": "wrong"}))
     s3_storage.cache_clear()
 
-    with pytest.raises(TerminalSettingError, match="aws_default"):
-        next(looks)
+    event = asyncio.run(anext(ThawTrigger("r1", plan_uris).run()))
+
+    assert "aws_default" in event.payload["error"]
 
 
 def planned(warehouse: Warehouse) -> list[str]:

@@ -14,7 +14,8 @@ import pytest
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.lifecycle import Run, expire_sources, restore_sources, thawing
 from perennial.lifecycle.restore import check_request, plan_restore
-from perennial.lifecycle.thawing import find_thawing, refuse_cold, start_thaw
+from perennial.lifecycle.thaw_notes import find_thawing
+from perennial.lifecycle.thawing import refuse_cold, start_thaw
 from perennial.maintenance.purge import purge_files
 from perennial.maintenance.snapshots import expire_old_snapshots
 from perennial.moves.plan import read_plan

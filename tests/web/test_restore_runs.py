@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from perennial.demo.mailbox import Mailbox
 from perennial.lifecycle.moving import plan_sources
-from perennial.lifecycle.thawing import Thawing
+from perennial.lifecycle.thaw_notes import Thawing
 from perennial.moves.plan import RESTORE
 from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun

@@ -13,7 +13,8 @@ from perennial.lifecycle.requests import read_resolution
 from perennial.lifecycle.restore import abandon_restore, check_request, plan_restore, restore_report
 from perennial.lifecycle.runs import Run, read_note, wall_clock
 from perennial.lifecycle.settling import settle_dead_moves
-from perennial.lifecycle.thawing import end_thawing, wait_for_thaw
+from perennial.lifecycle.thaw_notes import end_thawing
+from perennial.lifecycle.thawing import wait_for_thaw
 from perennial.outcomes import ExpiryReport, RestoreReport
 from perennial.warehouse import Warehouse
 

@@ -15,7 +15,7 @@ from perennial.lifecycle.expire import expiry_report
 from perennial.lifecycle.requests import TO_RESTORE, read_resolution
 from perennial.lifecycle.restore import abandon_restore, restore_report
 from perennial.lifecycle.runs import Run, read_note, wall_clock
-from perennial.lifecycle.thawing import Thawing, end_thawing, write_thawing
+from perennial.lifecycle.thaw_notes import Thawing, end_thawing, write_thawing
 from perennial.notify import (
     digests_by_owner,
     expiry_digest,

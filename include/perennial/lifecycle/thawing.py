@@ -7,7 +7,6 @@ says only where files go from now on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -15,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.lifecycle.runs import Run, wall_clock
+from perennial.lifecycle.thaw_notes import Thawing, find_thawing, write_thawing
 from perennial.moves.plan import RESTORE, read_plan
 from perennial.moves.records import touch_pending
 from perennial.outcomes import BULK, EXPEDITED, STANDARD, longest_thaw
@@ -35,45 +35,6 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 900.0
 LOOKED_AT = 1_000
 # From so many files a listing, 1,000 files a request, is worth its requests: if it has at most so many others.
 LISTED_FROM, LISTED_SHARE = 1_000, 20
-
-
-@dataclass(frozen=True)
-class Thawing:
-    """How far the thawing for one run is, as it lies in storage for whoever wants to know.
-
-    Attributes:
-        run_id: The run.
-        tier: As it was asked for.
-        asked_at: Wall clock of the first asking, ISO 8601.
-        expected_at: When all is thawed by what the service documents, ISO 8601.
-        looked_at: Wall clock of the latest look, ISO 8601.
-        file_count: Files that had to be thawed.
-        thawed_count: Those of them that can be read, at the least.
-        total_bytes: Of the files that had to be thawed.
-        frozen_as: Files by the class that they were frozen in.
-        told: Whether the requesters know.
-        ended: Whether the run has come to its end.
-    """
-
-    run_id: str
-    tier: str
-    asked_at: str
-    expected_at: str
-    looked_at: str
-    file_count: int
-    thawed_count: int = 0
-    total_bytes: int = 0
-    frozen_as: dict[str, int] = field(default_factory=dict)
-    told: bool = False
-    ended: bool = False
-
-    @property
-    def done(self) -> bool:
-        """Whether every file can be read."""
-        return self.thawed_count >= self.file_count
-
-    def __str__(self) -> str:
-        return f"thawed {self.thawed_count:,} of {self.file_count:,} files"
 
 
 @dataclass(frozen=True)
@@ -197,32 +158,6 @@ def wait_for_thaw(
     while start_thaw(warehouse, run, plan_uris, tier) is not None:
         for pause in thaw_looks(warehouse, run.run_id, plan_uris):
             sleep(pause)
-
-
-def find_thawing(warehouse: Warehouse, run_id: str) -> Thawing | None:
-    """Read how far the thawing for a run is; None where nothing had to be thawed."""
-    uri = _note_uri(warehouse, run_id)
-    try:
-        return Thawing(**json.loads(storage_for(uri).read(uri)))
-    except FileNotFoundError:
-        return None
-
-
-def write_thawing(warehouse: Warehouse, thawing: Thawing) -> None:
-    """Note how far the thawing for a run is."""
-    uri = _note_uri(warehouse, thawing.run_id)
-    storage_for(uri).write(uri, json.dumps(asdict(thawing), ensure_ascii=False).encode())
-
-
-def end_thawing(warehouse: Warehouse, run_id: str) -> None:
-    """Note that a run is over, if it had to thaw anything."""
-    if (thawing := find_thawing(warehouse, run_id)) is not None:
-        write_thawing(warehouse, replace(thawing, ended=True))
-
-
-def _note_uri(warehouse: Warehouse, run_id: str) -> str:
-    # A run id may hold any character, and so may not become a path.
-    return f"{warehouse.operations_uri()}/thaws/{hashlib.sha256(run_id.encode()).hexdigest()}.json"
 
 
 def _list_uri(plan_uri: str) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from perennial.lifecycle.requests import RequestedSource
-    from perennial.lifecycle.thawing import Thawing
+    from perennial.lifecycle.thaw_notes import Thawing
 
 router = APIRouter(dependencies=[READ], tags=["restores"])
 
@@ -198,7 +198,7 @@ def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) ->
 
 
 def _thawing(desk: Desk, run: RestoreRun) -> Thawing | None:
-    from perennial.lifecycle.thawing import find_thawing
+    from perennial.lifecycle.thaw_notes import find_thawing
 
     return find_thawing(desk.warehouse, run.run_id)
 
