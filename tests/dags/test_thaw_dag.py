@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from airflow.sdk.module_loading import import_string
 
-from perennial.demo.mailbox import Mailbox
+from perennial.demo.mailbox import Mailbox, airflow_connection
+from perennial.demo.serving import free_port
 from perennial.lifecycle import Run, expire_sources, thawing
 from perennial.lifecycle.restore import check_request, plan_restore
+from perennial.lifecycle.telling import tell_of_thaw
 from perennial.lifecycle.thaw_notes import Thawing, end_thawing, find_thawing, write_thawing
 from perennial.lifecycle.thawing import start_thaw
 from perennial.moves.records import pending_records
@@ -164,6 +166,27 @@ def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
     (mail,) = mailbox.messages()
     assert "thaw_tier is Expedited" in mail.text
     assert "DEEP_ARCHIVE" in mail.text
+
+
+def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_told_twice(
+    freeze: Freeze, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse, run = freeze("GLACIER")[0].warehouse, Run("r1", NOW, "ann")
+    request_uri = check_request(warehouse, CONF)
+    plan_uris = plan_restore(warehouse, request_uri, run)
+
+    def ask_and_tell() -> None:
+        thaw = start_thaw(warehouse, run, plan_uris, "Standard")
+        assert thaw is not None
+        tell_of_thaw(warehouse, run, request_uri, thaw)
+
+    with monkeypatch.context() as down:
+        down.setenv("AIRFLOW_CONN_SMTP_DEFAULT", airflow_connection(free_port()))
+        ask_and_tell()
+    assert not mailbox.messages()
+    for _ in range(2):
+        ask_and_tell()
+    assert len(mailbox.messages()) == 1
 
 
 # --- the deadline -----------------------------------------------------------------------------------------------------

@@ -84,8 +84,8 @@ def _session() -> tuple[boto3.session.Session, str | None]:
 def s3_storage() -> S3Storage:
     """Return this process's storage; clients may be used by several threads."""
     session, endpoint_url = _session()
-    # Retries back off, and slow down where the service says so.
-    config = Config(retries={"mode": "adaptive", "max_attempts": ATTEMPTS}, max_pool_connections=64)
+    # Retries back off, the longer the oftener; the adaptive mode would queue the requests of all threads.
+    config = Config(retries={"mode": "standard", "max_attempts": ATTEMPTS}, max_pool_connections=64)
     return S3Storage(session.client("s3", endpoint_url=endpoint_url, config=config))
 
 
@@ -171,7 +171,10 @@ class S3Storage:
             return self._copied(destination, copied, original_bytes, original)
         head = self._head(origin)
         original = self._checksum(origin, head, algorithm)
-        self._copy(origin, destination, head, storage_class, algorithm_of(original))
+        answer = self._copy(origin, destination, head, storage_class, algorithm_of(original))
+        if _known(head).items() & _known(answer).items():
+            # The service says of what it has written that it is the same: no second look is needed.
+            return CopiedFile(head["ContentLength"], head["ContentLength"], original, original)
         copied = self._head(destination)
         if not algorithm and algorithm_of(original) not in _known(copied) and _COMPUTABLE & _known(copied).keys():
             # An ETag stops being an MD5 in an encrypted bucket, say. A cold copy cannot be read, but the original can.
@@ -250,7 +253,8 @@ class S3Storage:
 
     def _copy(
         self, origin: str, destination: str, head: Mapping[str, Any], storage_class: str | None, algorithm: str
-    ) -> None:
+    ) -> dict[str, Any]:
+        """Copy; returns what the service says of the copy, which of one in parts is nothing."""
         bucket, key = _place(destination)
         origin_bucket, origin_key = _place(origin)
         source = {"Bucket": origin_bucket, "Key": origin_key}
@@ -271,8 +275,9 @@ class S3Storage:
         with told(f"{origin} to {destination}", "copy"):
             if parts:
                 self.client.copy(source, bucket, key, ExtraArgs=extra, Config=self._transfer)
-            else:
-                self.client.copy_object(CopySource=source, Bucket=bucket, Key=key, **extra)
+                return {}
+            answer = self.client.copy_object(CopySource=source, Bucket=bucket, Key=key, **extra)
+            return {**answer, **answer["CopyObjectResult"]}
 
     def _same_region(self, one: str, other: str) -> bool:
         return one == other or self._regions.look(one) == self._regions.look(other)
@@ -326,6 +331,8 @@ def _known(head: Mapping[str, Any]) -> dict[str, str]:
             known["sha256"] = base64.b64decode(known["sha256"]).hex()
     etag = head.get("ETag", "").strip('"')
     plain = not head.get("SSECustomerAlgorithm") and head.get("ServerSideEncryption", "AES256") == "AES256"
+    # Directory buckets make one up.
+    plain = plain and head.get("StorageClass") != "EXPRESS_ONEZONE"
     if plain and _MD5.fullmatch(etag):
         known["md5"] = etag
     return known
