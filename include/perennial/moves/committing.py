@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError, TransientError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How many files of a directory cost one request to list, by far.
+LISTED_AT_ONCE = 100
+
 
 def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> int:
     """Add the copies of some sources in one commit (M5), but for those that are listed already (M2).
@@ -32,7 +36,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     chosen = set(source_ids)
     steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
     copies = read_copies(warehouse, plan, chosen)
-    _refuse_missing(copies)
+    _refuse_missing(warehouse.table(plan.direction.destination), copies)
     added: list[DataFile] = []
 
     def change(destination: Table) -> FileChange:
@@ -52,14 +56,29 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     return len(added) if committed else 0
 
 
-def _refuse_missing(copies: list[DataFile]) -> None:
+def _refuse_missing(destination: Table, copies: list[DataFile]) -> None:
     """A move that goes on after days may find its copies purged: a table must not list what is not there."""
+    found = _sizes(destination, [copy.file_path for copy in copies])
     for copy in copies:
-        found = storage_for(copy.file_path).stat(copy.file_path)
-        if found is None or found.file_bytes != copy.file_size_in_bytes:
+        if found.get(copy.file_path) != copy.file_size_in_bytes:
             raise TransientError(
                 f"{copy.file_path} is not what was verified; nothing was committed. Run the copy tasks again."
             )
+
+
+def _sizes(destination: Table, uris: list[str]) -> dict[str, int]:
+    """Look at files one by one, or list their directory where that takes fewer requests."""
+    if not uris:
+        return {}
+    snapshot = destination.current_snapshot()
+    summary = snapshot.summary if snapshot is not None else None
+    others = int(summary.additional_properties.get("total-data-files", 0)) if summary is not None else 0
+    storage, directories = storage_for(uris[0]), {uri.rpartition("/")[0] for uri in uris}
+    if len(directories) == 1 and others < LISTED_AT_ONCE * len(uris):
+        return {stored.uri: stored.file_bytes for stored in storage.list_files(directories.pop())}
+    with ThreadPoolExecutor(storage.in_flight) as pool:
+        found = pool.map(storage.stat, uris)
+        return {stored.uri: stored.file_bytes for stored in found if stored is not None}
 
 
 def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:

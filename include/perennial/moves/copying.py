@@ -142,8 +142,10 @@ class _Copying:
 
     def run(self, step: CopyStep) -> CopyResult:
         try:
+            if not step.rewritten:
+                return self._copy(step)
             if not (damage := self._damage(step)):
-                return self._rewrite(step) if step.rewritten else self._copy(step)
+                return self._rewrite(step)
         except OSError as error:
             raise _unwritable(step, error) from error
         except _DamagedError as error:
@@ -151,20 +153,27 @@ class _Copying:
         return CopyResult(step.source_id, step.copy_uri, step.row_count, 0, step.file_bytes, 0, damage=damage)
 
     def _damage(self, step: CopyStep) -> str:
-        """Look whether the originals are there and whole."""
+        """Look whether the originals of what is rewritten are there and whole."""
         storage = storage_for(step.originals[0])
         for uri in step.originals:
-            found, listed = storage.stat(uri), self.originals[uri].file_bytes
-            if found is None:
-                return f"{uri} is missing"
-            if found.file_bytes != listed:
-                return f"{uri} has {found.file_bytes} bytes, the table says {listed}"
+            found = storage.stat(uri)
+            if damage := f"{uri} is missing" if found is None else self._other_size(uri, found.file_bytes):
+                return damage
         return ""
+
+    def _other_size(self, uri: str, file_bytes: int) -> str:
+        listed = self.originals[uri].file_bytes
+        return "" if file_bytes == listed else f"{uri} has {file_bytes} bytes, the table says {listed}"
 
     def _copy(self, step: CopyStep) -> CopyResult:
         (uri,) = step.originals
         original, expected = self.originals[uri], step.expected_checksums.get(uri, "")
-        copy = storage_for(step.copy_uri).copy(uri, step.copy_uri, self.storage_class, algorithm_of(expected))
+        try:
+            copy = storage_for(step.copy_uri).copy(uri, step.copy_uri, self.storage_class, algorithm_of(expected))
+        except FileNotFoundError as error:
+            raise _DamagedError(f"{uri} is missing") from error
+        if damage := self._other_size(uri, copy.original_bytes):
+            raise _DamagedError(damage)
         _refuse_corrupted(uri, expected, copy.original_checksum)
         return CopyResult(
             source_id=step.source_id,
