@@ -4,8 +4,9 @@ Moves the interactions of inactive sources from the hot table to long-term stora
 
 **What it does.** Settles what a dead run left behind, decides about every source (`expiry_decisions` says why), then
 plans, copies, verifies and commits the move of those that are due (R2), of late rows of sources that have expired
-(R9), and the way back of sources that are active again (R10). Immediately before hot data is removed the references are
-looked at once more (R7). Owners get one digest a run.
+(R9), and the way back of sources that are active again (R10); what of those has to be thawed is asked for, and the next
+run has it. Immediately before hot data is removed the references are looked at once more (R7). Owners get one digest a
+run.
 
 **What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
 

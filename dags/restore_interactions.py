@@ -47,7 +47,8 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=4,
+    # Many: those that thaw hold nothing for days, and must not keep the others waiting.
+    max_active_runs=32,
     is_paused_upon_creation=False,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "lifecycle"],

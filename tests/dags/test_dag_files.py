@@ -106,6 +106,10 @@ def test_a_restore_that_takes_longer_than_a_quarter_of_an_hour_is_reported(dags:
     assert alert.callback.path == "perennial.thaw.warn_when_late"
 
 
+def test_restores_that_thaw_for_days_leave_room_for_others(dags: Mapping[str, Any]) -> None:
+    assert dags["restore_interactions"].max_active_runs >= 32
+
+
 def test_the_number_of_tasks_does_not_depend_on_the_number_of_sources(dags: Mapping[str, Any]) -> None:
     assert len(dags["expire_interactions"].tasks) <= 10
     assert len(dags["restore_interactions"].tasks) <= 10

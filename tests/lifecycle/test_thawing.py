@@ -38,8 +38,15 @@ def kill(seconds: float) -> None:
     raise KilledError(str(seconds))
 
 
+@pytest.fixture(autouse=True)
+def forget_server() -> Iterator[None]:
+    """A process keeps the client of the server that it asked first."""
+    yield
+    s3_storage.cache_clear()
+
+
 @pytest.fixture
-def expired(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Workspace, Counter[str]]]:
+def expired(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspace, Counter[str]]:
     """Two sources that have expired into GLACIER, and one that is active; and every row as it was before."""
     # Tables on disk: what is looked at here is the archive.
     warehouse = workspace_on(aws, tmp_path / "home", "GLACIER", monkeypatch, local=True)
@@ -52,8 +59,7 @@ def expired(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     before = multiset(warehouse, "interactions")
     expire_sources(warehouse, run("r1"))
     aws.hold_thaws(archive_uri(warehouse))
-    yield workspace, before
-    s3_storage.cache_clear()
+    return workspace, before
 
 
 @pytest.fixture
@@ -338,7 +344,6 @@ def test_m7_tiny_files_leave_as_one_cold_file_that_comes_back_row_for_row(
 
     assert visible(warehouse) == before
     assert not aws.frozen(tables)
-    s3_storage.cache_clear()
 
 
 def test_a_second_try_of_a_run_goes_on_counting_where_the_first_was(aws: Aws, workspace: Workspace) -> None:
