@@ -46,6 +46,15 @@ class ThawFiles(BaseOperator):
 
     def execute(self, context: Any) -> None:
         """Ask; nothing to wait for ends the task at once."""
+        self._thaw(context)
+
+    def look_again(self, context: Any, event: Any = None) -> None:
+        """Ask once more about every file: what a trigger says is no proof, and what it failed at fails here."""
+        if event and event.get("error"):
+            self.log.warning("The trigger gave up: %s", event["error"])
+        self._thaw(context)
+
+    def _thaw(self, context: Any) -> None:
         from perennial.lifecycle.telling import tell_of_thaw
         from perennial.lifecycle.thawing import start_thaw
 
@@ -58,12 +67,6 @@ class ThawFiles(BaseOperator):
         expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
         trigger = ThawTrigger(run_id=run.run_id, plan_uris=self.plan_uris)
         self.defer(trigger=trigger, method_name="look_again", timeout=max(PATIENCE * expected, timedelta(hours=1)))
-
-    def look_again(self, context: Any, event: Any = None) -> None:
-        """Ask once more about every file: what a trigger says is no proof, and what it failed at fails here."""
-        if event and event.get("error"):
-            self.log.warning("The trigger gave up: %s", event["error"])
-        self.execute(context)
 
 
 class ThawTrigger(BaseTrigger):
