@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +15,22 @@ from perennial.engines.dialects.spark import SPARK
 from perennial.engines.protocol import DENIED
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
-with warnings.catch_warnings():
+
+@contextmanager
+def _main_has_a_file() -> Iterator[None]:
+    """Where the main module has no file (`python -c`, a forked worker) the client takes it for a doctest and exits."""
+    main = sys.modules["__main__"]
+    missing = not hasattr(main, "__file__")
+    if missing:
+        main.__file__ = __file__
+    try:
+        yield
+    finally:
+        if missing:
+            del main.__file__
+
+
+with warnings.catch_warnings(), _main_has_a_file():
     # It warns of pandas 3, which nothing here goes through.
     warnings.simplefilter("ignore")
     from pyspark.errors import (
