@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.processes import measured
 from perennial.lifecycle.moving import plan_sources
-from perennial.moves.committing import commit_destination
+from perennial.moves.committing import commit_destination, commit_origin
 from perennial.moves.copying import CopyResult
 from perennial.moves.plan import EXPIRE, MovePlan, read_plan
 from perennial.settings import Settings
