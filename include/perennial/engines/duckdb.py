@@ -184,13 +184,13 @@ def create_view(
 
 def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
     """Let the engine open files where the table's are, with the table's credentials: no extension to be installed."""
-    from fsspec.implementations.arrow import ArrowFSWrapper
+    from perennial.engines.remote_files import RemoteFiles
 
     scheme, _, rest = uri.partition("://")
     files = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]  # Arrow's
     if "s3" in connection.list_filesystems():
         connection.unregister_filesystem("s3")
-    connection.register_filesystem(ArrowFSWrapper(files))
+    connection.register_filesystem(RemoteFiles(files))
 
 
 def _no_rows(table: IcebergTable) -> str:

@@ -1,0 +1,51 @@
+"""Files of an object store for DuckDB, opened by Arrow: no extension to be installed, the table's own credentials."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from fsspec.implementations.arrow import ArrowFSWrapper
+
+
+class RemoteFiles(ArrowFSWrapper):  # type: ignore[misc]  # fsspec has no types
+    """A file system of Arrow's whose files may be read by several threads at once; nothing is written through it."""
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> _SharedFile:
+        if mode != "rb":
+            raise NotImplementedError(f"{path} is only read through DuckDB; it was to be opened as {mode!r}.")
+        return _SharedFile(path, self.fs.open_input_file(self._strip_protocol(path)))
+
+
+class _SharedFile:
+    """An open file with a position for each thread.
+
+    DuckDB reads one handle from all its threads, going to a place and reading there in two calls: with one position for
+    all, a thread gets what another went for.
+    """
+
+    def __init__(self, path: str, stream: Any) -> None:
+        self.path, self.mode = path, "rb"
+        self._stream = stream
+        self._size = stream.size()
+        self._at = threading.local()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at.position = offset + (0, self.tell(), self._size)[whence]
+        return self.tell()
+
+    def tell(self) -> int:
+        return getattr(self._at, "position", 0)
+
+    def read(self, count: int = -1) -> bytes:
+        start = self.tell()
+        wanted = self._size - start if count < 0 else count
+        found: bytes = self._stream.read_at(wanted, start)
+        self._at.position = start + len(found)
+        return found
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()

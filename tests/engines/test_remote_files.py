@@ -1,0 +1,62 @@
+"""Files on S3 as DuckDB reads them: one handle, many threads, each of which gets what it asked for."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow.fs
+import pytest
+
+from perennial.engines.remote_files import RemoteFiles
+from tests.lake import ARCHIVE, KEY, REGION, SECRET, Lake
+
+CONTENT = random.Random(1).randbytes(4 << 20)
+
+
+@pytest.fixture
+def path(lake: Lake) -> str:
+    name = f"threads/{uuid.uuid4().hex}"
+    lake.client().put_object(Bucket=ARCHIVE, Key=name, Body=CONTENT)
+    return f"{ARCHIVE}/{name}"
+
+
+@pytest.fixture
+def files(lake: Lake) -> RemoteFiles:
+    store = pyarrow.fs.S3FileSystem(access_key=KEY, secret_key=SECRET, region=REGION, endpoint_override=lake.s3_url)
+    return RemoteFiles(store)
+
+
+def test_threads_that_share_a_file_do_not_read_at_each_others_place(path: str, files: RemoteFiles) -> None:
+    handle: Any = files.open(path)
+
+    def read(seed: int) -> bool:
+        places = random.Random(seed)
+        for _ in range(100):
+            start, count = places.randrange(len(CONTENT)), places.randrange(1, 50_000)
+            handle.seek(start)
+            if handle.read(count) != CONTENT[start : start + count]:
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(8)))
+    handle.close()
+
+
+def test_a_file_is_read_from_any_place_to_its_end(path: str, files: RemoteFiles) -> None:
+    handle: Any = files.open(path)
+    assert handle.seek(-10, 2) == len(CONTENT) - 10
+    assert handle.read() == CONTENT[-10:]
+    assert (handle.tell(), handle.read(5)) == (len(CONTENT), b"")
+    handle.seek(3)
+    handle.seek(4, 1)
+    assert handle.read(2) == CONTENT[7:9]
+    handle.close()
+
+
+def test_nothing_is_written(path: str, files: RemoteFiles) -> None:
+    with pytest.raises(NotImplementedError, match=path):
+        files.open(path, "wb")
