@@ -58,6 +58,8 @@ def running_spark(lake: Lake, directory: Path, key: str = KEY, mode: str = "loca
         "SAIL_MODE": mode,
         "SAIL_CLUSTER__WORKER_INITIAL_COUNT": "2",
         "SAIL_CLUSTER__WORKER_MAX_COUNT": "2",
+        # A task a file, and it refuses a statement whose tasks cannot all run at once.
+        "SAIL_CLUSTER__WORKER_TASK_SLOTS": "4096",
         "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": REGION,
