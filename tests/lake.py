@@ -96,8 +96,8 @@ def running_lake(directory: Path) -> Iterator[Lake]:
 
 def _started(directory: Path) -> tuple[Lake, subprocess.Popen[bytes]]:
     names = ("master", "volume", "filer", "s3", "admin")
-    ports = {f"{name}.port{suffix}": free_port() for name in names for suffix in ("", ".grpc")}
-    ports |= {"s3.port.iceberg": free_port(), "s3.port.lance": free_port()}
+    ports = {f"{name}.port{suffix}": _port() for name in names for suffix in ("", ".grpc")}
+    ports |= {"s3.port.iceberg": _port(), "s3.port.lance": _port()}
     sockets = {f"{name}.localSocket": directory / f"{name}.sock" for name in ("filer", "s3")}
     options = {"dir": directory, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "tableBucket": TABLES, "bucket": ARCHIVE}
     off = {"webdav": "false", "admin.ui": "false", "master.telemetry": "false", "s3.autoCreateBucket": "false"}
@@ -110,6 +110,13 @@ def _started(directory: Path) -> tuple[Lake, subprocess.Popen[bytes]]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=directory)
     catalog_url = f"http://127.0.0.1:{ports['s3.port.iceberg']}"
     return Lake(f"http://127.0.0.1:{ports['s3.port']}", catalog_url, directory), process
+
+
+def _port() -> int:
+    # Some parts of the server take another's port and add 10,000 to find its second one.
+    while (port := free_port()) > 65_535 - 10_000:
+        pass
+    return port
 
 
 def _is_up(lake: Lake, process: subprocess.Popen[bytes]) -> bool:
