@@ -128,10 +128,12 @@ def _refuse_engine(url: str) -> None:
     if url.startswith(IN_PROCESS):
         return
     if url.startswith(SPARK_CONNECT):
+        # What follows may hold a token.
+        shown = url.partition("/;")[0]
         if not urlsplit(url).hostname:
-            raise _refused("ENGINE_URL", url, "sc://host:port, where a Spark Connect server listens")
+            raise _refused("ENGINE_URL", shown, "sc://host:port, where a Spark Connect server listens")
         if find_spec("pyspark") is None:
-            raise _refused("ENGINE_URL", url, "another engine, or install its driver: pip install 'perennial[spark]'")
+            raise _refused("ENGINE_URL", shown, "another engine, or install its driver: pip install 'perennial[spark]'")
         return
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
