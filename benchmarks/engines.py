@@ -29,7 +29,12 @@ from perennial.warehouse import Warehouse
 ROWS, SOURCES, PEOPLE, ROUNDS = 8_000_000, 41, 200_000, 3
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 AUDIENCES_OF = ("audience of one source", "audience of ten sources", f"audience of a tag, {SOURCES} sources")
-SEGMENT = {"filter": "received_message_from_campaign", "campaign_id": "source-7"}
+SEGMENT = {
+    "and": [
+        {"filter": "received_message_from_campaign", "campaign_id": "source-7"},
+        {"filter": "feature_flag", "flag": "flag-3"},
+    ]
+}
 
 
 def run() -> list[dict[str, Any]]:
