@@ -143,8 +143,16 @@ def _read_file(connection: DuckDBPyConnection, file_no: int, file: LandingFile, 
         log.info("%s changed or vanished while it was read; the next run looks again", file.uri)
         connection.execute(statement("load/delete_records"), {"file_no": file_no})
         return None
-    binds = {**vars(file.stored), "file_no": file_no, "event_type": file.event_type, "known_before": file.known_before}
-    binds |= {"file_uri": binds.pop("uri"), "record_count": record_count, "counted_count": counted_count}
+    binds = {
+        "file_no": file_no,
+        "file_uri": file.uri,
+        "file_bytes": file.stored.file_bytes,
+        "modified_at": file.stored.modified_at,
+        "event_type": file.event_type,
+        "known_before": file.known_before,
+        "record_count": record_count,
+        "counted_count": counted_count,
+    }
     connection.execute(statement("load/insert_batch_file"), binds)
     return decoded_bytes
 
