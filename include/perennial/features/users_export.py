@@ -106,8 +106,8 @@ def open_segment_export(
         completeness = missing_of(kinds, audience.completeness)
         _refuse_short(completeness, strict)
         audience.session.connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        # Each thread has buffers of its own for the groups and the order: with two, 60,000 users with 40 sources each do
-        # not fit. Making objects of the rows takes longer than one thread needs to find them.
+        # Each thread has buffers of its own for groups and order: with two, 60,000 users of 40 sources do not fit.
+        # Making objects of the rows takes longer than one thread needs to find them.
         audience.session.connection.execute("SET threads = 1")
         audience.session.connection.execute("SET temp_directory = $spill", {"spill": spill})
         audience.keep_users("asked_users")
