@@ -41,7 +41,7 @@ class Point:
 
 def run_and_kill(settings: Settings, point: Point, work: Callable[..., Any], *args: Any) -> None:
     """Run `work(warehouse, *args)` in a process that dies at the point; fail if it does not get there."""
-    process = _context.Process(target=_run, args=(settings, point, work, args))
+    process = _context.Process(target=with_environment, args=(dict(os.environ), _run, settings, point, work, args))
     process.start()
     process.join(120)
     if process.is_alive():
@@ -49,6 +49,13 @@ def run_and_kill(settings: Settings, point: Point, work: Callable[..., Any], *ar
         process.join()
         raise AssertionError(f"hung instead of dying at {point}")
     assert process.exitcode == -signal.SIGKILL, f"exit code {process.exitcode}: never came to {point}"
+
+
+def with_environment(environment: dict[str, str], work: Callable[..., Any], *args: Any) -> Any:
+    """Do some work as the caller would: the server that processes are forked from has an older environment."""
+    os.environ.clear()
+    os.environ |= environment
+    return work(*args)
 
 
 def forked(work: Callable[..., Any], *args: Any) -> Any:

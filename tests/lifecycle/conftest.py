@@ -1,16 +1,20 @@
-"""The rules hold wherever the tables lie: every test here runs on a local disk, and on S3 with a REST catalog."""
+"""The rules hold wherever the tables lie: what asks for `warehouse` runs on a local disk, and on S3 with a REST catalog."""
 
 from __future__ import annotations
 
 import pytest
 
+from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 
 
-@pytest.fixture(params=["local", "lake"])
-def warehouse(request: pytest.FixtureRequest) -> Warehouse:
-    if request.param == "lake":
-        return request.getfixturevalue("lake_warehouse")
-    warehouse = Warehouse(request.getfixturevalue("settings"))
+@pytest.fixture
+def local_warehouse(settings: Settings) -> Warehouse:
+    warehouse = Warehouse(settings)
     warehouse.create_tables()
     return warehouse
+
+
+@pytest.fixture(params=["local_warehouse", "lake_warehouse"], ids=["local", "lake"])
+def warehouse(request: pytest.FixtureRequest) -> Warehouse:
+    return request.getfixturevalue(request.param)

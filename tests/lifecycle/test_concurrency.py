@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from perennial.lifecycle.moving import add_copies, copy_files, plan_sources, ver
 from perennial.moves.plan import EXPIRE, RESTORE, Direction
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from tests.kill import with_environment
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -25,7 +27,12 @@ Step = Callable[[], Any]
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
+def workspace(local_warehouse: Warehouse) -> Workspace:
+    """On a local disk: which commit comes before which is the same question everywhere."""
+    return filled(local_warehouse)
+
+
+def filled(warehouse: Warehouse) -> Workspace:
     workspace = Workspace(warehouse)
     workspace.source("a")
     workspace.source("running", "active")
@@ -190,12 +197,15 @@ def _expire_and_restore(settings: Settings, mover: int) -> None:
         restore_sources(warehouse, REQUEST, Run(f"restore-{mover}-{turn}", now))
 
 
-def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(workspace: Workspace) -> None:
-    warehouse = workspace.warehouse
+def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(warehouse: Warehouse) -> None:
+    filled(warehouse)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.kill_preload"])
     work = [(_append_batches, 1), (_append_batches, 2), (_expire_and_restore, 1), (_expire_and_restore, 2)]
-    processes = [context.Process(target=target, args=(warehouse.settings, number)) for target, number in work]
+    processes = [
+        context.Process(target=with_environment, args=(dict(os.environ), target, warehouse.settings, number))
+        for target, number in work
+    ]
     for process in processes:
         process.start()
     for process in processes:
