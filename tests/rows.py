@@ -34,14 +34,14 @@ def interaction(source_id: str, number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-def append_hot(warehouse: Warehouse, rows: Iterable[dict[str, Any]], table: str = INTERACTIONS.name) -> None:
-    """Append rows as one load does: one file a source, one commit."""
-    frame = pa.Table.from_pylist(list(rows), schema=warehouse.arrow_schema(table))
+def append_hot(warehouse: Warehouse, *loads: Iterable[dict[str, Any]], table: str = INTERACTIONS.name) -> None:
+    """Append rows as loads do, one file a source and load; in one commit."""
+    schema, files = warehouse.arrow_schema(table), []
     with open_connection() as connection:
-        connection.register("fresh", frame)
-        stem = uuid.uuid4().hex
-        files = write_files(connection, "fresh", warehouse.table(table), stem)
-    warehouse.append_files(table, files, f"test:{stem}")
+        for rows in loads:
+            connection.register("fresh", pa.Table.from_pylist(list(rows), schema=schema))
+            files += write_files(connection, "fresh", warehouse.table(table), uuid.uuid4().hex)
+    warehouse.append_files(table, files, f"test:{uuid.uuid4().hex}")
 
 
 def multiset(warehouse: Warehouse, table: str, sources: Iterable[str] | None = None) -> Counter[str]:

@@ -15,6 +15,6 @@ def local_warehouse(settings: Settings) -> Warehouse:
     return warehouse
 
 
-@pytest.fixture(params=["local_warehouse", "lake_warehouse"], ids=["local", "lake"])
+@pytest.fixture(params=["local", "lake"])
 def warehouse(request: pytest.FixtureRequest) -> Warehouse:
-    return request.getfixturevalue(request.param)
+    return request.getfixturevalue(f"{request.param}_warehouse")
