@@ -19,6 +19,7 @@ from perennial.moves.plan import CopyStep
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
+from tests.lifecycle.places import everywhere
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -54,6 +55,7 @@ def cut_short(uri: str) -> None:
     storage_for(uri).write(uri, storage_for(uri).read(uri)[:-10])
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("damage", "said"),
     [(remove, "is missing"), (flip_a_bit, "is corrupted"), (cut_short, "bytes, the table says")],
@@ -81,6 +83,7 @@ def test_a_damaged_archive_file_is_named_its_source_stays_and_the_others_come_ba
     assert warehouse.source_totals("interactions_archive").keys() == {"a"}
 
 
+@everywhere
 def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehouse: Warehouse) -> None:
     fill(warehouse)
     expire_sources(warehouse, Run("r1", NOW))
@@ -97,6 +100,7 @@ def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehou
     assert warehouse.source_totals("interactions_archive").keys() == {"a", "b"}
 
 
+@everywhere
 def test_a_mended_file_can_be_restored_after_all(warehouse: Warehouse) -> None:
     fill(warehouse)
     before = multiset(warehouse, "interactions")

@@ -15,6 +15,7 @@ from perennial.moves.plan import find_plan
 from perennial.moves.records import pending_records
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
+from tests.lifecycle.places import everywhere
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -23,15 +24,11 @@ REQUEST = {"source_ids": ["a", "b"], "notify": ["ann@example.com"]}
 
 COMMON = [
     Point("before", "perennial.moves.plan:write_pending"),
-    Point("after", "perennial.moves.plan:write_pending"),
     Point("before", "perennial.moves.plan:_write_plan"),
-    Point("after", "perennial.moves.plan:_write_plan"),
     Point("before", "perennial.moves.copying:relocated"),
     Point("before", "perennial.moves.copying:write_file_list"),
     Point("before", "perennial.moves.copying:_write_results"),
-    Point("after", "perennial.moves.copying:_write_results"),
     Point("before", "perennial.moves.verifying:_write_report"),
-    Point("after", "perennial.moves.verifying:_write_report"),
     Point("before", "commit:add"),
     Point("after", "commit:add"),
     Point("before", "commit:remove"),
@@ -44,9 +41,9 @@ EXPIRING.append(Point("before", "perennial.lifecycle.expire:remove_pending"))
 RESTORING = [*COMMON, Point("before", "perennial.lifecycle.restore:remove_pending")]
 
 
-def everywhere(points: list[Point]) -> list[tuple[str, Point]]:
-    """On a local disk every point; on S3 one of the two between the same steps, and both around what is recorded."""
-    on_s3 = [point for point in points if point.when == "before" or point.target == "commit:record"]
+def in_places(points: list[Point]) -> list[tuple[str, Point]]:
+    """On a local disk every point; on S3 around every commit, and where copies have been made but not noted."""
+    on_s3 = [point for point in points if point.target.startswith("commit:") or str(point) == "before-write_results"]
     return [*(("local", point) for point in points), *(("lake", point) for point in on_s3)]
 
 
@@ -107,7 +104,7 @@ def assert_restored(warehouse: Warehouse, before: Counter[str]) -> None:
     assert multiset(warehouse, "interactions_archive") == {}
 
 
-@pytest.mark.parametrize(("warehouse", "point"), everywhere(EXPIRING), indirect=["warehouse"], ids=str)
+@pytest.mark.parametrize(("warehouse", "point"), in_places(EXPIRING), indirect=["warehouse"], ids=str)
 def test_a_killed_expiry_is_finished_by_its_next_try_or_by_tomorrows_run(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
@@ -124,7 +121,7 @@ def test_a_killed_expiry_is_finished_by_its_next_try_or_by_tomorrows_run(workspa
     assert_restored(warehouse, before)
 
 
-@pytest.mark.parametrize(("warehouse", "point"), everywhere(RESTORING), indirect=["warehouse"], ids=str)
+@pytest.mark.parametrize(("warehouse", "point"), in_places(RESTORING), indirect=["warehouse"], ids=str)
 def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
@@ -138,6 +135,7 @@ def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(work
     assert_restored(warehouse, before)
 
 
+@everywhere
 @pytest.mark.parametrize("point", [Point("after", "commit:add"), Point("after", "commit:remove")], ids=str)
 def test_a_dead_restore_is_settled_by_the_next_expiry(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ from tests.workspace import Workspace
 
 RUN = Run("r1", datetime(2026, 6, 1, 4, tzinfo=UTC), "ann")
 LATER = Run("r2", datetime(2026, 6, 2, 4, tzinfo=UTC), "ann")
-STEPS = ("plan", "copy", "verify", "add")
+STEPS = ("plan", "verify", "add")
 
 
 @pytest.fixture(scope="module")

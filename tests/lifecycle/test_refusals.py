@@ -39,6 +39,7 @@ class Site:
         for name, value in environment.items():
             self.monkeypatch.setenv(name, value)
         s3.s3_storage.cache_clear()
+        self.monkeypatch.setattr(s3, "ATTEMPTS", 2)
         return Warehouse(Settings.from_environment(environment))
 
     def expire(self, **changed: str) -> None:

@@ -6,10 +6,12 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.types import StringType
 from sqlalchemy import make_url
 
@@ -39,10 +41,19 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         for name, value in environment.items():
             patch.setenv(name, value)
         s3_storage.cache_clear()
-        warehouse = Warehouse(Settings.from_environment(environment))
-        warehouse.create_tables()
-        yield warehouse
+        with opened(Settings.from_environment(environment)) as warehouse:
+            warehouse.create_tables()
+            yield warehouse
     s3_storage.cache_clear()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Warehouse]:
+    """A warehouse whose connections to a database end with the block, not when they are collected."""
+    warehouse = Warehouse(settings)
+    yield warehouse
+    if isinstance(warehouse.catalog, SqlCatalog):
+        warehouse.catalog.engine.dispose()
 
 
 def _configured(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
@@ -112,9 +123,9 @@ def test_writers_at_once_all_get_through(shared: Warehouse) -> None:
 
     def write(source_id: str) -> None:
         try:
-            mine = Warehouse(shared.settings)
-            for number in range(3):
-                append_hot(mine, [interaction(source_id, number)])
+            with opened(shared.settings) as mine:
+                for number in range(3):
+                    append_hot(mine, [interaction(source_id, number)])
         except Exception as error:
             failed.append(error)
 
@@ -148,8 +159,7 @@ def test_the_main_job_there_and_back_and_the_upkeep(shared: Warehouse) -> None:
 
 def test_a_namespace_that_was_not_set_up_is_said(shared: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERENNIAL_NAMESPACE", "nowhere")
-    settings = Settings.from_environment()
-
-    assert Warehouse(settings).missing_tables() == {table.name for table in TABLES}
-    with pytest.raises(TerminalSettingError, match="perennial init"):
-        Warehouse(settings).table(INTERACTIONS.name)
+    with opened(Settings.from_environment()) as warehouse:
+        assert warehouse.missing_tables() == {table.name for table in TABLES}
+        with pytest.raises(TerminalSettingError, match="perennial init"):
+            warehouse.table(INTERACTIONS.name)

@@ -51,7 +51,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.replace(SOURCE_DAILY_STATS.name, stats("old"))
     workspace.sync()
     expire_sources(warehouse, Run("r1", NOW, "ann <b>"))
-    write_pending(warehouse, PendingRecord("restore", "m1", NOW.isoformat(), NOW.isoformat(), (), ("coming",)))
+    # Not NOW: that is when the tests were collected, and a restore that is silent for long is dead.
+    stamp = datetime.now(UTC).isoformat()
+    write_pending(warehouse, PendingRecord("restore", "m1", stamp, stamp, (), ("coming",)))
     return workspace
 
 
