@@ -9,7 +9,7 @@ import pytest
 
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.expire import decide_expiry, finish_move, plan_expiry
-from perennial.lifecycle.moving import MAX_CHUNKS, add_copies, chunk_count, copy_files, verify_copies
+from perennial.lifecycle.moving import RUN_CHUNKS, add_copies, chunk_count, copy_files, verify_copies
 from perennial.moves import plan as planning
 from perennial.moves.plan import EXPIRE, batched_sources, read_plan
 from perennial.warehouse import Warehouse
@@ -66,7 +66,7 @@ def test_batches_move_everything_and_bring_it_back(warehouse: Warehouse, before:
 
 def test_batches_that_were_done_stay_done_when_the_run_dies(warehouse: Warehouse, before: Counter[str]) -> None:
     first, *others = plan_expiry(warehouse, decide_expiry(warehouse, RUN).note_uri, RUN)
-    assert all(chunk_count(plan_uri) * len([first, *others]) <= MAX_CHUNKS for plan_uri in [first, *others])
+    assert all(chunk_count(plan_uri) * len([first, *others]) <= RUN_CHUNKS for plan_uri in [first, *others])
     copy_files(warehouse, first, 0)
     verify_copies(warehouse, first)
     add_copies(warehouse, first)

@@ -67,7 +67,7 @@ class SparkEngine:
     def dialect(self) -> Dialect:
         return SPARK
 
-    def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002
+    def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002 - Spark decides
         """Run a statement; Spark decides itself how many rows a batch has."""
         with self._told():
             frame = self._session().sql(sql, args=dict(binds))

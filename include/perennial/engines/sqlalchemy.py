@@ -67,7 +67,7 @@ class SqlAlchemyEngine:
         )
         return pa.RecordBatchReader.from_batches(schema, self._batches(chain([first], batches), schema))
 
-    def hold(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002
+    def hold(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
         """There are no temporary tables, neither in Athena nor in Trino."""
         return False
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # How often sources that another writer keeps changing are planned again before the run gives up.
 REPLANS = 3
 # Airflow maps a task over 1,024 items at most; this is how many copy tasks one run has.
-MAX_CHUNKS = 1_000
+RUN_CHUNKS = 1_000
 
 
 def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[str]:
@@ -31,7 +31,7 @@ def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collect
     """
     batches = batched_sources(warehouse, direction, source_ids)
     plans = (
-        plan_move(warehouse, direction, batch, uuid.uuid4().hex, wall_clock(), MAX_CHUNKS // len(batches))
+        plan_move(warehouse, direction, batch, uuid.uuid4().hex, wall_clock(), RUN_CHUNKS // len(batches))
         for batch in batches
     )
     return [plan.uri for plan in plans if plan]

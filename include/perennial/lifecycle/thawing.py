@@ -25,6 +25,7 @@ from perennial.moves.records import touch_pending
 from perennial.outcomes import BULK, EXPEDITED, STANDARD, longest_thaw
 from perennial.storage import ColdState, Storage, Temperature, storage_for
 from perennial.warehouse import Warehouse
+from perennial.warehouse.files import data_file_count
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,10 @@ def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict
 def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
     """Leave out what cannot be cold: on a disk everything, in a bucket what its listing says, where that is cheaper."""
     candidates = [uri for uri in uris if storage_for(uri).cold_classes]
-    if len(candidates) < LISTED_FROM or _archived_count(warehouse) > len(candidates) * LISTED_SHARE:
+    if len(candidates) < LISTED_FROM:
+        return candidates
+    archived = data_file_count(warehouse.table(RESTORE.origin))
+    if archived is None or archived > len(candidates) * LISTED_SHARE:
         return candidates
     asked = set(candidates)
     found = []
@@ -239,12 +243,6 @@ def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
             if stored.uri in asked and stored.storage_class in storage.cold_classes
         ]
     return found
-
-
-def _archived_count(warehouse: Warehouse) -> int:
-    snapshot = warehouse.table(RESTORE.origin).current_snapshot()
-    summary = snapshot.summary if snapshot is not None else None
-    return int(summary.additional_properties.get("total-data-files", 0)) if summary is not None else 0
 
 
 def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:

@@ -16,15 +16,13 @@ from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, 
 from perennial.storage import storage_for
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
+from perennial.warehouse.files import data_file_count
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
 log = logging.getLogger(__name__)
-
-# How many files of a directory cost one request to list, by far.
-LISTED_AT_ONCE = 100
 
 
 def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> int:
@@ -70,11 +68,9 @@ def _sizes(destination: Table, uris: list[str]) -> dict[str, int]:
     """Look at files one by one, or list their directory where that takes fewer requests."""
     if not uris:
         return {}
-    snapshot = destination.current_snapshot()
-    summary = snapshot.summary if snapshot is not None else None
-    others = int(summary.additional_properties.get("total-data-files", 0)) if summary is not None else 0
+    others = data_file_count(destination)
     storage, directories = storage_for(uris[0]), {uri.rpartition("/")[0] for uri in uris}
-    if len(directories) == 1 and others < LISTED_AT_ONCE * len(uris):
+    if len(directories) == 1 and others is not None and others < storage.listed_at_once * len(uris):
         return {stored.uri: stored.file_bytes for stored in storage.list_files(directories.pop())}
     with ThreadPoolExecutor(storage.in_flight) as pool:
         found = pool.map(storage.stat, uris)

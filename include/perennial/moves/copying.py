@@ -171,6 +171,8 @@ class _Copying:
         try:
             copy = storage_for(step.copy_uri).copy(uri, step.copy_uri, self.storage_class, algorithm_of(expected))
         except FileNotFoundError as error:
+            if storage_for(uri).stat(uri) is not None:
+                raise
             raise _DamagedError(f"{uri} is missing") from error
         if damage := self._other_size(uri, copy.original_bytes):
             raise _DamagedError(damage)

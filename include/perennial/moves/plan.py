@@ -20,6 +20,7 @@ from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.commits import removed_since
+from perennial.warehouse.files import data_file_count
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -110,11 +111,11 @@ class MovePlan:
 
 def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[list[str]]:
     """Spread sources over moves of so many files at most; a source is never divided (M5)."""
-    snapshot = warehouse.table(direction.origin).current_snapshot()
-    summary = snapshot.summary if snapshot is not None else None
-    listed = int(summary.additional_properties.get("total-data-files", 0)) if summary is not None else 0
-    if not source_ids or 0 < listed <= MOVE_FILES:
-        return [list(source_ids)] if source_ids else []
+    if not source_ids:
+        return []
+    listed = data_file_count(warehouse.table(direction.origin))
+    if listed is not None and listed <= MOVE_FILES:
+        return [list(source_ids)]
     batches: list[list[str]] = []
     room = 0
     for total in warehouse.source_totals(direction.origin, source_ids).values():

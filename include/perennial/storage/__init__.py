@@ -86,11 +86,13 @@ class Storage(Protocol):
 
     Attributes:
         in_flight: How many files are worth having under way at once.
+        listed_at_once: How many files a listing names for what a look at one file costs.
         cold_classes: Storage classes, as `StoredFile` has them, of files that may have to be thawed before they can be
             read; empty where every file can.
     """
 
     in_flight: int
+    listed_at_once: int
     cold_classes: frozenset[str]
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:

@@ -24,6 +24,8 @@ class LocalStorage:
     """Files of this machine, or of a file system that it mounts. There are no storage classes here."""
 
     in_flight = 8
+    # Listing looks at each.
+    listed_at_once = 1
     cold_classes: frozenset[str] = frozenset()
 
     def list_files(self, prefix: str) -> Iterator[StoredFile]:

@@ -93,6 +93,8 @@ class S3Storage:
     """Objects in buckets. A key is literal: nothing in an address is percent-encoded."""
 
     in_flight = 32
+    # A request names up to 1,000, and takes longer than a look.
+    listed_at_once = 100
     # Only a look at the object tells in which tier of Intelligent-Tiering it is.
     cold_classes = frozenset((*COLD_CLASSES, "INTELLIGENT_TIERING"))
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.manifest import ManifestContent
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import ManifestGroupPlanner
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
@@ -29,11 +27,11 @@ from pyiceberg.types import (
 )
 from pyiceberg.utils.config import Config
 
-from perennial.errors import TerminalDataError, TerminalSettingError, TransientConflictError
+from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
-from perennial.warehouse.files import LiveFile, SourceTotal, is_of, may_hold
+from perennial.warehouse.files import LiveFile, SourceTotal, files_of
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -164,27 +162,9 @@ class Warehouse:
         if snapshot is None or (source_ids is not None and not source_ids):
             return
         chosen = None if source_ids is None else set(source_ids)
+        # Around all of it: manifests are read one by one, while the files are asked for.
         with told(self.settings):
-            manifests = [
-                manifest for manifest in snapshot.manifests(table.io) if chosen is None or may_hold(manifest, chosen)
-            ]
-        if all(manifest.content == ManifestContent.DATA for manifest in manifests):
-            # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
-            entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
-            yield from (LiveFile(entry.data_file) for entry in entries if chosen is None or is_of(entry, chosen))
-            return
-        try:
-            # Not through a row filter: pyiceberg would work out for every file what is left of it to evaluate.
-            tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(
-                manifests, lambda entry: chosen is None or is_of(entry, chosen)
-            )
-        except ValueError as error:
-            raise TerminalDataError(
-                f"Table {table.name()[-1]} cannot be planned ({error}); if another engine wrote equality deletes, "
-                "have that engine rewrite the table's data files first."
-            ) from error
-        for task in tasks:
-            yield LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
+            yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
         """Sum up what a table holds of each source, or of each of some, from its manifests."""
@@ -307,9 +287,12 @@ class Warehouse:
         return changes
 
     def _rename(self, declared: Table) -> list[str]:
+        renamed = RENAMED_COLUMNS.get(declared.name)
+        if renamed is None:
+            return []
         table = self.table(declared.name)
         present = {field.name for field in table.schema().fields}
-        former = {new: old for new, old in RENAMED_COLUMNS.get(declared.name, {}).items() if old in present}
+        former = {new: old for new, old in renamed.items() if old in present}
         if former:
             with table.update_schema() as update:
                 for new, old in former.items():

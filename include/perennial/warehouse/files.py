@@ -18,8 +18,11 @@ from pyiceberg.manifest import (
     ManifestFile,
     write_manifest,
 )
-from pyiceberg.table import FileScanTask, Table
+from pyiceberg.table import FileScanTask, ManifestGroupPlanner, Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
+
+from perennial.errors import TerminalDataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,7 +71,38 @@ class SourceTotal:
     total_bytes: int
 
 
-def may_hold(manifest: ManifestFile, source_ids: set[str]) -> bool:
+def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Iterator[LiveFile]:
+    """List the data files of a snapshot, of all sources or of some; see `Warehouse.live_files`."""
+    manifests = [manifest for manifest in snapshot.manifests(table.io) if chosen is None or _may_hold(manifest, chosen)]
+    if all(manifest.content == ManifestContent.DATA for manifest in manifests):
+        # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
+        entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
+        yield from (LiveFile(entry.data_file) for entry in entries if chosen is None or _is_of(entry, chosen))
+        return
+    try:
+        # Not through a row filter: pyiceberg would work out for every file what is left of it to evaluate.
+        tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(
+            manifests, lambda entry: chosen is None or _is_of(entry, chosen)
+        )
+    except ValueError as error:
+        raise TerminalDataError(
+            f"Table {table.name()[-1]} cannot be planned ({error}); if another engine wrote equality deletes, "
+            "have that engine rewrite the table's data files first."
+        ) from error
+    for task in tasks:
+        yield LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
+
+
+def data_file_count(table: Table) -> int | None:
+    """How many data files a table lists, by its last writer's own count; None where that writer has not said."""
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return 0
+    counted = snapshot.summary.additional_properties.get("total-data-files") if snapshot.summary is not None else None
+    return None if counted is None else int(counted)
+
+
+def _may_hold(manifest: ManifestFile, source_ids: set[str]) -> bool:
     """Whether a manifest of a table partitioned by source may list files of some sources, by its partition bounds."""
     bounds = manifest.partitions[0] if manifest.partitions else None
     if bounds is None or bounds.lower_bound is None or bounds.upper_bound is None:
@@ -77,7 +111,7 @@ def may_hold(manifest: ManifestFile, source_ids: set[str]) -> bool:
     return any(lower <= source_id <= upper for source_id in source_ids)
 
 
-def is_of(entry: ManifestEntry, source_ids: set[str]) -> bool:
+def _is_of(entry: ManifestEntry, source_ids: set[str]) -> bool:
     """Whether a manifest entry concerns some sources; delete files without a partition concern all."""
     partition = entry.data_file.partition
     return not len(partition) or partition[0] in source_ids
