@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalRequestError
 from perennial.notify import wording
+from perennial.outcomes import STANDARD, THAW_TIMES
 from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.web.airflow_runs import SUCCESS, find_obstacle, recent_runs
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from perennial.lifecycle import RestoreRequest
     from perennial.lifecycle.requests import RequestedSource
 
-# The usual hours of S3's own retrieval, by storage class; every other class hands data out at once.
-_THAW: Final = {
-    "GLACIER": "The archive (GLACIER) has to thaw it first: usually 3 to 5 hours.",
-    "DEEP_ARCHIVE": "The archive (DEEP_ARCHIVE) has to thaw it first: usually up to 12 hours.",
-}
 # Beyond so many times the largest restore that was measured, a figure would only look like knowledge.
 _FURTHEST_GUESS = 100
 _NAMED = 10
@@ -159,7 +155,7 @@ def preview_restore(desk: Desk, request: RestoreRequest) -> Preview:
         row_count=sum(source.archived_rows for source in resolved.coming),
         total_bytes=total_bytes,
         expected=expected_time(_measured(desk), total_bytes),
-        thaw=_THAW.get(desk.warehouse.settings.archive_storage_class or "", ""),
+        thaw=_thaw(desk.warehouse.settings.archive_storage_class or ""),
     )
 
 
@@ -225,3 +221,9 @@ def _named(sources: Iterable[RequestedSource]) -> str:
     ids = [repr(source.source_id) for source in sources]
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return f"{', '.join(ids[:_NAMED])}{more}"
+
+
+def _thaw(storage_class: str) -> str:
+    """Say how long a storage class needs before data can be read; empty for one that hands it out at once."""
+    times = THAW_TIMES.get((storage_class, STANDARD))
+    return f"The archive ({storage_class}) has to thaw it first: usually {wording.span(*times)}." if times else ""
