@@ -68,6 +68,8 @@ def test_all_that_match_a_tag_come_back_with_one_request(visit: Visit, served: S
     expect(page.locator("dl")).to_contain_text(str(PROMO))
     page.get_by_label(re.compile("Tell how it ended")).fill("bob@example.com")
     page.get_by_role("button", name="Restore interaction data").click()
+    # A click does not wait for the page that its form leads to.
+    page.wait_for_url(re.compile("/restores/run"))
     run_address = page.url
     page.reload()
     restored(page, served)
