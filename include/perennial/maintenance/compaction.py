@@ -39,7 +39,7 @@ from perennial.tables import (
     USER_MESSAGE_SUMMARY,
 )
 from perennial.warehouse import FileChange, LiveFile, Warehouse
-from perennial.warehouse.commits import commit_change
+from perennial.warehouse.commits import commit_change, order_manifests
 from perennial.warehouse.files import time_bounds
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class FileGroup:
 
 
 def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
-    """Compact every table that grows by small files.
+    """Compact every table that grows by small files, and bring the manifests of each into order.
 
     Returns:
         What was merged, by table, where anything was.
@@ -124,6 +124,9 @@ def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
         TransientConflictError: Other writers won every race.
     """
     outcomes = {name: compact_table(warehouse, name) for name in COMPACTED_TABLES}
+    for name in (declared.name for declared in TABLES if declared.partition_by):
+        if order_manifests(lambda name=name: warehouse.table(name)):  # type: ignore[misc]  # a bound default
+            log.info("%s: manifests brought into the order of sources", name)
     return {name: outcome for name, outcome in outcomes.items() if outcome.files_before}
 
 

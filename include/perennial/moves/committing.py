@@ -39,8 +39,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
 
     def change(destination: Table) -> FileChange:
         listed = _listed(warehouse, destination, chosen)
-        origin = warehouse.table(plan.direction.origin)
-        there = {live.uri for live in warehouse.live_files(origin, chosen)}
+        there = _still_there(warehouse, plan, chosen)
         # An original that has left meanwhile was moved by another run, or its rows live on in another file.
         added[:] = [
             copy
@@ -52,6 +51,14 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
     committed = commit_change(lambda: warehouse.table(plan.direction.destination), change, plan.operation("add"))
     log.info("%s: %d files added", plan.operation("add"), len(added) if committed else 0)
     return len(added) if committed else 0
+
+
+def _still_there(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
+    """Addresses of the originals that the origin lists; no manifest is read where nothing has changed since."""
+    origin = warehouse.table(plan.direction.origin)
+    if (snapshot := origin.current_snapshot()) is not None and snapshot.snapshot_id == plan.origin_snapshot_id:
+        return {uri for step in plan.steps for uri in step.originals}
+    return {live.uri for live in warehouse.live_files(origin, source_ids)}
 
 
 def _refuse_missing(destination: Table, copies: list[DataFile]) -> None:

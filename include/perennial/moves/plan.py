@@ -19,7 +19,7 @@ from perennial.moves.records import PendingRecord, pending_records, remove_pendi
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import LiveFile, Warehouse
-from perennial.warehouse.commits import removed_since
+from perennial.warehouse.commits import order_manifests, removed_since
 from perennial.warehouse.files import data_file_count
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ class MovePlan:
 
 
 def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[list[str]]:
-    """Spread sources over moves of so many files at most; a source is never divided (M5)."""
+    """Spread sources over moves of so many files at most; a source is never divided (M5).
+
+    In order of source, and the origin's manifests likewise: each move reads and writes its own part of them.
+    """
     if not source_ids:
         return []
     listed = data_file_count(warehouse.table(direction.origin))
@@ -118,7 +121,9 @@ def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Coll
         return [list(source_ids)]
     batches: list[list[str]] = []
     room = 0
-    for total in warehouse.source_totals(direction.origin, source_ids).values():
+    order_manifests(lambda: warehouse.table(direction.origin))
+    totals = warehouse.source_totals(direction.origin, source_ids)
+    for total in (totals[source_id] for source_id in sorted(totals)):
         if total.file_count > room:
             batches.append([])
             room = MOVE_FILES
@@ -322,7 +327,8 @@ def _steps(
     chunk_bytes = max(CHUNK_BYTES, math.ceil(total_bytes / max(max_chunks, 1)))
     steps: list[CopyStep] = []
     planned = 0
-    for source_id, group in by_source.items():
+    # In the order of the manifests, so that a copy task reads its own part of them.
+    for source_id, group in sorted(by_source.items()):
         for members in _grouped(group, merge=direction is EXPIRE):
             uris = tuple(sorted(live.uri for live in members))
             deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))

@@ -9,28 +9,24 @@ from __future__ import annotations
 import logging
 import random
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus
+from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from perennial.errors import TransientConflictError
+from perennial.warehouse.manifests import SnapshotProducer, overlap
 
 log = logging.getLogger(__name__)
 
-
-def _hash_by_address(entry: ManifestEntry) -> int:
-    return hash(entry.data_file.file_path)
-
-
-# pyiceberg 0.12 puts the entries of a manifest that it rewrites into sets, and hashes one by printing all of it.
-ManifestEntry.__hash__ = _hash_by_address  # type: ignore[method-assign, assignment]
-
 OPERATION_KEY = "perennial.operation-id"
 ATTEMPTS = 20
+# How many manifests a look at one source may have to read; every load adds one.
+OVERLAP = 8
 
 
 @dataclass(frozen=True)
@@ -38,14 +34,16 @@ class FileChange:
     """Data files that enter and leave a table in one commit (M3: always named, never a predicate).
 
     A forced change makes a snapshot even where nothing enters or leaves: it shows when the table was last looked after.
+    A clustered one brings the manifests into the order of sources instead.
     """
 
     add: list[DataFile] = field(default_factory=list)
     remove: list[DataFile] = field(default_factory=list)
     forced: bool = False
+    clustered: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.add or self.remove or self.forced)
+        return bool(self.add or self.remove or self.forced or self.clustered)
 
 
 def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChange], operation: str) -> bool:
@@ -85,14 +83,20 @@ def _commit(table: Table, delta: FileChange, operation: str) -> None:
     # Only this copy of the metadata: the property is not among the updates that are sent.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
     transaction = table.transaction()
-    update = transaction.update_snapshot(snapshot_properties={OPERATION_KEY: operation})
-    producer = update.overwrite() if delta.remove else update.merge_append()
-    for data_file in delta.remove:
-        producer.delete_data_file(data_file)
-    for data_file in delta.add:
-        producer.append_data_file(data_file)
-    producer.commit()
+    named = {OPERATION_KEY: operation}
+    SnapshotProducer(transaction, table.io, delta.add, delta.remove, delta.clustered, named).commit()
     transaction.commit_transaction()
+
+
+def order_manifests(load: Callable[[], Table]) -> bool:
+    """Write a table's manifests anew in order of source, where too many of them are about the same source.
+
+    Returns:
+        Whether it was needed.
+    """
+    return commit_change(
+        load, lambda table: FileChange(clustered=overlap(table) > OVERLAP), f"order-manifests:{uuid.uuid4().hex}"
+    )
 
 
 def operations(table: Table) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
 
 from perennial.errors import TerminalDataError
+from perennial.warehouse.manifests import may_hold, source_specs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,16 +74,23 @@ class SourceTotal:
 
 def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Iterator[LiveFile]:
     """List the data files of a snapshot, of all sources or of some; see `Warehouse.live_files`."""
-    manifests = [manifest for manifest in snapshot.manifests(table.io) if chosen is None or _may_hold(manifest, chosen)]
+    ordered, by_source = sorted(chosen or ()), source_specs(table.metadata)
+    manifests = [
+        manifest
+        for manifest in snapshot.manifests(table.io)
+        if chosen is None or may_hold(manifest, ordered, by_source)
+    ]
     if all(manifest.content == ManifestContent.DATA for manifest in manifests):
         # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
         entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
-        yield from (LiveFile(entry.data_file) for entry in entries if chosen is None or _is_of(entry, chosen))
+        yield from (
+            LiveFile(entry.data_file) for entry in entries if chosen is None or _is_of(entry, chosen, by_source)
+        )
         return
     try:
         # Not through a row filter: pyiceberg would work out for every file what is left of it to evaluate.
         tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(
-            manifests, lambda entry: chosen is None or _is_of(entry, chosen)
+            manifests, lambda entry: chosen is None or _is_of(entry, chosen, by_source)
         )
     except ValueError as error:
         raise TerminalDataError(
@@ -102,19 +110,9 @@ def data_file_count(table: Table) -> int | None:
     return None if counted is None else int(counted)
 
 
-def _may_hold(manifest: ManifestFile, source_ids: set[str]) -> bool:
-    """Whether a manifest of a table partitioned by source may list files of some sources, by its partition bounds."""
-    bounds = manifest.partitions[0] if manifest.partitions else None
-    if bounds is None or bounds.lower_bound is None or bounds.upper_bound is None:
-        return True
-    lower, upper = bounds.lower_bound.decode(), bounds.upper_bound.decode()
-    return any(lower <= source_id <= upper for source_id in source_ids)
-
-
-def _is_of(entry: ManifestEntry, source_ids: set[str]) -> bool:
-    """Whether a manifest entry concerns some sources; delete files without a partition concern all."""
-    partition = entry.data_file.partition
-    return not len(partition) or partition[0] in source_ids
+def _is_of(entry: ManifestEntry, source_ids: set[str], by_source: Collection[int]) -> bool:
+    """Whether a manifest entry concerns some sources; what is not partitioned by source may concern any."""
+    return entry.data_file.spec_id not in by_source or entry.data_file.partition[0] in source_ids
 
 
 def relocated(data_file: DataFile, uri: str) -> DataFile:

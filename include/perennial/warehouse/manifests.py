@@ -1,0 +1,256 @@
+"""What a commit writes into the metadata: manifests of bounded size, each about sources that are neighbours.
+
+pyiceberg puts everything that a commit adds into one manifest however long, reads twice what it removes from, and
+merges manifests by size alone, so that after a while each of them is about every source. A question about one source
+then reads all of them, and a large run that commits in batches reads the whole table for each. Here the files of a
+source stay together, and `clustered` brings them together again.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import ValidationException
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile, ManifestWriter
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update.snapshot import _OverwriteFiles
+from pyiceberg.transforms import IdentityTransform
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table, Transaction
+    from pyiceberg.table.metadata import TableMetadata
+
+# Files that one manifest lists: a look at one source reads so many entries, at 50 µs each.
+MANIFEST_FILES = 5_000
+# From so many manifests that are at most half full these are written anew, so many of their files at once.
+MERGE_MANIFESTS, MERGE_FILES = 100, 50_000
+# Where a DataFile has them: from column_sizes to upper_bounds.
+_METRICS = range(6, 12)
+# Manifests that are written side by side while all are clustered: each is an open file.
+OPEN_MANIFESTS = 256
+
+
+class SnapshotProducer(_OverwriteFiles):
+    """A snapshot that adds and removes named files, or only brings order into what the table lists.
+
+    Args:
+        transaction: On the table as it was looked at; whoever commits first wins.
+        io: Of the table.
+        add: Files that enter.
+        remove: Files that leave; each must be listed.
+        clustered: Write all manifests anew, in order of source.
+        properties: For the snapshot's summary.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        io: FileIO,
+        add: Iterable[DataFile] = (),
+        remove: Iterable[DataFile] = (),
+        clustered: bool = False,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        self._clustered = clustered
+        self._added_data_files, self._deleted_data_files = [], set()
+        added, removed = list(add), set(remove)
+        operation = Operation.OVERWRITE if removed else Operation.APPEND
+        super().__init__(operation, transaction, io, snapshot_properties=dict(properties or {}))
+        self._added_data_files, self._deleted_data_files = added, removed
+        self._by_source = source_specs(transaction.table_metadata)
+
+    def _validate_concurrency(self) -> None:
+        """The commit is a compare-and-swap of the snapshot it was decided from: nothing can have come between."""
+
+    def _summary(self, snapshot_properties: Mapping[str, str] | None = None) -> Summary:
+        summary = super()._summary(dict(snapshot_properties or {}))
+        if not self._clustered:
+            return summary
+        return Summary(operation=Operation.REPLACE, **summary.additional_properties)
+
+    def _manifests(self) -> list[ManifestFile]:
+        parent = self._transaction.table_metadata.snapshot_by_name(self._target_branch)
+        listed = parent.manifests(self._io) if parent is not None else []
+        manifests = [found for found in listed if found.content == ManifestContent.DELETES or _file_count(found)]
+        if self._clustered:
+            return self._in_order(manifests)
+        added = [
+            ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id, data_file=file)
+            for file in self._added_data_files
+        ]
+        return [*self._written(added, ManifestEntryStatus.ADDED), *self._merged(self._without_removed(manifests))]
+
+    def _without_removed(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        """Write manifests that list removed files anew without them, and what is removed for whoever asks later."""
+        if not self._deleted_data_files:
+            return manifests
+        sources = sorted(_source(file) for file in self._deleted_data_files)
+        found: set[str] = set()
+        left: list[ManifestFile] = []
+        for manifest in manifests:
+            entries = []
+            if manifest.content == ManifestContent.DATA and may_hold(manifest, sources, self._by_source):
+                entries = self.fetch_manifest_entry(manifest)
+            removed = [entry for entry in entries if entry.data_file in self._deleted_data_files]
+            if not removed:
+                left.append(manifest)
+                continue
+            found.update(entry.data_file.file_path for entry in removed)
+            others = [entry for entry in entries if entry.data_file not in self._deleted_data_files]
+            spec_id = manifest.partition_spec_id
+            left += self._written(removed, ManifestEntryStatus.DELETED, spec_id)
+            left += self._written(others, ManifestEntryStatus.EXISTING, spec_id)
+        if missing := [file.file_path for file in self._deleted_data_files if file.file_path not in found]:
+            self._clean_all_uncommitted()
+            raise ValidationException(f"files to be removed are not listed any more: {', '.join(sorted(missing)[:10])}")
+        return left
+
+    def _merged(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        """Bring small manifests together, once there are many."""
+        small = [
+            manifest
+            for manifest in manifests
+            if manifest.content == ManifestContent.DATA
+            and manifest.added_snapshot_id != self._snapshot_id
+            and manifest.partition_spec_id == self._transaction.table_metadata.default_spec_id
+            and _file_count(manifest) <= MANIFEST_FILES // 2
+        ]
+        if len(small) < MERGE_MANIFESTS:
+            return manifests
+        small.sort(key=_file_count)
+        chosen = set(small[: bisect_right(list(accumulate(map(_file_count, small))), MERGE_FILES)])
+        entries = [entry for manifest in chosen for entry in self.fetch_manifest_entry(manifest)]
+        merged = self._written(entries, ManifestEntryStatus.EXISTING)
+        return [*merged, *(manifest for manifest in manifests if manifest not in chosen)]
+
+    def _written(
+        self, entries: Iterable[ManifestEntry], status: ManifestEntryStatus, spec_id: int | None = None
+    ) -> list[ManifestFile]:
+        """Write entries of one partition spec, by default the current one, in manifests of equal size."""
+        spec = self._transaction.table_metadata.spec() if spec_id is None else self.spec(spec_id)
+        manifests = []
+        for piece in _pieces(sorted(entries, key=lambda entry: _source(entry.data_file))):
+            with self.new_manifest_writer(spec) as writer:
+                for entry in piece:
+                    _write_entry(writer, entry, status)
+            manifests.append(writer.to_manifest_file())
+        return manifests
+
+    def _in_order(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        """Write all manifests anew, in order of source; one that is read and those that are written are in memory."""
+        data = [
+            manifest
+            for manifest in manifests
+            if manifest.content == ManifestContent.DATA and manifest.partition_spec_id in self._by_source
+        ]
+        counts = Counter(_source(entry.data_file) for found in data for entry in self.fetch_manifest_entry(found))
+        starts = _range_starts(counts)
+        writers: dict[tuple[int, int, int], ManifestWriter] = {}
+        written: Counter[int] = Counter()
+        with ExitStack() as stack:
+            for manifest in data:
+                for entry in self.fetch_manifest_entry(manifest):
+                    number = bisect_right(starts, _source(entry.data_file))
+                    # A source with very many files has several manifests.
+                    place = manifest.partition_spec_id, number, written[number] // (2 * MANIFEST_FILES)
+                    if place not in writers:
+                        writers[place] = stack.enter_context(self.new_manifest_writer(self.spec(place[0])))
+                    writers[place].existing(entry)
+                    written[number] += 1
+        others = [manifest for manifest in manifests if manifest not in set(data)]
+        return [*(writer.to_manifest_file() for _, writer in sorted(writers.items())), *others]
+
+
+def source_specs(metadata: TableMetadata) -> frozenset[int]:
+    """Ids of a table's partition specs by which the first value of a file's partition is its source."""
+    column = next((field.field_id for field in metadata.schema().fields if field.name == "source_id"), None)
+    return frozenset(
+        spec.spec_id
+        for spec in metadata.partition_specs
+        if spec.fields
+        and spec.fields[0].source_id == column
+        and isinstance(spec.fields[0].transform, IdentityTransform)
+    )
+
+
+def may_hold(manifest: ManifestFile, ordered_sources: Sequence[str], by_source: Collection[int]) -> bool:
+    """Whether a manifest may list files of some sources, given in order, by its partition bounds."""
+    bounds = _bounds(manifest, by_source)
+    if bounds is None:
+        return True
+    first = bisect_left(ordered_sources, bounds[0])
+    return first < len(ordered_sources) and ordered_sources[first] <= bounds[1]
+
+
+def overlap(table: Table) -> int:
+    """How many data manifests may list files of one and the same source, at the worst."""
+    snapshot = table.current_snapshot()
+    by_source = source_specs(table.metadata)
+    edges: list[tuple[str, int]] = []
+    for manifest in snapshot.manifests(table.io) if snapshot is not None else ():
+        bounds = _bounds(manifest, by_source)
+        if bounds is not None and manifest.content == ManifestContent.DATA and _file_count(manifest):
+            # A manifest ends after all that begin at its end.
+            edges += [(bounds[0], 0), (bounds[1], 1)]
+    return max(accumulate((-1 if end else 1 for _, end in sorted(edges))), default=0)
+
+
+def _bounds(manifest: ManifestFile, by_source: Collection[int]) -> tuple[str, str] | None:
+    bounds = manifest.partitions[0] if manifest.partitions else None
+    if manifest.partition_spec_id not in by_source or bounds is None:
+        return None
+    if bounds.lower_bound is None or bounds.upper_bound is None:
+        return None
+    return bounds.lower_bound.decode(), bounds.upper_bound.decode()
+
+
+def _source(data_file: DataFile) -> str:
+    partition = data_file.partition
+    return str(partition[0]) if len(partition) else ""
+
+
+def _file_count(manifest: ManifestFile) -> int:
+    """Files that a manifest lists; those that it says have been removed do not count."""
+    counts = manifest.added_files_count, manifest.existing_files_count
+    # A writer need not say how many; it counts as one, so that it is not passed over.
+    return sum(1 if count is None else count for count in counts)
+
+
+def _write_entry(writer: ManifestWriter, entry: ManifestEntry, status: ManifestEntryStatus) -> None:
+    if status is ManifestEntryStatus.DELETED:
+        # Nobody plans with the metrics of a file that is gone, and they are most of what there is to write.
+        for position in _METRICS:
+            entry.data_file[position] = None
+        writer.delete(entry)
+    elif status is ManifestEntryStatus.EXISTING:
+        writer.existing(entry)
+    else:
+        writer.add_entry(entry)
+
+
+def _pieces(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
+    count = math.ceil(len(entries) / MANIFEST_FILES)
+    size = math.ceil(len(entries) / max(count, 1))
+    for number in range(count):
+        yield entries[number * size : (number + 1) * size]
+
+
+def _range_starts(counts: Mapping[str, int]) -> list[str]:
+    """Where a next manifest begins, such that each lists about as many files."""
+    size = max(MANIFEST_FILES, math.ceil(sum(counts.values()) / OPEN_MANIFESTS))
+    starts: list[str] = []
+    filled = 0
+    for source_id in sorted(counts):
+        if filled and filled + counts[source_id] > size:
+            starts.append(source_id)
+            filled = 0
+        filled += counts[source_id]
+    return starts
