@@ -121,6 +121,17 @@ def test_a_home_that_cannot_be_an_address_is_refused_by_name(monkeypatch: pytest
     assert "PERENNIAL_HOME" in run("status", exit_code=1)
 
 
+@pytest.mark.parametrize("name", ["PERENNIAL_ARCHIVE_URI", "PERENNIAL_OPERATIONS_URI"])
+@pytest.mark.parametrize("uri", ["s3://bucket/y#b", "s3://bucket/y?b", "/data/#1"])
+def test_an_address_that_files_cannot_be_put_below_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, uri: str
+) -> None:
+    monkeypatch.setenv(name, uri)
+    said = run("status", exit_code=1)
+    assert name in said
+    assert uri in said
+
+
 def test_audience_lists_users_and_says_what_it_leaves_out(workspace: Workspace, tmp_path: Path) -> None:
     users = [{"user_id": f"user-{n}", "invalid_phone": False, "feature_flags": []} for n in range(9)]
     workspace.replace(USERS.name, users)

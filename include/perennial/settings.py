@@ -76,6 +76,9 @@ class Settings:
             raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
         text = {key: environ.get(PREFIX + key, "").strip() for key in DEFAULTS}
         value = {key: found or DEFAULTS[key].format(home=home) for key, found in text.items()}
+        for key in ("ARCHIVE_URI", "OPERATIONS_URI"):
+            if set(value[key]) & set("#?"):
+                raise _refused(key, value[key], "an address without # and ?, which end the path of a file")
         settings = cls(
             home=home,
             catalog=value["CATALOG"],

@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.glue.responses import GlueResponse
+from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.types import StringType
 from sqlalchemy import make_url
 
@@ -115,6 +119,34 @@ def test_rows_of_any_ids_are_appended_once_and_found_by_source(shared: Warehouse
     files = [live.data_file for live in shared.live_files(table, ids)]
     assert commit_change(lambda: shared.table(INTERACTIONS.name), lambda _: FileChange(remove=files), "gone")
     assert not commit_change(lambda: shared.table(INTERACTIONS.name), lambda _: FileChange(remove=files), "gone")
+
+
+def test_a_commit_whose_answer_is_lost_is_found_made_and_nothing_of_it_is_deleted(
+    shared: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[str] = []
+
+    def once(commit: Callable[..., Any]) -> Callable[..., Any]:
+        def committed(*arguments: Any) -> Any:
+            answer = commit(*arguments)
+            if not lost:
+                lost.append("its answer")
+                # Of this, Glue's client asks again by itself, and is told of a conflict with itself.
+                raise RuntimeError("the answer is lost") if on_glue else CommitFailedException("somebody was faster")
+            return answer
+
+        return committed
+
+    append_hot(shared, [interaction("lost", number) for number in range(3)])
+    on_glue = isinstance(shared.catalog, GlueCatalog)
+    place, name = (GlueResponse, "update_table") if on_glue else (shared.catalog, "commit_table")
+    monkeypatch.setattr(place, name, once(getattr(place, name)))
+
+    append_hot(shared, [interaction("lost", number) for number in range(3, 5)])
+
+    assert lost
+    assert multiset(shared, INTERACTIONS.name, ["lost"]).total() == 5
+    assert len(multiset(shared, INTERACTIONS.name, ["lost"])) == 5
 
 
 def test_writers_at_once_all_get_through(shared: Warehouse) -> None:

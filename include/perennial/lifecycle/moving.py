@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 # How often sources that another writer keeps changing are planned again before the run gives up.
 REPLANS = 3
-# Airflow maps a task over 1,024 items at most; this is how many copy tasks one run has.
-RUN_CHUNKS = 1_000
+# Airflow maps a task over 1,024 items at most. This is how many copy tasks a run has for one direction; the daily run
+# has both.
+RUN_CHUNKS = 500
 
 
 def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[str]:

@@ -94,18 +94,29 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
 
 
 def read_copies(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[DataFile]:
-    """Describe the copies of some sources: those made byte for byte as their originals are, at another address."""
-    made = {result.copy_uri for result in read_results(plan) if result.copied_bytes}
+    """Describe the copies of some sources: those made byte for byte as their originals are, at another address.
+
+    Raises:
+        TerminalDataError: The lists that the copy tasks wrote are not those of their results.
+    """
+    results = [result for result in read_results(plan) if result.copied_bytes and result.source_id in source_ids]
+    made = {result.copy_uri for result in results}
     originals = planned_files(warehouse, plan, source_ids)
     copies = [
         relocated(originals[step.originals[0]].data_file, step.copy_uri)
         for step in plan.steps
-        if step.source_id in source_ids and not step.rewritten and step.copy_uri in made
+        if not step.rewritten and step.copy_uri in made
     ]
     destination = warehouse.table(plan.direction.destination)
     for chunk in range(plan.chunk_count):
         rewritten = read_file_list(destination, _rewritten_uri(plan, chunk))
         copies += [copy for copy in rewritten if copy.partition[0] in source_ids]
+    # A table that listed a file twice would have its rows twice.
+    if sorted(file_name(copy.file_path) for copy in copies) != sorted(file_name(uri) for uri in made):
+        raise TerminalDataError(
+            f"The lists of copies below {plan.uri} are not what its copy tasks say they made; nothing was committed. "
+            "Run the copy tasks again; if that does not help, see what else writes there (PERENNIAL_OPERATIONS_URI)."
+        )
     return copies
 
 

@@ -70,6 +70,13 @@ class SnapshotProducer(_OverwriteFiles):
     def _validate_concurrency(self) -> None:
         """The commit is a compare-and-swap of the snapshot it was decided from: nothing can have come between."""
 
+    def _clean_all_uncommitted(self) -> None:
+        """Delete nothing of a commit that is said to have failed: it may have been made, and only its answer lost.
+
+        Glue's client asks again by itself then, and is told of a conflict with the commit that it has made. Whoever
+        looks at the table finds the operation in it; what is really of no use is purged with everything unreachable.
+        """
+
     def _summary(self, snapshot_properties: Mapping[str, str] | None = None) -> Summary:
         summary = super()._summary(dict(snapshot_properties or {}))
         if not self._clustered:
@@ -109,7 +116,7 @@ class SnapshotProducer(_OverwriteFiles):
             left += self._written(removed, ManifestEntryStatus.DELETED, spec_id)
             left += self._written(others, ManifestEntryStatus.EXISTING, spec_id)
         if missing := [file.file_path for file in self._deleted_data_files if file.file_path not in found]:
-            self._clean_all_uncommitted()
+            super()._clean_all_uncommitted()
             raise ValidationException(f"files to be removed are not listed any more: {', '.join(sorted(missing)[:10])}")
         return left
 
