@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from perennial.errors import TerminalDataError
 from perennial.moves.committing import commit_destination, commit_origin
 from perennial.moves.copying import copy_chunk
-from perennial.moves.plan import EXPIRE, RESTORE, Direction, MovePlan, plan_move
+from perennial.moves.plan import EXPIRE, MERGE_FROM_FILES, RESTORE, Direction, MovePlan, plan_move
+from perennial.moves.records import pending_records
 from perennial.moves.verifying import verify_move
 from perennial.quality import check_move
+from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
+from perennial.warehouse.files import read_file_list, write_file_list
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -76,3 +80,33 @@ def test_an_expiry_of_a_damaged_file_stops_before_anything_is_removed(warehouse:
     assert victim in str(error.value)
     assert warehouse.source_totals("interactions").keys() == {"a", "b"}
     assert not warehouse.source_totals("interactions_archive")
+
+
+def test_a_list_of_copies_that_is_not_what_the_copy_tasks_made_is_refused(warehouse: Warehouse) -> None:
+    append_hot(warehouse, *([interaction("a", number)] for number in range(MERGE_FROM_FILES)))
+    plan = plan_move(warehouse, EXPIRE, ["a"], "m1", NOW)
+    assert plan is not None
+    copy_chunk(warehouse, plan, 0)
+    archive = warehouse.table("interactions_archive")
+    uri = f"{plan.uri}/rewritten-0.avro"
+    write_file_list(archive, uri, [*read_file_list(archive, uri)] * 2)
+
+    with pytest.raises(TerminalDataError, match="nothing was committed"):
+        commit_destination(warehouse, plan, ["a"])
+    assert not warehouse.source_totals("interactions_archive")
+
+
+def test_workspaces_that_share_a_place_for_operations_leave_each_others_alone(tmp_path: Path) -> None:
+    shared = {"PERENNIAL_OPERATIONS_URI": str(tmp_path / "operations")}
+    mine, theirs = (
+        Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(tmp_path / home), **shared})) for home in "ab"
+    )
+    for each in (mine, theirs):
+        each.create_tables()
+        append_hot(each, [interaction("a", 1)])
+
+    plan = plan_move(mine, EXPIRE, ["a"], "m1", NOW)
+
+    assert plan is not None
+    assert [record.id for record in pending_records(mine)] == ["m1"]
+    assert not list(pending_records(theirs))

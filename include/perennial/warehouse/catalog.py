@@ -131,11 +131,14 @@ class Warehouse:
         Beside the archived files where the warehouse is not on this machine: a bucket that is made for tables takes
         nothing but their files.
         """
-        if self.settings.operations_uri is not None:
-            return self.settings.operations_uri.rstrip("/")
-        if self.settings.archive_uri is not None and not _is_embedded(self.settings):
-            return f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
-        return f"{self.table(LIFECYCLE_EVENTS.name).location()}/operations"
+        table = self.table(LIFECYCLE_EVENTS.name)
+        shared = self.settings.operations_uri
+        if shared is None and self.settings.archive_uri is not None and not _is_embedded(self.settings):
+            shared = f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
+        if shared is None:
+            return f"{table.location()}/operations"
+        # Workspaces that share a place must not take each other's operations for their own.
+        return f"{shared.rstrip('/')}/{table.metadata.table_uuid}"
 
     # --- what a snapshot holds ------------------------------------------------------------------------------------
 
