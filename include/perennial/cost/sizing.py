@@ -19,9 +19,9 @@ BYTES_PER_ROW = 100
 MANIFEST_BYTES_PER_FILE = 275
 LIST_SECONDS_PER_FILE = Fraction(75, 1_000_000)
 MOVE_SECONDS_PER_FILE = Fraction(1, 1000)
-MOVE_MEMORY_PER_FILE = 11_000
+MOVE_MEMORY_PER_FILE = 8_000
 # A larger run is cut into several moves, so that memory does not grow any more.
-MOVE_FILES = 100_000
+MOVE_FILES = 25_000
 # What `maintain_warehouse` merges small files to.
 COMPACTED_BYTES = 16 * 2**20
 LOADS_A_DAY = {"15 minutes": 96, "hour": 24, "day": 1}

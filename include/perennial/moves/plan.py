@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 # One copy task's share, and the most tasks a move is spread over whatever its size.
 CHUNK_BYTES = 1 << 30
 MAX_CHUNKS = 64
-# What one move lists, plans and commits at once; memory grows with it, to about 1 GB.
-MOVE_FILES = 100_000
+# What one move lists, plans and commits at once; memory grows with it, to about half a gigabyte.
+MOVE_FILES = 25_000
 # M7: from so many files of a source, those below this size leave as one: cold classes charge per object.
 MERGE_FROM_FILES = 8
 MERGE_BELOW_BYTES = 1 << 20
