@@ -194,8 +194,8 @@ def build(home: Path) -> Warehouse:
     return filled(warehouse)
 
 
-def filled(warehouse: Warehouse, loads: int = 1) -> Warehouse:
-    """Put it all into an empty warehouse, its interactions in so many loads; nothing has expired."""
+def filled(warehouse: Warehouse) -> Warehouse:
+    """Put it all into an empty warehouse; nothing has expired."""
     workspace = Workspace(warehouse)
     for source_id in ("spring", HOSTILE, "opened only"):
         workspace.source(source_id, "active")
@@ -218,7 +218,7 @@ def filled(warehouse: Warehouse, loads: int = 1) -> Warehouse:
         {"source_id": "journey", "step_id": "step 1", "name": "Hello"},
         {"source_id": "journey", "step_id": "step 2", "name": "Still there?"},
     ])  # fmt: skip
-    append_hot(warehouse, *(INTERACTIONS[load::loads] for load in range(loads)))
+    append_hot(warehouse, INTERACTIONS)
     return warehouse
 
 
