@@ -183,7 +183,7 @@ def _copied(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
         ):
             same = made.original_checksum == made.copied_checksum
             if not same or made.copied_bytes != original.file_size_in_bytes:
-                raise TransientError(f"The copy of {original.file_path} differs from it; nothing was replaced. Run it again.")
+                raise TransientError(f"The copy of {original.file_path} differs; nothing was replaced. Run it again.")
     storage.make_durable([copy.file_path for copy in copies])
     left = iter(copies)
     return [replace(group, merged=tuple(next(left) for _ in group.merged)) for group in groups]
