@@ -130,7 +130,7 @@ class SparkEngine:
         server, said = urlsplit(self.url).netloc, str(error).strip()
         if DENIED.search(said):
             return TerminalEngineError(
-                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables or write to one; "
+                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables or write one; "
                 f"correct the token in it, or what Spark itself is allowed. It said: {said}"
             )
         if isinstance(error, _REFUSALS):

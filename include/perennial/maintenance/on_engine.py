@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 # Athena writes to a hundred partitions a statement, and for half an hour.
 MOST_SOURCES, MOST_BYTES = 100, 10 << 30
 # How much a sample of whole sources holds that is read again in process; it is read twice.
-SAMPLE_BYTES = PASS_BYTES
+SAMPLE_BYTES, SAMPLE_FILES = PASS_BYTES, 200
 # Engines put the id into the name of a directory, where a character takes up to twelve.
 _ID_LENGTH = 255
 _WRITTEN = "written_interactions"
@@ -130,7 +130,7 @@ def _merged(warehouse: Warehouse, engine: Engine, table: Table, groups: list[Fil
 
 
 def _saves(group: FileGroup) -> bool:
-    return len(group.merged) < len(group.files) or any(live.deletes for live in group.files)
+    return len(group.merged) < len(group.files) or _has_deletes(group)
 
 
 def _assigned(groups: Sequence[FileGroup], staged: Sequence[LiveFile]) -> list[FileGroup]:
@@ -159,7 +159,7 @@ def _prove_by_engine(engine: Engine, relations: Relations, groups: Sequence[File
         listed = sum(data_file.record_count for data_file in group.merged)
         expected = sum(live.row_count for live in group.files)
         # What delete files hide is not in the manifests; a look without the engine follows.
-        fits = original[0] <= expected if any(live.deletes for live in group.files) else original[0] == expected
+        fits = original[0] <= expected if _has_deletes(group) else original[0] == expected
         if original != written or listed != written[0] or not fits:
             raise TerminalDataError(
                 f"The engine wrote other rows of source {group.source_id!r} than it was to: {INTERACTIONS.name} has "
@@ -199,22 +199,29 @@ def _prove_in_process(table: Table, groups: Sequence[FileGroup]) -> None:
                     f"A file that the engine wrote for source {group.source_id!r} should hold {data_file.record_count} "
                     f"rows of it, and holds, by source: {counts[data_file.file_path]!r}. {_REMEDY}"
                 )
-    for group in _sample(groups):
-        read = fingerprint_files(table, group.files)
-        written = fingerprint_files(table, [LiveFile(data_file) for data_file in group.merged])
+    sample = _sample(groups)
+    # The hash covers the id as well, so one look is enough for many sources.
+    for members in (sample, *([group] for group in groups if _has_deletes(group))):
+        read = fingerprint_files(table, (live for group in members for live in group.files))
+        written = fingerprint_files(table, (LiveFile(new) for group in members for new in group.merged))
         if read != written:
+            named = ", ".join(repr(group.source_id) for group in members[:5])
             raise TerminalDataError(
-                f"The engine wrote other rows of source {group.source_id!r} than it was to, and its own hash does not "
-                f"show it: {read[0]} rows with hash {read[1]} became {written[0]} with hash {written[1]}. {_REMEDY}"
+                f"The engine wrote other rows than it was to, and its own hash does not show it: {read[0]} rows, hash "
+                f"{read[1]}, became {written[0]}, hash {written[1]}, of {len(members)} sources ({named}, …). {_REMEDY}"
             )
 
 
-def _sample(groups: Sequence[FileGroup]) -> Iterator[FileGroup]:
-    """Choose whose rows are read again: all sources that had deletes, and others at random, as many as fit."""
-    left = SAMPLE_BYTES
+def _sample(groups: Sequence[FileGroup]) -> list[FileGroup]:
+    """Choose sources without deletes whose rows are read again: at random, as many as fit."""
+    sample: list[FileGroup] = []
+    bytes_left, files_left = SAMPLE_BYTES, SAMPLE_FILES
     for group in random.sample(groups, len(groups)):
-        if any(live.deletes for live in group.files):
-            yield group
-        elif group.total_bytes <= left:
-            left -= group.total_bytes
-            yield group
+        if not _has_deletes(group) and group.total_bytes <= bytes_left and len(group.files) <= files_left:
+            sample.append(group)
+            bytes_left, files_left = bytes_left - group.total_bytes, files_left - len(group.files)
+    return sample
+
+
+def _has_deletes(group: FileGroup) -> bool:
+    return any(live.deletes for live in group.files)

@@ -60,12 +60,14 @@ def rewrite_files(
 def fingerprint_files(table: Table, live_files: Iterable[LiveFile]) -> tuple[int, int]:
     """Count the rows of some files and hash them whatever their order, deletes of other engines applied.
 
-    One file after the other, in flat memory: a sum of hashes can be taken in parts.
+    Files with deletes are read into memory, so one after the other: a sum of hashes can be taken in parts.
     """
+    files = list(live_files)
+    parts = [[live for live in files if not live.deletes], *([live] for live in files if live.deletes)]
     rows = row_hash = 0
-    for live in live_files:
+    for part in parts:
         with open_connection() as connection:
-            create_view(connection, "hashed", [live], table)
+            create_view(connection, "hashed", part, table)
             found_rows, found_hash = _fingerprint(connection, "hashed")
         rows, row_hash = rows + found_rows, row_hash + int(found_hash)
     return rows, row_hash
