@@ -28,6 +28,8 @@ RECORD = f"{LAKE}/operations/0f7c6a9e-6a0e-4b67-9d0e-2f4cf2a0d7aa/pending/expire
 ARCHIVED_FILE = f"{ARCHIVE}/interactions/0123.parquet"
 LANDED = "arn:aws:s3:::example-landing/currents/a.avro"
 EXPORT = "arn:aws:s3:::example-exports/user-data/a.csv"
+STAGED_FILE = f"{LAKE}/warehouse/messaging.db/compaction_0123/data/source_id=a/00000.parquet"
+STAGING = "arn:aws:glue:us-east-1:111122223333:table/messaging/compaction_0123"
 TABLE = "arn:aws:glue:us-east-1:111122223333:table/messaging/interactions"
 
 
@@ -52,7 +54,7 @@ def test_a_statement_allows_named_actions_on_named_resources(role: str, statemen
     buckets = "|".join(BUCKETS)
     known = {
         "s3": rf"arn:aws:s3:::({buckets})(/[a-z].*)?",
-        "glue": r"arn:aws:glue:us-east-1:111122223333:(catalog|database/messaging|table/messaging/\*)",
+        "glue": r"arn:aws:glue:us-east-1:111122223333:(catalog|database/messaging|table/messaging/(\*|compaction_\*))",
         "kms": r"arn:aws:kms:us-east-1:111122223333:key/[\w-]+",
     }
     assert len(service) == 1
@@ -97,6 +99,12 @@ NEEDS = {
     ],
     "maintainer": [
         ("s3:PutObject", HOT_FILE), ("s3:GetObject", HOT_FILE), ("s3:ListBucket", ARCHIVE), ("glue:UpdateTable", TABLE),
+        ("glue:CreateTable", STAGING), ("glue:DeleteTable", STAGING), ("s3:GetObject", STAGED_FILE),
+        ("s3:DeleteObject", STAGED_FILE),
+    ],
+    "engine": [
+        ("s3:GetObject", HOT_FILE), ("glue:GetTable", TABLE), ("s3:PutObject", STAGED_FILE), ("s3:GetObject", STAGED_FILE),
+        ("s3:AbortMultipartUpload", STAGED_FILE), ("glue:UpdateTable", STAGING), ("s3:ListBucket", LAKE),
     ],
     "exporter": [("s3:GetObject", HOT_FILE), ("s3:PutObject", EXPORT), ("s3:PutObject", RECORD), ("glue:GetTable", TABLE)],
     "analyst": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
@@ -108,6 +116,13 @@ NEEDS = {
 @pytest.mark.parametrize("role", POLICIES)
 def test_a_role_may_do_all_that_its_work_needs(role: str) -> None:
     assert [(action, resource) for action, resource in NEEDS[role] if not may(role, action, resource)] == []
+
+
+def test_an_engine_writes_to_staging_tables_only_and_only_those_can_be_dropped() -> None:
+    for written in (HOT_FILE, METADATA, MANIFEST, RECORD, ARCHIVED_FILE, EXPORT):
+        assert not may("engine", "s3:PutObject", written)
+    assert not may("engine", "glue:UpdateTable", TABLE)
+    assert not [role for role in POLICIES if may(role, "glue:DeleteTable", TABLE)]
 
 
 @pytest.mark.parametrize("role", ["analyst", "page"])

@@ -31,6 +31,7 @@ class Settings:
         namespace: Namespace of the tables, one per workspace.
         engine_url: Who is asked for facts: audiences, exports, profiles, analysts' views.
         engine_catalog: What that engine calls the Iceberg catalog; None means the one it begins with.
+        compact_on_engine: Whether that engine merges the hot table's small files; it needs the right to write then.
         archive_uri: Where archived data files go; None means beside the warehouse.
         archive_storage_class: S3 storage class of archived data files, never of metadata.
         operations_uri: Where plans, pending records and reports of operations go; None means beside the archived files,
@@ -51,6 +52,7 @@ class Settings:
     namespace: str = "messaging"
     engine_url: str = "duckdb://"
     engine_catalog: str | None = None
+    compact_on_engine: bool = False
     archive_uri: str | None = None
     archive_storage_class: str | None = None
     operations_uri: str | None = None
@@ -85,6 +87,7 @@ class Settings:
             namespace=value["NAMESPACE"],
             engine_url=value["ENGINE_URL"],
             engine_catalog=value["ENGINE_CATALOG"] or None,
+            compact_on_engine=_truth("COMPACT_ON_ENGINE", value),
             archive_uri=_local_path(value["ARCHIVE_URI"]) or None,
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
             operations_uri=_local_path(value["OPERATIONS_URI"]) or None,
@@ -99,6 +102,10 @@ class Settings:
             prices=home / Path(_local_path(value["PRICES"])).expanduser() if value["PRICES"] else None,
         )
         _refuse_engine(settings.engine_url)
+        if settings.compact_on_engine and settings.engine_url.startswith(IN_PROCESS):
+            raise _refused(
+                "COMPACT_ON_ENGINE", text["COMPACT_ON_ENGINE"], "false, or PERENNIAL_ENGINE_URL to a server that merges"
+            )
         return settings
 
 
@@ -107,6 +114,7 @@ DEFAULTS = {
     "NAMESPACE": "messaging",
     "ENGINE_URL": "duckdb://",
     "ENGINE_CATALOG": "",
+    "COMPACT_ON_ENGINE": "false",
     "ARCHIVE_URI": "",
     "ARCHIVE_STORAGE_CLASS": "",
     "OPERATIONS_URI": "",
@@ -165,6 +173,13 @@ def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < minimum:
         raise _refused(key, text, f"a whole number, {minimum} or more")
     return int(text)
+
+
+def _truth(key: str, value: Mapping[str, str]) -> bool:
+    text = value[key].lower()
+    if text not in ("true", "false"):
+        raise _refused(key, value[key], "true or false")
+    return text == "true"
 
 
 def _referrers(text: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from perennial.engines.dialects.spark import SPARK
 from perennial.engines.dialects.trino import TRINO
 from perennial.engines.duckdb import VIEWS
 from perennial.engines.rendering import Partitions, Pinned, Relations
+from perennial.engines.sqlalchemy import inserting
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_FILES, TABLES
 from tests.workspace import member, received
@@ -46,11 +47,12 @@ DEFINITION = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A statement with its binds, and the statements that it reads by name."""
+    """A statement with its binds, the statements that it reads by name, and the table that its rows are written to."""
 
     sql: str
     params: Mapping[str, Any] = field(default_factory=dict)
     kept: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    into: str = ""
 
 
 def _audience(definition: Any, count: bool = False) -> Asked:
@@ -85,12 +87,19 @@ WHERE interaction = 'opened' AND occurred_at >= $since
 GROUP BY ALL
 HAVING people > 0
 ORDER BY week DESC, people DESC, source_name"""
+STAGING = "compaction_0123"
 STATEMENTS = {
     "audience": _audience(DEFINITION),
     "audience_count": _audience(SPRING, count=True),
     "audience_of_segments": _audience(member("outer")),
     "users_export": Asked(statement("features/list_received"), {"kinds": ["campaign", "canvas"]}, OF_ALL | USERS),
     "user_data": Asked(statement("features/select_user_contacts"), {}, OF_SOURCES),
+    "rows_to_merge": Asked(
+        statement("maintenance/select_rows_to_merge"), {"source_ids": ["it's spring", "journey"]}, into=STAGING
+    ),
+    "fingerprint_of_merged_sources": Asked(
+        statement("maintenance/fingerprint_sources"), {"source_ids": ["it's spring", "journey"]}
+    ),
     "files_of_nothing": Asked(f"SELECT * FROM {LOADED_FILES.name}"),
     "source_availability": Asked("SELECT * FROM source_availability", {}, KEPT_VIEWS),
     "analysts_weekly_opens": Asked(WEEKLY, {"since": NOW}, KEPT_VIEWS),
@@ -102,7 +111,12 @@ def written(asked: Asked, dialect: str) -> str:
     if dialect == "duckdb":
         return _file(asked.sql, asked.params)
     rendered = _relations(asked).render(asked.sql, asked.params, DIALECTS[dialect])
-    return _file(rendered.sql, rendered.binds)
+    sql = rendered.sql
+    if asked.into and dialect != "spark":
+        # Spark is handed the SELECT, and the name of the table apart.
+        columns = [column.name for column in INTERACTIONS.columns]
+        sql = inserting(("lake", "messaging", asked.into), columns, sql)
+    return _file(sql, rendered.binds)
 
 
 def _relations(asked: Asked) -> Relations:
@@ -111,6 +125,8 @@ def _relations(asked: Asked) -> Relations:
         # One table never had a snapshot.
         snapshot_id = None if table == LOADED_FILES else number
         relations.tables[table.name] = Pinned(table.name, ("lake", "messaging", table.name), snapshot_id)
+    staged = ("lake", "messaging", STAGING)
+    relations.tables["written_interactions"] = Pinned(INTERACTIONS.name, staged, len(TABLES) + 1)
     for table in (INTERACTIONS, INTERACTIONS_ARCHIVE):
         pinned = relations.tables[table.name]
         assert isinstance(pinned, Pinned)

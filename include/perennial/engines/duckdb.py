@@ -160,8 +160,8 @@ def create_view(
     plain = [live.uri for live in live_files if not live.deletes]
     merged = [live for live in live_files if live.deletes]
     parts = []
-    if any("://" in local_path(uri) for uri in plain):
-        _reach(connection, table, plain[0])
+    if plain:
+        reach(connection, table, plain[0])
     if plain:
         schema = ", ".join(
             f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
@@ -182,8 +182,13 @@ def create_view(
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
 
 
-def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
-    """Let the engine open files where the table's are, with the table's credentials: no extension to be installed."""
+def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
+    """Let the engine open files where the table's are, with the table's credentials: no extension to be installed.
+
+    Of this machine it opens them anyway.
+    """
+    if "://" not in local_path(uri):
+        return
     from perennial.engines.remote_files import RemoteFiles
 
     scheme, _, rest = uri.partition("://")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
@@ -57,6 +57,16 @@ class Engine(Protocol):
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
         """Run a statement of its own dialect, with binds `:name`; errors as in `Facts.query`."""
+
+    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
+        """Write the rows of a statement of its own dialect to a table; errors as in `Facts.query`.
+
+        Args:
+            table: Catalog (where the engine needs one), namespace and name.
+            columns: What the statement returns, in order.
+            sql: A SELECT; binds are `:name`.
+            binds: Their values.
+        """
 
     def hold(self, name: str, rows: pa.Table) -> bool:
         """Hand a relation over for the rest of the session; False where the engine has no place for it."""

@@ -51,7 +51,7 @@ class Pinned:
     """A table of the catalog as of one snapshot.
 
     Attributes:
-        name: Its name.
+        name: Its name; of one that is not of the contract, that of the table whose columns it has.
         path: Catalog (where the engine needs one), namespace and name; the namespace is one word.
         snapshot_id: None for a table that never had a snapshot: no rows, whatever is committed meanwhile.
     """
@@ -127,15 +127,17 @@ class Relations:
             TerminalEngineError: It cannot be read, names what is not there, or the dialect has no words for it.
         """
         whole, binds = self._whole(_parsed(sql), params)
+        others = {name: _COLUMNS[table.name] for name, table in self.tables.items() if name not in _COLUMNS}
+        schema: dict[str, object] = {**_COLUMNS, **others, **self.held}
         try:
             query = qualify(
                 _lists_spread(whole, binds),
-                schema={**_COLUMNS, **self.held},
+                schema=schema,
                 dialect=_CANONICAL,
                 quote_identifiers=False,
                 identify=False,
             )
-            _unite_by_position(annotate_types(query, schema={**_COLUMNS, **self.held}, dialect=_CANONICAL))
+            _unite_by_position(annotate_types(query, schema=schema, dialect=_CANONICAL))
             _group_explicitly(query)
             for rewrite in dialect.rewrites:
                 query = query.transform(rewrite, copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -75,6 +75,12 @@ class SparkEngine:
         schema = pa.schema([field.with_nullable(True) for field in found])
         return pa.RecordBatchReader.from_batches(schema, self._batches(frame, schema))
 
+    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:  # noqa: ARG002 - by name
+        """Write a statement's rows. Not as INSERT: Sail takes no binds in one."""
+        name = ".".join(f"`{part.replace('`', '``')}`" for part in table)
+        with self._told():
+            self._session().sql(sql, args=dict(binds)).writeTo(name).append()
+
     def hold(self, name: str, rows: pa.Table) -> bool:
         """Make the rows a temporary view of the session."""
         with self._told():
@@ -124,8 +130,8 @@ class SparkEngine:
         server, said = urlsplit(self.url).netloc, str(error).strip()
         if DENIED.search(said):
             return TerminalEngineError(
-                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables; correct the "
-                f"token in it, or what Spark itself is allowed. It said: {said}"
+                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables or write one; "
+                f"correct the token in it, or what Spark itself is allowed. It said: {said}"
             )
         if isinstance(error, _REFUSALS):
             return TerminalEngineError(f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the statement: {said}")

@@ -10,6 +10,9 @@ source is named by a record that is read afterwards. Where a record is missing (
 tasks were run again), what the archive lists tells as well: a hot file that is the copy of one still listed there is
 in transit. Files that a move is about to take away may be merged meanwhile: the move's commit finds them gone,
 withdraws their copies and plans again (M6).
+
+With PERENNIAL_COMPACT_ON_ENGINE the rows of hot's sources are read and written by the engine (`on_engine`); what is
+chosen here, held back, and committed is the same.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError
+from perennial.maintenance.groups import COMMIT_BYTES, COMMIT_FILES, FileGroup, batched, passes, plan_groups
+from perennial.maintenance.on_engine import merge_on_engine, whole_sources
 from perennial.moves.plan import copy_names, file_name
 from perennial.moves.records import pending_records
 from perennial.moves.rewriting import rewrite_files
@@ -35,15 +40,12 @@ from perennial.tables import (
     LOADED_FILES,
     REJECTED_EVENTS,
     SOURCE_DAILY_STATS,
-    TABLES,
     USER_MESSAGE_SUMMARY,
 )
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, order_manifests
-from perennial.warehouse.files import time_bounds
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
 log = logging.getLogger(__name__)
@@ -60,13 +62,6 @@ COMPACTED_TABLES = (
     REJECTED_EVENTS.name,
     ARCHIVED_FILES.name,
 )
-# A merged file has at least this size where there are rows enough, and then is left alone for good.
-SMALL_BYTES = 16 << 20
-# Fewer files than this are not worth writing their rows again.
-MERGE_FROM_FILES = 4
-# What the engine reads at once, and what one commit replaces: they bound memory and the cost of a lost race.
-PASS_BYTES, PASS_FILES = 32 << 20, 1000
-COMMIT_BYTES, COMMIT_FILES = 512 << 20, 5000
 
 
 @dataclass(frozen=True)
@@ -94,25 +89,6 @@ class CompactionOutcome:
         )
 
 
-@dataclass(frozen=True)
-class FileGroup:
-    """Files that become one: of one source, or of an unpartitioned table.
-
-    Attributes:
-        source_id: Their source; None in an unpartitioned table.
-        files: As the pinned snapshot lists them.
-        merged: What they were rewritten to; None before that, and where no row was left.
-    """
-
-    source_id: str | None
-    files: tuple[LiveFile, ...]
-    merged: DataFile | None = field(default=None, compare=False)
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(live.file_bytes for live in self.files)
-
-
 def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
     """Compact every table that grows by small files, and bring the manifests of each into order.
 
@@ -137,90 +113,23 @@ def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
     # In this order: see the module's docstring.
     held = _held_sources(warehouse)
     groups = [group for group in plan_groups(warehouse, table) if group.source_id not in held]
+    whole: list[FileGroup] = []
     if name == INTERACTIONS.name:
-        held = _sources_in_transit(warehouse, groups)
-        groups = [group for group in groups if group.source_id not in held]
+        whole = whole_sources(warehouse, table, groups) if warehouse.settings.compact_on_engine else []
+        held = _sources_in_transit(warehouse, [*groups, *whole])
+        groups, whole = ([group for group in some if group.source_id not in held] for some in (groups, whole))
     outcome = CompactionOutcome()
-    for batch in _batched(_passes(groups), COMMIT_BYTES, COMMIT_FILES):
+    merged: set[str | None] = set()
+    for written in merge_on_engine(warehouse, table, whole):
+        outcome += _replace(warehouse, name, written)
+        merged |= {group.source_id for group in written}
+    groups = [group for group in groups if group.source_id not in merged]
+    for batch in batched(passes(groups), COMMIT_BYTES, COMMIT_FILES):
         rewritten = [group for engine_pass in batch for group in _rewrite(table, engine_pass)]
         outcome += _replace(warehouse, name, rewritten)
         seconds = max(time.monotonic() - started, 1e-9)
         log.info("%s: %s, %.0f rows/s", name, outcome, outcome.row_count / seconds)
     return outcome
-
-
-def plan_groups(warehouse: Warehouse, table: Table) -> list[FileGroup]:
-    """Choose which files of a loaded table become one, such that every merge saves files or applies deletes."""
-    declared = next(known for known in TABLES if known.name == table.name()[-1])
-    by_source: dict[str | None, list[LiveFile]] = {}
-    for live in warehouse.live_files(table):
-        if live.deletes or live.file_bytes < SMALL_BYTES:
-            by_source.setdefault(live.source_id if declared.partition_by else None, []).append(live)
-    times = [column.name for column in declared.columns if column.type == "timestamptz"]
-    order = next((column for column in declared.sort_by if column in times), None)
-    groups = []
-    for source_id, files in by_source.items():
-        if len(files) >= MERGE_FROM_FILES or any(live.deletes for live in files):
-            # Neighbours in time, so that the merged files' statistics still prune.
-            ordered = sorted(files, key=lambda live: _earliest(table, live, order))
-            groups += [FileGroup(source_id, tuple(members)) for members in _worthwhile(ordered)]
-    return groups
-
-
-def _earliest(table: Table, live: LiveFile, column: str | None) -> tuple[int, str]:
-    bounds = time_bounds(table, live.data_file, column) if column else None
-    return (bounds[0] if bounds else 0), live.uri
-
-
-def _worthwhile(files: Iterable[LiveFile]) -> Iterator[list[LiveFile]]:
-    members: list[LiveFile] = []
-    member_bytes = 0
-    for live in files:
-        members.append(live)
-        member_bytes += live.file_bytes
-        if member_bytes >= SMALL_BYTES or len(members) == PASS_FILES:
-            yield from _if_worthwhile(members)
-            members, member_bytes = [], 0
-    yield from _if_worthwhile(members)
-
-
-def _if_worthwhile(members: list[LiveFile]) -> Iterator[list[LiveFile]]:
-    if len(members) >= MERGE_FROM_FILES:
-        yield members
-    elif with_deletes := [live for live in members if live.deletes]:
-        yield with_deletes
-
-
-def _passes(groups: Iterable[FileGroup]) -> Iterator[list[FileGroup]]:
-    """Put groups of different sources together that the engine reads at once: it writes one file a source."""
-    members: list[FileGroup] = []
-    sources: set[str | None] = set()
-    pass_bytes = pass_files = 0
-    for group in groups:
-        full = pass_bytes + group.total_bytes > PASS_BYTES or pass_files + len(group.files) > PASS_FILES
-        if members and (full or group.source_id in sources):
-            yield members
-            members, sources, pass_bytes, pass_files = [], set(), 0, 0
-        members.append(group)
-        sources.add(group.source_id)
-        pass_bytes += group.total_bytes
-        pass_files += len(group.files)
-    if members:
-        yield members
-
-
-def _batched(passes: Iterable[list[FileGroup]], most_bytes: int, most_files: int) -> Iterator[list[list[FileGroup]]]:
-    batch: list[list[FileGroup]] = []
-    batch_bytes = batch_files = 0
-    for members in passes:
-        batch.append(members)
-        batch_bytes += sum(group.total_bytes for group in members)
-        batch_files += sum(len(group.files) for group in members)
-        if batch_bytes >= most_bytes or batch_files >= most_files:
-            yield batch
-            batch, batch_bytes, batch_files = [], 0, 0
-    if batch:
-        yield batch
 
 
 def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
@@ -234,8 +143,8 @@ def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
             f"({written_rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
         )
     partitioned = groups[0].source_id is not None
-    merged = {LiveFile(new).source_id if partitioned else None: new for new in written.data_files}
-    return [FileGroup(group.source_id, group.files, merged.get(group.source_id)) for group in groups]
+    merged = {LiveFile(new).source_id if partitioned else None: (new,) for new in written.data_files}
+    return [replace(group, merged=merged.get(group.source_id, ())) for group in groups]
 
 
 def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> CompactionOutcome:
@@ -249,7 +158,7 @@ def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> Compac
         held = _held_sources(warehouse)
         replaced[:] = [group for group in groups if group.source_id not in held and _is_unchanged(group, live)]
         return FileChange(
-            add=[group.merged for group in replaced if group.merged is not None],
+            add=[new for group in replaced for new in group.merged],
             remove=[live[file.uri].data_file for group in replaced for file in group.files],
         )
 
@@ -258,7 +167,7 @@ def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> Compac
         return CompactionOutcome()
     if len(replaced) < len(groups):
         log.info("%s: %d groups of %s changed meanwhile, left alone", operation, len(groups) - len(replaced), name)
-    merged = [group.merged for group in replaced if group.merged is not None]
+    merged = [new for group in replaced for new in group.merged]
     return CompactionOutcome(
         files_before=sum(len(group.files) for group in replaced),
         files_after=len(merged),

@@ -123,6 +123,16 @@ def relocated(data_file: DataFile, uri: str) -> DataFile:
     return copied
 
 
+def taken_over(data_file: DataFile, uri: str) -> DataFile:
+    """Describe a copy of a file of another table that has the same columns, ids and partitioning.
+
+    Sort orders are numbered table by table: the number it has says nothing here.
+    """
+    copied = relocated(data_file, uri)
+    copied[15] = None
+    return copied
+
+
 def written_file(table: Table, uri: str, partition: str | None, statistics: FileStatistics) -> DataFile:
     """Describe a Parquet file that the engine has just written, from the statistics it returned."""
     schema = table.schema()

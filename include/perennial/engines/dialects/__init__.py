@@ -38,6 +38,13 @@ def microseconds(node: exp.Expr) -> exp.Expr | None:
     return node.expressions[0] if _is_call(node, "epoch_us") else None
 
 
+def hashed(node: exp.Expr) -> list[exp.Expr] | None:
+    """Return the columns in `sum(hash(columns)::HUGEINT)`, a hash of rows in any order; None for anything else."""
+    if isinstance(node, exp.Sum) and isinstance(node.this, exp.Cast) and _is_call(node.this.this, "hash"):
+        return list(node.this.this.expressions)
+    return None
+
+
 def not_materialized(node: exp.Expr) -> exp.Expr:
     """Leave MATERIALIZED out, for engines that have no word for it."""
     if isinstance(node, exp.CTE):

@@ -1,4 +1,4 @@
-"""Athena, engine version 3: Trino's SQL, as far as statements that only read go."""
+"""Athena, engine version 3: Trino's SQL, as far as statements here go: SELECT, and INSERT of one."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from perennial.engines.dialects import Dialect, microseconds, months_added, not_materialized
+from perennial.engines.dialects import Dialect, hashed, microseconds, months_added, not_materialized
 
 
 def _add_months(node: exp.Expr) -> exp.Expr:
@@ -19,6 +19,15 @@ def _add_months(node: exp.Expr) -> exp.Expr:
 def _count_microseconds(node: exp.Expr) -> exp.Expr:
     moment = microseconds(node)
     return node if moment is None else exp.func("unix_micros", moment)
+
+
+def _hash_rows(node: exp.Expr) -> exp.Expr:
+    # It has another hash, which passes over nulls: without saying where they are, a value could change its column.
+    columns = hashed(node)
+    if columns is None:
+        return node
+    told = [part for column in columns for part in (column, exp.Is(this=column.copy(), expression=exp.Null()))]
+    return exp.Sum(this=exp.cast(exp.Anonymous(this="xxhash64", expressions=told), "DECIMAL(38, 0)"))
 
 
 def _choose_by_group(node: exp.Expr) -> exp.Expr:
@@ -36,4 +45,4 @@ def _choose_by_group(node: exp.Expr) -> exp.Expr:
     )
 
 
-SPARK = Dialect("spark", (_choose_by_group, not_materialized, _add_months, _count_microseconds))
+SPARK = Dialect("spark", (_choose_by_group, not_materialized, _add_months, _count_microseconds, _hash_rows))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from perennial.engines.dialects import Dialect, microseconds, months_added, not_materialized
+from perennial.engines.dialects import Dialect, hashed, microseconds, months_added, not_materialized
 
 _MOMENT = exp.DataType.build("TIMESTAMP(6) WITH TIME ZONE", dialect="trino")
 _DATE = exp.DataType.build("DATE")
@@ -33,6 +33,15 @@ def _count_microseconds(node: exp.Expr) -> exp.Expr:
         return node
     seconds = exp.Anonymous(this="to_unixtime", expressions=[moment])
     return exp.cast(exp.func("round", exp.Mul(this=seconds, expression=exp.Literal.number(1_000_000))), "BIGINT")
+
+
+def _hash_rows(node: exp.Expr) -> exp.Expr:
+    # Its hashes of one row take bytes only; this one takes whole rows in any order, and a doubled row shows in it.
+    columns = hashed(node)
+    if columns is None:
+        return node
+    rows = exp.Anonymous(this="checksum", expressions=[exp.Anonymous(this="ROW", expressions=columns)])
+    return exp.Anonymous(this="to_hex", expressions=[rows])
 
 
 def _is_true(node: exp.Expr) -> exp.Expr:
@@ -62,5 +71,5 @@ def bound(value: Any, place: exp.Expr) -> tuple[Any, exp.Expr]:
     return value, place
 
 
-_REWRITES = (not_materialized, _add_months, _count_microseconds, _is_true, _greatest_of_those_present)
+_REWRITES = (not_materialized, _add_months, _count_microseconds, _is_true, _greatest_of_those_present, _hash_rows)
 TRINO = Dialect("trino", _REWRITES, bound)

@@ -1,0 +1,93 @@
+WITH sides AS (
+  SELECT
+    'original' AS side,
+    interactions.event_id AS event_id,
+    interactions.event_type AS event_type,
+    interactions.occurred_at AS occurred_at,
+    interactions.user_id AS user_id,
+    interactions.external_user_id AS external_user_id,
+    interactions.source_id AS source_id,
+    interactions.source_kind AS source_kind,
+    interactions.canvas_step_id AS canvas_step_id,
+    interactions.variant_id AS variant_id,
+    interactions.channel AS channel,
+    interactions.interaction AS interaction,
+    interactions.link_alias AS link_alias,
+    interactions.machine_open AS machine_open,
+    interactions.conversion_index AS conversion_index,
+    interactions.keyword_category AS keyword_category,
+    interactions.dispatch_id AS dispatch_id,
+    interactions.send_id AS send_id
+  FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
+  WHERE
+    interactions.source_id IN (:source_ids_1, :source_ids_2)
+  UNION ALL
+  SELECT
+    'written' AS side,
+    written_interactions.event_id AS event_id,
+    written_interactions.event_type AS event_type,
+    written_interactions.occurred_at AS occurred_at,
+    written_interactions.user_id AS user_id,
+    written_interactions.external_user_id AS external_user_id,
+    written_interactions.source_id AS source_id,
+    written_interactions.source_kind AS source_kind,
+    written_interactions.canvas_step_id AS canvas_step_id,
+    written_interactions.variant_id AS variant_id,
+    written_interactions.channel AS channel,
+    written_interactions.interaction AS interaction,
+    written_interactions.link_alias AS link_alias,
+    written_interactions.machine_open AS machine_open,
+    written_interactions.conversion_index AS conversion_index,
+    written_interactions.keyword_category AS keyword_category,
+    written_interactions.dispatch_id AS dispatch_id,
+    written_interactions.send_id AS send_id
+  FROM `lake`.`messaging`.`compaction_0123` VERSION AS OF 19 AS written_interactions
+)
+SELECT
+  sides.side AS side,
+  sides.source_id AS source_id,
+  COUNT(*) AS row_count,
+  CAST(SUM(
+    CAST(XXHASH64(
+      sides.event_id,
+      sides.event_id IS NULL,
+      sides.event_type,
+      sides.event_type IS NULL,
+      sides.occurred_at,
+      sides.occurred_at IS NULL,
+      sides.user_id,
+      sides.user_id IS NULL,
+      sides.external_user_id,
+      sides.external_user_id IS NULL,
+      sides.source_id,
+      sides.source_id IS NULL,
+      sides.source_kind,
+      sides.source_kind IS NULL,
+      sides.canvas_step_id,
+      sides.canvas_step_id IS NULL,
+      sides.variant_id,
+      sides.variant_id IS NULL,
+      sides.channel,
+      sides.channel IS NULL,
+      sides.interaction,
+      sides.interaction IS NULL,
+      sides.link_alias,
+      sides.link_alias IS NULL,
+      sides.machine_open,
+      sides.machine_open IS NULL,
+      sides.conversion_index,
+      sides.conversion_index IS NULL,
+      sides.keyword_category,
+      sides.keyword_category IS NULL,
+      sides.dispatch_id,
+      sides.dispatch_id IS NULL,
+      sides.send_id,
+      sides.send_id IS NULL
+    ) AS DECIMAL(38, 0))
+  ) AS STRING) AS row_hash
+FROM sides AS sides
+GROUP BY
+  sides.side,
+  sides.source_id
+-- source_ids_1 = "it's spring"
+-- source_ids_2 = 'journey'
