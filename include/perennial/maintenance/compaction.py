@@ -40,6 +40,7 @@ from perennial.tables import (
     LOADED_FILES,
     REJECTED_EVENTS,
     SOURCE_DAILY_STATS,
+    TABLES,
     USER_MESSAGE_SUMMARY,
 )
 from perennial.warehouse import FileChange, LiveFile, Warehouse
