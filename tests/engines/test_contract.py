@@ -142,6 +142,27 @@ def test_statements_that_are_kept_have_binds_of_their_own(asked: Warehouse) -> N
         assert rows(facts, sql, id="mine") == [{"user_id": "all", "id": "mine"}, {"user_id": "none", "id": "mine"}]
 
 
+# --- what analysts write ------------------------------------------------------------------------------------------
+
+SAID = {
+    "equal rows of a materialized part": (
+        "WITH m AS MATERIALIZED (SELECT * FROM (VALUES ('a', 1), ('a', 2), ('b', 3)) AS t(x, y)) "
+        "SELECT x FROM m WHERE x = 'a' ORDER BY y",
+        [{"x": "a"}, {"x": "a"}],
+    ),
+    "a count over a materialized part": (
+        "WITH m AS MATERIALIZED (SELECT * FROM (VALUES ('a'), ('a'), ('b')) AS t(x)) SELECT count(*) AS n FROM m "
+        "WHERE x = 'a'",
+        [{"n": 2}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("sql", "said"), SAID.values(), ids=SAID)
+def test_a_statement_says_the_same_on_every_engine(facts: Facts, sql: str, said: list[dict[str, Any]]) -> None:
+    assert rows(facts, sql) == said
+
+
 # --- one moment ---------------------------------------------------------------------------------------------------
 
 

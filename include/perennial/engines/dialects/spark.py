@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from perennial.audiences.compiling import LAYER
 from perennial.engines.dialects import Dialect, microseconds, months_added, not_materialized
 
 
@@ -23,11 +24,12 @@ def _count_microseconds(node: exp.Expr) -> exp.Expr:
 
 def _choose_by_group(node: exp.Expr) -> exp.Expr:
     # Without MATERIALIZED a condition on the last of many layers is pushed into all of them, and doubles in each: Sail
-    # takes a minute to plan sixteen. Nothing is pushed through a group, and a group here is one user.
+    # takes a minute to plan sixteen. Nothing is pushed through a group, and a group here is one user. Of an analyst's
+    # own MATERIALIZED nobody knows what a row is, and equal rows would become one.
     if not isinstance(node, exp.Select) or not node.args.get("where"):
         return node
-    layers = {cte.alias for cte in node.ctes if cte.args.get("materialized")}
-    if node.args["from_"].this.name not in layers:
+    layers = {cte.alias for cte in node.ctes if cte.alias.startswith(LAYER)}
+    if not layers or node.args["from_"].this.name not in layers:
         return node
     condition = node.args["where"].this
     node.set("where", None)
