@@ -155,6 +155,32 @@ SAID = {
         "WHERE x = 'a'",
         [{"n": 2}],
     ),
+    "a union by name of three": (
+        "SELECT x, b, c FROM (SELECT 'a' AS x UNION ALL BY NAME SELECT 'b' AS x, 'B' AS b "
+        "UNION ALL BY NAME SELECT 'C' AS c, 'c' AS x) ORDER BY x",
+        [{"x": "a", "b": None, "c": None}, {"x": "b", "b": "B", "c": None}, {"x": "c", "b": None, "c": "C"}],
+    ),
+    "a union by name with one by position in it": (
+        "SELECT y, x FROM ((SELECT 1 AS x, 2 AS y UNION ALL SELECT 3 AS a, 4 AS b) "
+        "UNION ALL BY NAME (SELECT 6 AS y UNION ALL BY NAME SELECT 5 AS x)) ORDER BY x, y",
+        [{"y": 2, "x": 1}, {"y": 4, "x": 3}, {"y": None, "x": 5}, {"y": 6, "x": None}],
+    ),
+    "a part named like the table it reads": (
+        "WITH users AS (SELECT * FROM users WHERE user_id = 'all') SELECT users.user_id FROM users",
+        [{"user_id": "all"}],
+    ),
+    "a part named like a table, and the table": (
+        "WITH one AS (SELECT user_id FROM users), users AS (SELECT user_id || '!' AS user_id FROM one), "
+        "two AS (SELECT user_id FROM (WITH users AS (SELECT 'x' AS user_id) SELECT user_id FROM users) "
+        "UNION ALL SELECT user_id FROM users) "
+        "SELECT user_id FROM two ORDER BY user_id",
+        [{"user_id": "all!"}, {"user_id": "none!"}, {"user_id": "x"}],
+    ),
+    "a part named like a view": (
+        "WITH source_availability AS (SELECT * FROM source_availability WHERE source_id = 's') "
+        "SELECT source_id FROM (WITH users AS (SELECT 1 AS one) SELECT source_id FROM source_availability, users)",
+        [{"source_id": "s"}],
+    ),
 }
 
 
@@ -222,6 +248,21 @@ def test_a_hundred_segments_inside_each_other_are_asked_in_seconds(
 )
 def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(facts: Facts, sql: str, said: str) -> None:
     with pytest.raises(TerminalEngineError, match=said):
+        facts.query(sql).read_all()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 5 % (count(*) - 2) AS one FROM users",
+        "SELECT 5 // (count(*) - 2) AS one FROM users",
+        "SELECT CAST(user_id AS INTEGER) AS one FROM users",
+        "SELECT CAST(event_count AS INTEGER) AS one FROM source_daily_stats",
+        "SELECT CAST('abc' AS INTEGER) AS one",
+    ],
+)
+def test_what_the_rows_do_not_allow_is_refused_and_not_tried_again(facts: Facts, sql: str) -> None:
+    with pytest.raises(TerminalEngineError, match="refuses the statement"):
         facts.query(sql).read_all()
 
 
