@@ -9,10 +9,10 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError, UnsupportedError
-from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
-from perennial.engines.dialects import Dialect
+from perennial.engines.dialects import Dialect, Rewrite
+from perennial.engines.typing import with_types
 from perennial.errors import TerminalEngineError
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 
@@ -135,10 +135,10 @@ class Relations:
                 quote_identifiers=False,
                 identify=False,
             )
-            _unite_by_position(annotate_types(query, schema={**_COLUMNS, **self.held}, dialect=_CANONICAL))
+            _unite_by_position(with_types(query, {**_COLUMNS, **self.held}))
             _group_explicitly(query)
             for rewrite in dialect.rewrites:
-                query = query.transform(rewrite, copy=False)
+                query = _rewritten(query, rewrite)
             self._pin(query)
             used = _bound(query, binds, dialect)
             text = query.sql(dialect.name, pretty=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE)
@@ -191,6 +191,21 @@ def _parsed(sql: str) -> exp.Query:
     query = found.expression if isinstance(found, exp.Create) else found
     if not isinstance(query, exp.Query):
         raise TerminalEngineError(f"Only a SELECT can be asked of an engine. It was: {_shown(sql)}")
+    return query
+
+
+def _rewritten(query: exp.Expr, rewrite: Rewrite) -> exp.Expr:
+    """Rewrite every node, those inside first: what is rewritten keeps the type that it had."""
+    for node in reversed(list(query.dfs())):
+        parent, key, index = node.parent, node.arg_key, node.index
+        written = rewrite(node)
+        if written is node:
+            continue
+        written.type = node.type
+        if parent is None:
+            query = written
+        elif key:
+            parent.set(key, written, index)
     return query
 
 
