@@ -199,7 +199,9 @@ SAID |= {
         [dict(zip([f"{unit}s" for unit in UNITS], [500_000, 500, 1, 1, 1, 0, 0, 0, 0, 0], strict=True))],
     ),
     "boundaries that date_diff counts backwards": (
-        DIFFERENCES.format("date_diff('minute', y, z) AS m, date_diff('day', x, z) AS d, date_diff('month', y, z) AS n"),
+        DIFFERENCES.format(
+            "date_diff('minute', y, z) AS m, date_diff('day', x, z) AS d, date_diff('month', y, z) AS n"
+        ),
         [{"m": -10021, "d": -7, "n": -1}],
     ),
     "boundaries between days": (
@@ -229,7 +231,7 @@ SAID |= {
         "FROM (SELECT TIMESTAMPTZ '2026-06-07 23:00:00+00' AS t)",
         [
             {
-                "shown": datetime(2026, 6, 8, 1),
+                "shown": datetime(2026, 6, 8, 1),  # noqa: DTZ001 - it has no zone
                 "began": datetime(2026, 6, 7, 22, tzinfo=UTC),
                 "twice": datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
                 "never": datetime(2026, 3, 29, 1, 30, tzinfo=UTC),

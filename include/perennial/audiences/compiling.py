@@ -20,7 +20,7 @@ from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
 
 INTERACTIONS_VIEW = "available_interactions"
 LAYER = "perennial_layer_"
-"""What the names of materialized layers begin with: one row a user, by which an engine may group (dialects/spark.py)."""
+"""What the names of layers begin with: each has one row a user, and an engine may group by it (dialects/spark.py)."""
 # Different filters of a definition and all its segments: engines take minutes to plan many more than that.
 QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(

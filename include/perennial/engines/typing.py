@@ -22,22 +22,22 @@ _CALLS = {
 }
 
 
-def _call(annotator: Any, node: exp.Anonymous) -> exp.Expr:
+def _call(annotator: Any, node: exp.Anonymous) -> Any:
     return annotator._set_type(node, _CALLS.get(node.name.lower(), exp.DType.UNKNOWN))
 
 
-def _literal(annotator: Any, node: exp.Literal) -> exp.Expr:
+def _literal(annotator: Any, node: exp.Literal) -> Any:
     # 2.5 is a DECIMAL, 25e-1 a DOUBLE.
     if not node.is_string and "." in node.name and "e" not in node.name.lower():
         return annotator._set_type(node, exp.DType.DECIMAL)
     return annotator._annotate_literal(node)
 
 
-def _like_its_argument(annotator: Any, node: exp.Expr) -> exp.Expr:
+def _like_its_argument(annotator: Any, node: exp.Expr) -> Any:
     return annotator._set_type(node, node.this.type)
 
 
-_LIKE_ARGUMENT: dict[type[exp.Expr], Callable[..., exp.Expr]] = dict.fromkeys(
+_LIKE_ARGUMENT: dict[type[exp.Expr], Callable[..., Any]] = dict.fromkeys(
     (exp.ArgMax, exp.ArgMin, exp.First, exp.Last, exp.Round, exp.Trunc), _like_its_argument
 )
 _KNOWN: dict[Any, Any] = {

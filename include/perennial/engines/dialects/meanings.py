@@ -108,7 +108,7 @@ def whole_of(node: exp.Expr) -> exp.Expr | None:
     """
     if not isinstance(node, exp.Cast) or not node.to.is_type(*exp.DataType.INTEGER_TYPES):
         return None
-    value = node.this
+    value: exp.Expr = node.this
     if value.is_type(*_FLOATS, exp.DType.DECIMAL):
         return value
     untyped = value.type is None or value.is_type(exp.DType.UNKNOWN)
@@ -125,15 +125,11 @@ def to_the_even(value: exp.Expr) -> exp.Expr:
         return rounded
     half = exp.EQ(
         this=exp.func("abs", exp.Mod(this=exp.paren(value.copy()), expression=number(1))),
-        expression=number_of("0.5"),
+        expression=exp.Literal.number("0.5"),
     )
-    even = exp.Mul(this=number(2), expression=call("round", exp.Div(this=exp.paren(value.copy()), expression=number(2))))
+    halved = exp.Div(this=exp.paren(value.copy()), expression=number(2))
+    even = exp.Mul(this=number(2), expression=call("round", halved))
     return exp.case().when(half, even).else_(rounded)
-
-
-def number_of(text: str) -> exp.Expr:
-    """Write a number with a fraction."""
-    return exp.Literal.number(text)
 
 
 def no_braces(node: exp.Expr) -> exp.Expr:

@@ -151,7 +151,7 @@ def _list(node: exp.Expr) -> exp.Expr:
     if filtered:
         collected = exp.Filter(this=collected, expression=filtered.expression.copy())
     # Of no rows at all there is no list.
-    some = exp.case().when(exp.GT(this=call("size", collected), expression=number(0)), collected.copy())
+    some: exp.Expr = exp.case().when(exp.GT(this=call("size", collected), expression=number(0)), collected.copy())
     if order:
         some = call("sort_array", some, exp.false() if order[0].args.get("desc") else exp.true())
     each = exp.Lambda(this=exp.column("v", table="x"), expressions=[exp.to_identifier("x")])

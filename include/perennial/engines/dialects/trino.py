@@ -122,7 +122,9 @@ def _names(node: exp.Expr) -> exp.Expr:
 
 def _printf(node: exp.Expr) -> exp.Expr:
     # Called format() there.
-    return call("format", *node.expressions) if isinstance(node, exp.Anonymous) and node.name.lower() == "printf" else node
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "printf":
+        return call("format", *node.expressions)
+    return node
 
 
 def bound(value: Any, place: exp.Expr) -> tuple[Any, exp.Expr]:
