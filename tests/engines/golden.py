@@ -88,6 +88,22 @@ GROUP BY ALL
 HAVING people > 0
 ORDER BY week DESC, people DESC, source_name"""
 STAGING = "compaction_0123"
+MEANINGS = r"""SELECT
+    date_diff('minute', occurred_at, $at) AS minutes,
+    date_diff('week', occurred_at, $at) AS weeks,
+    date_diff('month', occurred_at, $at) AS months,
+    dayofweek(occurred_at) AS sunday_0,
+    isodow(occurred_at) AS monday_1,
+    monthname(occurred_at) AS month_name,
+    dayname(occurred_at) AS day_name,
+    date_trunc('day', occurred_at AT TIME ZONE 'Europe/Berlin') AT TIME ZONE 'Europe/Berlin' AS began_at,
+    CAST(count(*) / 2 AS BIGINT) AS half,
+    CAST(2.5 AS INTEGER) AS three,
+    list(source_name ORDER BY event_id DESC) AS names,
+    printf('%d', count(*)) AS printed
+FROM campaign_interactions
+WHERE source_name LIKE 'a\b%'
+GROUP BY ALL"""
 STATEMENTS = {
     "audience": _audience(DEFINITION),
     "audience_count": _audience(SPRING, count=True),
@@ -102,6 +118,7 @@ STATEMENTS = {
     ),
     "files_of_nothing": Asked(f"SELECT * FROM {LOADED_FILES.name}"),
     "source_availability": Asked("SELECT * FROM source_availability", {}, KEPT_VIEWS),
+    "analysts_meanings": Asked(MEANINGS, {"at": NOW}, KEPT_VIEWS),
     "analysts_weekly_opens": Asked(WEEKLY, {"since": NOW}, KEPT_VIEWS),
 }
 

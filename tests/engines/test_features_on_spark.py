@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,15 @@ SOURCES = sorted({row["source_id"] for row in INTERACTIONS})
 READ = [table.name for table in TABLES if table != INTERACTIONS_ARCHIVE]
 RELATIONS = [*READ, "source_availability", "source_states", *VIEWS]
 SUMMARY = {"measure": "received", "dimension": "email", "last_at": at(30), "event_count": 3}
+# From the last second of a minute to the first of another: 9 and 10 boundaries between, 8 and 9 whole minutes.
+LATE_CLICKS = [
+    interaction(
+        "fresh", 100 + number, user_id=person, interaction=what, occurred_at=at(minute) + timedelta(seconds=second)
+    )
+    for number, (person, what, minute, second) in enumerate(
+        [("eve", "received", 0, 59), ("eve", "clicked", 9, 1), ("bob", "received", 0, 59), ("bob", "clicked", 10, 1)]
+    )
+]
 # The first day of the times of the world, as both engines are to understand it.
 TODAY = "DATE '2026-02-01'"
 EXPIRING = (("old", "campaign"), ("old journey", "canvas"))
@@ -78,7 +87,7 @@ def told(request: pytest.FixtureRequest, shared_lake_warehouse: Warehouse, spark
     loads = [
         [interaction(source, load, source_kind=kind, user_id="ann") for source, kind in EXPIRING] for load in range(4)
     ]
-    append_hot(warehouse, *loads)
+    append_hot(warehouse, *loads, LATE_CLICKS)
     before = of_old(on_spark)
     compact_on(on_spark)
     expire(warehouse)
@@ -157,6 +166,11 @@ def test_spark_says_what_duckdb_says(told: Told, topic: str) -> None:
     for question, answer in in_process.items():
         assert on_spark[question] == answer, question
     assert on_spark.keys() == in_process.keys()
+
+
+def test_minutes_are_boundaries_on_spark_as_in_duckdb(told: Told) -> None:
+    (late,) = [row for row in told.on_spark.pages["Hours from a message to its first click"] if "fresh" in row]
+    assert "('hours', '0.2')" in late
 
 
 def test_r14_what_is_expired_is_hidden_from_spark_and_named(told: Told) -> None:

@@ -154,6 +154,8 @@ def refused(said: str) -> Any:
         "line 1:1: mismatched input 'SELEC'",
         "TABLE_NOT_FOUND: line 1:15: Table 'lake.messaging.users' does not exist",
         "An error occurred (AccessDeniedException) when calling the StartQueryExecution operation",
+        "DIVISION_BY_ZERO: Division by zero",
+        "NUMERIC_VALUE_OUT_OF_RANGE: Out of range for integer: 9223372036854775807",
         "Invalid credentials",
     ],
 )

@@ -19,6 +19,8 @@ from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
 
 INTERACTIONS_VIEW = "available_interactions"
+LAYER = "perennial_layer_"
+"""What the names of layers begin with: each has one row a user, and an engine may group by it (dialects/spark.py)."""
 # Different filters of a definition and all its segments: engines take minutes to plan many more than that.
 QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(
@@ -262,8 +264,8 @@ class _Statement:
         for depth, layer in enumerate(self.layers, start=1):
             # Materialized, or an engine would put the conditions of one layer into the next, and double them each time.
             columns = ",\n        ".join(["*", *layer])
-            parts.append(f"layer_{depth} AS MATERIALIZED (\n    SELECT\n        {columns}\n    FROM {previous}\n)")
-            previous = f"layer_{depth}"
+            parts.append(f"{LAYER}{depth} AS MATERIALIZED (\n    SELECT\n        {columns}\n    FROM {previous}\n)")
+            previous = f"{LAYER}{depth}"
         binds = {name: value for (_, value), name in self.names.items()}
         with_parts = ",\n".join(parts)
         sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"

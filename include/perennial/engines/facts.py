@@ -29,7 +29,7 @@ class DuckDBFacts:
         """Ask, and stream the answer."""
         try:
             return self.connection.sql(sql, params=dict(params or {})).to_arrow_reader(batch_rows)
-        except duckdb.ProgrammingError as error:
+        except (duckdb.ProgrammingError, duckdb.DataError) as error:
             raise TerminalEngineError(f"DuckDB refuses the statement: {error}") from error
 
     def keep(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:

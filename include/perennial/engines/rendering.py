@@ -8,11 +8,11 @@ from typing import Any
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.errors import SqlglotError, UnsupportedError
 from sqlglot.optimizer.qualify import qualify
 
-from perennial.engines.dialects import Dialect
+from perennial.engines.dialects import Dialect, Rewrite
+from perennial.engines.typing import with_types
 from perennial.errors import TerminalEngineError
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 
@@ -114,7 +114,7 @@ class Relations:
 
     def keep(self, name: str, sql: str, params: Mapping[str, Any]) -> None:
         """Let later statements read a statement under a name; of a CREATE, what it creates is kept."""
-        query = _parsed(sql)
+        query = self._parsed(sql)
         renamed = {old: f"{name}_{old}" for old in params}
         for place in query.find_all(exp.Placeholder):
             place.set("this", renamed.get(place.name, place.name))
@@ -126,7 +126,7 @@ class Relations:
         Raises:
             TerminalEngineError: It cannot be read, names what is not there, or the dialect has no words for it.
         """
-        whole, binds = self._whole(_parsed(sql), params)
+        whole, binds = self._whole(self._parsed(sql), params)
         others = {name: _COLUMNS[table.name] for name, table in self.tables.items() if name not in _COLUMNS}
         schema: dict[str, object] = {**_COLUMNS, **others, **self.held}
         try:
@@ -137,10 +137,10 @@ class Relations:
                 quote_identifiers=False,
                 identify=False,
             )
-            _unite_by_position(annotate_types(query, schema=schema, dialect=_CANONICAL))
+            _unite_by_position(with_types(query, schema))
             _group_explicitly(query)
             for rewrite in dialect.rewrites:
-                query = query.transform(rewrite, copy=False)
+                query = _rewritten(query, rewrite)
             self._pin(query)
             used = _bound(query, binds, dialect)
             text = query.sql(dialect.name, pretty=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE)
@@ -149,6 +149,14 @@ class Relations:
                 f"The statement cannot be written for {dialect.name}: {error}. It was: {_shown(sql)}"
             ) from error
         return Rendered(text, used)
+
+    def _parsed(self, sql: str) -> exp.Query:
+        """Read a statement; a part of it that is named like what it can read gets a name of its own."""
+        query = _parsed(sql)
+        for number, cte in enumerate(list(query.find_all(exp.CTE)), start=1):
+            if cte.alias.lower() in self.tables.keys() | self.kept.keys() | self.held.keys():
+                _rename(cte, f"own_{cte.alias}_{number}")
+        return query
 
     def _whole(self, query: exp.Query, params: Mapping[str, Any]) -> tuple[exp.Query, dict[str, Any]]:
         """Put the relations that a statement reads, itself or through others, before it."""
@@ -188,12 +196,64 @@ def _parsed(sql: str) -> exp.Query:
     return query
 
 
+def _rewritten(query: exp.Expr, rewrite: Rewrite) -> exp.Expr:
+    """Rewrite every node, those inside first: what is rewritten keeps the type that it had."""
+    for node in reversed(list(query.dfs())):
+        parent, key, index = node.parent, node.arg_key, node.index
+        written = rewrite(node)
+        if written is node:
+            continue
+        written.type = node.type
+        if parent is None:
+            query = written
+        elif key:
+            parent.set(key, written, index)
+    return query
+
+
+def _rename(cte: exp.CTE, name: str) -> None:
+    """Give a part of a statement another name, where it is read too."""
+    whole = cte.find_ancestor(exp.Query)
+    if whole is None or not isinstance(cte.parent, exp.With):
+        return
+    others = cte.parent.expressions
+    # What stands before it, and without RECURSIVE itself, reads the relation whose name it takes.
+    unaware = others[: others.index(cte) + (not cte.parent.args.get("recursive"))]
+    old = cte.alias.lower()
+    for table in list(whole.find_all(exp.Table)):
+        if table.db or table.name.lower() != old or any(_is_within(table, other) for other in unaware):
+            continue
+        if any(inner.alias.lower() == old for inner in _ctes_between(table, whole)):
+            continue
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
+        table.set("this", exp.to_identifier(name))
+    cte.args["alias"].set("this", exp.to_identifier(name))
+
+
+def _is_within(node: exp.Expr, other: exp.Expr) -> bool:
+    found: exp.Expr | None = node
+    while found is not None and found is not other:
+        found = found.parent
+    return found is other
+
+
+def _ctes_between(node: exp.Expr, whole: exp.Expr) -> list[exp.CTE]:
+    """List the parts that statements between a node and a whole declare."""
+    found: list[exp.CTE] = []
+    while node.parent is not None and node is not whole:
+        node = node.parent
+        if isinstance(node, exp.Query) and node is not whole:
+            found += node.ctes
+    return found
+
+
 def _shown(sql: str) -> str:
     return sql if len(sql) <= 500 else f"{sql[:499]}…"
 
 
 def _named(query: exp.Query) -> set[str]:
-    return {table.name for table in query.find_all(exp.Table)}
+    return {table.name.lower() for table in query.find_all(exp.Table)}
 
 
 def _put_before(query: exp.Query, name: str, kept: exp.Query) -> exp.Query:
@@ -232,22 +292,42 @@ def _membership(node: exp.Expr) -> tuple[exp.Expr | None, str]:
 
 def _unite_by_position(query: exp.Expr) -> None:
     """Write UNION BY NAME out: nulls where one side has no such column."""
-    for union in query.find_all(exp.SetOperation):
+    # Those inside first: what stands on one side may be such a union itself.
+    for union in reversed(list(query.find_all(exp.SetOperation))):
         if not union.args.get("by_name"):
             continue
-        left, right = union.this, union.expression
-        names = list(dict.fromkeys([*left.named_selects, *right.named_selects]))
-        kinds = {projection.alias_or_name: projection for side in (right, left) for projection in side.selects}
-        for side in (left, right):
-            found = {projection.alias_or_name: projection for projection in side.selects}
-            side.set("expressions", [found.get(name) or _null_like(kinds[name]).as_(name) for name in names])
+        sides = [(side.named_selects, _united(side)) for side in (union.this, union.expression)]
+        names = list(dict.fromkeys(name for found, _ in sides for name in found))
+        kinds: dict[str, exp.Expr] = {}
+        for found, selects in sides:
+            for select in selects:
+                for name, projection in zip(found, select.selects, strict=True):
+                    if not _has_type(kinds.get(name)):
+                        kinds[name] = projection
+        for found, selects in sides:
+            for select in selects:
+                held = dict(zip(found, select.selects, strict=True))
+                select.set("expressions", [held.get(name) or _null_like(kinds[name]).as_(name) for name in names])
         union.set("by_name", None)
+
+
+def _united(side: exp.Expr) -> list[exp.Select]:
+    """Find the statements that a side of a union is made of."""
+    side = side.unnest()
+    if isinstance(side, exp.SetOperation):
+        return [*_united(side.this), *_united(side.expression)]
+    if isinstance(side, exp.Select):
+        return [side]
+    raise UnsupportedError("UNION BY NAME takes SELECTs only; write SELECT … FROM around it")
+
+
+def _has_type(projection: exp.Expr | None) -> bool:
+    return projection is not None and projection.type is not None and not projection.is_type(exp.DType.UNKNOWN)
 
 
 def _null_like(projection: exp.Expr) -> exp.Expr:
     # Of a null without a type some engines make a column without one.
-    known = projection.type is not None and not projection.is_type(exp.DType.UNKNOWN)
-    return exp.cast(exp.null(), projection.type.copy()) if known and projection.type else exp.null()
+    return exp.cast(exp.null(), projection.type.copy()) if _has_type(projection) and projection.type else exp.null()
 
 
 def _group_explicitly(query: exp.Expr) -> None:

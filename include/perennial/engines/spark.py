@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +36,13 @@ with warnings.catch_warnings(), _main_has_a_file():
     warnings.simplefilter("ignore")
     from pyspark.errors import (
         AnalysisException,
+        ArithmeticException,
+        ArrayIndexOutOfBoundsException,
+        DateTimeException,
         IllegalArgumentException,
         ParseException,
         PySparkException,
+        SparkRuntimeException,
         UnsupportedOperationException,
     )
     from pyspark.sql.connect.client.retries import DefaultPolicy
@@ -47,7 +52,18 @@ with warnings.catch_warnings(), _main_has_a_file():
 if TYPE_CHECKING:
     from perennial.engines.dialects import Dialect
 
-_REFUSALS = (AnalysisException, IllegalArgumentException, ParseException, UnsupportedOperationException)
+# A number that is divided by zero today is divided by zero tomorrow: what the rows hold is the statement's affair too.
+_REFUSALS = (
+    AnalysisException,
+    ArithmeticException,
+    ArrayIndexOutOfBoundsException,
+    DateTimeException,
+    IllegalArgumentException,
+    ParseException,
+    UnsupportedOperationException,
+)
+# Sail has one class for casts that fail and for what goes wrong in itself.
+_OF_VALUES = re.compile(r"cast error|can(?:no|')t cast|overflow|by zero|out of range", re.IGNORECASE)
 # Left to itself the client goes on for ten minutes before it says that nobody answers.
 _RETRIES = DefaultPolicy(max_retries=4, initial_backoff=200, max_backoff=2_000)
 
@@ -133,7 +149,7 @@ class SparkEngine:
                 f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables or write one; "
                 f"correct the token in it, or what Spark itself is allowed. It said: {said}"
             )
-        if isinstance(error, _REFUSALS):
+        if isinstance(error, _REFUSALS) or (isinstance(error, SparkRuntimeException) and _OF_VALUES.search(said)):
             return TerminalEngineError(f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the statement: {said}")
         return TransientEngineError(
             f"PERENNIAL_ENGINE_URL: Spark at {server} could not be reached, or gave up; try again, and see whether it "

@@ -25,7 +25,10 @@ _DIALECTS = {"awsathena": ATHENA, "trino": TRINO}
 # A text, or a colon outside of texts that does not begin a bind.
 _COLONS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 # Trino's names for what is wrong with a statement; PyAthena has one class of error for everything.
-_REFUSALS = re.compile(r"SYNTAX_ERROR|NOT_FOUND|MISMATCH|NOT_SUPPORTED|INVALID_|MISSING_|AMBIGUOUS_|mismatched input")
+_REFUSALS = re.compile(
+    r"SYNTAX_ERROR|NOT_FOUND|MISMATCH|NOT_SUPPORTED|INVALID_|MISSING_|AMBIGUOUS_|mismatched input"
+    r"|DIVISION_BY_ZERO|NUMERIC_VALUE_OUT_OF_RANGE"
+)
 _TYPES = {
     "varchar": pa.string(),
     "boolean": pa.bool_(),

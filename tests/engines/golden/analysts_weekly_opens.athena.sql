@@ -102,8 +102,15 @@ WITH retention AS (
       THEN ARRAY_MIN(
         FILTER(
           ARRAY[AT_TIMEZONE(
-            (
-              DATE_ADD('month', retention.months, AT_TIMEZONE(clocks.clock_started_at, 'UTC'))
+            WITH_TIMEZONE(
+              CAST((
+                DATE_ADD(
+                  'month',
+                  retention.months,
+                  CAST(AT_TIMEZONE(clocks.clock_started_at, 'UTC') AS TIMESTAMP(6))
+                )
+              ) AS TIMESTAMP(6)),
+              'UTC'
             ),
             'UTC'
           ), CAST('9999-12-31 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)],

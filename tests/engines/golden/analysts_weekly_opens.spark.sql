@@ -93,12 +93,9 @@ WITH retention AS (
     CASE
       WHEN NOT clocks.clock_started_at IS NULL
       THEN LEAST(
-        FROM_UTC_TIMESTAMP(
-          (
-            FROM_UTC_TIMESTAMP(clocks.clock_started_at, 'UTC') + MAKE_YM_INTERVAL(0, retention.months)
-          ),
-          'UTC'
-        ),
+        CAST((
+          CAST(clocks.clock_started_at AS TIMESTAMP_NTZ) + MAKE_YM_INTERVAL(0, retention.months)
+        ) AS TIMESTAMP),
         CAST('9999-12-31 00:00:00 UTC' AS TIMESTAMP)
       )
     END AS expires_at

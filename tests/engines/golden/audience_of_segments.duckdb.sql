@@ -15,19 +15,19 @@ flagged AS (
     FROM users
     LEFT JOIN interaction_flags ON users.user_id = interaction_flags.user_id
 ),
-layer_1 AS MATERIALIZED (
+perennial_layer_1 AS MATERIALIZED (
     SELECT
         *,
         profile_1 AS segment_1
     FROM flagged
 ),
-layer_2 AS MATERIALIZED (
+perennial_layer_2 AS MATERIALIZED (
     SELECT
         *,
         (segment_1 OR NOT COALESCE(interaction_1, FALSE)) AS segment_2
-    FROM layer_1
+    FROM perennial_layer_1
 )
-SELECT user_id FROM layer_2
+SELECT user_id FROM perennial_layer_2
 WHERE segment_2
 -- v1 = 'beta'
 -- v2 = "it's spring"

@@ -39,29 +39,30 @@ WITH available_interactions AS (
   FROM "lake"."messaging"."users" FOR VERSION AS OF 6 AS users
   LEFT JOIN interaction_flags AS interaction_flags
     ON users.user_id = interaction_flags.user_id
-), layer_1 AS (
+), perennial_layer_1 AS (
   SELECT
     flagged.user_id AS user_id,
     flagged.profile_1 AS profile_1,
     flagged.interaction_1 AS interaction_1,
     flagged.profile_1 AS segment_1
   FROM flagged AS flagged
-), layer_2 AS (
+), perennial_layer_2 AS (
   SELECT
-    layer_1.user_id AS user_id,
-    layer_1.profile_1 AS profile_1,
-    layer_1.interaction_1 AS interaction_1,
-    layer_1.segment_1 AS segment_1,
+    perennial_layer_1.user_id AS user_id,
+    perennial_layer_1.profile_1 AS profile_1,
+    perennial_layer_1.interaction_1 AS interaction_1,
+    perennial_layer_1.segment_1 AS segment_1,
     (
-      layer_1.segment_1 OR NOT COALESCE(layer_1.interaction_1, FALSE)
+      perennial_layer_1.segment_1
+      OR NOT COALESCE(perennial_layer_1.interaction_1, FALSE)
     ) AS segment_2
-  FROM layer_1 AS layer_1
+  FROM perennial_layer_1 AS perennial_layer_1
 )
 SELECT
-  layer_2.user_id AS user_id
-FROM layer_2 AS layer_2
+  perennial_layer_2.user_id AS user_id
+FROM perennial_layer_2 AS perennial_layer_2
 WHERE
-  layer_2.segment_2
+  perennial_layer_2.segment_2
 -- available_interactions_source_ids_1 = "it's spring"
 -- available_interactions_source_ids_2 = 'journey'
 -- v1 = 'beta'
