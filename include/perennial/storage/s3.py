@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import boto3.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError
 
 from perennial.errors import TerminalDataError, TerminalSettingError
@@ -51,6 +52,8 @@ THAWED_DAYS = 3
 # What is thawed for less than this is asked for again, which prolongs it: copying may take its time.
 PROLONG_BELOW = timedelta(days=1)
 COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
+# Under which file systems find them; pyiceberg may give the session the keys of a catalog.
+ROLE_CREDENTIALS = "perennial.role-credentials"
 
 _COMPUTABLE = frozenset(("sha256", "md5"))
 _WHOLE_OBJECT = {"sha256": "ChecksumSHA256", "crc64nvme": "ChecksumCRC64NVME"}
@@ -60,11 +63,17 @@ _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
 _ARCHIVE_TIERS = {"ARCHIVE_ACCESS": "GLACIER", "DEEP_ARCHIVE_ACCESS": "DEEP_ARCHIVE"}
 
 
-def connection_properties() -> dict[str, str]:
-    """Return what `aws_default` says, as pyiceberg's catalogs and file systems take it; empty where it says nothing."""
+def connection_properties() -> dict[str, Any]:
+    """Return what `aws_default` says, as pyiceberg's catalogs and file systems take it; empty where it says nothing.
+
+    A role's keys run out while a catalog is open, so of a role it is the session, which gets new ones.
+    """
     session, endpoint_url = _session()
-    found = {"s3.endpoint": endpoint_url, "client.region": session.region_name}
-    if (credentials := session.get_credentials()) is not None:
+    found: dict[str, Any] = {"s3.endpoint": endpoint_url, "client.region": session.region_name}
+    credentials = session.get_credentials()
+    if isinstance(credentials, RefreshableCredentials):
+        found["botocore_session"], found[ROLE_CREDENTIALS] = session._session, credentials
+    elif credentials is not None:
         frozen = credentials.get_frozen_credentials()
         found["client.access-key-id"] = frozen.access_key
         found["client.secret-access-key"] = frozen.secret_key

@@ -340,6 +340,9 @@ def _open_catalog(settings: Settings) -> Catalog:
         # What the catalog's own configuration says comes first; a local one needs no credentials.
         given = {str(key): str(value) for key, value in configured.items()}
         found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        if "botocore_session" in found:
+            # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
+            found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
         return load_catalog(settings.catalog, **{**found, **given})
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
