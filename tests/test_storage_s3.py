@@ -7,6 +7,8 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -269,7 +271,7 @@ def test_a_cold_object_is_frozen_then_thawing_then_readable(aws: Aws, storage: S
     assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class)
 
     aws.finish_thaw(uri)
-    assert storage.look_cold(uri) == storage.thaw(uri, "Bulk") == ColdState(Temperature.READABLE)
+    assert storage.look_cold(uri) == storage.thaw(uri, "Bulk") == ColdState(Temperature.READABLE, storage_class)
     assert storage.read(uri) == CONTENT
 
 
@@ -285,11 +287,35 @@ def test_of_other_classes_nothing_has_to_be_thawed(aws: Aws, storage: S3Storage,
     assert aws.asked_to_thaw(uri) == set()
 
 
-def test_a_thawed_object_that_is_about_to_be_cold_again_is_asked_for_once_more(connect: Connect) -> None:
-    soon = 'ongoing-request="false", expiry-date="Fri, 23 Dec 2012 00:00:00 GMT"'
-    with scripted({"x-amz-storage-class": "GLACIER", "x-amz-restore": soon}) as (server, asked):
-        assert connect(server).thaw("s3://cold/key", "Standard") == ColdState(Temperature.READABLE)
-    assert len(asked) == 1
+def thawed(storage_class: str, hours: int) -> dict[str, str]:
+    """What S3 says of a copy that can be read for so many hours from now."""
+    until = format_datetime(datetime.now(UTC) + timedelta(hours=hours), usegmt=True)
+    return {"x-amz-storage-class": storage_class, "x-amz-restore": f'ongoing-request="false", expiry-date="{until}"'}
+
+
+@pytest.mark.parametrize(("storage_class", "tier"), [("GLACIER", "Bulk"), ("DEEP_ARCHIVE", "Expedited")])
+def test_a_thawed_object_that_is_about_to_be_cold_again_is_prolonged_whatever_tier_was_chosen(
+    connect: Connect, storage_class: str, tier: str
+) -> None:
+    with scripted(thawed(storage_class, hours=2)) as (server, asked):
+        assert connect(server).thaw("s3://cold/key", tier) == ColdState(Temperature.READABLE, storage_class)
+    (request,) = asked
+    assert b"<Tier>Standard</Tier>" in request
+
+
+def test_a_thawed_object_that_can_be_read_for_long_is_left_alone(connect: Connect) -> None:
+    with scripted(thawed("GLACIER", hours=40)) as (server, asked):
+        assert connect(server).thaw("s3://cold/key", "Bulk") == ColdState(Temperature.READABLE, "GLACIER")
+    assert not asked
+
+
+@pytest.mark.parametrize(("tier", "asked_in"), [("Bulk", b"Bulk"), ("Expedited", b"Standard")])
+def test_a_thawed_object_whose_date_has_passed_is_frozen(connect: Connect, tier: str, asked_in: bytes) -> None:
+    with scripted(thawed("DEEP_ARCHIVE", hours=-2)) as (server, asked):
+        assert connect(server).look_cold("s3://cold/key") == ColdState(Temperature.FROZEN, "DEEP_ARCHIVE")
+        assert connect(server).thaw("s3://cold/key", tier).temperature is Temperature.THAWING
+    (request,) = asked
+    assert b"<Tier>" + asked_in + b"</Tier>" in request
 
 
 @pytest.mark.parametrize(

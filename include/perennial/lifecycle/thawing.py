@@ -248,7 +248,8 @@ def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
 def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
     for plan_uri in plan_uris:
         states = _each(_perhaps_cold(warehouse, _planned_files(plan_uri)), lambda storage, uri: storage.look_cold(uri))
-        deep = [uri for uri, state in states.items() if state.frozen_as == "DEEP_ARCHIVE"]
+        frozen = {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+        deep = [uri for uri, state in frozen.items() if state.frozen_as == "DEEP_ARCHIVE"]
         if deep:
             raise TerminalRequestError(
                 f"thaw_tier is {EXPEDITED}, and {len(deep):,} of the files lie in DEEP_ARCHIVE, {deep[0]} among them, "

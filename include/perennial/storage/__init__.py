@@ -66,7 +66,8 @@ class ColdState:
     Attributes:
         temperature: Now.
         frozen_as: GLACIER or DEEP_ARCHIVE: how long thawing takes, and what it costs, follows from it. The archive
-            tiers of Intelligent-Tiering count as the class that thaws alike. Empty where nothing has to be thawed.
+            tiers of Intelligent-Tiering count as the class that thaws alike. A thawed copy has it too, for it becomes
+            cold again. Empty where nothing ever has to be thawed.
     """
 
     temperature: Temperature

@@ -28,6 +28,8 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError
 
 from perennial.errors import TerminalDataError, TerminalSettingError
+from perennial.outcomes import STANDARD as STANDARD_TIER
+from perennial.outcomes import THAW_TIMES
 from perennial.storage import (
     S3_SCHEMES,
     ColdState,
@@ -205,8 +207,12 @@ class S3Storage:
     def thaw(self, uri: str, tier: str) -> ColdState:
         head = self._head(uri)
         state = _cold_state(head)
-        if state.temperature is Temperature.THAWING or not (state.frozen_as or _runs_out(head)):
+        readable = state.temperature is Temperature.READABLE
+        if state.temperature is Temperature.THAWING or (readable and not _runs_out(head)):
             return state
+        if readable or (state.frozen_as, tier) not in THAW_TIMES:
+            # To prolong takes no time in any tier, and one that the class does not have would be refused.
+            tier = STANDARD_TIER
         bucket, key = _place(uri)
         request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
         if "ArchiveStatus" not in head:
@@ -219,7 +225,7 @@ class S3Storage:
                 # Somebody else has asked a moment before.
                 if error_code(error) != "RestoreAlreadyInProgress":
                     raise
-        return ColdState(Temperature.THAWING, state.frozen_as) if state.frozen_as else state
+        return state if readable else ColdState(Temperature.THAWING, state.frozen_as)
 
     def _head(self, uri: str) -> dict[str, Any]:
         bucket, key = _place(uri)
@@ -351,16 +357,25 @@ def _known(head: Mapping[str, Any]) -> dict[str, str]:
 
 def _cold_state(head: Mapping[str, Any]) -> ColdState:
     frozen_as = _ARCHIVE_TIERS.get(head.get("ArchiveStatus", ""), head.get("StorageClass", ""))
-    said = head.get("Restore", "")
-    if frozen_as not in COLD_CLASSES or 'ongoing-request="false"' in said:
+    if frozen_as not in COLD_CLASSES:
         return ColdState(Temperature.READABLE)
-    return ColdState(Temperature.THAWING if 'ongoing-request="true"' in said else Temperature.FROZEN, frozen_as)
+    said, until = head.get("Restore", ""), _thawed_until(head)
+    if 'ongoing-request="true"' in said:
+        return ColdState(Temperature.THAWING, frozen_as)
+    # Past its date it may still be read, or not any more.
+    thawed = 'ongoing-request="false"' in said and (until is None or until > datetime.now(UTC))
+    return ColdState(Temperature.READABLE if thawed else Temperature.FROZEN, frozen_as)
 
 
 def _runs_out(head: Mapping[str, Any]) -> bool:
     """Whether a thawed object is about to be cold again."""
+    until = _thawed_until(head)
+    return until is not None and until - datetime.now(UTC) < PROLONG_BELOW
+
+
+def _thawed_until(head: Mapping[str, Any]) -> datetime | None:
     until = _EXPIRY.search(head.get("Restore", ""))
-    return until is not None and parsedate_to_datetime(until[1]) - datetime.now(UTC) < PROLONG_BELOW
+    return parsedate_to_datetime(until[1]) if until is not None else None
 
 
 def _place(uri: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.io import (
     AWS_ACCESS_KEY_ID,
@@ -18,6 +18,9 @@ from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from perennial.storage.s3 import ROLE_CREDENTIALS
 
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
 # Configured, or handed out by the catalog for one table.
 _OTHERS = (S3_ACCESS_KEY_ID, AWS_ACCESS_KEY_ID, S3_ROLE_ARN, AWS_ROLE_ARN)
 
@@ -30,9 +33,11 @@ class RoleFileIO(PyArrowFileIO):
         if not any(properties.get(name) for name in _OTHERS):
             # botocore looks at the clock, and asks for others some minutes before these run out.
             credentials, files = properties[ROLE_CREDENTIALS], lru_cache(maxsize=1)(self._files)
-            self.fs_by_scheme = lambda scheme, netloc=None: files(credentials.get_frozen_credentials()).fs_by_scheme(
-                scheme, netloc
-            )
+
+            def fs_by_scheme(scheme: str, netloc: str | None = None) -> FileSystem:
+                return files(credentials.get_frozen_credentials()).fs_by_scheme(scheme, netloc)
+
+            self.fs_by_scheme = fs_by_scheme
 
     def _files(self, keys: Any) -> PyArrowFileIO:
         named = {
