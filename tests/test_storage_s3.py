@@ -266,9 +266,9 @@ def test_a_cold_object_is_frozen_then_thawing_then_readable(aws: Aws, storage: S
         storage.copy(uri, f"{uri}-copy")
     assert aws.asked_to_thaw(uri) == set()
 
-    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class)
+    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class, "Bulk")
     assert storage.look_cold(uri) == ColdState(Temperature.THAWING, storage_class)
-    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class)
+    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class, "Bulk")
 
     aws.finish_thaw(uri)
     assert storage.look_cold(uri) == storage.thaw(uri, "Bulk") == ColdState(Temperature.READABLE, storage_class)
@@ -327,7 +327,7 @@ def test_the_archive_tiers_of_intelligent_tiering_are_thawed_for_good(
     headers = {"x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": tier}
     with scripted(headers) as (server, asked):
         assert connect(server).look_cold("s3://cold/key") == ColdState(Temperature.FROZEN, frozen_as)
-        assert connect(server).thaw("s3://cold/key", "Bulk") == ColdState(Temperature.THAWING, frozen_as)
+        assert connect(server).thaw("s3://cold/key", "Bulk") == ColdState(Temperature.THAWING, frozen_as, "Bulk")
     (request,) = asked
     assert b"<Tier>Bulk</Tier>" in request
     assert b"Days" not in request
@@ -338,6 +338,29 @@ def test_asking_for_what_somebody_else_has_asked_for_a_moment_before_is_no_error
         state = connect(server).thaw("s3://cold/key", "Standard")
     assert state == ColdState(Temperature.THAWING, "GLACIER")
     assert b"<Days>3</Days>" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "tier", "answer", "known_tier"),
+    [
+        ("GLACIER", "Expedited", (202, ""), "Expedited"),
+        ("DEEP_ARCHIVE", "Expedited", (202, ""), "Standard"),
+        # S3 does not tell in which tier it is under way.
+        ("GLACIER", "Standard", (409, "RestoreAlreadyInProgress"), ""),
+        ("GLACIER", "Expedited", (400, "GlacierExpeditedRetrievalNotAvailable"), ""),
+    ],
+)
+def test_what_is_thawing_already_is_asked_for_in_a_faster_tier_and_goes_on_if_it_is_refused(
+    connect: Connect, storage_class: str, tier: str, answer: tuple[int, str], known_tier: str
+) -> None:
+    headers = {"x-amz-storage-class": storage_class, "x-amz-restore": 'ongoing-request="true"'}
+    with scripted(headers, answer) as (server, asked):
+        assert connect(server).thaw("s3://cold/key", tier).tier == ""
+        assert not asked
+        state = connect(server).thaw("s3://cold/key", tier, faster=True)
+    assert state == ColdState(Temperature.THAWING, storage_class, known_tier)
+    assert b"<Days>3</Days>" in asked[0]
+    assert f"<Tier>{known_tier or tier}</Tier>".encode() in asked[0]
 
 
 def test_without_capacity_for_expedited_another_tier_is_named(connect: Connect) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
+from datetime import datetime
 from functools import cache, cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -27,9 +28,9 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError
 
-from perennial.errors import TerminalDataError, TerminalSettingError
+from perennial.errors import TerminalDataError, TerminalError, TerminalSettingError, TransientError
+from perennial.outcomes import BULK, THAW_TIMES
 from perennial.outcomes import STANDARD as STANDARD_TIER
-from perennial.outcomes import THAW_TIMES
 from perennial.storage import (
     S3_SCHEMES,
     ColdState,
@@ -39,10 +40,13 @@ from perennial.storage import (
     algorithm_of,
     storage_for,
 )
+from perennial.storage.s3_cold import COLD_CLASSES, cold_state, runs_out
 from perennial.storage.s3_errors import CONNECTION, error_code, told
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+
+log = logging.getLogger(__name__)
 
 # One CopyObject takes 5 GB at most; a part is large, for a copy's cost is its requests.
 MULTIPART_BYTES, PART_BYTES = 5 * 10**9, 512 * 2**20
@@ -51,18 +55,12 @@ STANDARD = "STANDARD"
 ATTEMPTS = 10
 # For how long a thawed object can be read; the restore that asked for it copies it at once.
 THAWED_DAYS = 3
-# What is thawed for less than this is asked for again, which prolongs it: copying may take its time.
-PROLONG_BELOW = timedelta(days=1)
-COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 # Under which file systems find them; pyiceberg may give the session the keys of a catalog.
 ROLE_CREDENTIALS = "perennial.role-credentials"
 
 _COMPUTABLE = frozenset(("sha256", "md5"))
 _WHOLE_OBJECT = {"sha256": "ChecksumSHA256", "crc64nvme": "ChecksumCRC64NVME"}
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_EXPIRY = re.compile(r'expiry-date="([^"]+)"')
-# Tiers of Intelligent-Tiering, by the class that thaws alike.
-_ARCHIVE_TIERS = {"ARCHIVE_ACCESS": "GLACIER", "DEEP_ARCHIVE_ACCESS": "DEEP_ARCHIVE"}
 
 
 def connection_properties() -> dict[str, Any]:
@@ -202,30 +200,49 @@ class S3Storage:
         """An object that the service has acknowledged is durable."""
 
     def look_cold(self, uri: str) -> ColdState:
-        return _cold_state(self._head(uri))
+        return cold_state(self._head(uri))
 
-    def thaw(self, uri: str, tier: str) -> ColdState:
+    def thaw(self, uri: str, tier: str, faster: bool = False) -> ColdState:
         head = self._head(uri)
-        state = _cold_state(head)
-        readable = state.temperature is Temperature.READABLE
-        if state.temperature is Temperature.THAWING or (readable and not _runs_out(head)):
+        state = cold_state(head)
+        if state.temperature is Temperature.READABLE and not runs_out(head):
             return state
-        if readable or (state.frozen_as, tier) not in THAW_TIMES:
+        if state.temperature is Temperature.READABLE or (state.frozen_as, tier) not in THAW_TIMES:
             # To prolong takes no time in any tier, and one that the class does not have would be refused.
             tier = STANDARD_TIER
-        bucket, key = _place(uri)
         request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
         if "ArchiveStatus" not in head:
             # What Intelligent-Tiering brings back stays.
             request["Days"] = THAWED_DAYS
+        if state.temperature is Temperature.THAWING:
+            # Nothing is slower than Bulk.
+            asked = tier == BULK or (faster and self._hurried(uri, request))
+            return replace(state, tier=tier if asked else "")
+        asked = self._restored(uri, request)
+        if state.temperature is Temperature.READABLE:
+            return state
+        return ColdState(Temperature.THAWING, state.frozen_as, tier if asked else "")
+
+    def _hurried(self, uri: str, request: dict[str, Any]) -> bool:
+        """Ask for a faster tier than the one under way; says whether it is. The days must be what they were."""
+        try:
+            return self._restored(uri, request)
+        except (TerminalError, TransientError) as error:
+            # It goes on as it was.
+            log.info("%s goes on thawing in the tier that it was asked for in: %s", uri, error)
+            return False
+
+    def _restored(self, uri: str, request: dict[str, Any]) -> bool:
+        """Ask; says whether somebody else has not asked before, in a tier as fast or faster."""
+        bucket, key = _place(uri)
         with told(uri, "thaw"):
             try:
                 self.client.restore_object(Bucket=bucket, Key=key, RestoreRequest=request)
             except ClientError as error:
-                # Somebody else has asked a moment before.
                 if error_code(error) != "RestoreAlreadyInProgress":
                     raise
-        return state if readable else ColdState(Temperature.THAWING, state.frozen_as)
+                return False
+        return True
 
     def _head(self, uri: str) -> dict[str, Any]:
         bucket, key = _place(uri)
@@ -353,29 +370,6 @@ def _known(head: Mapping[str, Any]) -> dict[str, str]:
     if plain and _MD5.fullmatch(etag):
         known["md5"] = etag
     return known
-
-
-def _cold_state(head: Mapping[str, Any]) -> ColdState:
-    frozen_as = _ARCHIVE_TIERS.get(head.get("ArchiveStatus", ""), head.get("StorageClass", ""))
-    if frozen_as not in COLD_CLASSES:
-        return ColdState(Temperature.READABLE)
-    said, until = head.get("Restore", ""), _thawed_until(head)
-    if 'ongoing-request="true"' in said:
-        return ColdState(Temperature.THAWING, frozen_as)
-    # Past its date it may still be read, or not any more.
-    thawed = 'ongoing-request="false"' in said and (until is None or until > datetime.now(UTC))
-    return ColdState(Temperature.READABLE if thawed else Temperature.FROZEN, frozen_as)
-
-
-def _runs_out(head: Mapping[str, Any]) -> bool:
-    """Whether a thawed object is about to be cold again."""
-    until = _thawed_until(head)
-    return until is not None and until - datetime.now(UTC) < PROLONG_BELOW
-
-
-def _thawed_until(head: Mapping[str, Any]) -> datetime | None:
-    until = _EXPIRY.search(head.get("Restore", ""))
-    return parsedate_to_datetime(until[1]) if until is not None else None
 
 
 def _place(uri: str) -> tuple[str, str]:
