@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from moto.core.responses import BaseResponse
+from moto.glue.exceptions import GlueClientError
+from moto.glue.responses import GlueResponse
 
+from perennial.demo.serving import free_port
+from perennial.errors import TerminalSettingError, TransientError
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.tables import INTERACTIONS
@@ -110,3 +114,26 @@ def test_configured_keys_go_before_those_of_a_role_and_for_nothing_else(
 
     assert {key for service, key in keys_used if service == configured} == {"KEY-own"}
     assert "KEY-own" not in {key for service, key in keys_used if service == other}
+
+
+class DeniedError(GlueClientError):
+    def __init__(self) -> None:
+        super().__init__("AccessDeniedException", "User ann is not authorized to perform: glue:GetTable")
+
+
+def test_a_catalog_that_refuses_or_cannot_be_reached_says_what_to_do(
+    opened: Open, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(_: GlueResponse) -> None:
+        raise DeniedError
+
+    warehouse = opened()
+    for name in ("get_table", "get_tables", "create_database"):
+        monkeypatch.setattr(GlueResponse, name, deny)
+    for ask in (lambda: warehouse.table(INTERACTIONS.name), warehouse.missing_tables, warehouse.create_tables):
+        with pytest.raises(TerminalSettingError, match=r"'perennial' refuses.*glue:GetTable.*PYICEBERG_CATALOG__PEREN"):
+            ask()
+
+    warehouse = opened(**{f"{CATALOG}GLUE__ENDPOINT": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"})
+    with pytest.raises(TransientError, match=r"'perennial' does not answer.*Could not connect"):
+        warehouse.table(INTERACTIONS.name)

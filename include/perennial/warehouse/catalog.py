@@ -74,7 +74,7 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        with told(settings):
+        with told(settings.catalog):
             self.catalog = _open_catalog(settings)
 
     # --- tables ---------------------------------------------------------------------------------------------------
@@ -87,19 +87,19 @@ class Warehouse:
         Returns:
             What was changed, one sentence each; empty when everything was in place.
         """
-        with told(self.settings):
+        with told(self.settings.catalog):
             self.catalog.create_namespace_if_not_exists(self.settings.namespace)
-        missing = self.missing_tables()
-        return [
-            change
-            for table in TABLES
-            for change in (self._create(table) if table.name in missing else self._evolve(table))
-        ]
+            missing = self.missing_tables()
+            return [
+                change
+                for table in TABLES
+                for change in (self._create(table) if table.name in missing else self._evolve(table))
+            ]
 
     def missing_tables(self) -> set[str]:
         """Return the tables of the contract that the catalog does not have."""
         try:
-            with told(self.settings):
+            with told(self.settings.catalog):
                 present = {name for *_, name in self.catalog.list_tables(self.settings.namespace)}
         except NoSuchNamespaceError:
             present = set()
@@ -112,7 +112,7 @@ class Warehouse:
             TerminalSettingError: The table is not there.
         """
         try:
-            with told(self.settings):
+            with told(self.settings.catalog):
                 return self.catalog.load_table((self.settings.namespace, name))
         except NoSuchTableError as error:
             raise TerminalSettingError(
@@ -163,7 +163,7 @@ class Warehouse:
             return
         chosen = None if source_ids is None else set(source_ids)
         # Around all of it: manifests are read one by one, while the files are asked for.
-        with told(self.settings):
+        with told(self.settings.catalog):
             yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
@@ -178,7 +178,7 @@ class Warehouse:
 
     def read(self, name: str) -> pa.Table:
         """Read a whole (small) table."""
-        with told(self.settings):
+        with told(self.settings.catalog):
             return self.table(name).scan().to_arrow()
 
     # --- writing --------------------------------------------------------------------------------------------------
