@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
 import pytest
 from moto.core.responses import BaseResponse
 from moto.glue.exceptions import GlueClientError
 from moto.glue.responses import GlueResponse
+from pyiceberg.io import load_file_io
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from perennial.demo.serving import free_port
 from perennial.errors import TerminalSettingError, TransientError
@@ -30,17 +33,18 @@ Open = Callable[..., Warehouse]
 def opened(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open a Glue catalog that has nothing but the connection for its keys; what is named is configured besides."""
 
+    given = {
+        "AIRFLOW_CONN_AWS_DEFAULT": aws.connection,
+        f"{CATALOG}TYPE": "glue",
+        f"{CATALOG}WAREHOUSE": f"s3://{aws.bucket()}/warehouse",
+        f"{CATALOG}GLUE__ENDPOINT": aws.url,
+        "PERENNIAL_ARCHIVE_URI": f"s3://{aws.bucket()}/archive",
+        "PERENNIAL_NAMESPACE": f"n{uuid.uuid4().hex}",
+        "PERENNIAL_HOME": str(tmp_path),
+    }
+
     def opened(**changed: str) -> Warehouse:
-        environment = {
-            "AIRFLOW_CONN_AWS_DEFAULT": aws.connection,
-            f"{CATALOG}TYPE": "glue",
-            f"{CATALOG}WAREHOUSE": f"s3://{aws.bucket()}/warehouse",
-            f"{CATALOG}GLUE__ENDPOINT": aws.url,
-            "PERENNIAL_ARCHIVE_URI": f"s3://{aws.bucket()}/archive",
-            "PERENNIAL_NAMESPACE": f"n{uuid.uuid4().hex}",
-            "PERENNIAL_HOME": str(tmp_path),
-            **changed,
-        }
+        environment = given | changed
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         s3_storage.cache_clear()
@@ -89,8 +93,8 @@ def keys_used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 def test_the_keys_of_a_role_are_renewed_while_a_catalog_and_a_table_are_open(
     opened: Open, role: str, keys_used: list[tuple[str, str]]
 ) -> None:
+    opened().create_tables()
     warehouse = opened(AIRFLOW_CONN_AWS_DEFAULT=role)
-    warehouse.create_tables()
     table = warehouse.table(INTERACTIONS.name)
     keys_used.clear()
 
@@ -134,6 +138,31 @@ def test_a_catalog_that_refuses_or_cannot_be_reached_says_what_to_do(
         with pytest.raises(TerminalSettingError, match=r"'perennial' refuses.*glue:GetTable.*PYICEBERG_CATALOG__PEREN"):
             ask()
 
-    warehouse = opened(**{f"{CATALOG}GLUE__ENDPOINT": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"})
+    warehouse = opened(
+        **{f"{CATALOG}GLUE__ENDPOINT": f"http://127.0.0.1:{free_port()}", f"{CATALOG}GLUE__MAX_RETRIES": "1"}
+    )
     with pytest.raises(TransientError, match=r"'perennial' does not answer.*Could not connect"):
         warehouse.table(INTERACTIONS.name)
+
+
+def test_a_number_of_retries_that_is_none_is_refused(opened: Open) -> None:
+    with pytest.raises(TerminalSettingError, match=r"PYICEBERG_CATALOG__PERENNIAL__GLUE__MAX_RETRIES is 'few'.*number"):
+        opened(**{f"{CATALOG}GLUE__MAX_RETRIES": "few"})
+
+
+@pytest.mark.parametrize("on_aws", [True, False], ids=["AWS", "another service"])
+def test_files_are_looked_for_in_the_region_of_their_bucket(
+    opened: Open, aws: Aws, monkeypatch: pytest.MonkeyPatch, on_aws: bool
+) -> None:
+    # The service that is asked is AWS itself.
+    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", lambda bucket: "eu-west-1")
+    connection = json.loads(aws.connection)
+    if on_aws:
+        del connection["extra"]["endpoint_url"]
+
+    warehouse = opened(AIRFLOW_CONN_AWS_DEFAULT=json.dumps(connection))
+
+    files = load_file_io(warehouse.catalog.properties, f"s3://b{uuid.uuid4().hex}/archive")
+    assert isinstance(files, PyArrowFileIO)
+    found = files.fs_by_scheme("s3", f"b{uuid.uuid4().hex}")
+    assert found.region == ("eu-west-1" if on_aws else REGION)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 # Arrow bytes of one staged data file.
 STAGED_BYTES = 64 * 2**20
+# The one property that pyiceberg wants as a number; it reads the others from text.
+_MAX_RETRIES = "glue.max-retries"
 
 _TYPES: dict[str, IcebergType] = {
     "string": StringType(),
@@ -338,11 +340,16 @@ def _open_catalog(settings: Settings) -> Catalog:
         from perennial.storage.s3 import connection_properties
 
         # What the catalog's own configuration says comes first; a local one needs no credentials.
-        given = {str(key): str(value) for key, value in configured.items()}
+        given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
         found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
         if "botocore_session" in found:
             # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
             found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
+        if "s3.endpoint" not in found | given:
+            # Only AWS can be asked in which region a bucket is; the archive's may be in another than the tables'.
+            found["s3.resolve-region"] = "true"
+        if (retries := given.get(_MAX_RETRIES)) is not None:
+            given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
         return load_catalog(settings.catalog, **{**found, **given})
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
@@ -351,6 +358,14 @@ def _open_catalog(settings: Settings) -> Catalog:
         uri=f"sqlite:///{catalog_file(settings)}",
         warehouse=f"file://{settings.home}/warehouse",
     )
+
+
+def _number(settings: Settings, name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        variable = f"PYICEBERG_CATALOG__{settings.catalog}__{name}".replace(".", "__").replace("-", "_").upper()
+        raise TerminalSettingError(f"{variable} is {value!r}; give a whole number, such as 5.") from None
 
 
 def _is_embedded(settings: Settings) -> bool:
