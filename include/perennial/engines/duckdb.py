@@ -9,6 +9,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -184,10 +185,10 @@ def create_view(
 
 def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
     """Let the engine open files where the table's are, with the table's credentials: no extension to be installed."""
-    from perennial.engines.remote_files import RemoteFiles
+    from perennial.engines.remote_files import Buckets, RemoteFiles
 
-    scheme, _, rest = uri.partition("://")
-    files = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]  # Arrow's
+    scheme = uri.partition("://")[0]
+    files = Buckets(partial(table.io.fs_by_scheme, scheme))  # type: ignore[attr-defined]  # Arrow's
     if "s3" in connection.list_filesystems():
         connection.unregister_filesystem("s3")
     connection.register_filesystem(RemoteFiles(files))
