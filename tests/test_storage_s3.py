@@ -7,6 +7,8 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -264,12 +266,12 @@ def test_a_cold_object_is_frozen_then_thawing_then_readable(aws: Aws, storage: S
         storage.copy(uri, f"{uri}-copy")
     assert aws.asked_to_thaw(uri) == set()
 
-    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class)
+    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class, "Bulk")
     assert storage.look_cold(uri) == ColdState(Temperature.THAWING, storage_class)
-    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class)
+    assert storage.thaw(uri, "Bulk") == ColdState(Temperature.THAWING, storage_class, "Bulk")
 
     aws.finish_thaw(uri)
-    assert storage.look_cold(uri) == storage.thaw(uri, "Bulk") == ColdState(Temperature.READABLE)
+    assert storage.look_cold(uri) == storage.thaw(uri, "Bulk") == ColdState(Temperature.READABLE, storage_class)
     assert storage.read(uri) == CONTENT
 
 
@@ -285,11 +287,35 @@ def test_of_other_classes_nothing_has_to_be_thawed(aws: Aws, storage: S3Storage,
     assert aws.asked_to_thaw(uri) == set()
 
 
-def test_a_thawed_object_that_is_about_to_be_cold_again_is_asked_for_once_more(connect: Connect) -> None:
-    soon = 'ongoing-request="false", expiry-date="Fri, 23 Dec 2012 00:00:00 GMT"'
-    with scripted({"x-amz-storage-class": "GLACIER", "x-amz-restore": soon}) as (server, asked):
-        assert connect(server).thaw("s3://cold/key", "Standard") == ColdState(Temperature.READABLE)
-    assert len(asked) == 1
+def thawed(storage_class: str, hours: int) -> dict[str, str]:
+    """What S3 says of a copy that can be read for so many hours from now."""
+    until = format_datetime(datetime.now(UTC) + timedelta(hours=hours), usegmt=True)
+    return {"x-amz-storage-class": storage_class, "x-amz-restore": f'ongoing-request="false", expiry-date="{until}"'}
+
+
+@pytest.mark.parametrize(("storage_class", "tier"), [("GLACIER", "Bulk"), ("DEEP_ARCHIVE", "Expedited")])
+def test_a_thawed_object_that_is_about_to_be_cold_again_is_prolonged_whatever_tier_was_chosen(
+    connect: Connect, storage_class: str, tier: str
+) -> None:
+    with scripted(thawed(storage_class, hours=2)) as (server, asked):
+        assert connect(server).thaw("s3://cold/key", tier) == ColdState(Temperature.READABLE, storage_class)
+    (request,) = asked
+    assert b"<Tier>Standard</Tier>" in request
+
+
+def test_a_thawed_object_that_can_be_read_for_long_is_left_alone(connect: Connect) -> None:
+    with scripted(thawed("GLACIER", hours=40)) as (server, asked):
+        assert connect(server).thaw("s3://cold/key", "Bulk") == ColdState(Temperature.READABLE, "GLACIER")
+    assert not asked
+
+
+@pytest.mark.parametrize(("tier", "asked_in"), [("Bulk", b"Bulk"), ("Expedited", b"Standard")])
+def test_a_thawed_object_whose_date_has_passed_is_frozen(connect: Connect, tier: str, asked_in: bytes) -> None:
+    with scripted(thawed("DEEP_ARCHIVE", hours=-2)) as (server, asked):
+        assert connect(server).look_cold("s3://cold/key") == ColdState(Temperature.FROZEN, "DEEP_ARCHIVE")
+        assert connect(server).thaw("s3://cold/key", tier).temperature is Temperature.THAWING
+    (request,) = asked
+    assert b"<Tier>" + asked_in + b"</Tier>" in request
 
 
 @pytest.mark.parametrize(
@@ -301,7 +327,7 @@ def test_the_archive_tiers_of_intelligent_tiering_are_thawed_for_good(
     headers = {"x-amz-storage-class": "INTELLIGENT_TIERING", "x-amz-archive-status": tier}
     with scripted(headers) as (server, asked):
         assert connect(server).look_cold("s3://cold/key") == ColdState(Temperature.FROZEN, frozen_as)
-        assert connect(server).thaw("s3://cold/key", "Bulk") == ColdState(Temperature.THAWING, frozen_as)
+        assert connect(server).thaw("s3://cold/key", "Bulk") == ColdState(Temperature.THAWING, frozen_as, "Bulk")
     (request,) = asked
     assert b"<Tier>Bulk</Tier>" in request
     assert b"Days" not in request
@@ -312,6 +338,29 @@ def test_asking_for_what_somebody_else_has_asked_for_a_moment_before_is_no_error
         state = connect(server).thaw("s3://cold/key", "Standard")
     assert state == ColdState(Temperature.THAWING, "GLACIER")
     assert b"<Days>3</Days>" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("storage_class", "tier", "answer", "known_tier"),
+    [
+        ("GLACIER", "Expedited", (202, ""), "Expedited"),
+        ("DEEP_ARCHIVE", "Expedited", (202, ""), "Standard"),
+        # S3 does not tell in which tier it is under way.
+        ("GLACIER", "Standard", (409, "RestoreAlreadyInProgress"), ""),
+        ("GLACIER", "Expedited", (400, "GlacierExpeditedRetrievalNotAvailable"), ""),
+    ],
+)
+def test_what_is_thawing_already_is_asked_for_in_a_faster_tier_and_goes_on_if_it_is_refused(
+    connect: Connect, storage_class: str, tier: str, answer: tuple[int, str], known_tier: str
+) -> None:
+    headers = {"x-amz-storage-class": storage_class, "x-amz-restore": 'ongoing-request="true"'}
+    with scripted(headers, answer) as (server, asked):
+        assert connect(server).thaw("s3://cold/key", tier).tier == ""
+        assert not asked
+        state = connect(server).thaw("s3://cold/key", tier, faster=True)
+    assert state == ColdState(Temperature.THAWING, storage_class, known_tier)
+    assert b"<Days>3</Days>" in asked[0]
+    assert f"<Tier>{known_tier or tier}</Tier>".encode() in asked[0]
 
 
 def test_without_capacity_for_expedited_another_tier_is_named(connect: Connect) -> None:

@@ -13,6 +13,7 @@ Outcome = Literal[
 ]  # fmt: skip
 RestoreState = Literal["finished", "finished in part", "failed"]
 EXPEDITED, STANDARD, BULK = "Expedited", "Standard", "Bulk"
+# The fastest first.
 THAW_TIERS = (EXPEDITED, STANDARD, BULK)
 # The longest that thawing takes as S3 documents it, by class and tier; the shortest where it documents one.
 THAW_TIMES: Final[Mapping[tuple[str, str], tuple[timedelta | None, timedelta]]] = {
@@ -104,7 +105,8 @@ class ThawReport:
         requested_at: When the run was triggered.
         asked_at: When S3 was asked to thaw.
         expected_at: When all is thawed by what S3 documents.
-        tier: Expedited, Standard or Bulk.
+        tier: Expedited, Standard or Bulk: the slowest that a file may be thawed in.
+        asked_tier: What was asked for.
         frozen_as: Files to thaw by the storage class that they lie in.
         total_bytes: Their size.
         names: The sources that wait, by name.
@@ -119,6 +121,7 @@ class ThawReport:
     asked_at: datetime
     expected_at: datetime
     tier: str
+    asked_tier: str = ""
     frozen_as: Mapping[str, int] = field(default_factory=dict)
     total_bytes: int = 0
     names: tuple[str, ...] = ()

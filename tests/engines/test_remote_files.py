@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pyarrow.fs
+import pyarrow.parquet
 import pytest
 
-from perennial.engines.remote_files import RemoteFiles
+from perennial.engines.remote_files import Buckets, RemoteFiles
 from tests.lake import ARCHIVE, KEY, REGION, SECRET, Lake
 
 CONTENT = random.Random(1).randbytes(4 << 20)
@@ -60,3 +64,22 @@ def test_a_file_is_read_from_any_place_to_its_end(path: str, files: RemoteFiles)
 def test_nothing_is_written(path: str, files: RemoteFiles) -> None:
     with pytest.raises(NotImplementedError, match=path):
         files.open(path, "wb")
+
+
+def test_each_bucket_is_read_by_its_own_file_system(tmp_path: Path) -> None:
+    """Two regions, as two directories, neither of which has the other's bucket."""
+    regions = {"hot": tmp_path / "us-east-1", "cold": tmp_path / "eu-west-1"}
+    for bucket, region in regions.items():
+        (region / bucket).mkdir(parents=True)
+        pyarrow.parquet.write_table(pa.table({"lies_in": [bucket]}), region / bucket / "file.parquet")
+
+    def of_bucket(bucket: str) -> pyarrow.fs.FileSystem:
+        return pyarrow.fs.SubTreeFileSystem(str(regions[bucket]), pyarrow.fs.LocalFileSystem())
+
+    with duckdb.connect() as connection:
+        connection.register_filesystem(RemoteFiles(Buckets(of_bucket)))
+        rows = connection.execute(
+            "SELECT lies_in FROM read_parquet(['s3://hot/file.parquet', 's3://cold/file.parquet']) ORDER BY ALL"
+        ).fetchall()
+
+    assert rows == [("cold",), ("hot",)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.lifecycle import Run, expire_sources, restore_sources, thawing
@@ -74,6 +75,11 @@ def before(expired: tuple[Workspace, Counter[str]]) -> Counter[str]:
 
 def run(name: str, now: datetime = NOW) -> Run:
     return Run(name, now, "ann")
+
+
+def under_way(**_: Any) -> None:
+    """What S3 answers where no faster tier can be had, which moto does not."""
+    raise ClientError({"Error": {"Code": "RestoreAlreadyInProgress"}}, "RestoreObject")
 
 
 def everything() -> set[str]:
@@ -235,6 +241,27 @@ def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     assert thaw is not None
     took = datetime.fromisoformat(thaw.expected_at) - datetime.fromisoformat(thaw.asked_at)
     assert took == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["faster", "as it was"])
+def test_a_second_request_of_a_faster_tier_is_passed_on_and_promises_it_only_where_s3_takes_it(
+    workspace: Workspace, refused: bool
+) -> None:
+    warehouse = workspace.warehouse
+    expected = {}
+    for run_id, tier in (("slow", "Bulk"), ("fast", "Expedited")):
+        plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run(run_id))
+        if refused and tier == "Expedited":
+            s3_storage().client.meta.events.register("before-call.s3.RestoreObject", under_way)
+        thaw = start_thaw(warehouse, run(run_id), plan_uris, tier)
+        assert thaw is not None
+        took = datetime.fromisoformat(thaw.expected_at) - datetime.fromisoformat(thaw.asked_at)
+        expected[run_id] = (thaw.tier, thaw.expected_tier, took)
+
+    assert expected["slow"] == ("Bulk", "Bulk", timedelta(hours=12))
+    assert expected["fast"] == (
+        ("Expedited", "Bulk", timedelta(hours=12)) if refused else ("Expedited", "Expedited", timedelta(minutes=5))
+    )
 
 
 def test_r10_a_run_does_not_wait_for_a_source_that_is_active_again_the_next_one_has_it(

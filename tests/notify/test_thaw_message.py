@@ -52,6 +52,15 @@ def test_how_long_it_takes_is_what_the_service_documents(name: str, tier: str, s
             assert words in part
 
 
+def test_a_slower_tier_than_was_asked_for_is_explained() -> None:
+    message = thaw_message(report(tier="Bulk", asked_tier="Expedited"))
+
+    assert message.subject == "Restore is thawing: Spring, 5 to 12 hours"
+    for part in (message.text, message.html):
+        assert "asked for in tier Expedited" in part
+    assert "asked for in tier" not in thaw_message(report(asked_tier="Standard")).text
+
+
 def test_of_several_classes_the_slowest_decides_and_each_is_named() -> None:
     frozen_as = {"GLACIER": 1, "DEEP_ARCHIVE": 2_000}
     message = thaw_message(report(frozen_as=frozen_as, names=("Spring", "Autumn")))

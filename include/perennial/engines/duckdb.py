@@ -9,6 +9,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -189,10 +190,10 @@ def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) 
     """
     if "://" not in local_path(uri):
         return
-    from perennial.engines.remote_files import RemoteFiles
+    from perennial.engines.remote_files import Buckets, RemoteFiles
 
-    scheme, _, rest = uri.partition("://")
-    files = table.io.fs_by_scheme(scheme, rest.partition("/")[0])  # type: ignore[attr-defined]  # Arrow's
+    scheme = uri.partition("://")[0]
+    files = Buckets(partial(table.io.fs_by_scheme, scheme))  # type: ignore[attr-defined]  # Arrow's
     if "s3" in connection.list_filesystems():
         connection.unregister_filesystem("s3")
     connection.register_filesystem(RemoteFiles(files))

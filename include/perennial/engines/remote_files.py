@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from fsspec.implementations.arrow import ArrowFSWrapper
+
+
+class Buckets:
+    """What of Arrow's file systems is asked of several buckets: each may be in another region, and keys run out.
+
+    Args:
+        file_system: Of a bucket, as it can be used at that moment.
+    """
+
+    type_name = "s3"
+
+    def __init__(self, file_system: Callable[[str], Any]) -> None:
+        self._file_system = file_system
+
+    def open_input_file(self, path: str) -> Any:
+        return self._of(path).open_input_file(path)
+
+    def get_file_info(self, paths: str | list[str]) -> Any:
+        if isinstance(paths, str):
+            return self._of(paths).get_file_info(paths)
+        return [self._of(path).get_file_info(path) for path in paths]
+
+    def _of(self, path: str) -> Any:
+        return self._file_system(path.partition("/")[0])
 
 
 class RemoteFiles(ArrowFSWrapper):  # type: ignore[misc]  # fsspec has no types

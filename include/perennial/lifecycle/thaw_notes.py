@@ -17,6 +17,7 @@ class Thawing:
     Attributes:
         run_id: The run.
         tier: As it was asked for.
+        expected_tier: The slowest that a file may be thawed in, for another run may have asked for it before.
         asked_at: Wall clock of the first asking, ISO 8601.
         expected_at: When all is thawed by what the service documents, ISO 8601.
         looked_at: Wall clock of the latest look, ISO 8601.
@@ -37,6 +38,7 @@ class Thawing:
     thawed_count: int = 0
     total_bytes: int = 0
     frozen_as: dict[str, int] = field(default_factory=dict)
+    expected_tier: str = ""
     told: bool = False
     ended: bool = False
 

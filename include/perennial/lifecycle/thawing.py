@@ -22,7 +22,7 @@ from perennial.lifecycle.runs import Run, wall_clock
 from perennial.lifecycle.thaw_notes import Thawing, find_thawing, write_thawing
 from perennial.moves.plan import RESTORE, read_plan
 from perennial.moves.records import touch_pending
-from perennial.outcomes import BULK, EXPEDITED, STANDARD, longest_thaw
+from perennial.outcomes import BULK, EXPEDITED, STANDARD, THAW_TIERS, longest_thaw
 from perennial.storage import ColdState, Storage, Temperature, storage_for
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import data_file_count
@@ -46,20 +46,23 @@ class ColdFiles:
         frozen_as: Address of each, and the class that it is frozen in.
         source_ids: Their sources.
         total_bytes: Their size as the plan has it.
+        tier: The slowest that one of them is thawed in; Bulk where somebody else has asked before, in whatever tier.
     """
 
     frozen_as: dict[str, str]
     source_ids: frozenset[str]
     total_bytes: int
+    tier: str
 
 
 def ask_to_thaw(warehouse: Warehouse, plan_uri: str, tier: str) -> ColdFiles:
     """Ask for every file of a plan that cannot be read, once, and return at once."""
     files = _planned_files(plan_uri)
-    states = _each(_perhaps_cold(warehouse, files), lambda storage, uri: storage.thaw(uri, tier))
+    states = _each(_perhaps_cold(warehouse, files), lambda storage, uri: storage.thaw(uri, tier, faster=True))
     cold = {uri: state.frozen_as for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+    slowest = _slowest([tier, *(states[uri].tier or BULK for uri in cold)])
     owners, sizes = zip(*(files[uri] for uri in cold), strict=True) if cold else ((), ())
-    return ColdFiles(cold, frozenset(owners), sum(sizes))
+    return ColdFiles(cold, frozenset(owners), sum(sizes), slowest)
 
 
 def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str) -> Thawing | None:
@@ -95,11 +98,13 @@ def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: s
 def _asked(run: Run, cold: Collection[ColdFiles], tier: str) -> Thawing:
     frozen_as = Counter(name for files in cold for name in files.frozen_as.values())
     now = wall_clock()
+    expected_tier = _slowest(files.tier for files in cold if files.frozen_as)
     return Thawing(
         run_id=run.run_id,
         tier=tier,
+        expected_tier=expected_tier,
         asked_at=now.isoformat(),
-        expected_at=(now + longest_thaw(frozen_as, tier)).isoformat(),
+        expected_at=(now + longest_thaw(frozen_as, expected_tier)).isoformat(),
         looked_at=now.isoformat(),
         file_count=frozen_as.total(),
         total_bytes=sum(files.total_bytes for files in cold),
@@ -114,8 +119,9 @@ def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
         TransientError: Says how long to wait.
     """
     for plan_uri in plan_uris:
-        if cold := ask_to_thaw(warehouse, plan_uri, STANDARD).frozen_as:
-            hours = longest_thaw(cold.values(), STANDARD).total_seconds() / 3600
+        asked = ask_to_thaw(warehouse, plan_uri, STANDARD)
+        if cold := asked.frozen_as:
+            hours = longest_thaw(cold.values(), asked.tier).total_seconds() / 3600
             raise TransientError(
                 f"{len(cold):,} files that entered the archive meanwhile have to be thawed, {min(cold)} among them. "
                 f"Run the restore again in {hours:.0f} hours. Nothing was lost."
@@ -159,6 +165,10 @@ def wait_for_thaw(
     while start_thaw(warehouse, run, plan_uris, tier) is not None:
         for pause in thaw_looks(warehouse, run.run_id, plan_uris):
             sleep(pause)
+
+
+def _slowest(tiers: Iterable[str]) -> str:
+    return max(tiers, key=THAW_TIERS.index)
 
 
 def _list_uri(plan_uri: str) -> str:
@@ -248,7 +258,8 @@ def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
 def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
     for plan_uri in plan_uris:
         states = _each(_perhaps_cold(warehouse, _planned_files(plan_uri)), lambda storage, uri: storage.look_cold(uri))
-        deep = [uri for uri, state in states.items() if state.frozen_as == "DEEP_ARCHIVE"]
+        frozen = {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+        deep = [uri for uri, state in frozen.items() if state.frozen_as == "DEEP_ARCHIVE"]
         if deep:
             raise TerminalRequestError(
                 f"thaw_tier is {EXPEDITED}, and {len(deep):,} of the files lie in DEEP_ARCHIVE, {deep[0]} among them, "

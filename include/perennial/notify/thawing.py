@@ -15,11 +15,15 @@ def thaw_message(report: ThawReport) -> Message:
     what = one_line(report.names[0]) if len(report.names) == 1 else count(len(report.names), "source")
     slowest = max(report.frozen_as, key=lambda name: longest_thaw([name], report.tier))
     longest = span(*THAW_TIMES[slowest, report.tier])
+    slower = ""
+    if report.asked_tier not in ("", report.tier):
+        slower = f"asked for in tier {report.asked_tier}, but some of it can be under way in another, for another run"
     text, html = render(
         "thaw",
         report=report,
         headline=f"{what} {'is' if len(report.names) == 1 else 'are'} being thawed: {longest}",
         longest=longest,
+        slower=slower,
         file_count=sum(report.frozen_as.values()),
         classes=[
             (name, files, span(*THAW_TIMES[name, report.tier])) for name, files in sorted(report.frozen_as.items())

@@ -66,11 +66,14 @@ class ColdState:
     Attributes:
         temperature: Now.
         frozen_as: GLACIER or DEEP_ARCHIVE: how long thawing takes, and what it costs, follows from it. The archive
-            tiers of Intelligent-Tiering count as the class that thaws alike. Empty where nothing has to be thawed.
+            tiers of Intelligent-Tiering count as the class that thaws alike. A thawed copy has it too, for it becomes
+            cold again. Empty where nothing ever has to be thawed.
+        tier: In which it is being thawed; empty where that is not known, for S3 does not tell.
     """
 
     temperature: Temperature
     frozen_as: str = ""
+    tier: str = ""
 
 
 def algorithm_of(checksum: str) -> str:
@@ -150,12 +153,14 @@ class Storage(Protocol):
     def look_cold(self, uri: str) -> ColdState:
         """Look whether a file has to be thawed before it can be read. Raises FileNotFoundError."""
 
-    def thaw(self, uri: str, tier: str) -> ColdState:
+    def thaw(self, uri: str, tier: str, faster: bool = False) -> ColdState:
         """Ask for a frozen file to be made readable for some days, unless that has been done; returns at once.
 
         Args:
             uri: The file.
             tier: How fast: Expedited, Standard or Bulk.
+            faster: Also ask for what is being thawed already, maybe in a slower tier. That is one more request each
+                time, so it is for whoever asks first, not for looks.
 
         Raises:
             FileNotFoundError: There is no such file.

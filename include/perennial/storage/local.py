@@ -104,7 +104,7 @@ class LocalStorage:
     def look_cold(self, uri: str) -> ColdState:  # noqa: ARG002
         return ColdState(Temperature.READABLE)
 
-    def thaw(self, uri: str, tier: str) -> ColdState:  # noqa: ARG002
+    def thaw(self, uri: str, tier: str, faster: bool = False) -> ColdState:  # noqa: ARG002
         return ColdState(Temperature.READABLE)
 
     @staticmethod

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
+from datetime import datetime
 from functools import cache, cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -24,9 +25,12 @@ from urllib.parse import urlsplit
 import boto3.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError
 
-from perennial.errors import TerminalDataError, TerminalSettingError
+from perennial.errors import TerminalDataError, TerminalError, TerminalSettingError, TransientError
+from perennial.outcomes import BULK, THAW_TIMES
+from perennial.outcomes import STANDARD as STANDARD_TIER
 from perennial.storage import (
     S3_SCHEMES,
     ColdState,
@@ -36,10 +40,13 @@ from perennial.storage import (
     algorithm_of,
     storage_for,
 )
+from perennial.storage.s3_cold import COLD_CLASSES, cold_state, runs_out
 from perennial.storage.s3_errors import CONNECTION, error_code, told
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+
+log = logging.getLogger(__name__)
 
 # One CopyObject takes 5 GB at most; a part is large, for a copy's cost is its requests.
 MULTIPART_BYTES, PART_BYTES = 5 * 10**9, 512 * 2**20
@@ -48,23 +55,25 @@ STANDARD = "STANDARD"
 ATTEMPTS = 10
 # For how long a thawed object can be read; the restore that asked for it copies it at once.
 THAWED_DAYS = 3
-# What is thawed for less than this is asked for again, which prolongs it: copying may take its time.
-PROLONG_BELOW = timedelta(days=1)
-COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
+# Under which file systems find them; pyiceberg may give the session the keys of a catalog.
+ROLE_CREDENTIALS = "perennial.role-credentials"
 
 _COMPUTABLE = frozenset(("sha256", "md5"))
 _WHOLE_OBJECT = {"sha256": "ChecksumSHA256", "crc64nvme": "ChecksumCRC64NVME"}
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_EXPIRY = re.compile(r'expiry-date="([^"]+)"')
-# Tiers of Intelligent-Tiering, by the class that thaws alike.
-_ARCHIVE_TIERS = {"ARCHIVE_ACCESS": "GLACIER", "DEEP_ARCHIVE_ACCESS": "DEEP_ARCHIVE"}
 
 
-def connection_properties() -> dict[str, str]:
-    """Return what `aws_default` says, as pyiceberg's catalogs and file systems take it; empty where it says nothing."""
+def connection_properties() -> dict[str, Any]:
+    """Return what `aws_default` says, as pyiceberg's catalogs and file systems take it; empty where it says nothing.
+
+    A role's keys run out while a catalog is open, so of a role it is the session, which gets new ones.
+    """
     session, endpoint_url = _session()
-    found = {"s3.endpoint": endpoint_url, "client.region": session.region_name}
-    if (credentials := session.get_credentials()) is not None:
+    found: dict[str, Any] = {"s3.endpoint": endpoint_url, "client.region": session.region_name}
+    credentials = session.get_credentials()
+    if isinstance(credentials, RefreshableCredentials):
+        found["botocore_session"], found[ROLE_CREDENTIALS] = session._session, credentials
+    elif credentials is not None:
         frozen = credentials.get_frozen_credentials()
         found["client.access-key-id"] = frozen.access_key
         found["client.secret-access-key"] = frozen.secret_key
@@ -191,26 +200,49 @@ class S3Storage:
         """An object that the service has acknowledged is durable."""
 
     def look_cold(self, uri: str) -> ColdState:
-        return _cold_state(self._head(uri))
+        return cold_state(self._head(uri))
 
-    def thaw(self, uri: str, tier: str) -> ColdState:
+    def thaw(self, uri: str, tier: str, faster: bool = False) -> ColdState:
         head = self._head(uri)
-        state = _cold_state(head)
-        if state.temperature is Temperature.THAWING or not (state.frozen_as or _runs_out(head)):
+        state = cold_state(head)
+        if state.temperature is Temperature.READABLE and not runs_out(head):
             return state
-        bucket, key = _place(uri)
+        if state.temperature is Temperature.READABLE or (state.frozen_as, tier) not in THAW_TIMES:
+            # To prolong takes no time in any tier, and one that the class does not have would be refused.
+            tier = STANDARD_TIER
         request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
         if "ArchiveStatus" not in head:
             # What Intelligent-Tiering brings back stays.
             request["Days"] = THAWED_DAYS
+        if state.temperature is Temperature.THAWING:
+            # Nothing is slower than Bulk.
+            asked = tier == BULK or (faster and self._hurried(uri, request))
+            return replace(state, tier=tier if asked else "")
+        asked = self._restored(uri, request)
+        if state.temperature is Temperature.READABLE:
+            return state
+        return ColdState(Temperature.THAWING, state.frozen_as, tier if asked else "")
+
+    def _hurried(self, uri: str, request: dict[str, Any]) -> bool:
+        """Ask for a faster tier than the one under way; says whether it is. The days must be what they were."""
+        try:
+            return self._restored(uri, request)
+        except (TerminalError, TransientError) as error:
+            # It goes on as it was.
+            log.info("%s goes on thawing in the tier that it was asked for in: %s", uri, error)
+            return False
+
+    def _restored(self, uri: str, request: dict[str, Any]) -> bool:
+        """Ask; says whether somebody else has not asked before, in a tier as fast or faster."""
+        bucket, key = _place(uri)
         with told(uri, "thaw"):
             try:
                 self.client.restore_object(Bucket=bucket, Key=key, RestoreRequest=request)
             except ClientError as error:
-                # Somebody else has asked a moment before.
                 if error_code(error) != "RestoreAlreadyInProgress":
                     raise
-        return ColdState(Temperature.THAWING, state.frozen_as) if state.frozen_as else state
+                return False
+        return True
 
     def _head(self, uri: str) -> dict[str, Any]:
         bucket, key = _place(uri)
@@ -338,20 +370,6 @@ def _known(head: Mapping[str, Any]) -> dict[str, str]:
     if plain and _MD5.fullmatch(etag):
         known["md5"] = etag
     return known
-
-
-def _cold_state(head: Mapping[str, Any]) -> ColdState:
-    frozen_as = _ARCHIVE_TIERS.get(head.get("ArchiveStatus", ""), head.get("StorageClass", ""))
-    said = head.get("Restore", "")
-    if frozen_as not in COLD_CLASSES or 'ongoing-request="false"' in said:
-        return ColdState(Temperature.READABLE)
-    return ColdState(Temperature.THAWING if 'ongoing-request="true"' in said else Temperature.FROZEN, frozen_as)
-
-
-def _runs_out(head: Mapping[str, Any]) -> bool:
-    """Whether a thawed object is about to be cold again."""
-    until = _EXPIRY.search(head.get("Restore", ""))
-    return until is not None and parsedate_to_datetime(until[1]) - datetime.now(UTC) < PROLONG_BELOW
 
 
 def _place(uri: str) -> tuple[str, str]:

@@ -18,16 +18,18 @@ from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-un
 from perennial.errors import PerennialError, TerminalSettingError, TransientError
 
 CONNECTION = "aws_default"
+# What a service answered, and what kept it from answering; a catalog on AWS raises the same.
+ANSWERED, NOT_ANSWERED = ClientError, BotoCoreError
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 # The answer to a HEAD has no body, and so only a number for a code.
-_DENIED = {
+DENIED = {
     "400", "403", "AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken",
     "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
 }  # fmt: skip
 _ELSEWHERE = {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"}
 _COLD = {"InvalidObjectState", "ObjectNotInActiveTierError"}
-_NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError)
+NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError)
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def told(uri: str, action: str) -> Iterator[None]:
         raise TerminalSettingError(
             f"Cannot {action} {uri}: {error}. Mend the setting that names bucket {_bucket(uri)!r}."
         ) from error
-    except _NO_CREDENTIALS as error:
+    except NO_CREDENTIALS as error:
         raise TerminalSettingError(
             f"Cannot {action} {uri} ({error}). Give the Airflow connection {CONNECTION!r} a key, or the machine a role."
         ) from error
@@ -72,7 +74,7 @@ def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNo
         return TransientError(
             f"{said}: it lies in a cold storage class and has to be thawed first; clear the run's task `thaw`."
         )
-    if code in _DENIED:
+    if code in DENIED:
         return TerminalSettingError(
             f"{said}. Check the key and the region of the Airflow connection {CONNECTION!r} and its rights on bucket "
             f"{bucket!r}; docs/iam.md has the policies."

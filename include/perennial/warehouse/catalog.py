@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 # Arrow bytes of one staged data file.
 STAGED_BYTES = 64 * 2**20
+# The one property that pyiceberg wants as a number; it reads the others from text.
+_MAX_RETRIES = "glue.max-retries"
 
 _TYPES: dict[str, IcebergType] = {
     "string": StringType(),
@@ -74,7 +76,7 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        with told(settings):
+        with told(settings.catalog):
             self.catalog = _open_catalog(settings)
 
     # --- tables ---------------------------------------------------------------------------------------------------
@@ -87,19 +89,19 @@ class Warehouse:
         Returns:
             What was changed, one sentence each; empty when everything was in place.
         """
-        with told(self.settings):
+        with told(self.settings.catalog):
             self.catalog.create_namespace_if_not_exists(self.settings.namespace)
-        missing = self.missing_tables()
-        return [
-            change
-            for table in TABLES
-            for change in (self._create(table) if table.name in missing else self._evolve(table))
-        ]
+            missing = self.missing_tables()
+            return [
+                change
+                for table in TABLES
+                for change in (self._create(table) if table.name in missing else self._evolve(table))
+            ]
 
     def missing_tables(self) -> set[str]:
         """Return the tables of the contract that the catalog does not have."""
         try:
-            with told(self.settings):
+            with told(self.settings.catalog):
                 present = {name for *_, name in self.catalog.list_tables(self.settings.namespace)}
         except NoSuchNamespaceError:
             present = set()
@@ -112,7 +114,7 @@ class Warehouse:
             TerminalSettingError: The table is not there.
         """
         try:
-            with told(self.settings):
+            with told(self.settings.catalog):
                 return self.catalog.load_table((self.settings.namespace, name))
         except NoSuchTableError as error:
             raise TerminalSettingError(
@@ -166,7 +168,7 @@ class Warehouse:
             return
         chosen = None if source_ids is None else set(source_ids)
         # Around all of it: manifests are read one by one, while the files are asked for.
-        with told(self.settings):
+        with told(self.settings.catalog):
             yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
@@ -181,7 +183,7 @@ class Warehouse:
 
     def read(self, name: str) -> pa.Table:
         """Read a whole (small) table."""
-        with told(self.settings):
+        with told(self.settings.catalog):
             return self.table(name).scan().to_arrow()
 
     # --- writing --------------------------------------------------------------------------------------------------
@@ -341,8 +343,16 @@ def _open_catalog(settings: Settings) -> Catalog:
         from perennial.storage.s3 import connection_properties
 
         # What the catalog's own configuration says comes first; a local one needs no credentials.
-        given = {str(key): str(value) for key, value in configured.items()}
+        given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
         found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        if "botocore_session" in found:
+            # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
+            found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
+        if "s3.endpoint" not in found | given:
+            # Only AWS can be asked in which region a bucket is; the archive's may be in another than the tables'.
+            found["s3.resolve-region"] = "true"
+        if (retries := given.get(_MAX_RETRIES)) is not None:
+            given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
         return load_catalog(settings.catalog, **{**found, **given})
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
@@ -351,6 +361,14 @@ def _open_catalog(settings: Settings) -> Catalog:
         uri=f"sqlite:///{catalog_file(settings)}",
         warehouse=f"file://{settings.home}/warehouse",
     )
+
+
+def _number(settings: Settings, name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        variable = f"PYICEBERG_CATALOG__{settings.catalog}__{name}".replace(".", "__").replace("-", "_").upper()
+        raise TerminalSettingError(f"{variable} is {value!r}; give a whole number, such as 5.") from None
 
 
 def _is_embedded(settings: Settings) -> bool:

@@ -20,6 +20,7 @@ from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from perennial.errors import TransientConflictError
 from perennial.warehouse.manifests import SnapshotProducer, overlap
+from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChang
 
     Raises:
         TransientConflictError: Other writers won every race.
+        TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
     """
     for attempt in range(ATTEMPTS):
         table = load()
@@ -68,7 +70,8 @@ def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChang
         if not delta:
             return False
         try:
-            _commit(table, delta, operation)
+            with told(table.catalog.name, commit=table.name()[-1]):
+                _commit(table, delta, operation)
         except (CommitFailedException, ValidationException) as error:
             log.info("%s: lost a race for %s (%s), looking again", operation, table.name()[-1], error)
             time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))

@@ -18,6 +18,7 @@ from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 
 from perennial.errors import TransientConflictError
 from perennial.warehouse.commits import ATTEMPTS
+from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
 
     Raises:
         TransientConflictError: Other writers won every race.
+        TransientError: The catalog did not answer.
     """
     for attempt in range(ATTEMPTS):
         table = load()
@@ -103,7 +105,8 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
         if not expired:
             return 0
         try:
-            _remove(table, expired)
+            with told(table.catalog.name, commit=table.name()[-1]):
+                _remove(table, expired)
         except CommitFailedException as error:
             log.info("%s: lost a race for its snapshots (%s), looking again", table.name()[-1], error)
             time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
