@@ -1,6 +1,6 @@
 """Gives each task the worker that has its rights: a queue for Celery, a service account for Kubernetes.
 
-Optional: put it into AIRFLOW_HOME/config of every part of Airflow. docs/iam.md has the policy of each role.
+It belongs into AIRFLOW_HOME/config of every part of Airflow. docs/iam.md has the policy of each role.
 """
 
 from __future__ import annotations

@@ -155,12 +155,43 @@ def test_no_task_hands_another_a_local_file() -> None:
     assert example()["PERENNIAL_OPERATIONS_URI"].startswith("s3://")
 
 
-def test_both_ways_of_deploying_make_the_pool_of_the_copy_tasks() -> None:
-    commands = compose()["services"]["init"]["command"][-1]
-    made = f'airflow pools set {POOL} 16 "Copy tasks of perennial at the same time"'
-    assert made in commands
-    assert made in read("README.md")
+def install_container() -> dict[str, Any]:
+    job = yaml.safe_load(read("helm/install-job.yaml"))
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_both_ways_of_deploying_make_pool_user_and_tables_by_the_same_commands() -> None:
+    migrate, *commands = compose()["services"]["init"]["command"][-1].replace("$$", "$").splitlines()
+    # The chart has a Job of its own for it.
+    assert migrate == "airflow db migrate"
+    assert install_container()["args"] == ["bash", "-ec", "\n".join((*commands, ""))]
+    assert commands[0] == f'airflow pools set {POOL} 16 "Copy tasks of perennial at the same time"'
     assert example()["PERENNIAL_COPY_POOL"] == POOL
+
+
+def test_the_job_that_installs_runs_our_image_as_the_installer_with_secrets_that_the_readme_makes() -> None:
+    [template] = [job["spec"]["template"]["spec"] for job in yaml.safe_load_all(read("helm/install-job.yaml"))]
+    images = helm()["images"]["airflow"]
+    container = install_container()
+    assert container["image"] == f"{images['repository']}:{images['tag']}"
+    assert template["serviceAccountName"] == "perennial-installer"
+    whole = {source["secretRef"]["name"] for source in container["envFrom"]}
+    keys = {variable["name"]: variable["valueFrom"]["secretKeyRef"] for variable in container["env"]}
+    made = set(re.findall(r"kubectl create secret generic ([\w-]+)", read("README.md")))
+    assert whole | {key["name"] for key in keys.values()} == made
+    assert whole == {"perennial", "perennial-admin"}
+    chart = {helm()["fernetKeySecretName"], helm()["apiSecretKeySecretName"], helm()["jwtSecretName"]}
+    assert {key["name"] for key in keys.values()} == chart | {helm()["data"]["metadataSecretName"]}
+    for key in keys.values():
+        assert re.search(rf"{key['name']} --namespace perennial [^&]*?--from-literal={key['key']}=", read("README.md"))
+
+
+def test_the_chart_has_the_settings_that_give_each_task_its_account() -> None:
+    settings = helm()["airflowLocalSettings"]
+    assert settings == read("airflow_local_settings.py")
+    # The chart takes it for a template.
+    assert "{{" not in settings
 
 
 def test_the_chart_runs_one_pod_a_task_with_the_dags_of_the_image() -> None:

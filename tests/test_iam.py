@@ -9,15 +9,17 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from perennial.settings import PROJECT_ROOT
-from tests.test_deploy import example
+from tests.test_deploy import example, helm
 
 PAGE = (PROJECT_ROOT / "docs" / "iam.md").read_text(encoding="utf-8")
 POLICIES: dict[str, dict[str, Any]] = {
     role: json.loads(text) for role, text in re.findall(r"^## (\w+)\n.*?```json\n(.*?)```", PAGE, flags=re.S | re.M)
 }
 STATEMENTS = [(role, statement) for role, policy in POLICIES.items() for statement in policy["Statement"]]
+ROLE_ARN, ROLES = "eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role"
 BUCKETS = ("example-lake", "example-archive", "example-landing", "example-exports")
 
 LAKE, ARCHIVE = "arn:aws:s3:::example-lake", "arn:aws:s3:::example-archive"
@@ -146,6 +148,21 @@ def test_every_dag_has_a_role_that_the_page_has_a_policy_for(local_settings: Mod
     dags = {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
     assert dags == local_settings.ROLES.keys()
     assert set(local_settings.ROLES.values()) <= POLICIES.keys()
+
+
+def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_settings: ModuleType) -> None:
+    path = PROJECT_ROOT / "deploy" / "helm" / "service-accounts.yaml"
+    accounts = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    assert {account["kind"] for account in accounts} == {"ServiceAccount"}
+    given = {account["metadata"]["name"]: account["metadata"]["annotations"][ROLE_ARN] for account in accounts}
+    roles = {"installer", *local_settings.ROLES.values()}
+    assert given == {f"perennial-{role}": f"{ROLES}/perennial-{role}" for role in roles}
+    # The chart makes these, and none for pods of tasks that name no account.
+    values = helm()
+    made = {part: values[part]["serviceAccount"]["annotations"][ROLE_ARN] for part in ("apiServer", "triggerer")}
+    assert made == {"apiServer": f"{ROLES}/perennial-page", "triggerer": f"{ROLES}/perennial-mover"}
+    assert "serviceAccount" not in values["workers"]
+    assert roles | {"page", "analyst"} == POLICIES.keys()
 
 
 def test_a_task_names_the_queue_of_its_role_and_others_are_left_alone(local_settings: ModuleType) -> None:
