@@ -28,4 +28,9 @@ def task_policy(task: Any) -> None:
     except ImportError:
         return
     pod = models.V1Pod(spec=models.V1PodSpec(service_account_name=f"perennial-{role}", containers=[]))
-    task.executor_config = {"pod_override": pod}
+    config = {"pod_override": pod}
+    if task.is_mapped:
+        # It has no setter of its own for this one.
+        task.partial_kwargs["executor_config"] = config
+    else:
+        task.executor_config = config

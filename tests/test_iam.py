@@ -165,13 +165,38 @@ def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_se
     assert roles | {"page", "analyst"} == POLICIES.keys()
 
 
-def test_a_task_names_the_queue_of_its_role_and_others_are_left_alone(local_settings: ModuleType) -> None:
+def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(
+    local_settings: ModuleType,
+) -> None:
+    from airflow import policies
+    from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG, BaseOperator
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.settings import get_policy_plugin_manager
 
-    tasks = {name: BaseOperator(task_id="t", dag=DAG(name)) for name in ("expire_interactions", "somebody_elses")}
-    for task in tasks.values():
-        local_settings.task_policy(task)
-    assert {name: task.queue for name, task in tasks.items()} == {
-        "expire_interactions": "mover",
-        "somebody_elses": "default",
-    }
+    # As Airflow does it with the file when it starts.
+    manager = get_policy_plugin_manager()
+    before = manager.get_plugins()
+    policies.make_plugin_from_local_settings(manager, local_settings, {"task_policy"})
+    try:
+        bag = DagBag(PROJECT_ROOT / "dags", load_op_links=False)
+    finally:
+        for plugin in manager.get_plugins() - before:
+            manager.unregister(plugin)
+
+    assert not bag.import_errors
+    assert bag.dags.keys() == local_settings.ROLES.keys()
+    assert any(task.is_mapped for dag in bag.dags.values() for task in dag.tasks)
+    for name, role in local_settings.ROLES.items():
+        # As the scheduler knows them, not as the file has them.
+        for task in DagSerialization.from_dict(DagSerialization.to_dict(bag.dags[name])).tasks:
+            assert task.queue == role
+            assert _account(task) == f"perennial-{role}"
+    others = BaseOperator(task_id="t", dag=DAG("somebody_elses"))
+    local_settings.task_policy(others)
+    assert (others.queue, others.executor_config) == ("default", {})
+
+
+def _account(task: Any) -> str:
+    config = task.partial_kwargs["executor_config"] if task.is_mapped else task.executor_config
+    return str(config["pod_override"].spec.service_account_name)
