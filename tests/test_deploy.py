@@ -204,6 +204,17 @@ def test_the_chart_runs_one_pod_a_task_with_the_dags_of_the_image() -> None:
     assert reference == {"secretRef": {"name": "perennial"}}
 
 
+def test_the_chart_makes_no_user_with_a_password_that_everybody_knows() -> None:
+    # Charts before 1.19 have no such switch, and refuse a value that they do not know.
+    assert helm()["createUserJob"] == {"enabled": False}
+    assert "(1.19 or later)" in read("helm/values.yaml")
+
+
+def test_parts_of_airflow_reach_the_database_by_the_way_that_their_secret_names() -> None:
+    assert helm()["data"] == {"metadataSecretName": "airflow-metadata"}
+    assert helm()["pgbouncer"] == helm()["postgresql"] == {"enabled": False}
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", read("README.md"))
     assert not [target for target in targets if not (DEPLOY / target).exists()]
