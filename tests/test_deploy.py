@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
+from tests.aws import Aws
 from tests.test_project import locked
 
 DEPLOY = PROJECT_ROOT / "deploy"
@@ -215,9 +217,34 @@ def test_parts_of_airflow_reach_the_database_by_the_way_that_their_secret_names(
     assert helm()["pgbouncer"] == helm()["postgresql"] == {"enabled": False}
 
 
+# --- buckets -----------------------------------------------------------------------------------------------------
+
+
+def test_rules_of_the_buckets_are_taken_by_s3_and_only_those_for_personal_data_end_current_objects(aws: Aws) -> None:
+    client = aws.client()
+    ended = {}
+    for path in (DEPLOY / "buckets").glob("*.json"):
+        bucket = aws.bucket()
+        rules = json.loads(path.read_text(encoding="utf-8"))
+        client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules)
+        taken = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert [rule["ID"] for rule in taken] == [rule["ID"] for rule in rules["Rules"]]
+        assert all("Transitions" not in rule for rule in taken)
+        assert any("NoncurrentVersionExpiration" in rule for rule in taken)
+        ended[path.stem] = {
+            rule["Filter"]["Prefix"]: rule["Expiration"]["Days"]
+            for rule in taken
+            if "Days" in rule.get("Expiration", {})
+        }
+    assert ended == {"tables-and-archive": {}, "personal-data": {"user-data/": 7, "results/": 1}}
+    assert example()["PERENNIAL_EXPORTS_URI"].endswith("/user-data")
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", read("README.md"))
     assert not [target for target in targets if not (DEPLOY / target).exists()]
-    told = set(re.findall(r"^\| `([\w./-]+)` \| ", read("README.md"), flags=re.MULTILINE))
+    told = set(
+        re.findall(r"`([\w./-]+)`", "\n".join(re.findall(r"^\| (`.+`) \|", read("README.md"), flags=re.MULTILINE)))
+    )
     files = {path.relative_to(DEPLOY).as_posix() for path in FILES}
     assert files - {"README.md", "Dockerfile.dockerignore"} <= told
