@@ -1,6 +1,6 @@
 """Gives each task the worker that has its rights: a queue for Celery, a service account for Kubernetes.
 
-Optional: put it into AIRFLOW_HOME/config of every part of Airflow. docs/iam.md has the policy of each role.
+It belongs into AIRFLOW_HOME/config of every part of Airflow. docs/iam.md has the policy of each role.
 """
 
 from __future__ import annotations
@@ -28,4 +28,9 @@ def task_policy(task: Any) -> None:
     except ImportError:
         return
     pod = models.V1Pod(spec=models.V1PodSpec(service_account_name=f"perennial-{role}", containers=[]))
-    task.executor_config = {"pod_override": pod}
+    config = {"pod_override": pod}
+    if task.is_mapped:
+        # It has no setter of its own for this one.
+        task.partial_kwargs["executor_config"] = config
+    else:
+        task.executor_config = config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
+from tests.aws import Aws
 from tests.test_project import locked
 
 DEPLOY = PROJECT_ROOT / "deploy"
@@ -155,12 +157,43 @@ def test_no_task_hands_another_a_local_file() -> None:
     assert example()["PERENNIAL_OPERATIONS_URI"].startswith("s3://")
 
 
-def test_both_ways_of_deploying_make_the_pool_of_the_copy_tasks() -> None:
-    commands = compose()["services"]["init"]["command"][-1]
-    made = f'airflow pools set {POOL} 16 "Copy tasks of perennial at the same time"'
-    assert made in commands
-    assert made in read("README.md")
+def install_container() -> dict[str, Any]:
+    job = yaml.safe_load(read("helm/install-job.yaml"))
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_both_ways_of_deploying_make_pool_user_and_tables_by_the_same_commands() -> None:
+    migrate, *commands = compose()["services"]["init"]["command"][-1].replace("$$", "$").splitlines()
+    # The chart has a Job of its own for it.
+    assert migrate == "airflow db migrate"
+    assert install_container()["args"] == ["bash", "-ec", "\n".join((*commands, ""))]
+    assert commands[0] == f'airflow pools set {POOL} 16 "Copy tasks of perennial at the same time"'
     assert example()["PERENNIAL_COPY_POOL"] == POOL
+
+
+def test_the_job_that_installs_runs_our_image_as_the_installer_with_secrets_that_the_readme_makes() -> None:
+    [template] = [job["spec"]["template"]["spec"] for job in yaml.safe_load_all(read("helm/install-job.yaml"))]
+    images = helm()["images"]["airflow"]
+    container = install_container()
+    assert container["image"] == f"{images['repository']}:{images['tag']}"
+    assert template["serviceAccountName"] == "perennial-installer"
+    whole = {source["secretRef"]["name"] for source in container["envFrom"]}
+    keys = {variable["name"]: variable["valueFrom"]["secretKeyRef"] for variable in container["env"]}
+    made = set(re.findall(r"kubectl create secret generic ([\w-]+)", read("README.md")))
+    assert whole | {key["name"] for key in keys.values()} == made
+    assert whole == {"perennial", "perennial-admin"}
+    chart = {helm()["fernetKeySecretName"], helm()["apiSecretKeySecretName"], helm()["jwtSecretName"]}
+    assert {key["name"] for key in keys.values()} == chart | {helm()["data"]["metadataSecretName"]}
+    for key in keys.values():
+        assert re.search(rf"{key['name']} --namespace perennial [^&]*?--from-literal={key['key']}=", read("README.md"))
+
+
+def test_the_chart_has_the_settings_that_give_each_task_its_account() -> None:
+    settings = helm()["airflowLocalSettings"]
+    assert settings == read("airflow_local_settings.py")
+    # The chart takes it for a template.
+    assert "{{" not in settings
 
 
 def test_the_chart_runs_one_pod_a_task_with_the_dags_of_the_image() -> None:
@@ -173,9 +206,45 @@ def test_the_chart_runs_one_pod_a_task_with_the_dags_of_the_image() -> None:
     assert reference == {"secretRef": {"name": "perennial"}}
 
 
+def test_the_chart_makes_no_user_with_a_password_that_everybody_knows() -> None:
+    # Charts before 1.19 have no such switch, and refuse a value that they do not know.
+    assert helm()["createUserJob"] == {"enabled": False}
+    assert "(1.19 or later)" in read("helm/values.yaml")
+
+
+def test_parts_of_airflow_reach_the_database_by_the_way_that_their_secret_names() -> None:
+    assert helm()["data"] == {"metadataSecretName": "airflow-metadata"}
+    assert helm()["pgbouncer"] == helm()["postgresql"] == {"enabled": False}
+
+
+# --- buckets -----------------------------------------------------------------------------------------------------
+
+
+def test_rules_of_the_buckets_are_taken_by_s3_and_only_those_for_personal_data_end_current_objects(aws: Aws) -> None:
+    client = aws.client()
+    ended = {}
+    for path in (DEPLOY / "buckets").glob("*.json"):
+        bucket = aws.bucket()
+        rules = json.loads(path.read_text(encoding="utf-8"))
+        client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules)
+        taken = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert [rule["ID"] for rule in taken] == [rule["ID"] for rule in rules["Rules"]]
+        assert all("Transitions" not in rule for rule in taken)
+        assert any("NoncurrentVersionExpiration" in rule for rule in taken)
+        ended[path.stem] = {
+            rule["Filter"]["Prefix"]: rule["Expiration"]["Days"]
+            for rule in taken
+            if "Days" in rule.get("Expiration", {})
+        }
+    assert ended == {"tables-and-archive": {}, "personal-data": {"user-data/": 7, "results/": 1}}
+    assert example()["PERENNIAL_EXPORTS_URI"].endswith("/user-data")
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", read("README.md"))
     assert not [target for target in targets if not (DEPLOY / target).exists()]
-    told = set(re.findall(r"^\| `([\w./-]+)` \| ", read("README.md"), flags=re.MULTILINE))
+    told = set(
+        re.findall(r"`([\w./-]+)`", "\n".join(re.findall(r"^\| (`.+`) \|", read("README.md"), flags=re.MULTILINE)))
+    )
     files = {path.relative_to(DEPLOY).as_posix() for path in FILES}
     assert files - {"README.md", "Dockerfile.dockerignore"} <= told

@@ -9,16 +9,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from perennial.settings import PROJECT_ROOT
-from tests.test_deploy import example
+from tests.test_deploy import FILES, example, helm
 
 PAGE = (PROJECT_ROOT / "docs" / "iam.md").read_text(encoding="utf-8")
 POLICIES: dict[str, dict[str, Any]] = {
     role: json.loads(text) for role, text in re.findall(r"^## (\w+)\n.*?```json\n(.*?)```", PAGE, flags=re.S | re.M)
 }
 STATEMENTS = [(role, statement) for role, policy in POLICIES.items() for statement in policy["Statement"]]
-BUCKETS = ("example-lake", "example-archive", "example-landing", "example-exports")
+RESOURCES = [(role, resource) for role, statement in STATEMENTS for resource in statement["Resource"]]
+ROLE_ARN, ROLES = "eks.amazonaws.com/role-arn", "arn:aws:iam::111122223333:role"
+BUCKETS = {f"example-{name}" for name in ("lake", "archive", "landing", "exports", "logs", "athena")}
 
 LAKE, ARCHIVE = "arn:aws:s3:::example-lake", "arn:aws:s3:::example-archive"
 HOT_FILE = f"{LAKE}/warehouse/messaging.db/interactions/data/0123.parquet"
@@ -30,6 +33,8 @@ LANDED = "arn:aws:s3:::example-landing/currents/a.avro"
 EXPORT = "arn:aws:s3:::example-exports/user-data/a.csv"
 STAGED_FILE = f"{LAKE}/warehouse/messaging.db/compaction_0123/data/source_id=a/00000.parquet"
 STAGING = "arn:aws:glue:us-east-1:111122223333:table/messaging/compaction_0123"
+WORKGROUP = "arn:aws:athena:us-east-1:111122223333:workgroup/perennial"
+RESULT = "arn:aws:s3:::example-athena/results/0f7c6a9e.csv"
 TABLE = "arn:aws:glue:us-east-1:111122223333:table/messaging/interactions"
 
 
@@ -49,12 +54,13 @@ def test_there_is_a_policy_for_every_role_that_the_page_lists() -> None:
 def test_a_statement_allows_named_actions_on_named_resources(role: str, statement: dict[str, Any]) -> None:
     assert statement.keys() == {"Sid", "Effect", "Action", "Resource"}
     assert statement["Effect"] == "Allow"
-    assert all(re.fullmatch(r"(s3|glue|kms):[A-Z]\w+", action) for action in statement["Action"])
+    assert all(re.fullmatch(r"(s3|glue|kms|athena):[A-Z]\w+", action) for action in statement["Action"])
     service = {action.partition(":")[0] for action in statement["Action"]}
     buckets = "|".join(BUCKETS)
     known = {
         "s3": rf"arn:aws:s3:::({buckets})(/[a-z].*)?",
         "glue": r"arn:aws:glue:us-east-1:111122223333:(catalog|database/messaging|table/messaging/(\*|compaction_\*))",
+        "athena": "arn:aws:athena:us-east-1:111122223333:workgroup/perennial",
         "kms": r"arn:aws:kms:us-east-1:111122223333:key/[\w-]+",
     }
     assert len(service) == 1
@@ -109,6 +115,10 @@ NEEDS = {
     "exporter": [("s3:GetObject", HOT_FILE), ("s3:PutObject", EXPORT), ("s3:PutObject", RECORD), ("glue:GetTable", TABLE)],
     "analyst": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
     "page": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
+    "athena": [
+        ("athena:StartQueryExecution", WORKGROUP), ("athena:GetQueryExecution", WORKGROUP), ("s3:PutObject", RESULT),
+        ("athena:GetQueryResults", WORKGROUP), ("athena:StopQueryExecution", WORKGROUP), ("s3:GetObject", RESULT),
+    ],
     "installer": [("glue:CreateTable", TABLE), ("glue:UpdateTable", TABLE), ("s3:PutObject", METADATA)],
 }  # fmt: skip
 
@@ -131,6 +141,32 @@ def test_readers_write_nothing(role: str) -> None:
     assert actions == {
         "glue:GetDatabase", "glue:GetTable", "glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket",
     }  # fmt: skip
+
+
+def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
+    named = {bucket for path in FILES for bucket in re.findall(r"s3://([a-z0-9.-]+)", path.read_text(encoding="utf-8"))}
+    allowed = {arn.removeprefix("arn:aws:s3:::").partition("/")[0] for _, arn in RESOURCES if ":s3:" in arn}
+    assert named <= allowed == BUCKETS
+
+
+def test_who_works_writes_logs_where_the_chart_has_them_and_the_page_reads_them() -> None:
+    log = helm()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::") + "/dag_id=x/1.log"
+    writers = ["loader", "mover", "maintainer", "exporter"]
+    readers = [*writers, "page"]
+    assert [role for role in POLICIES if may(role, "s3:PutObject", log)] == writers
+    assert [role for role in POLICIES if may(role, "s3:GetObject", log)] == readers
+    assert [role for role in POLICIES if may(role, "s3:ListBucket", "arn:aws:s3:::example-logs")] == readers
+    assert not [role for role in POLICIES if may(role, "s3:DeleteObject", log)]
+
+
+def test_who_asks_athena_may_write_nothing_but_its_results() -> None:
+    written = {
+        resource
+        for statement in POLICIES["athena"]["Statement"]
+        for resource in statement["Resource"]
+        if "s3:PutObject" in statement["Action"]
+    }
+    assert written == {"arn:aws:s3:::example-athena/results/*"}
 
 
 def test_listing_is_not_narrowed_since_an_absent_object_would_be_denied() -> None:
@@ -163,13 +199,53 @@ def test_every_dag_has_a_role_that_the_page_has_a_policy_for(local_settings: Mod
     assert set(local_settings.ROLES.values()) <= POLICIES.keys()
 
 
-def test_a_task_names_the_queue_of_its_role_and_others_are_left_alone(local_settings: ModuleType) -> None:
-    from airflow.sdk import DAG, BaseOperator
+def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_settings: ModuleType) -> None:
+    path = PROJECT_ROOT / "deploy" / "helm" / "service-accounts.yaml"
+    accounts = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    assert {account["kind"] for account in accounts} == {"ServiceAccount"}
+    given = {account["metadata"]["name"]: account["metadata"]["annotations"][ROLE_ARN] for account in accounts}
+    roles = {"installer", *local_settings.ROLES.values()}
+    assert given == {f"perennial-{role}": f"{ROLES}/perennial-{role}" for role in roles}
+    # The chart makes these, and none for pods of tasks that name no account.
+    values = helm()
+    made = {part: values[part]["serviceAccount"]["annotations"][ROLE_ARN] for part in ("apiServer", "triggerer")}
+    assert made == {"apiServer": f"{ROLES}/perennial-page", "triggerer": f"{ROLES}/perennial-mover"}
+    assert "serviceAccount" not in values["workers"]
+    assert roles | {"page", "analyst", "athena"} == POLICIES.keys()
 
-    tasks = {name: BaseOperator(task_id="t", dag=DAG(name)) for name in ("expire_interactions", "somebody_elses")}
-    for task in tasks.values():
-        local_settings.task_policy(task)
-    assert {name: task.queue for name, task in tasks.items()} == {
-        "expire_interactions": "mover",
-        "somebody_elses": "default",
-    }
+
+def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(
+    local_settings: ModuleType,
+) -> None:
+    from airflow import policies
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import DAG, BaseOperator
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.settings import get_policy_plugin_manager
+
+    # As Airflow does it with the file when it starts.
+    manager = get_policy_plugin_manager()
+    before = manager.get_plugins()
+    policies.make_plugin_from_local_settings(manager, local_settings, {"task_policy"})
+    try:
+        bag = DagBag(PROJECT_ROOT / "dags", load_op_links=False)
+    finally:
+        for plugin in manager.get_plugins() - before:
+            manager.unregister(plugin)
+
+    assert not bag.import_errors
+    assert bag.dags.keys() == local_settings.ROLES.keys()
+    assert any(task.is_mapped for dag in bag.dags.values() for task in dag.tasks)
+    for name, role in local_settings.ROLES.items():
+        # As the scheduler knows them, not as the file has them.
+        for task in DagSerialization.from_dict(DagSerialization.to_dict(bag.dags[name])).tasks:
+            assert task.queue == role
+            assert _account(task) == f"perennial-{role}"
+    others = BaseOperator(task_id="t", dag=DAG("somebody_elses"))
+    local_settings.task_policy(others)
+    assert (others.queue, others.executor_config) == ("default", {})
+
+
+def _account(task: Any) -> str:
+    config = task.partial_kwargs["executor_config"] if task.is_mapped else task.executor_config
+    return str(config["pod_override"].spec.service_account_name)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.glue.responses import GlueResponse
 import requests
+from moto.glue.responses import GlueResponse
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException

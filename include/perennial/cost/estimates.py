@@ -1,7 +1,8 @@
 """What a move saves and costs. Pure and exact: fractions of the table's currency, rounded only when they are shown.
 
 What is left out: price tiers beyond the first, taxes, discounts, transfer to another region, requests of catalogs and
-of readers, and the days for which a moved file still lies in hot until it is purged.
+of readers, the days for which a moved file still lies in hot until it is purged, and the days after that for which a
+versioned bucket keeps it as an old version: for ever, unless a rule of the bucket ends it (deploy/README.md).
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStat
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.typedef import Record
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 MANIFEST_FILES = 5_000
 # From so many manifests that are at most half full these are written anew, so many of their files at once.
 MERGE_MANIFESTS, MERGE_FILES = 100, 50_000
-# Where a DataFile has them: from column_sizes to upper_bounds.
-_METRICS = range(6, 12)
+# Where a DataFile has its partition, and the metrics from column_sizes to upper_bounds.
+_PARTITION, _METRICS = 3, range(6, 12)
 # Manifests that are written side by side while all are clustered: each is an open file.
 OPEN_MANIFESTS = 256
 
@@ -162,10 +163,14 @@ class SnapshotProducer(_OverwriteFiles):
         starts = _range_starts(counts)
         writers: dict[tuple[int, int, int], ManifestWriter] = {}
         written: Counter[int] = Counter()
+        partitions: dict[str, Record] = {}
         with ExitStack() as stack:
             for manifest in data:
                 for entry in self.fetch_manifest_entry(manifest):
-                    number = bisect_right(starts, _source(entry.data_file))
+                    source_id = _source(entry.data_file)
+                    number = bisect_right(starts, source_id)
+                    # Until its end a writer remembers the partition of each file, so those of a source are one object.
+                    entry.data_file[_PARTITION] = partitions.setdefault(source_id, entry.data_file.partition)
                     # A source with very many files has several manifests.
                     place = manifest.partition_spec_id, number, written[number] // (2 * MANIFEST_FILES)
                     if place not in writers:
