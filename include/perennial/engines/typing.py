@@ -13,6 +13,7 @@ _CALLS = {
     "date_part": exp.DType.DOUBLE,
     "datepart": exp.DType.DOUBLE,
     "epoch_us": exp.DType.BIGINT,
+    "hash": exp.DType.UBIGINT,
     "now": exp.DType.TIMESTAMPTZ,
     "to_days": exp.DType.INTERVAL,
     "to_hours": exp.DType.INTERVAL,

@@ -256,6 +256,31 @@ SELECT
   END AS BIGINT) AS half,
   CAST(2.5 AS INTEGER) AS three,
   ARRAY_AGG(campaign_interactions.source_name ORDER BY campaign_interactions.event_id DESC) AS names,
+  (
+    CAST((
+      CAST(ELEMENT_AT(
+        ARRAY_SORT(
+          ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
+            NOT campaign_interactions.conversion_index IS NULL)
+        ),
+        (
+          CARDINALITY(
+            ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
+              NOT campaign_interactions.conversion_index IS NULL)
+          ) + 1
+        ) / 2
+      ) AS DOUBLE) + CAST(ELEMENT_AT(
+        ARRAY_SORT(
+          ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
+            NOT campaign_interactions.conversion_index IS NULL)
+        ),
+        CARDINALITY(
+          ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
+            NOT campaign_interactions.conversion_index IS NULL)
+        ) / 2 + 1
+      ) AS DOUBLE)
+    ) AS DOUBLE) / 2
+  ) AS middle,
   FORMAT('%d', COUNT(*)) AS printed
 FROM campaign_interactions AS campaign_interactions
 WHERE

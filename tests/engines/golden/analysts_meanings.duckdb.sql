@@ -10,6 +10,7 @@ SELECT
     CAST(count(*) / 2 AS BIGINT) AS half,
     CAST(2.5 AS INTEGER) AS three,
     list(source_name ORDER BY event_id DESC) AS names,
+    median(conversion_index) AS middle,
     printf('%d', count(*)) AS printed
 FROM campaign_interactions
 WHERE source_name LIKE 'a\b%'

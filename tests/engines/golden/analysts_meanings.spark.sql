@@ -265,6 +265,7 @@ SELECT
     ),
     x -> x.v
   ) AS names,
+  MEDIAN(campaign_interactions.conversion_index) AS middle,
   PRINTF('%d', COUNT(*)) AS printed
 FROM campaign_interactions AS campaign_interactions
 WHERE

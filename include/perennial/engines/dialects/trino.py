@@ -76,6 +76,20 @@ def _greatest_of_those_present(node: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=name, expressions=[exp.Anonymous(this="filter", expressions=[values, _PRESENT.copy()])])
 
 
+def _median(node: exp.Expr) -> exp.Expr:
+    # It has none that is exact: the middle of the sorted values, or the mean of the two in the middle.
+    if not isinstance(node, exp.Median):
+        return node
+    present = exp.Not(this=exp.Is(this=node.this.copy(), expression=exp.Null()))
+    values = exp.Filter(this=exp.ArrayAgg(this=node.this.copy()), expression=exp.Where(this=present))
+    ordered, count = call("array_sort", values), call("cardinality", values)
+    # Whole numbers divided are whole there.
+    low = exp.Div(this=exp.paren(exp.Add(this=count, expression=number(1))), expression=number(2), typed=True)
+    high = exp.Add(this=exp.Div(this=count, expression=number(2), typed=True), expression=number(1))
+    middles = [exp.cast(call("element_at", ordered, place), "DOUBLE") for place in (low, high)]
+    return exp.paren(exp.Div(this=exp.paren(exp.Add(this=middles[0], expression=middles[1])), expression=number(2)))
+
+
 def _day_of_week(node: exp.Expr) -> exp.Expr:
     found = day_of_week(node)
     if found is None:
@@ -155,6 +169,7 @@ _REWRITES = (
     _hash_rows,
     _is_true,
     _greatest_of_those_present,
+    _median,
     _day_of_week,
     _date_diff,
     _at_time_zone,
