@@ -211,7 +211,7 @@ def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_se
     made = {part: values[part]["serviceAccount"]["annotations"][ROLE_ARN] for part in ("apiServer", "triggerer")}
     assert made == {"apiServer": f"{ROLES}/perennial-page", "triggerer": f"{ROLES}/perennial-mover"}
     assert "serviceAccount" not in values["workers"]
-    assert roles | {"page", "analyst", "athena"} == POLICIES.keys()
+    assert roles | {"page", "analyst", "athena", "engine"} == POLICIES.keys()
 
 
 def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(

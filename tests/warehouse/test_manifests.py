@@ -12,7 +12,7 @@ from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 
 from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables
-from perennial.maintenance.compaction import SMALL_BYTES
+from perennial.maintenance.groups import SMALL_BYTES
 from perennial.moves.plan import EXPIRE, plan_move
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import FileChange, Warehouse, manifests
