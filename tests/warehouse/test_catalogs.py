@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from moto.glue.responses import GlueResponse
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
@@ -20,7 +19,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.types import StringType
 from sqlalchemy import make_url
 
-from perennial.errors import TerminalSettingError, TransientError
+from perennial.errors import TerminalSettingError
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import maintain_warehouse
 from perennial.settings import Settings
@@ -196,27 +195,3 @@ def test_a_namespace_that_was_not_set_up_is_said(shared: Warehouse, monkeypatch:
         assert warehouse.missing_tables() == {table.name for table in TABLES}
         with pytest.raises(TerminalSettingError, match="perennial init"):
             warehouse.table(INTERACTIONS.name)
-
-
-def test_a_commit_whose_answer_is_lost_is_made_once_by_the_next_attempt(
-    lake_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send = requests.Session.request
-
-    def lost(session: requests.Session, method: str, url: str, *arguments: Any, **named: Any) -> requests.Response:
-        answer = send(session, method, url, *arguments, **named)
-        if method != "POST" or "/tables/" not in url:
-            return answer
-        if breaks_off:
-            raise requests.exceptions.ConnectionError("Connection reset by peer")
-        answer.status_code, answer._content = 500, b'{"error": {"message": "a bad day", "type": "x", "code": 500}}'
-        return answer
-
-    for breaks_off in (False, True):
-        row: dict[str, object] = {"source_id": "lost", "tag": str(breaks_off)}
-        with monkeypatch.context() as patch:
-            patch.setattr(requests.Session, "request", lost)
-            with pytest.raises(TransientError, match=r"whether the commit to source_tags was made.*Run it again"):
-                lake_warehouse.append_rows(SOURCE_TAGS.name, [row], f"operation:{breaks_off}")
-        lake_warehouse.append_rows(SOURCE_TAGS.name, [row], f"operation:{breaks_off}")
-        assert lake_warehouse.read(SOURCE_TAGS.name).to_pylist().count(row) == 1

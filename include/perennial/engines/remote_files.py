@@ -24,10 +24,11 @@ class Buckets:
     def open_input_file(self, path: str) -> Any:
         return self._of(path).open_input_file(path)
 
-    def get_file_info(self, paths: str | list[str]) -> Any:
-        if isinstance(paths, str):
-            return self._of(paths).get_file_info(paths)
-        return [self._of(path).get_file_info(path) for path in paths]
+    def get_file_info(self, asked: Any) -> Any:
+        """Look at one path, at several, or at what a selector names, as Arrow's own file systems do."""
+        if isinstance(asked, list):
+            return [self.get_file_info(path) for path in asked]
+        return self._of(getattr(asked, "base_dir", asked)).get_file_info(asked)
 
     def _of(self, path: str) -> Any:
         return self._file_system(path.partition("/")[0])
