@@ -110,7 +110,9 @@ def wait_until_settled(files: Iterable[LandingFile], settle: timedelta) -> tuple
 
 def is_unchanged(file: LandingFile) -> bool:
     """Whether a file is still as it was listed."""
-    return storage_for(file.uri).stat(file.uri) == file.stored
+    now = storage_for(file.uri).stat(file.uri)
+    # Its storage class is none of its content, and is not known of one that was looked up in `loaded_files`.
+    return now is not None and (now.file_bytes, now.modified_at) == (file.stored.file_bytes, file.stored.modified_at)
 
 
 def read_landing_file(file: LandingFile, decode: bool) -> Iterator[Records]:
