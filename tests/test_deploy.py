@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +105,46 @@ def test_what_the_image_is_made_of_exists_and_is_not_ignored() -> None:
     assert sorted(let_in) == sorted(copied())
 
 
-def test_the_image_has_all_that_the_package_finds_beside_itself() -> None:
-    # `include/` holds the SQL as well; DAGs and plugins are where Airflow is told they are.
-    assert {"include", "dags", "plugins", "pyproject.toml"} <= set(copied())
-    environment = read("Dockerfile")
-    assert "AIRFLOW__CORE__DAGS_FOLDER=/app/dags" in environment
-    assert "AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins" in environment
+# Run in a copy of what the image has: every module, every file that one names, every statement, table and view.
+USES_ALL = """
+import importlib, pkgutil, sys
+from pathlib import Path
+import perennial
+from perennial.statements import SQL_ROOT, statement
+app = Path(sys.argv[1])
+for module in pkgutil.walk_packages(perennial.__path__, "perennial."):
+    named = vars(importlib.import_module(module.name)).items()
+    # The reference pages are written where the project is developed.
+    paths = [value for _, value in named if isinstance(value, Path) and not value.is_relative_to(app / "docs")]
+    assert all(path.is_relative_to(app) and path.exists() for path in paths), (module.name, paths)
+from perennial.cost import read_prices
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+read_prices()
+assert [statement(path.relative_to(SQL_ROOT).with_suffix("").as_posix()) for path in SQL_ROOT.rglob("*.sql")]
+Warehouse(Settings.from_environment()).create_tables()
+assert perennial.connect().execute("SELECT count(*) FROM source_availability").fetchone() == (0,)
+"""
+
+
+def test_the_image_has_all_that_the_package_finds_beside_itself(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    for source in copied():
+        # As its .dockerignore has it.
+        origin, ignored = PROJECT_ROOT / source, shutil.ignore_patterns("__pycache__", "*.egg-info")
+        if origin.is_dir():
+            shutil.copytree(origin, app / source, ignore=ignored)
+        elif "/" not in source:
+            shutil.copy(origin, app / source)
+    homes = {"PERENNIAL_HOME": str(tmp_path / "home"), "AIRFLOW_HOME": str(tmp_path)}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(app / "include"), **homes}
+    command = [sys.executable, "-c", USES_ALL, str(app)]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for folder in ("dags", "plugins"):
+        assert f"AIRFLOW__CORE__{folder.upper()}_FOLDER=/app/{folder}" in read("Dockerfile")
+        assert (app / folder).is_dir()
 
 
 def test_no_process_of_the_image_is_root() -> None:

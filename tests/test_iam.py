@@ -91,41 +91,39 @@ def test_only_the_mover_writes_to_the_archive_and_thaws_from_it() -> None:
     assert [role for role in POLICIES if may(role, "s3:GetObject", ARCHIVED_FILE)] == ["mover", "maintainer"]
 
 
-NEEDS = {
-    # CopyObject either way: get where it reads, put where it writes; both with what ends an unfinished one.
-    "mover": [
-        ("s3:GetObject", HOT_FILE), ("s3:PutObject", ARCHIVED_FILE), ("s3:AbortMultipartUpload", ARCHIVED_FILE),
-        ("s3:GetObject", ARCHIVED_FILE), ("s3:PutObject", HOT_FILE), ("s3:AbortMultipartUpload", HOT_FILE),
-        ("s3:PutObject", METADATA), ("s3:PutObject", RECORD), ("s3:ListBucket", ARCHIVE), ("s3:ListBucket", LAKE),
-        ("glue:UpdateTable", TABLE), ("glue:GetTables", TABLE),
-    ],
-    "loader": [
-        ("s3:GetObject", LANDED), ("s3:ListBucket", "arn:aws:s3:::example-landing"), ("s3:PutObject", HOT_FILE),
-        ("s3:PutObject", METADATA), ("s3:PutObject", RECORD), ("s3:ListBucket", LAKE), ("glue:UpdateTable", TABLE),
-    ],
+# What tests/web/test_rights.py, which has each role at its work, does not see: what is done when an upload or a task fails,
+# what AWS's own services are asked for, and engines besides DuckDB.
+UNSEEN = {
+    "mover": [("s3:AbortMultipartUpload", ARCHIVED_FILE), ("s3:AbortMultipartUpload", HOT_FILE)],
+    "loader": [("s3:AbortMultipartUpload", HOT_FILE)],
     "maintainer": [
-        ("s3:PutObject", HOT_FILE), ("s3:GetObject", HOT_FILE), ("s3:ListBucket", ARCHIVE), ("glue:UpdateTable", TABLE),
-        ("glue:CreateTable", STAGING), ("glue:DeleteTable", STAGING), ("s3:GetObject", STAGED_FILE),
-        ("s3:DeleteObject", STAGED_FILE),
+        ("s3:AbortMultipartUpload", HOT_FILE), ("glue:CreateTable", STAGING), ("glue:DeleteTable", STAGING),
+        ("s3:GetObject", STAGED_FILE), ("s3:DeleteObject", STAGED_FILE),
     ],
     "engine": [
         ("s3:GetObject", HOT_FILE), ("glue:GetTable", TABLE), ("s3:PutObject", STAGED_FILE), ("s3:GetObject", STAGED_FILE),
         ("s3:AbortMultipartUpload", STAGED_FILE), ("glue:UpdateTable", STAGING), ("s3:ListBucket", LAKE),
     ],
-    "exporter": [("s3:GetObject", HOT_FILE), ("s3:PutObject", EXPORT), ("s3:PutObject", RECORD), ("glue:GetTable", TABLE)],
-    "analyst": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
-    "page": [("s3:GetObject", HOT_FILE), ("s3:GetObject", RECORD), ("glue:GetTable", TABLE), ("s3:ListBucket", LAKE)],
+    "exporter": [("s3:AbortMultipartUpload", EXPORT), ("s3:PutObject", RECORD)],
     "athena": [
         ("athena:StartQueryExecution", WORKGROUP), ("athena:GetQueryExecution", WORKGROUP), ("s3:PutObject", RESULT),
         ("athena:GetQueryResults", WORKGROUP), ("athena:StopQueryExecution", WORKGROUP), ("s3:GetObject", RESULT),
     ],
-    "installer": [("glue:CreateTable", TABLE), ("glue:UpdateTable", TABLE), ("s3:PutObject", METADATA)],
+    "installer": [("glue:UpdateTable", TABLE)],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("role", POLICIES)
-def test_a_role_may_do_all_that_its_work_needs(role: str) -> None:
-    assert [(action, resource) for action, resource in NEEDS[role] if not may(role, action, resource)] == []
+@pytest.mark.parametrize("role", UNSEEN)
+def test_a_role_may_do_what_is_seldom_needed(role: str) -> None:
+    assert [(action, resource) for action, resource in UNSEEN[role] if not may(role, action, resource)] == []
+
+
+def test_who_writes_may_encrypt_and_who_reads_decrypt() -> None:
+    # S3 asks for a key in the name of who reads or writes; the server of the tests does not.
+    key = "arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+    writers = {role for role, statement in STATEMENTS if "s3:PutObject" in statement["Action"]}
+    assert {role for role in POLICIES if may(role, "kms:GenerateDataKey", key)} == writers
+    assert {role for role in POLICIES if may(role, "kms:Decrypt", key)} == set(POLICIES)
 
 
 def test_an_engine_writes_to_staging_tables_only_and_only_those_can_be_dropped() -> None:

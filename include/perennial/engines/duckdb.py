@@ -151,6 +151,9 @@ def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: 
         connection.execute(statement(f"views/create_{view}"))
 
 
+_OF_ARROW = re.compile(r"^\w*Error: (.+)$", re.MULTILINE)
+
+
 def create_view(
     connection: duckdb.DuckDBPyConnection, name: str, live_files: Sequence[LiveFile], table: IcebergTable
 ) -> None:
@@ -177,9 +180,11 @@ def create_view(
         parts.append(_no_rows(table))
     try:
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
-    except duckdb.IOException as error:
-        # A file that has vanished must not take the other tables with it, nor be left out without a word.
-        said = quoted(f"{name} cannot be read: {error}")
+    except duckdb.Error as error:
+        # A file that has vanished, or that this role may not read, must not take the other tables with it, nor be left
+        # out without a word. What Arrow says of a bucket comes as a traceback, with no class of DuckDB's own.
+        told = _OF_ARROW.search(str(error))
+        said = quoted(f"{name} cannot be read: {told[1] if told else error}")
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
 
 
