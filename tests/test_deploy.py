@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -208,6 +209,18 @@ def test_both_ways_of_deploying_make_pool_user_and_tables_by_the_same_commands()
     assert install_container()["args"] == ["bash", "-ec", "\n".join((*commands, ""))]
     assert commands[0] == f'airflow pools set {POOL} 16 "Copy tasks of perennial at the same time"'
     assert example()["PERENNIAL_COPY_POOL"] == POOL
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "helm").glob("*-*.yaml")), ids=lambda path: path.stem)
+def test_kubernetes_knows_every_field_of_the_manifests(path: Path) -> None:
+    from kubernetes.client import ApiClient
+
+    with ApiClient() as client:
+        for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            response = SimpleNamespace(data=json.dumps(manifest))
+            read_back = client.deserialize(response, f"V1{manifest['kind']}")
+            # What it does not know it drops.
+            assert client.sanitize_for_serialization(read_back) == manifest
 
 
 def test_the_job_that_installs_runs_our_image_as_the_installer_with_secrets_that_the_readme_makes() -> None:
