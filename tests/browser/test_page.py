@@ -22,7 +22,7 @@ def in_frame(page: Page):
 
 def restored(page, served: Served) -> None:
     """Wait for the end of the restore that the page shows."""
-    expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=90_000)
+    expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=240_000)
 
 
 def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(visit: Visit, served: Served) -> None:
@@ -100,7 +100,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(visit: Visit) -> None:
     page.keyboard.type("eve@example.com")
     tab_to(page, "button.primary")
     page.keyboard.press("Enter")
-    expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=90_000)
+    expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=240_000)
 
 
 def tab_to(page: Page, selector: str) -> None:

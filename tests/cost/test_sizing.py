@@ -8,7 +8,7 @@ import pytest
 
 from perennial.cost import Objects, move_cost, read_prices
 from perennial.cost.sizing import COMPACTED_BYTES, MOVE_FILES, WORKSPACES, Workspace, break_even_bytes, tables
-from perennial.maintenance import compaction
+from perennial.maintenance import groups
 from perennial.moves import plan
 from perennial.reference import layout_page
 from perennial.settings import PROJECT_ROOT
@@ -19,7 +19,7 @@ KIB = 1024
 
 
 def test_compaction_merges_to_the_size_that_the_page_reckons_with() -> None:
-    assert compaction.SMALL_BYTES == COMPACTED_BYTES
+    assert groups.SMALL_BYTES == COMPACTED_BYTES
 
 
 def test_a_move_has_as_many_files_at_most_as_the_page_reckons_with() -> None:
