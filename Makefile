@@ -5,6 +5,8 @@
 BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
 INSTALLED_BY := scripts/install pyproject.toml requirements/runtime.txt
+# What a laptop has too; what the image has besides is the extra deploy.
+EXTRAS = --extra postgres --extra spark --extra trino
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## Show this list
@@ -39,10 +41,9 @@ bench: .venv/.dev ## Measure against the alternatives, print medians and ratios 
 
 lock: ## Compile requirements/*.txt anew, to the current releases (needs PyPI)
 	@scripts/install tools
-	$(COMPILE) --upgrade pyproject.toml --all-extras -o requirements/runtime.txt
-	$(COMPILE) --upgrade pyproject.toml --all-extras --group dev -c requirements/runtime.txt -o requirements/dev.txt
-	$(COMPILE) --upgrade pyproject.toml --extra postgres --extra spark --extra trino --extra deploy \
-		-c requirements/runtime.txt -o requirements/deploy.txt
+	$(COMPILE) --upgrade pyproject.toml $(EXTRAS) -o requirements/runtime.txt
+	$(COMPILE) --upgrade pyproject.toml $(EXTRAS) --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) --upgrade pyproject.toml $(EXTRAS) --extra deploy -c requirements/runtime.txt -o requirements/deploy.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements/tools.txt
 
 clean: ## Remove .venv, .tools and caches; keeps .perennial, where the data is
