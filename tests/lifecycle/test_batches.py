@@ -13,11 +13,11 @@ from perennial.lifecycle.moving import RUN_CHUNKS, add_copies, chunk_count, copy
 from perennial.moves import plan as planning
 from perennial.moves.plan import EXPIRE, batched_sources, read_plan
 from perennial.warehouse import Warehouse
-from tests.lifecycle.places import everywhere
+from tests.lifecycle.places import on_s3
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
 
-pytestmark = everywhere
+pytestmark = on_s3
 
 RUN = Run("r1", datetime(2026, 6, 1, 4, tzinfo=UTC), "ann")
 FILES = {"a": 3, "b": 1, "c": 4, "d": 2, "e": 6}

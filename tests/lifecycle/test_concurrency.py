@@ -18,7 +18,7 @@ from perennial.moves.plan import EXPIRE, RESTORE, Direction
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.kill import with_environment
-from tests.lifecycle.places import everywhere
+from tests.lifecycle.places import on_s3
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -198,7 +198,7 @@ def _expire_and_restore(settings: Settings, mover: int) -> None:
         restore_sources(warehouse, REQUEST, Run(f"restore-{mover}-{turn}", now))
 
 
-@everywhere
+@on_s3
 def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(warehouse: Warehouse) -> None:
     filled(warehouse)
     context = multiprocessing.get_context("forkserver")

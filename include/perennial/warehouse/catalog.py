@@ -71,11 +71,12 @@ _PROPERTIES = {
 class Warehouse:
     """The tables of one workspace in one Iceberg catalog.
 
-    Every call looks at the table as it is at that moment; nothing is remembered between calls.
+    Every call looks at the table as it is at that moment; nothing of it is remembered between calls.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._operations_uri = ""
         with told(settings.catalog):
             self.catalog = _open_catalog(settings)
 
@@ -133,14 +134,15 @@ class Warehouse:
         Beside the archived files where the warehouse is not on this machine: a bucket that is made for tables takes
         nothing but their files.
         """
-        table = self.table(LIFECYCLE_EVENTS.name)
-        shared = self.settings.operations_uri
-        if shared is None and self.settings.archive_uri is not None and not _is_embedded(self.settings):
-            shared = f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
-        if shared is None:
-            return f"{table.location()}/operations"
-        # Workspaces that share a place must not take each other's operations for their own.
-        return f"{shared.rstrip('/')}/{table.metadata.table_uuid}"
+        # Asked for at every step; a table keeps its address and its id.
+        if not self._operations_uri:
+            table, shared = self.table(LIFECYCLE_EVENTS.name), self.settings.operations_uri
+            if shared is None and self.settings.archive_uri is not None and not _is_embedded(self.settings):
+                shared = f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
+            # Workspaces that share a place must not take each other's operations for their own.
+            apart = shared and f"{shared.rstrip('/')}/{table.metadata.table_uuid}"
+            self._operations_uri = apart or f"{table.location()}/operations"
+        return self._operations_uri
 
     # --- what a snapshot holds ------------------------------------------------------------------------------------
 
