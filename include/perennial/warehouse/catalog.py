@@ -134,14 +134,13 @@ class Warehouse:
         Beside the archived files where the warehouse is not on this machine: a bucket that is made for tables takes
         nothing but their files.
         """
-        # Asked for at every step; a table keeps its address and its id.
-        if not self._operations_uri:
+        if not self._operations_uri:  # A table keeps its address and its id.
             table, shared = self.table(LIFECYCLE_EVENTS.name), self.settings.operations_uri
             if shared is None and self.settings.archive_uri is not None and not _is_embedded(self.settings):
                 shared = f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
             # Workspaces that share a place must not take each other's operations for their own.
-            apart = shared and f"{shared.rstrip('/')}/{table.metadata.table_uuid}"
-            self._operations_uri = apart or f"{table.location()}/operations"
+            own = f"{shared.rstrip('/')}/{table.metadata.table_uuid}" if shared else f"{table.location()}/operations"
+            self._operations_uri = own
         return self._operations_uri
 
     # --- what a snapshot holds ------------------------------------------------------------------------------------
