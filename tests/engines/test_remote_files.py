@@ -14,8 +14,13 @@ import pyarrow.fs
 import pyarrow.parquet
 import pytest
 
+from perennial.engines.duckdb import create_view, open_connection
 from perennial.engines.remote_files import Buckets, RemoteFiles
+from perennial.storage import storage_for
+from perennial.warehouse import LiveFile, Warehouse
+from perennial.warehouse.files import relocated
 from tests.lake import ARCHIVE, KEY, REGION, SECRET, Lake
+from tests.rows import append_hot, interaction
 
 CONTENT = random.Random(1).randbytes(4 << 20)
 
@@ -86,3 +91,20 @@ def test_each_bucket_is_read_by_its_own_file_system(tmp_path: Path) -> None:
             connection.execute("SELECT * FROM read_parquet(['s3://hot/file.parquet', 's3://cold/gone.parquet'])")
 
     assert rows == [("cold",), ("hot",)]
+
+
+def test_a_table_whose_files_lie_here_and_on_s3_is_read_wherever_the_first_lies(
+    lake_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """An archive that was on this machine, and that PERENNIAL_ARCHIVE_URI has moved."""
+    append_hot(lake_warehouse, [interaction("a", 1)])
+    table = lake_warehouse.table("interactions")
+    (there,) = lake_warehouse.live_files(table)
+    path = tmp_path / "here.parquet"
+    path.write_bytes(storage_for(there.uri).read(there.uri))
+    here = LiveFile(relocated(there.data_file, f"file://{path}"))
+
+    for files in ([here, there], [there, here]):
+        with open_connection() as connection:
+            create_view(connection, "mixed", files, table)
+            assert connection.execute("SELECT event_id FROM mixed").fetchall() == [("a#1",)] * 2

@@ -18,6 +18,7 @@ from perennial.maintenance import groups, maintain_warehouse, on_engine
 from perennial.maintenance.compaction import compact_table
 from perennial.maintenance.staging import staging_table
 from perennial.moves.plan import EXPIRE
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
@@ -65,6 +66,11 @@ def left_behind(warehouse: Warehouse) -> list[str]:
     place = warehouse.table(HOT).location_provider().data_path
     names = {stored.uri.rpartition("/")[2] for stored in storage_for(place).list_files(place)}
     return [*staging_names(warehouse), *found, *(names - data_files(warehouse, HOT))]
+
+
+def test_the_hash_of_the_engine_covers_every_column() -> None:
+    hashed = statement("maintenance/fingerprint_sources").partition("hash(")[2].partition(")")[0]
+    assert [name.strip() for name in hashed.split(",")] == [column.name for column in INTERACTIONS.columns]
 
 
 def test_every_row_of_every_id_is_kept_and_each_source_has_one_file(on_spark: Warehouse, session: Any) -> None:
@@ -150,8 +156,8 @@ def test_wrong_rows_are_never_committed(on_spark: Warehouse, monkeypatch: pytest
 
     def others(table: Sequence[str]) -> None:
         session = SparkSession(connection=on_spark.settings.engine_url)
-        for statement in wrong:
-            session.sql(statement.format(table=".".join(table), columns=COLUMNS)).collect()
+        for text in wrong:
+            session.sql(text.format(table=".".join(table), columns=COLUMNS)).collect()
         session.stop()
 
     while_it_writes(monkeypatch, others, after=True)

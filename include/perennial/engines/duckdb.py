@@ -164,8 +164,7 @@ def create_view(
     plain = [live.uri for live in live_files if not live.deletes]
     merged = [live for live in live_files if live.deletes]
     parts = []
-    if plain:
-        reach(connection, table, plain[0])
+    reach(connection, table, plain)
     if plain:
         schema = ", ".join(
             f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
@@ -188,12 +187,13 @@ def create_view(
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
 
 
-def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uri: str) -> None:
+def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
     """Let the engine open files where the table's are, with the table's credentials: no extension to be installed.
 
-    Of this machine it opens them anyway.
+    Those of this machine it opens anyway; an archive that has moved to S3 has both.
     """
-    if "://" not in local_path(uri):
+    uri = next((uri for uri in uris if "://" in local_path(uri)), None)
+    if uri is None:
         return
     from perennial.engines.remote_files import Buckets, RemoteFiles
 

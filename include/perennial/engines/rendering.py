@@ -114,7 +114,7 @@ class Relations:
 
     def keep(self, name: str, sql: str, params: Mapping[str, Any]) -> None:
         """Let later statements read a statement under a name; of a CREATE, what it creates is kept."""
-        query = self._parsed(sql)
+        query = self._unshadowed(sql)
         renamed = {old: f"{name}_{old}" for old in params}
         for place in query.find_all(exp.Placeholder):
             place.set("this", renamed.get(place.name, place.name))
@@ -126,7 +126,7 @@ class Relations:
         Raises:
             TerminalEngineError: It cannot be read, names what is not there, or the dialect has no words for it.
         """
-        whole, binds = self._whole(self._parsed(sql), params)
+        whole, binds = self._whole(self._unshadowed(sql), params)
         others = {name: _COLUMNS[table.name] for name, table in self.tables.items() if name not in _COLUMNS}
         schema: dict[str, object] = {**_COLUMNS, **others, **self.held}
         try:
@@ -150,7 +150,7 @@ class Relations:
             ) from error
         return Rendered(text, used)
 
-    def _parsed(self, sql: str) -> exp.Query:
+    def _unshadowed(self, sql: str) -> exp.Query:
         """Read a statement; a part of it that is named like what it can read gets a name of its own."""
         query = _parsed(sql)
         for number, cte in enumerate(list(query.find_all(exp.CTE)), start=1):

@@ -41,6 +41,11 @@ class FileGroup:
     def total_bytes(self) -> int:
         return sum(live.file_bytes for live in self.files)
 
+    @property
+    def has_deletes(self) -> bool:
+        """Whether delete files of other engines apply to any."""
+        return any(live.deletes for live in self.files)
+
 
 def plan_groups(warehouse: Warehouse, table: Table) -> list[FileGroup]:
     """Choose which files of a loaded table become one, such that every merge saves files or applies deletes."""

@@ -130,7 +130,7 @@ def _merged(warehouse: Warehouse, engine: Engine, table: Table, groups: list[Fil
 
 
 def _saves(group: FileGroup) -> bool:
-    return len(group.merged) < len(group.files) or _has_deletes(group)
+    return len(group.merged) < len(group.files) or group.has_deletes
 
 
 def _assigned(groups: Sequence[FileGroup], staged: Sequence[LiveFile]) -> list[FileGroup]:
@@ -159,7 +159,7 @@ def _prove_by_engine(engine: Engine, relations: Relations, groups: Sequence[File
         listed = sum(data_file.record_count for data_file in group.merged)
         expected = sum(live.row_count for live in group.files)
         # What delete files hide is not in the manifests; a look without the engine follows.
-        fits = original[0] <= expected if _has_deletes(group) else original[0] == expected
+        fits = original[0] <= expected if group.has_deletes else original[0] == expected
         if original != written or listed != written[0] or not fits:
             raise TerminalDataError(
                 f"The engine wrote other rows of source {group.source_id!r} than it was to: {INTERACTIONS.name} has "
@@ -201,7 +201,7 @@ def _prove_in_process(table: Table, groups: Sequence[FileGroup]) -> None:
                 )
     sample = _sample(groups)
     # The hash covers the id as well, so one look is enough for many sources.
-    for members in (sample, *([group] for group in groups if _has_deletes(group))):
+    for members in (sample, *([group] for group in groups if group.has_deletes)):
         read = fingerprint_files(table, (live for group in members for live in group.files))
         written = fingerprint_files(table, (LiveFile(new) for group in members for new in group.merged))
         if read != written:
@@ -217,11 +217,7 @@ def _sample(groups: Sequence[FileGroup]) -> list[FileGroup]:
     sample: list[FileGroup] = []
     bytes_left, files_left = SAMPLE_BYTES, SAMPLE_FILES
     for group in random.sample(groups, len(groups)):
-        if not _has_deletes(group) and group.total_bytes <= bytes_left and len(group.files) <= files_left:
+        if not group.has_deletes and group.total_bytes <= bytes_left and len(group.files) <= files_left:
             sample.append(group)
             bytes_left, files_left = bytes_left - group.total_bytes, files_left - len(group.files)
     return sample
-
-
-def _has_deletes(group: FileGroup) -> bool:
-    return any(live.deletes for live in group.files)

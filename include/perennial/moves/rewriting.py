@@ -80,7 +80,7 @@ def count_file_rows(table: Table, uris: Sequence[str]) -> dict[str, dict[str, in
     if not uris:
         return counts
     with open_connection() as connection:
-        reach(connection, table, uris[0])
+        reach(connection, table, uris)
         found = connection.execute(statement("moves/count_file_rows"), {"paths": list(addresses)}).fetchall()
     for path, source_id, row_count in found:
         counts[addresses[path]][source_id] = row_count

@@ -60,12 +60,11 @@ class SnapshotProducer(_OverwriteFiles):
         clustered: bool = False,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        self._clustered = clustered
-        self._added_data_files, self._deleted_data_files = [], set()
-        added, removed = list(add), set(remove)
+        removed = set(remove)
         operation = Operation.OVERWRITE if removed else Operation.APPEND
         super().__init__(operation, transaction, io, snapshot_properties=dict(properties or {}))
-        self._added_data_files, self._deleted_data_files = added, removed
+        self._added_data_files, self._deleted_data_files = list(add), removed
+        self._clustered = clustered
         self._by_source = source_specs(transaction.table_metadata)
 
     def _validate_concurrency(self) -> None:
@@ -212,7 +211,7 @@ def overlap(table: Table) -> int:
         if bounds is not None and manifest.content == ManifestContent.DATA and _file_count(manifest):
             # A manifest ends after all that begin at its end.
             edges += [(bounds[0], 0), (bounds[1], 1)]
-    return max(accumulate((-1 if end else 1 for _, end in sorted(edges))), default=0)
+    return max(accumulate(-1 if end else 1 for _, end in sorted(edges)), default=0)
 
 
 def _bounds(manifest: ManifestFile, by_source: Collection[int]) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
 WHERE
   interactions.source_id IN (:source_ids_1, :source_ids_2)
 ORDER BY
-  source_id NULLS LAST,
-  occurred_at NULLS LAST
+  interactions.source_id NULLS LAST,
+  interactions.occurred_at NULLS LAST
 -- source_ids_1 = "it's spring"
 -- source_ids_2 = 'journey'

@@ -21,7 +21,7 @@ FROM "lake"."messaging"."interactions" FOR VERSION AS OF 7 AS interactions
 WHERE
   interactions.source_id IN (:source_ids_1, :source_ids_2)
 ORDER BY
-  source_id,
-  occurred_at
+  interactions.source_id,
+  interactions.occurred_at
 -- source_ids_1 = "it's spring"
 -- source_ids_2 = 'journey'
