@@ -79,6 +79,8 @@ def _configured(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
             f"{CATALOG}CLIENT__ACCESS_KEY_ID": KEY,
             f"{CATALOG}CLIENT__SECRET_ACCESS_KEY": SECRET,
             "PERENNIAL_ARCHIVE_URI": f"s3://{aws.bucket()}/archive",
+            # There is one Glue for all tests of this process.
+            "PERENNIAL_NAMESPACE": f"n{uuid.uuid4().hex}",
         }
     return {}
 
