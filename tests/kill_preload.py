@@ -6,9 +6,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import duckdb  # noqa: F401
     import pandas as pd  # noqa: F401
+    import pyarrow.acero  # noqa: F401
     import pyarrow.dataset  # noqa: F401
+    import pyiceberg.catalog.rest
+    import pyiceberg.catalog.sql
     import pyiceberg.io.pyarrow  # noqa: F401
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook  # noqa: F401
+    from sqlalchemy.orm import configure_mappers
 
     import perennial.currents
     import perennial.lifecycle
@@ -16,4 +20,6 @@ with warnings.catch_warnings():
     import perennial.quality
     import perennial.storage.s3
 
-    perennial.quality._great_expectations()
+    # The first use of any mapped class has Airflow import all of its models; the first check, what it is made of.
+    configure_mappers()
+    perennial.quality.check_load([])

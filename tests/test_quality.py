@@ -46,7 +46,7 @@ def test_a_move_whose_copies_agree_with_the_plan_passes() -> None:
         ({"checksum_mismatches": 2}, "'cmp-7': 2 of its copies differ from their original."),
         ({"rewritten": True, "copied_rows": 999}, "'cmp-7': 1,000 rows planned, 999 copied."),
         ({"rewritten": True, "checksum_mismatches": 1}, "'cmp-7': 1 of its copies differ from their original."),
-        ({"planned_files": -3, "copied_files": -3}, "'cmp-7': planned_files is -3, below zero."),
+        ({"planned_files": -3, "copied_files": -3}, "'cmp-7': planned_files is -3, copied_files is -3, below zero."),
         ({"source_id": "cmp-8"}, "'cmp-8' is in more than one row."),
         ({"source_id": None}, "A row has no source_id."),
     ],

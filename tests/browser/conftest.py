@@ -66,7 +66,6 @@ def fill(warehouse: Warehouse) -> None:
     workspace = Workspace(warehouse)
     stopped = {"stopped_at": LONG_AGO, "last_sent_at": LONG_AGO, "created_at": LONG_AGO - timedelta(days=90)}
     workspace.source("cmp-spring", "stopped", "season", name="Spring sale", **stopped)
-    workspace.source("cmp-keyboard", "stopped", name="Keyboards only", **stopped)
     workspace.source("cmp/<b>\"'é🦄", "stopped", name="<script>alert(1)</script> ‮evil", **stopped)
     for number in range(PROMO):
         workspace.source(f"cmp-promo-{number}", "stopped", "promo", name=f"Promotion {number}", **stopped)

@@ -42,8 +42,8 @@ RESTORING = [*COMMON, Point("before", "perennial.lifecycle.restore:remove_pendin
 
 
 def in_places(points: list[Point]) -> list[tuple[str, Point]]:
-    """On a local disk every point; on S3 around every commit, and where copies have been made but not noted."""
-    on_s3 = [point for point in points if point.target.startswith("commit:") or str(point) == "before-write_results"]
+    """On a local disk every point; on S3 after every commit, and where copies have been made but not noted."""
+    on_s3 = [point for point in points if str(point).startswith(("after-", "before-write_results"))]
     return [*(("local", point) for point in points), *(("lake", point) for point in on_s3)]
 
 
