@@ -125,6 +125,20 @@ def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
 # What is dear to start is started in one process. The mark `xdist_group` says the same, but goes unheard with
 # pytest 9.2 (pytest-xdist 1386).
 _TOGETHER = {"browser": re.compile("^tests/browser/"), "spark": re.compile(r"\[.*\bspark\b")}
+# Modules whose tests share a world that takes seconds to make.
+_TOGETHER |= {
+    module: re.compile(f"^tests/{module}.py")
+    for module in (
+        "audiences/test_hostile",
+        "features/test_profile",
+        "lifecycle/test_costing",
+        "test_analysts",
+        "web/test_access",
+        "web/test_outages",
+        "web/test_source",
+        "web/test_users",
+    )
+}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -180,6 +180,7 @@ def test_a_copy_replaces_what_is_at_the_address(place: str, storage: Storage) ->
     storage.make_durable([f"{place}/two"])
 
 
+@pytest.mark.parametrize("place", ["seaweedfs"], indirect=True)
 def test_more_files_than_a_page_holds_are_all_listed(place: str, storage: Storage) -> None:
     uris = sorted(f"{place}/{number:04d}" for number in range(1_050))
     with ThreadPoolExecutor(8) as pool:

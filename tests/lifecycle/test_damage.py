@@ -19,7 +19,7 @@ from perennial.moves.plan import CopyStep
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
-from tests.lifecycle.places import everywhere
+from tests.lifecycle.places import everywhere, on_s3
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -83,7 +83,7 @@ def test_a_damaged_archive_file_is_named_its_source_stays_and_the_others_come_ba
     assert warehouse.source_totals("interactions_archive").keys() == {"a"}
 
 
-@everywhere
+@on_s3
 def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehouse: Warehouse) -> None:
     fill(warehouse)
     expire_sources(warehouse, Run("r1", NOW))
@@ -100,7 +100,7 @@ def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehou
     assert warehouse.source_totals("interactions_archive").keys() == {"a", "b"}
 
 
-@everywhere
+@on_s3
 def test_a_mended_file_can_be_restored_after_all(warehouse: Warehouse) -> None:
     fill(warehouse)
     before = multiset(warehouse, "interactions")

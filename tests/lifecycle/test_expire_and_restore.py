@@ -10,7 +10,7 @@ import pytest
 from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.warehouse import Warehouse
-from tests.lifecycle.places import everywhere
+from tests.lifecycle.places import everywhere, on_s3
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace, received
 
@@ -91,7 +91,6 @@ def test_r4_a_source_named_by_an_active_campaign_stays(workspace: Workspace) -> 
     assert multiset(workspace.warehouse, "interactions") == before
 
 
-@everywhere
 def test_r7_a_filter_saved_while_the_run_was_copying_keeps_its_source(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +117,7 @@ def test_r7_a_filter_saved_while_the_run_was_copying_keeps_its_source(
     assert workspace.warehouse.source_totals("interactions_archive").keys() == {"unwanted"}
 
 
-@everywhere
+@on_s3
 def test_r9_late_rows_stay_invisible_and_follow_into_the_archive_without_touching_the_clock(
     workspace: Workspace,
 ) -> None:
@@ -138,7 +137,6 @@ def test_r9_late_rows_stay_invisible_and_follow_into_the_archive_without_touchin
     assert sum(visible(warehouse).values()) == 21
 
 
-@everywhere
 def test_r10_a_source_that_is_active_again_is_restored_by_the_next_run(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("back")
@@ -153,7 +151,6 @@ def test_r10_a_source_that_is_active_again_is_restored_by_the_next_run(workspace
     assert visible(warehouse) == before
 
 
-@everywhere
 def test_r11_tags_are_resolved_when_the_restore_starts(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("a", "stopped", "promo")
@@ -207,7 +204,7 @@ def test_r12_every_requested_source_has_its_outcome(workspace: Workspace) -> Non
 LONG_AGO_DELETED = datetime(2023, 5, 1, tzinfo=UTC)
 
 
-@everywhere
+@on_s3
 def test_r13_a_restored_source_expires_again_three_months_later_and_comes_back_again(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("old")
