@@ -6,7 +6,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import duckdb  # noqa: F401
     import pandas as pd  # noqa: F401
-    import pyarrow.acero  # noqa: F401
+    import pyarrow.acero
     import pyarrow.dataset  # noqa: F401
     import pyiceberg.catalog.rest
     import pyiceberg.catalog.sql
