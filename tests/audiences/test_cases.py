@@ -61,6 +61,11 @@ CASES = [
     pytest.param(name, case, id=f"{name}: {case['shows']}") for name, found in FILES.items() for case in found["cases"]
 ]
 
+# A question takes a second there. What is negated is written the same way for every filter, so one says enough.
+ON_SPARK = [
+    case for case in CASES if "not" not in case.values[1]["definition"] or case.values[0] == "segment_membership"
+]
+
 
 def rows(table: str) -> list[dict[str, Any]]:
     return [{**DEFAULTS.get(table, {}), **row} for found in FILES.values() for row in found.get(table, [])]
@@ -76,7 +81,7 @@ WORLD = World(
 )
 
 
-@pytest.fixture(scope="module", params=["duckdb", pytest.param("spark", marks=pytest.mark.xdist_group("spark"))])
+@pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """The same rows for each engine: DuckDB reads them from a local disk, Spark from a lake."""
     with pytest.MonkeyPatch.context() as patch:
@@ -96,10 +101,16 @@ def of_file(name: str, users: list[str]) -> list[str]:
     return sorted(user.removeprefix(f"{name}/") for user in users if user.startswith(f"{name}/"))
 
 
+@pytest.mark.parametrize("world", ["duckdb"], indirect=True)
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_a_definition_selects_its_users(world: Warehouse, name: str, case: dict[str, Any]) -> None:
-    in_process = world.settings.engine_url.startswith("duckdb")
-    assert of_file(name, ask(world, case["definition"], counted=in_process).users) == sorted(case["users"])
+    assert of_file(name, ask(world, case["definition"]).users) == sorted(case["users"])
+
+
+@pytest.mark.parametrize("world", ["spark"], indirect=True)
+@pytest.mark.parametrize(("name", "case"), ON_SPARK)
+def test_a_definition_selects_the_same_users_on_spark(world: Warehouse, name: str, case: dict[str, Any]) -> None:
+    assert of_file(name, ask(world, case["definition"], counted=False).users) == sorted(case["users"])
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)

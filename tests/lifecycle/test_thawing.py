@@ -346,8 +346,7 @@ def test_m7_tiny_files_leave_as_one_cold_file_that_comes_back_row_for_row(
     tables = warehouse.table("interactions").location().rpartition("/")[0]
     workspace = Workspace(warehouse)
     workspace.source("old")
-    for number in range(8):
-        append_hot(warehouse, [interaction("old", number)])
+    append_hot(warehouse, *([interaction("old", number)] for number in range(8)))
     workspace.sync()
     before = multiset(warehouse, "interactions")
 
