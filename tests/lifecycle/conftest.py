@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-
-
-@pytest.fixture
-def local_warehouse(settings: Settings) -> Warehouse:
-    warehouse = Warehouse(settings)
-    warehouse.create_tables()
-    return warehouse
 
 
 @pytest.fixture
