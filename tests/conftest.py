@@ -60,7 +60,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def local_warehouse(settings: Settings, empty_home: Path) -> Warehouse:
     """An empty workspace on this disk: a copy, for to make one takes ten times as long."""
-    shutil.copytree(empty_home, settings.home)
+    shutil.copytree(empty_home, settings.home, dirs_exist_ok=True)
     for path in settings.home.rglob("*.metadata.json"):
         metadata = path.read_text().replace(str(empty_home), str(settings.home))
         path.write_text(metadata.replace(json.loads(metadata)["table-uuid"], str(uuid.uuid4())))

@@ -1,6 +1,6 @@
 """Loads in processes of their own that kill themselves at a named point: `python -m tests.currents.interrupted_load`.
 
-Reads lines `POINT HOME`, starts a load for each in a fork (so that only the first pays for the imports), answers each
+Reads lines `POINT HOME`, starts a load for each in a fork (so that none pays for the imports), answers each
 with `started PID`, and the line `wait PID` with `ended STATUS`. POINT is a step of the load and when:
 `before:record`, `after:commit:interactions`, … or `never`.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perennial.currents import load, load_interactions, pending, preparation
+from perennial.quality import check_load
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.currents.landing import NOW
@@ -71,6 +72,7 @@ def fork_load(point: str, home: str) -> int:
 
 
 if __name__ == "__main__":
+    check_load([])
     for line in sys.stdin:
         word, rest = line.rstrip("\n").split(maxsplit=1)
         if word == "wait":

@@ -74,14 +74,14 @@ def test_a_dag_declares_the_tables_it_writes(dags: Mapping[str, Any], dag_id: st
     assert {f"messaging.{table}" for table in tables} <= written
 
 
-@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
-def test_a_dag_file_imports_nothing_heavy(path: Path, tmp_path: Path) -> None:
+def test_no_dag_file_imports_anything_heavy(tmp_path: Path) -> None:
     code = (
-        "import runpy, sys; runpy.run_path(sys.argv[1]); "
+        "import runpy, sys\n"
+        "for path in sys.argv[1:]: runpy.run_path(path)\n"
         "print(*({'duckdb', 'pandas', 'polars', 'pyiceberg', 'great_expectations'} & set(sys.modules)))"
     )
     environment = airflow_environment(tmp_path) | {"PATH": "/usr/bin:/bin", "PYTHONWARNINGS": "ignore"}
-    ended = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, env=environment)
+    ended = subprocess.run([sys.executable, "-c", code, *DAG_FILES], capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1].strip() == ""
 

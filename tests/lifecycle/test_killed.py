@@ -31,12 +31,11 @@ COMMON = [
     Point("before", "perennial.moves.verifying:_write_report"),
     Point("before", "commit:add"),
     Point("after", "commit:add"),
-    Point("before", "commit:remove"),
+    # Before each of the others is after the one before it.
     Point("after", "commit:remove"),
-    Point("before", "commit:record"),
     Point("after", "commit:record"),
 ]
-EXPIRING = [*COMMON, Point("before", "commit:checksums"), Point("after", "commit:checksums")]
+EXPIRING = [*COMMON, Point("after", "commit:checksums")]
 EXPIRING.append(Point("before", "perennial.lifecycle.expire:remove_pending"))
 RESTORING = [*COMMON, Point("before", "perennial.lifecycle.restore:remove_pending")]
 
