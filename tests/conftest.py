@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -19,6 +20,9 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from perennial.demo.in_process import airflow_environment
+
+# A hundred modules and four thousand tests are all there to stay: looking for garbage among them costs seconds.
+gc.disable()
 
 PEOPLE = {"ann": "admin", "oli": "op", "uma": "user", "vic": "viewer"}
 """People who can log in to Airflow, with their role; the password is the name."""
@@ -141,6 +145,11 @@ def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
     warehouse = Warehouse(Settings.from_environment({**environment, **local}))
     warehouse.create_tables()
     return warehouse
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 # What is dear to start is started in one process. The mark `xdist_group` says the same, but goes unheard with

@@ -129,7 +129,7 @@ def look(warehouse: Warehouse) -> Answers:
         exports={str(names): exported(warehouse, names) for names in (["email"], None)},
         segments={segment: streamed(warehouse, segment) for segment in SEGMENTS},
         audiences={segment: ask(warehouse, definition, NOW) for segment, definition in SEGMENTS.items()},
-        files={source: user_data(warehouse, source) for source in SOURCES},
+        files={source: user_data(warehouse, source) for source in ("fresh", "old", "old journey")},
         relations=relations,
         pages=pages,
     )

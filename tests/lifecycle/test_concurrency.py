@@ -166,8 +166,8 @@ def test_rows_that_arrive_between_plan_and_commit_stay(workspace: Workspace, mon
     assert visible(warehouse) == multiset(warehouse, "interactions", ["running"])
 
 
-BATCHES = 8
-TURNS = 3
+BATCHES = 6
+TURNS = 2
 
 
 def _append_batches(settings: Settings, writer: int) -> None:
