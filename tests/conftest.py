@@ -40,7 +40,7 @@ os.environ |= airflow_environment(_AIRFLOW_HOME) | {
 
 from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.storage.s3 import s3_storage  # noqa: E402
-from perennial.warehouse import Warehouse  # noqa: E402
+from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
@@ -68,7 +68,7 @@ def local_warehouse(settings: Settings, empty_home: Path) -> Warehouse:
     for path in settings.home.rglob("*.metadata.json"):
         metadata = path.read_text().replace(str(empty_home), str(settings.home))
         path.write_text(metadata.replace(json.loads(metadata)["table-uuid"], str(uuid.uuid4())))
-    with closing(sqlite3.connect(settings.home / "catalog.db")) as catalog, catalog:
+    with closing(sqlite3.connect(catalog_file(settings))) as catalog, catalog:
         addresses = [str(empty_home), str(settings.home)]
         catalog.execute("UPDATE iceberg_tables SET metadata_location = replace(metadata_location, ?, ?)", addresses)
     return Warehouse(settings)

@@ -203,12 +203,13 @@ def _run(title: str, frame: pd.DataFrame, checks: Sequence[_Check]) -> QualityRe
     for number, check in enumerate(checks):
         check.expectation.meta = {"check": number}
     result = _validated(title, frame, [check.expectation for check in checks])
-    failed = [each for each in result.results if not each.success]
-    failures = list(dict.fromkeys(sentence for each in failed for sentence in _complaints(each, checks, frame)))
+    outcomes = [(checks[each.expectation_config.meta["check"]], each) for each in result.results]
+    failed = [(check, each) for check, each in outcomes if not each.success]
+    failures = list(dict.fromkeys(sentence for check, each in failed for sentence in _complaints(check, each, frame)))
     return QualityReport(
         success=bool(result.success),
         failures=tuple(failures),
-        html=_page(title, len(frame), failures, checks, result),
+        html=_page(title, len(frame), failures, outcomes, result),
         json=json.dumps({"failures": failures, **result.to_json_dict()}, default=str),
     )
 
@@ -231,8 +232,7 @@ def _validated(title: str, frame: pd.DataFrame, expectations: list[Any]) -> Any:
     return batch.validate(suite, result_format=positions)
 
 
-def _complaints(result: Any, checks: Sequence[_Check], frame: pd.DataFrame) -> list[str]:
-    check = checks[result.expectation_config.meta["check"]]
+def _complaints(check: _Check, result: Any, frame: pd.DataFrame) -> list[str]:
     positions = result.result.get("partial_unexpected_index_list") or []
     named = [check.complaint(frame.iloc[position].to_dict()) for position in positions]
     more = result.result.get("unexpected_count", 0) - len(positions)
@@ -241,7 +241,9 @@ def _complaints(result: Any, checks: Sequence[_Check], frame: pd.DataFrame) -> l
     return named or [f"{result.expectation_config.type} could not be checked: {result.exception_info}"]
 
 
-def _page(title: str, row_count: int, failures: Sequence[str], checks: Sequence[_Check], result: Any) -> str:
+def _page(
+    title: str, row_count: int, failures: Sequence[str], outcomes: Sequence[tuple[_Check, Any]], result: Any
+) -> str:
     """One page that loads nothing: Great Expectations' own takes scripts from six sites."""
     return _template().render(
         title=title,
@@ -249,13 +251,8 @@ def _page(title: str, row_count: int, failures: Sequence[str], checks: Sequence[
         success=result.success,
         failures=failures,
         expectations=[
-            (
-                each.success,
-                checks[each.expectation_config.meta["check"]].title,
-                each.expectation_config.type,
-                each.result.get("unexpected_count", 0),
-            )
-            for each in result.results
+            (each.success, check.title, each.expectation_config.type, each.result.get("unexpected_count", 0))
+            for check, each in outcomes
         ],
         statistics=result.statistics,
         version=result.meta.get("great_expectations_version"),
