@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,25 +11,27 @@ from fastapi import Depends, Query
 
 from perennial.errors import TerminalRequestError
 from perennial.policy import SOURCE_KINDS, STATUSES
-from perennial.statements import statement
 from perennial.web.pages import segment
 
 if TYPE_CHECKING:
-    import duckdb
+    import polars as pl
 
     from perennial.web.snapshot import Listed
 
 PAGE_SIZE = 50
 DUE_DAYS = 30
 _ADDRESS_CHARACTERS = 6_000
-STATES = ("available", "due", "expired", "restoring", "deleted")
+# So many answers are kept while the sources stay the same: who turns pages asks the same of them again and again.
+_KEPT = 16
+DUE = "due"
+STATES = ("available", DUE, "expired", "restoring", "deleted")
 """What a state filter can be; `due` are the available ones that may expire within `DUE_DAYS`."""
-# Every column of the list, and how SQL orders by it; what is left undecided, the name decides.
+# Every column of the list, and what orders it; what is left undecided, the name decides.
 _ORDERS = {
     "name": (),
     "kind": ("kind",),
     "status": ("status",),
-    "tags": ("tags",),
+    "tags": ("tag_order",),
     "state": ("state", "state_at"),
     "last_sent": ("last_sent_at",),
     "interactions": ("row_count",),
@@ -146,6 +148,9 @@ class ListedSource:
         return self.state == "restoring"
 
 
+_SHOWN = [field.name for field in fields(ListedSource) if field.name != "is_due"]
+
+
 @dataclass(frozen=True)
 class Page:
     """Some of the sources that match.
@@ -175,47 +180,65 @@ def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: 
         number: From 1.
         restoring: Ids of the sources that a restore is bringing back.
     """
-    keys = [f"{key} {selection.order} NULLS LAST" for key in _ORDERS[selection.sort]]
-    order = ", ".join([*keys, "position" if keys else f"position {selection.order}"])
-    # Statements are put together from a file and from names in this module; every value is a bind.
-    matching = "WITH matching AS MATERIALIZED (" + statement("web/match_sources") + ")"
-    with listed.connection.cursor() as cursor:
-        moving = _show_restoring(cursor, restoring)
-        binds = _binds(selection)
-        found = cursor.execute(
-            f"{matching} SELECT position, (SELECT count(*) FROM matching) FROM matching "  # noqa: S608
-            f"ORDER BY {order} LIMIT $limit OFFSET $offset",
-            binds | {"limit": PAGE_SIZE, "offset": (number - 1) * PAGE_SIZE},
-        ).fetchall()
-        # Beyond the last page there is no row that could tell.
-        counted = f"{matching} SELECT count(*) FROM matching"  # noqa: S608
-        total = found[0][1] if found else cursor.execute(counted, binds).fetchall()[0][0]
-    return Page(_shown(listed, [position for position, _ in found], moving), number, total)
+    moving = _positions(listed, restoring)
+    matching = _matching(listed, selection, moving)
+    start = (number - 1) * PAGE_SIZE
+    return Page(_shown(listed, matching[start : start + PAGE_SIZE].to_list(), moving), number, len(matching))
 
 
 def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
     """Return the ids of all sources that match, in order of id."""
-    matching = statement("web/match_sources")
-    with listed.connection.cursor() as cursor:
-        _show_restoring(cursor, restoring)
-        rows = cursor.execute(
-            f"WITH matching AS ({matching}) SELECT source_id FROM listed_sources "  # noqa: S608
-            "WHERE position IN (SELECT position FROM matching) ORDER BY source_id",
-            _binds(selection),
-        ).fetchall()
-    return [row[0] for row in rows]
+    matching = _matching(listed, selection, _positions(listed, restoring))
+    return sorted(listed.rows["source_id"].gather(matching).to_list())
 
 
 def find_source(listed: Listed, source_id: str, restoring: Iterable[str] = ()) -> ListedSource | None:
     """Find one source by its id."""
-    with listed.connection.cursor() as cursor:
-        shown = _shown(listed, list(_positions(cursor, [source_id])), _positions(cursor, restoring))
+    shown = _shown(listed, list(_positions(listed, [source_id])), _positions(listed, restoring))
     return shown[0] if shown else None
+
+
+def _matching(listed: Listed, selection: Selection, moving: frozenset[int]) -> pl.Series:
+    """The positions of the sources that match, in the order that is asked for."""
+    # Until when a clock is due soon changes what matches, a little later than it could.
+    soon = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None) + timedelta(days=DUE_DAYS)
+    key = (selection, moving, soon)
+    found = listed.matched.get(key)
+    if found is None:
+        if len(listed.matched) >= _KEPT:
+            listed.matched.clear()
+        found = listed.matched[key] = _match(listed, selection, moving, soon)
+    return found
+
+
+def _match(listed: Listed, selection: Selection, moving: Collection[int], soon: datetime) -> pl.Series:
+    import polars as pl
+
+    rows = listed.rows.lazy()
+    if moving:
+        comes_back = (pl.col("state") == "expired") & pl.col("position").is_in(list(moving))
+        rows = rows.with_columns(state=pl.when(comes_back).then(pl.lit("restoring")).otherwise("state"))
+    for field, value in selection.filters.items():
+        if field == "q":
+            rows = rows.filter(pl.col("searched").str.contains(value.casefold(), literal=True))
+        elif field == "tag":
+            rows = rows.filter(pl.col("tags").list.contains(value))
+        elif value == DUE:
+            rows = rows.filter(pl.col("expires_at") <= soon)
+        else:
+            rows = rows.filter(pl.col(field) == value)
+    descending = selection.order == "desc"
+    if keys := _ORDERS[selection.sort]:
+        # What is left undecided stays in order of position.
+        rows = rows.sort(keys, descending=descending, nulls_last=True, maintain_order=True)
+    elif descending:
+        rows = rows.reverse()
+    return rows.select("position").collect()["position"]
 
 
 def _shown(listed: Listed, positions: Sequence[int], restoring: Collection[int]) -> tuple[ListedSource, ...]:
     now = datetime.now(UTC)
-    rows = listed.rows.take(positions).to_pylist() if positions else []
+    rows = listed.rows.select(_SHOWN)[positions].to_dicts() if positions else []
     return tuple(_listed(row, position in restoring, now) for position, row in zip(positions, rows, strict=True))
 
 
@@ -228,31 +251,15 @@ def _listed(row: dict[str, Any], restoring: bool, now: datetime) -> ListedSource
     return ListedSource(**row, is_due=row["expires_at"] is not None and row["expires_at"] <= now)
 
 
-def _show_restoring(cursor: duckdb.DuckDBPyConnection, source_ids: Iterable[str]) -> Collection[int]:
-    """Put the positions of sources in place as `restoring`, and return them."""
-    import pyarrow as pa
-
-    positions = _positions(cursor, source_ids)
-    cursor.register("restoring", pa.table({"position": pa.array(positions, pa.int64())}))
-    return positions
-
-
-def _positions(cursor: duckdb.DuckDBPyConnection, source_ids: Iterable[str]) -> set[int]:
-    import pyarrow as pa
+def _positions(listed: Listed, source_ids: Iterable[str]) -> frozenset[int]:
+    import polars as pl
 
     wanted = list(source_ids)
     if not wanted:
-        return set()
-    # As a relation: a bind of many texts takes longer than the question.
-    cursor.register("wanted", pa.table({"source_id": pa.array(wanted, pa.string())}))
-    return {position for (position,) in cursor.execute(statement("web/find_positions")).fetchall()}
+        return frozenset()
+    return frozenset(listed.rows.filter(pl.col("source_id").is_in(wanted))["position"])
 
 
 def form_method(source_ids: Iterable[str]) -> str:
     """Return how a form hands over ids: in the address, which can be shared, unless a server might find it too long."""
     return "get" if sum(len(segment(source_id)) + 4 for source_id in source_ids) < _ADDRESS_CHARACTERS else "post"
-
-
-def _binds(selection: Selection) -> dict[str, Any]:
-    filters = {field: getattr(selection, field) for field in ("q", "tag", "kind", "status", "state")}
-    return filters | {"soon": datetime.now(UTC) + timedelta(days=DUE_DAYS)}

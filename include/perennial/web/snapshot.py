@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perennial.statements import statement
@@ -14,7 +14,7 @@ from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENT
 
 if TYPE_CHECKING:
     import duckdb
-    import pyarrow as pa
+    import polars as pl
 
     from perennial.moves.records import PendingRecord
     from perennial.warehouse import Warehouse
@@ -32,29 +32,32 @@ _Version = tuple[int | None, ...]
 _Rows = tuple[tuple[Any, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listed:
     """The sources as of one state of the warehouse.
 
     Attributes:
         connection: A status session with relation `listed_sources`; ask it through a cursor of one's own.
-        rows: What lists show of each source (web/list_sources), in order of position.
+        rows: What lists show of each source (web/list_sources), in order of position; `searched` is what a search
+            looks through.
         tags: The tags that a person can choose from, the most used first, with the number of their sources.
         states: Figures of each state (web/sum_states).
         moves: Figures of each day on which something moved (web/list_daily_moves).
         restores: The last runs that restored something (web/list_restores).
         version: Of the tables it was made from.
         took_seconds: How long that was.
+        matched: Positions of the sources that match, by what was asked.
     """
 
     connection: duckdb.DuckDBPyConnection
-    rows: pa.Table
+    rows: pl.DataFrame
     tags: _Rows
     states: _Rows
     moves: _Rows
     restores: _Rows
     version: _Version
     took_seconds: float
+    matched: dict[object, pl.Series] = field(default_factory=dict)
 
 
 class SourceSnapshot:
@@ -138,16 +141,20 @@ class SourceSnapshot:
 
 
 def _load(warehouse: Warehouse, version: _Version) -> Listed:
+    import polars as pl
+
     from perennial.engines.duckdb import open_status_session
 
     started = time.monotonic()
     session = open_status_session(warehouse)
     session.execute(statement("web/keep_source_totals"))
     session.execute(statement("web/create_listed_sources"))
-    rows = session.sql(statement("web/list_sources")).to_arrow_table().combine_chunks()
+    rows = session.sql(statement("web/list_sources")).pl()
+    # Nobody types what separates the two. Not by SQL: its lower() leaves what only casefold() takes for the same.
+    searched = [f"{name}\x1e{source_id}".casefold() for name, source_id in rows.select("name", "source_id").rows()]
     return Listed(
         connection=session,
-        rows=rows,
+        rows=rows.with_columns(searched=pl.Series(searched, dtype=pl.String)),
         tags=tuple(session.execute(statement("web/list_tags")).fetchall()),
         states=tuple(session.execute(statement("web/sum_states")).fetchall()),
         moves=tuple(session.execute(statement("web/list_daily_moves")).fetchall()),

@@ -21,8 +21,6 @@ held AS (
 
 SELECT
     row_number() OVER (ORDER BY lower(availability.name), availability.source_id) - 1 AS position,
-    -- What a search looks through; nobody types what separates the two.
-    concat(lower(availability.name), chr(30), lower(availability.source_id)) AS searched,
     availability.source_id,
     availability.kind,
     availability.name,
