@@ -99,6 +99,14 @@ def test_a_stranger_is_told_to_log_in(server: TestClient, settings: Settings, ad
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
 
 
+@pytest.mark.parametrize("address", [address for address in ROUTES if not address.startswith("GET ")])
+def test_a_stranger_learns_nothing_by_sending_nonsense(server: TestClient, settings: Settings, address: str) -> None:
+    path = address.partition(" ")[2]
+    answer = server.post(f"/perennial{path}", content=b"{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert "Not authenticated" in answer.text
+
+
 @pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize("address", ROUTES)
 def test_a_viewer_may_read_and_everybody_else_everything(page: As, address: str, person: str) -> None:

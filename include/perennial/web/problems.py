@@ -6,6 +6,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -74,6 +75,11 @@ async def _of_http(request: Request, error: Exception) -> Response:
 
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    try:
+        # A body that is no JSON is found before the route has asked who sent it.
+        await get_user(request, bearer_credentials=await bearer_scheme(request))
+    except HTTPException as stranger:
+        return await _of_http(request, stranger)
     # Neither the input nor its context: both may hold what JSON cannot, and neither is needed to mend it.
     flaws = [{"field": ".".join(map(str, flaw["loc"])), "message": flaw["msg"]} for flaw in error.errors()]
     told = "; ".join(f"{flaw['field']}: {flaw['message']}" for flaw in flaws[:5])
