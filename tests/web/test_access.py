@@ -15,6 +15,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web import create_app
 from perennial.web.access import EXPORT, READ, RESTORE
+from perennial.web.app import BODY_LIMIT
 from tests.conftest import PEOPLE
 from tests.web.conftest import As
 
@@ -100,9 +101,23 @@ def test_a_stranger_is_told_to_log_in(server: TestClient, settings: Settings, ad
 
 
 @pytest.mark.parametrize("address", [address for address in ROUTES if not address.startswith("GET ")])
-def test_a_stranger_learns_nothing_by_sending_nonsense(server: TestClient, settings: Settings, address: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{", {"Content-Type": "application/json"}),
+        (b"--x", {"Content-Type": "multipart/form-data; boundary=x"}),
+        (b"&".join([b"id=1"] * 2_000), {"Content-Type": "application/x-www-form-urlencoded"}),
+        (b"x" * (BODY_LIMIT + 1), {}),
+        ((chunk for chunk in (b"{", b"}")), {}),
+        (b"", {"Sec-Fetch-Site": "cross-site"}),
+    ],
+    ids=["no JSON", "no parts", "too many fields", "too large", "chunks", "from another site"],
+)
+def test_a_stranger_learns_nothing_by_sending_nonsense(
+    server: TestClient, settings: Settings, address: str, body: Any, headers: dict[str, str]
+) -> None:
     path = address.partition(" ")[2]
-    answer = server.post(f"/perennial{path}", content=b"{", headers={"Content-Type": "application/json"})
+    answer = server.post(f"/perennial{path}", content=body, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
     assert "Not authenticated" in answer.text
 
@@ -126,3 +141,7 @@ def test_a_page_of_another_site_can_send_nothing(page: As, address: str) -> None
     method, path = address.split()
     answer = page("ann").request(method, f"/perennial{path}", headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
+
+
+def test_a_method_that_no_route_has_is_not_allowed(page: As) -> None:
+    assert page("ann").delete("/perennial/source").status_code == 405

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import anyio
 import pytest
 from fastapi.testclient import TestClient
 
@@ -296,3 +297,44 @@ def eventually(holds: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it did not come to that")
+
+
+# --- many people at once ----------------------------------------------------------------------------------------------
+
+
+def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
+    page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow import settings as airflow_settings
+
+    from perennial.web import source_facts
+
+    kept = []
+
+    def check_resume(*args: Any) -> Any:
+        kept.append(airflow_settings.engine.pool.checkedout())
+        return source_check(*args)
+
+    source_check = source_facts.check_resume
+    monkeypatch.setattr(source_facts, "check_resume", check_resume)
+    assert page("vic").get("/perennial/source?id=old").status_code == 200
+    assert kept == [0]
+
+
+def test_more_people_than_airflow_has_connections_are_answered_and_so_is_airflow(page: As, world: Workspace) -> None:
+    vic = page("vic")
+    with ThreadPoolExecutor(24) as people:
+        asked = [people.submit(vic.get, "/perennial/source?id=old") for _ in range(24)]
+        assert vic.get("/api/v2/version").status_code == 200
+        assert not all(answer.done() for answer in asked)
+    assert {answer.result().status_code for answer in asked} == {200}
+
+
+def test_who_waits_too_long_is_asked_to_come_back(page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from perennial.web import warehouse
+
+    monkeypatch.setattr(warehouse, "_GATE", anyio.Semaphore(0))
+    monkeypatch.setattr(warehouse, "_WAIT_SECONDS", 0.01)
+    answer = page("vic").get("/perennial/api/sources")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "Too many people ask" in answer.json()["detail"]

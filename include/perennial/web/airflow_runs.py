@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from perennial.web.access import RESTORE_DAG
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
     from airflow.models.dagrun import DagRun
@@ -20,6 +21,25 @@ if TYPE_CHECKING:
 QUEUED, RUNNING, SUCCESS, FAILED = "queued", "running", "success", "failed"
 OVER = (SUCCESS, FAILED)
 RECENT = 50
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def brief(ask: Callable[Concatenate[Session, _P], _T]) -> Callable[Concatenate[Session, _P], _T]:
+    """Give a session's connection back as soon as a question to Airflow's database is answered.
+
+    What follows asks the warehouse, for seconds; Airflow has few connections, and without one it knows no user.
+    """
+
+    @wraps(ask)
+    def asked(session: Session, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return ask(session, *args, **kwargs)
+        finally:
+            session.rollback()
+
+    return asked
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,7 @@ def _text(value: object) -> str:
     return text if text.isprintable() else text.encode(errors="replace").decode()
 
 
+@brief
 def find_obstacle(session: Session) -> str:
     """Say why no restore can be started for now, and who can mend it; empty when nothing is in the way."""
     from airflow.models.dag import DagModel
@@ -86,6 +107,7 @@ def find_obstacle(session: Session) -> str:
     return ""
 
 
+@brief
 def trigger_restore(session: Session, request: RestoreRequest, user_name: str, by_page: bool) -> str:
     """Start a restore in the user's name and write that into Airflow's audit log; returns the run's id.
 
@@ -124,6 +146,7 @@ def trigger_restore(session: Session, request: RestoreRequest, user_name: str, b
     return str(run.run_id)
 
 
+@brief
 def find_run(session: Session, run_id: str) -> RestoreRun | None:
     """Look one run up."""
     from airflow.models.dagrun import DagRun
@@ -133,6 +156,7 @@ def find_run(session: Session, run_id: str) -> RestoreRun | None:
     return None if found is None else _run(found)
 
 
+@brief
 def recent_runs(session: Session, states: Collection[str] = (), limit: int | None = RECENT) -> list[RestoreRun]:
     """List runs, latest first.
 
@@ -150,6 +174,7 @@ def recent_runs(session: Session, states: Collection[str] = (), limit: int | Non
     return [_run(found) for found in session.scalars(query)]
 
 
+@brief
 def task_states(session: Session, run_id: str) -> dict[str, dict[int, str | None]]:
     """Return the state of every task of a run, by task id and by the index of a mapped one (-1: not mapped)."""
     from airflow.models.taskinstance import TaskInstance
@@ -164,6 +189,7 @@ def task_states(session: Session, run_id: str) -> dict[str, dict[int, str | None
     return states
 
 
+@brief
 def task_results(session: Session, task_id: str, run_ids: Collection[str]) -> dict[str, Any]:
     """Return what a task handed on in some runs, by run; a run whose task has not ended is not among them."""
     return dict(_results(session, task_id, run_ids)) if run_ids else {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,7 +14,7 @@ from perennial.web.docs import describe
 from perennial.web.docs import router as docs
 from perennial.web.exports import router as exports
 from perennial.web.overview import router as overview
-from perennial.web.problems import handle_problems, problem, unexpected_problem
+from perennial.web.problems import handle_problems, http_problem, problem, unexpected_problem
 from perennial.web.restore_runs import router as restore_runs
 from perennial.web.restores import router as restores
 from perennial.web.source import router as source
@@ -30,7 +31,6 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 STATIC = "/static"
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 def create_app() -> FastAPI:
@@ -79,7 +79,7 @@ class Guard:
             await send(message)
 
         try:
-            await (_refused(request) or self._app)(scope, receive, send_guarded)
+            await (await _refused(request) or self._app)(scope, receive, send_guarded)
         except Exception as error:
             if begun:
                 raise
@@ -93,9 +93,15 @@ def _add_headers(headers: MutableHeaders, caching: str) -> None:
     headers.setdefault("Cache-Control", caching)
 
 
-def _refused(request: Request) -> Response | None:
-    if request.method in SAFE_METHODS:
+async def _refused(request: Request) -> Response | None:
+    # No route takes anything else that has a body.
+    if request.method != "POST":
         return None
+    try:
+        # A route asks for its right when the body is read already: nobody reads what a stranger sends.
+        await get_user(request, bearer_credentials=await bearer_scheme(request))
+    except HTTPException as stranger:
+        return await http_problem(request, stranger)
     # A cookie goes along wherever a form is sent from; what browsers say about that cannot be forged by a page.
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return problem(request, 403, "This was asked for by a page of another site; open it here and ask again.")

@@ -6,7 +6,6 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -50,7 +49,7 @@ class NotFoundError(TerminalRequestError):
 
 def handle_problems(app: FastAPI) -> None:
     """Make every error of an app a problem."""
-    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(HTTPException, http_problem)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(PerennialError, _of_perennial)
 
@@ -68,18 +67,14 @@ def problem(
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 
-async def _of_http(request: Request, error: Exception) -> Response:
+async def http_problem(request: Request, error: Exception) -> Response:
+    """Answer where a request is refused as it is."""
     assert isinstance(error, HTTPException)
     return problem(request, error.status_code, str(error.detail), error.headers)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    try:
-        # A body that is no JSON is found before the route has asked who sent it.
-        await get_user(request, bearer_credentials=await bearer_scheme(request))
-    except HTTPException as stranger:
-        return await _of_http(request, stranger)
     # Neither the input nor its context: both may hold what JSON cannot, and neither is needed to mend it.
     flaws = [{"field": ".".join(map(str, flaw["loc"])), "message": flaw["msg"]} for flaw in error.errors()]
     told = "; ".join(f"{flaw['field']}: {flaw['message']}" for flaw in flaws[:5])

@@ -13,6 +13,7 @@ from perennial.policy import Explanation, explain
 from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES
 from perennial.web.access import RESTORE_DAG
+from perennial.web.airflow_runs import brief
 from perennial.web.listing import ListedSource, find_source
 from perennial.web.problems import NotFoundError
 from perennial.web.restore_desk import Desk, restoring_sources
@@ -121,6 +122,7 @@ def recorded(warehouse: Warehouse, source_id: str) -> tuple[tuple[LifecycleEvent
     return tuple(LifecycleEvent(*row) for row in events), tuple(DailyCount(*row) for row in counts)
 
 
+@brief
 def airflow_runs(session: Any, run_ids: Collection[str]) -> dict[tuple[str, str], datetime]:
     """Find which runs Airflow still has, and when they were asked for, by DAG and run id."""
     from airflow.models.dagrun import DagRun

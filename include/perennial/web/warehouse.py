@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
+import anyio
 from fastapi import Depends
+from fastapi.concurrency import run_in_threadpool
 
 from perennial.errors import TransientError
 from perennial.settings import Settings
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 _Identity = tuple[int, int] | None
+
+# Airflow's API server has 40 threads and 15 connections to its database for everything, its tasks' reports included.
+_AT_ONCE = 6
+_WAIT_SECONDS = 30
+_GATE = anyio.Semaphore(_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,19 @@ def _open(settings: Settings, _catalog: _Identity) -> _Opened:
     return _Opened(warehouse, SourceSnapshot(warehouse))
 
 
-def _opened() -> _Opened:
+async def _opened() -> AsyncIterator[_Opened]:
+    """Let some questions in at a time; whoever waits keeps neither a thread nor a connection from Airflow."""
+    with anyio.move_on_after(_WAIT_SECONDS) as waited:
+        await _GATE.acquire()
+    if waited.cancelled_caught:
+        raise TransientError("Too many people ask for interaction data at the moment; ask again in a minute.")
+    try:
+        yield await run_in_threadpool(_configured)
+    finally:
+        _GATE.release()
+
+
+def _configured() -> _Opened:
     settings = Settings.from_environment()
     return _open(settings, _catalog_identity(settings))
 
@@ -55,7 +75,8 @@ def _catalog_identity(settings: Settings) -> _Identity:
     return found.st_dev, found.st_ino
 
 
-_OpenedDep = Annotated[Any, Depends(_opened)]
+# Until the answer is made.
+_OpenedDep = Annotated[Any, Depends(_opened, scope="function")]
 
 
 async def opened_warehouse(opened: _OpenedDep) -> Warehouse:
