@@ -228,12 +228,30 @@ def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: 
         connection.register("lifecycle_events", holdings.lifecycle_events)
         connection.register("hot_totals", _hot_totals(holdings))
         connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
-        connection.register("audience_references", audience_references(metadata.audiences))
         create_state_views(connection, rules.retention_months)
-        referrer_kinds = {"referrer_kinds": list(rules.exempting_referrers)}
-        connection.execute(statement("policy/create_source_referrers"), referrer_kinds)
+        _create_source_referrers(connection, metadata.audiences, rules)
         connection.execute(statement("policy/create_source_facts"))
         return _decided(connection, as_of)
+
+
+def kept_sources(warehouse: Warehouse) -> frozenset[str]:
+    """Find the sources that an active referrer keeps, whether they are due or not (R4, R6).
+
+    Raises:
+        TerminalMetadataError: As `decide`.
+    """
+    from perennial.engines.duckdb import open_connection
+
+    with open_connection() as connection:
+        _create_source_referrers(connection, warehouse.read(AUDIENCES.name), Rules.of(warehouse))
+        rows = connection.execute(statement("policy/list_kept_sources")).fetchall()
+    return frozenset(source_id for (source_id,) in rows)
+
+
+def _create_source_referrers(connection: duckdb.DuckDBPyConnection, audiences: pa.Table, rules: Rules) -> None:
+    connection.register("audience_references", audience_references(audiences))
+    referrer_kinds = {"referrer_kinds": list(rules.exempting_referrers)}
+    connection.execute(statement("policy/create_source_referrers"), referrer_kinds)
 
 
 def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:

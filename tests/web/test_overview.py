@@ -6,6 +6,7 @@ import html
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,11 +14,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.policy import decide
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
-from tests.workspace import Workspace
+from tests.workspace import Workspace, received
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FIGURES = ("held", "expiring", "restores")
@@ -32,17 +34,19 @@ def overview(page: As) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory, server: TestClient) -> Workspace:
-    """Two sources expired ten days ago, one of them came back five days ago; two expire soon, one is due."""
+    """Two sources expired ten days ago, one of them came back five days ago; two expire soon, one is due, two are kept."""
     from airflow.api.common.trigger_dag import trigger_dag
     from airflow.utils.types import DagRunTriggeredByType
 
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(tmp_path_factory.mktemp("home"))}))
     warehouse.create_tables()
     workspace = Workspace(warehouse)
-    days = {"old": 400, "back": 400, "soon": 80, "as soon": 80, "due": 97, "later": 1}
+    days = {"old": 400, "back": 400, "soon": 80, "as soon": 80, "due": 97, "later": 1, "kept": 400, "kept soon": 80}
     for name, ago in days.items():
         workspace.source(name, stopped_at=NOW - timedelta(days=ago), created_at=NOW - timedelta(days=500))
     workspace.source("nothing", stopped_at=NOW - timedelta(days=80))
+    for name in ("kept", "kept soon"):
+        workspace.audience("campaign:running", received(name))
     append_hot(warehouse, [interaction(name, n) for name in days for n in range(3)])
     workspace.sync()
     expire_sources(warehouse, Run("r1", NOW - timedelta(days=10)))
@@ -71,7 +75,7 @@ def settings(moved: Workspace) -> Settings:
 
 def test_figures_add_up_to_what_runs_moved(page: As, moved: Workspace) -> None:
     found = overview(page)
-    assert {state["state"]: state["source_count"] for state in found["states"]} == {"available": 6, "expired": 1}
+    assert {state["state"]: state["source_count"] for state in found["states"]} == {"available": 8, "expired": 1}
     totals = moved.warehouse.source_totals
     hot = sum(total.total_bytes for total in totals("interactions").values())
     archived = sum(total.total_bytes for total in totals("interactions_archive").values())
@@ -100,10 +104,47 @@ def test_what_expires_soon_stands_under_its_day(page: As, moved: Workspace) -> N
     assert [day.pop("total_bytes") > 0 for day in days] == [True, True]
     soon = page("vic").get("/perennial/api/sources?state=due&sort=state").json()["sources"]
     assert [source["source_id"] for source in soon] == ["due", "as soon", "soon"]
+    # As the policy decides, whatever the clock says.
+    decided = {
+        row["source_id"]
+        for row in decide(moved.warehouse, NOW + timedelta(days=30)).to_pylist()
+        if row["decision"] == "expire"
+    }
+    assert decided == {source["source_id"] for source in soon}
     assert days == [
         {"day": None, "source_count": 1, "row_count": 3},
         {"day": soon[1]["expires_at"][:10], "source_count": 2, "row_count": 6},
     ]
+
+
+def test_what_a_filter_keeps_is_said_to_be_kept_and_not_to_expire(page: As, moved: Workspace) -> None:
+    assert (overview(page)["kept_count"], overview(page)["undecided"]) == (2, "")
+    kept = page("vic").get("/perennial/api/sources?state=kept").json()["sources"]
+    assert [(source["source_id"], source["is_kept"]) for source in kept] == [("kept", True), ("kept soon", True)]
+    text = page("vic").get("/perennial/overview").text
+    assert '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> whose time is up' in text
+    for address in ("/perennial/sources?state=kept", "/perennial/source?id=kept"):
+        text = page("vic").get(address).text
+        assert "kept by an active filter; its clock ended on" in text
+        assert "expires with the next run" not in text
+
+
+def test_an_audience_nobody_can_read_is_said_and_nothing_is_kept_back(
+    page: As, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
+    warehouse = Warehouse(Settings.from_environment())
+    warehouse.create_tables()
+    workspace = Workspace(warehouse)
+    workspace.source("due", stopped_at=NOW - timedelta(days=400))
+    workspace.audience("campaign:running", "no JSON")
+    append_hot(warehouse, [interaction("due", 1)])
+    workspace.sync()
+    found = overview(page)
+    assert "cannot be read at" in found["undecided"]
+    assert [day["source_count"] for day in found["expiring"]] == [1]
+    text = page("vic").get("/perennial/overview").text
+    assert "Nothing can be decided at the moment, so nothing expires." in text
 
 
 def test_restores_say_who_asked_and_how_long_it_took(page: As, moved: Workspace) -> None:

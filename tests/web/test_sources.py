@@ -101,7 +101,15 @@ def test_each_row_says_where_the_data_is_and_how_much(page: As) -> None:
         row["last_sent_at"] = row["last_sent_at"] and moment(row["last_sent_at"])
 
     def row(**fields: Any) -> dict[str, Any]:
-        return {"kind": "campaign", "tags": [], "last_sent_at": None, "row_count": 0, "expires_at": None, **fields}
+        return {
+            "kind": "campaign",
+            "tags": [],
+            "last_sent_at": None,
+            "row_count": 0,
+            "expires_at": None,
+            "is_kept": False,
+            **fields,
+        }
 
     assert rows == {
         "running": row(name="Álpha", status="active", state="available", tags=["b", "promo"], last_sent_at=NOW, row_count=5),
@@ -201,7 +209,7 @@ def test_all_that_match_are_named_and_handed_on_as_the_selection_itself(page: As
 @pytest.mark.parametrize(
     ("query", "status", "said"),
     [
-        ("state=lost", 400, "state is 'lost'; give one of available, due, expired, restoring, deleted, or leave it out."),
+        ("state=lost", 400, "state is 'lost'; give one of available, due, kept, expired, restoring, deleted, or leave it out."),
         ("kind=e-mail", 400, "kind is 'e-mail'; give one of campaign, canvas, or leave it out."),
         ("status=on", 400, "status is 'on'; give one of draft, active, stopped, archived, or leave it out."),
         ("sort=name;--", 400, "sort is 'name;--'; give one of name, kind, status, tags, state, last_sent, interactions, size."),

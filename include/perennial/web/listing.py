@@ -23,9 +23,11 @@ DUE_DAYS = 30
 _ADDRESS_CHARACTERS = 6_000
 # So many answers are kept while the sources stay the same: who turns pages asks the same of them again and again.
 _KEPT = 16
-DUE = "due"
-STATES = ("available", DUE, "expired", "restoring", "deleted")
-"""What a state filter can be; `due` are the available ones that may expire within `DUE_DAYS`."""
+DUE, KEPT = "due", "kept"
+STATES = ("available", DUE, KEPT, "expired", "restoring", "deleted")
+"""What a state filter can be; of the available ones, `due` expire within `DUE_DAYS`, `kept` would if no filter kept
+them."""
+_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would, if no active filter kept it (R4)"
 # Every column of the list, and what orders it; what is left undecided, the name decides.
 _ORDERS = {
     "name": (),
@@ -99,7 +101,7 @@ def _selection(
     tag: Annotated[str, Query(description="A tag, exactly", max_length=1_000)] = "",
     kind: Annotated[str, _choice("kind", "campaign or canvas")] = "",
     status: Annotated[str, _choice("status", "Status on the platform")] = "",
-    state: Annotated[str, _choice("state", f"Where its data is; due: may expire within {DUE_DAYS} days")] = "",
+    state: Annotated[str, _choice("state", _STATES_HELP)] = "",
     sort: Annotated[str, _choice("sort", "Column to sort by")] = "name",
     order: Annotated[str, _choice("order", "Direction")] = "asc",
 ) -> Selection:
@@ -118,6 +120,7 @@ class ListedSource:
         since: When that state began.
         expires_at: When its clock ends; None while it does not run, or where there is nothing hot to expire.
         is_due: Whether its clock has ended: the next run expires it, unless a filter keeps it.
+        is_kept: Whether an active referrer keeps it, whatever its clock says (R4).
         hot_rows: Interactions in the hot table.
         archived_rows: Interactions in long-term storage.
         total_bytes: Size of both.
@@ -131,6 +134,7 @@ class ListedSource:
     since: datetime
     expires_at: datetime | None
     is_due: bool
+    is_kept: bool
     last_sent_at: datetime | None
     hot_rows: int
     archived_rows: int
@@ -186,6 +190,11 @@ def find_page(listed: Listed, selection: Selection, number: int = 1, restoring: 
     return Page(_shown(listed, matching[start : start + PAGE_SIZE].to_list(), moving), number, len(matching))
 
 
+def count_kept(listed: Listed) -> int:
+    """Count the sources that would expire within `DUE_DAYS` if no filter kept them (R4)."""
+    return len(_matching(listed, Selection(state=KEPT), frozenset()))
+
+
 def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
     """Return the ids of all sources that match, in order of id."""
     matching = _matching(listed, selection, _positions(listed, restoring))
@@ -223,8 +232,8 @@ def _match(listed: Listed, selection: Selection, moving: Collection[int], soon: 
             rows = rows.filter(pl.col("searched").str.contains(value.casefold(), literal=True))
         elif field == "tag":
             rows = rows.filter(pl.col("tags").list.contains(value))
-        elif value == DUE:
-            rows = rows.filter(pl.col("expires_at") <= soon)
+        elif value in (DUE, KEPT):
+            rows = rows.filter(pl.col("expires_at") <= soon, pl.col("is_kept") == (value == KEPT))
         else:
             rows = rows.filter(pl.col(field) == value)
     descending = selection.order == "desc"

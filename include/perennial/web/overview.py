@@ -8,7 +8,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from perennial.notify import run_url, wording
 from perennial.web.access import READ, RESTORE_DAG
@@ -38,6 +38,8 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
+    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them (R4)")
+    undecided: str = Field(description="Why nothing can be decided, so that nothing expires; empty where it can")
     restores: list[RestoredItem]
 
 
@@ -64,6 +66,8 @@ def show_overview(desk: DeskDep) -> OverviewAnswer:
         states=list(found.states.values()),
         held=list(found.held),
         expiring=list(found.expiring),
+        kept_count=found.kept_count,
+        undecided=found.undecided,
         restores=[
             RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
             for restore in found.restores

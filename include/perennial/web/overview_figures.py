@@ -9,7 +9,7 @@ from typing import Any
 
 from perennial.statements import statement
 from perennial.web.access import RESTORE_DAG
-from perennial.web.listing import DUE_DAYS
+from perennial.web.listing import DUE_DAYS, count_kept
 from perennial.web.restore_desk import Desk
 from perennial.web.source_facts import airflow_runs
 
@@ -71,11 +71,22 @@ class Restored:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything the overview shows."""
+    """Everything the overview shows.
+
+    Attributes:
+        states: Figures of each state.
+        held: Figures of each day.
+        expiring: What expires soon.
+        kept_count: Sources that would expire as soon if no filter kept them (R4).
+        undecided: Why nothing can be decided, so that nothing expires; empty where everything can.
+        restores: The latest first.
+    """
 
     states: Mapping[str, StateSum]
     held: Sequence[HeldOn]
     expiring: Sequence[ExpiringOn]
+    kept_count: int
+    undecided: str
     restores: Sequence[Restored]
 
     @property
@@ -101,6 +112,8 @@ def read_overview(desk: Desk, now: datetime) -> Overview:
         states={state.state: state for state in states},
         held=_held(listed.moves, hot, archived, now.astimezone(UTC).date()),
         expiring=expiring,
+        kept_count=count_kept(listed),
+        undecided=listed.kept.undecided,
         restores=_timed(desk, restores),
     )
 

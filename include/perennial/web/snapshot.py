@@ -9,8 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from perennial.errors import TerminalMetadataError
+from perennial.policy import kept_sources
 from perennial.statements import statement
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+from perennial.tables import AUDIENCES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,10 +28,25 @@ _LOOK_EVERY_SECONDS = 2.0
 # An answer waits that long for a newer state, and is then given from the one there is. Where the last one took longer
 # to make, nobody waits.
 _WAIT_SECONDS = 1.0
-_TABLES = (SOURCES, SOURCE_TAGS, LIFECYCLE_EVENTS, INTERACTIONS, INTERACTIONS_ARCHIVE)
+_TABLES = (AUDIENCES, SOURCES, SOURCE_TAGS, LIFECYCLE_EVENTS, INTERACTIONS, INTERACTIONS_ARCHIVE)
 
 _Version = tuple[int | None, ...]
 _Rows = tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The sources that an active referrer keeps (R4).
+
+    Attributes:
+        source_ids: Their ids.
+        undecided: Why nobody knows which they are, so that nothing expires; empty where it is known.
+        version: Of the audiences it was found in.
+    """
+
+    source_ids: frozenset[str] = frozenset()
+    undecided: str = ""
+    version: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +61,7 @@ class Listed:
         states: Figures of each state (web/sum_states).
         moves: Figures of each day on which something moved (web/list_daily_moves).
         restores: The last runs that restored something (web/list_restores).
+        kept: Who is kept, whatever their clock says.
         version: Of the tables it was made from.
         took_seconds: How long that was.
         matched: Positions of the sources that match, by what was asked.
@@ -55,6 +73,7 @@ class Listed:
     states: _Rows
     moves: _Rows
     restores: _Rows
+    kept: Kept
     version: _Version
     took_seconds: float
     matched: dict[object, pl.Series] = field(default_factory=dict)
@@ -130,7 +149,7 @@ class SourceSnapshot:
         if self._loaded is not None and self._loaded.version == version:
             return
         try:
-            self._loaded = _load(self._warehouse, version)
+            self._loaded = _load(self._warehouse, version, self._kept(version[0]))
         except Exception:
             # The last state is better than none; without one, the reader has to know.
             if self._loaded is None:
@@ -139,15 +158,26 @@ class SourceSnapshot:
         else:
             log.info("sources listed anew in %.2f s", self._loaded.took_seconds)
 
+    def _kept(self, version: int | None) -> Kept:
+        # To read fifty thousand audiences takes seconds, and most changes are of something else.
+        if self._loaded is not None and self._loaded.kept.version == version:
+            return self._loaded.kept
+        try:
+            return Kept(kept_sources(self._warehouse), version=version)
+        except TerminalMetadataError as error:
+            return Kept(undecided=str(error), version=version)
 
-def _load(warehouse: Warehouse, version: _Version) -> Listed:
+
+def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
     import polars as pl
+    import pyarrow as pa
 
     from perennial.engines.duckdb import open_status_session
 
     started = time.monotonic()
     session = open_status_session(warehouse)
     session.execute(statement("web/keep_source_totals"))
+    session.register("kept_sources", pa.table({"source_id": pa.array(list(kept.source_ids), pa.string())}))
     session.execute(statement("web/create_listed_sources"))
     rows = session.sql(statement("web/list_sources")).pl()
     # Nobody types what separates the two. Not by SQL: its lower() leaves what only casefold() takes for the same.
@@ -159,6 +189,7 @@ def _load(warehouse: Warehouse, version: _Version) -> Listed:
         states=tuple(session.execute(statement("web/sum_states")).fetchall()),
         moves=tuple(session.execute(statement("web/list_daily_moves")).fetchall()),
         restores=tuple(session.execute(statement("web/list_restores")).fetchall()),
+        kept=kept,
         version=version,
         took_seconds=time.monotonic() - started,
     )

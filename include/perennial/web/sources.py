@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.policy import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
@@ -32,6 +32,7 @@ COLUMNS = (
 STATE_LABELS = {
     "available": "available",
     "due": "due within 30 days",
+    "kept": "kept by an active filter",
     "expired": "expired",
     "restoring": "restoring",
     "deleted": "deleted under the previous policy",
@@ -50,7 +51,8 @@ class SourceItem(BaseModel):
     status: str
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime
-    expires_at: datetime | None
+    expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
+    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says (R4)")
     last_sent_at: datetime | None
     row_count: int
     total_bytes: int

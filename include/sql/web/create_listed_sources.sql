@@ -1,6 +1,7 @@
 -- The sources as lists show them, in order of name, so that the list needs no sorting; `position` is
 -- their place in it, from 0.
--- Grain: one row a source the platform has. Reads source_availability, source_tags, source_totals, sources.
+-- Grain: one row a source the platform has. Reads kept_sources, source_availability, source_tags, source_totals,
+-- sources.
 CREATE TABLE listed_sources AS
 WITH tags AS (
     SELECT
@@ -31,6 +32,7 @@ SELECT
     CASE
         WHEN availability.state = 'available' AND availability.hot_rows > 0 THEN availability.expires_at
     END AS expires_at,
+    kept_sources.source_id IS NOT NULL AS is_kept,
     sources.last_sent_at,
     availability.hot_rows,
     availability.archived_rows,
@@ -40,6 +42,7 @@ SELECT
     coalesce(tags.tags, []) AS tags
 FROM source_availability AS availability
 LEFT JOIN sources ON availability.source_id = sources.source_id
+LEFT JOIN kept_sources ON availability.source_id = kept_sources.source_id
 LEFT JOIN tags ON availability.source_id = tags.source_id
 LEFT JOIN held ON availability.source_id = held.source_id
 ORDER BY position

@@ -1,4 +1,4 @@
--- What expires soon, unless a filter keeps it or it becomes active again.
+-- What expires soon, unless a filter begins to keep it or it becomes active again. Rules: R1, R4.
 -- Grain: one row a day, what is due already first, under no date. Reads listed_sources. Binds: $now, $soon.
 WITH expiring AS (
     SELECT
@@ -6,7 +6,7 @@ WITH expiring AS (
         hot_rows,
         hot_bytes
     FROM listed_sources
-    WHERE expires_at <= $soon
+    WHERE expires_at <= $soon AND NOT is_kept
 )
 
 SELECT

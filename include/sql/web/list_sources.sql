@@ -10,6 +10,7 @@ SELECT
     state,
     since AT TIME ZONE 'UTC' AS since,
     expires_at AT TIME ZONE 'UTC' AS expires_at,
+    is_kept,
     last_sent_at AT TIME ZONE 'UTC' AS last_sent_at,
     hot_rows,
     archived_rows,
@@ -17,6 +18,6 @@ SELECT
     total_bytes,
     tags,
     array_to_string(nullif(tags, []), chr(31)) AS tag_order,
-    CASE state WHEN 'available' THEN expires_at ELSE since END AS state_at
+    CASE WHEN state <> 'available' THEN since WHEN NOT is_kept THEN expires_at END AS state_at
 FROM listed_sources
 ORDER BY position
