@@ -342,5 +342,6 @@ class TestEmpty:
         answer = page("vic").get("/perennial/sources")
         assert answer.status_code == 200
         assert "There are no sources yet" in answer.text
+        assert "select.js" not in answer.text
         assert "No source matches" in page("vic").get("/perennial/sources?q=x").text
         assert page("vic").get("/perennial/api/sources").json() == {"total": 0, "page": 1, "pages": 1, "sources": []}
