@@ -36,6 +36,8 @@ HOSTILE = (
 )
 OFF = '<button class="primary" disabled data-refused aria-describedby="obstacle">'
 LINES = "one\r\ntwo\nthree\r"
+# Names of which a reader sees nothing, by the id of their source.
+BLANK = {"blank-1": "  ", "blank-2": "\u200d\ufe0f\u3164\u2800"}
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +267,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     for text in HOSTILE:
         workspace.source(text, "active", text, name=text)
     workspace.source(LINES, "active", name="of three lines")
+    for source_id, name in BLANK.items():
+        workspace.source(source_id, "active", name=name)
     for number in range(100):
         workspace.source(f"n{number:03}", "active", "many")
     workspace.sync()
@@ -322,6 +326,14 @@ class TestHostile:
             (handed_on,) = form(answer.text)["source_ids"]
             assert json.loads(handed_on) == ["n000", LINES]
         assert page("vic").get("/perennial/restore", params={"ids": "n000"}).status_code == 400
+
+    @pytest.mark.parametrize("source_id", BLANK)
+    def test_a_source_whose_name_nobody_can_see_goes_by_its_id(self, page: As, source_id: str) -> None:
+        listed = page("vic").get("/perennial/sources", params={"q": source_id}).text
+        wanted = page("vic").get("/perennial/restore", params={"id": source_id}).text
+        for text in (listed, wanted):
+            assert re.search(f'href="/perennial/source[^"]*"><bdi>{source_id}</bdi></a>', text)
+        assert f"<h1>{source_id}</h1>" in page("vic").get("/perennial/source", params={"id": source_id}).text
 
     def test_tags_to_choose_from_stand_in_order_of_use(self, page: As) -> None:
         text = page("vic").get("/perennial/sources").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from markupsafe import Markup
 from perennial.notify import wording
 
 TEMPLATE_ROOT = Path(__file__).parent / "templates"
+# Letters and symbols, as Unicode has them, that are drawn as nothing: fillers of Hangul, the empty Braille pattern.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -50,7 +53,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=shown, segment=segment,
-        query=query,
+        query=query, named=named,
     )  # fmt: skip
     return environment
 
@@ -63,6 +66,16 @@ def segment(text: str) -> str:
 def shown(text: str) -> str:
     """As `wording.shown`; nearly every text is visible as it is, and a page has hundreds."""
     return text if text.isprintable() else wording.shown(text)
+
+
+def named(name: str | None, source_id: str) -> str:
+    """Return what a link to a source says: its name, or its id where a reader would see nothing."""
+    return name if name and any(map(_has_ink, name)) else source_id
+
+
+def _has_ink(char: str) -> bool:
+    # Separators, controls and joiners, and marks, which stand on something else.
+    return unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK
 
 
 def query(fields: Mapping[str, str]) -> str:
