@@ -19,6 +19,7 @@ from perennial.notify import wording
 TEMPLATE_ROOT = Path(__file__).parent / "templates"
 # Letters and symbols, as Unicode has them, that are drawn as nothing: fillers of Hangul, the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+_BROKEN_IN_FORMS = frozenset("\0\r\n")
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -55,6 +56,7 @@ def _environment() -> Environment:
         count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=shown, segment=segment,
         query=query, named=named,
     )  # fmt: skip
+    environment.tests["whole_in_form"] = whole_in_form
     return environment
 
 
@@ -76,6 +78,11 @@ def named(name: str | None, source_id: str) -> str:
 def _has_ink(char: str) -> bool:
     # Separators, controls and joiners, and marks, which stand on something else.
     return unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK
+
+
+def whole_in_form(text: str) -> bool:
+    """Whether a field of a form hands a text over as it is: HTML has no U+0000, and line breaks are sent as others."""
+    return _BROKEN_IN_FORMS.isdisjoint(text)
 
 
 def query(fields: Mapping[str, str]) -> str:
