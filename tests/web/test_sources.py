@@ -89,6 +89,13 @@ def ids_on(text: str) -> list[str]:
     return [html.unescape(found) for found in re.findall(r'name="id" value="([^"]*)"', text)]
 
 
+def exact_on(text: str) -> str:
+    """What a part of the page carries as JSON; nothing in it is for HTML or a form to change."""
+    (found,) = re.findall(r'name="exact" value="([^"]*)"', text)
+    assert set(html.unescape(found)) & set("\0\r\n") == set()
+    return html.unescape(found)
+
+
 def test_each_row_says_where_the_data_is_and_how_much(page: As) -> None:
     answer = page("vic").get("/perennial/api/sources").json()
     rows = {source.pop("source_id"): source for source in answer.pop("sources")}
@@ -268,7 +275,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     for text in HOSTILE:
         workspace.source(text, "active", text, name=text)
     for name, source_id in BROKEN.items():
-        workspace.source(source_id, "active", name=name)
+        workspace.source(source_id, "active", source_id, name=name)
     for source_id, name in BLANK.items():
         workspace.source(source_id, "active", name=name)
     for number in range(100):
@@ -329,6 +336,27 @@ class TestHostile:
             (handed_on,) = form(answer.text)["source_ids"]
             assert json.loads(handed_on) == ["n000", BROKEN[name]]
         assert page("vic").get("/perennial/restore", params={"ids": "n000"}).status_code == 400
+
+    @pytest.mark.parametrize("field", ["tag", "q"])
+    @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+    def test_a_filter_that_a_form_would_change_comes_through_as_it_is(self, page: As, field: str, text: str) -> None:
+        listed = page("vic").get("/perennial/sources", params={field: text}).text
+        (again, asked) = (exact_on(part) for part in listed.split("data-select "))
+        assert f'<small id="exact-{field}">now <bdi>{html.escape(shown(text))}</bdi></small>' in listed
+        filtered = page("vic").get("/perennial/sources", params={"q": "", "tag": "", "exact": again}).text
+        assert exact_on(filtered.partition("data-select ")[0]) == again
+        assert "1 source" in filtered
+        assert "No source matches" in page("vic").get("/perennial/sources", params={"q": "none", "exact": again}).text
+        for answer in (
+            page("vic").get("/perennial/restore", params={"all": "1", "exact": asked}),
+            page("vic").post("/perennial/restore", data={"all": "1", "exact": asked}),
+        ):
+            (handed_on,) = form(answer.text)["tags" if field == "tag" else "source_ids"]
+            assert json.loads(handed_on) == [text]
+
+    @pytest.mark.parametrize("exact", ["tag", "[]", '{"kind": "canvas"}', '{"tag": 1}', '{"q": "\\ud800"}'])
+    def test_a_filter_that_was_tampered_with_is_refused(self, page: As, exact: str) -> None:
+        assert page("vic").get("/perennial/sources", params={"exact": exact}).status_code == 400
 
     @pytest.mark.parametrize("source_id", BLANK)
     def test_a_source_whose_name_nobody_can_see_goes_by_its_id(self, page: As, source_id: str) -> None:

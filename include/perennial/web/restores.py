@@ -14,7 +14,7 @@ from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
 from perennial.web.access import READ, RESTORE
 from perennial.web.airflow_runs import trigger_restore
-from perennial.web.listing import Selection, SelectionDep, matching_ids
+from perennial.web.listing import EXACT_CHARACTERS, Selection, SelectionDep, matching_ids
 from perennial.web.pages import render
 from perennial.web.problems import problem
 from perennial.web.restore_desk import Desk, DeskDep, restoring_sources
@@ -78,12 +78,14 @@ class SelectedForm(Filters):
     id: list[Text] = Field([], max_length=1_000)
     ids: list[str] = Field([], max_length=1_000)
     tags: list[Text] = Field([], max_length=1_000)
+    exact: str = Field("", max_length=EXACT_CHARACTERS)
     all: bool = False
 
     @property
     def selection(self) -> Selection | None:
         """What the filters select, where all that match are asked for."""
-        return Selection(self.q, self.tag, self.kind, self.status, self.state) if self.all else None
+        filters = self.model_dump(include=set(Filters.model_fields))
+        return Selection.from_form(self.exact, **filters) if self.all else None
 
 
 class OrderForm(_Model):
