@@ -215,6 +215,15 @@ def test_a_reason_of_many_lines_may_be_as_long_as_the_form_lets_one_type(uma: Te
     assert (run.conf["reason"], run.conf["notify"]) == (typed, ["a@example.com", "b@example.com"])
 
 
+def test_many_long_ids_are_handed_on_in_fields_that_a_form_may_have(uma: TestClient) -> None:
+    ids = [f"{'é' * 497}{number}" for number in range(100, 600)]
+    fields = form(uma.post("/perennial/restore", data={"ids": [json.dumps([source_id]) for source_id in ids]}).text)
+    assert [source_id for field in fields["source_ids"] for source_id in json.loads(field)] == ids
+    answer = uma.post("/perennial/restores", data={**fields, "notify": "a@example.com"})
+    assert "The platform does not know" in answer.text
+    assert len(runs()) == 0
+
+
 @pytest.mark.parametrize("sources", ["old", "[1]", '["\\ud800"]', '[""]'])
 def test_a_form_that_was_tampered_with_is_refused(uma: TestClient, sources: str) -> None:
     answer = uma.post("/perennial/restores", data={"source_ids": sources, "notify": "a@example.com"})

@@ -32,8 +32,6 @@ router = APIRouter(tags=["restores"])
 # processes may start two all the same: moves of the same files at once lose and double nothing (M1, M2).
 _STARTING = threading.Lock()
 _SHOWN = 100
-# A field of a form holds a megabyte at most.
-_IDS_A_FIELD = 500
 
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
@@ -276,8 +274,7 @@ def _page(
     texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
     preview = preview_restore(desk, wanted)
     return render(
-        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, ids_a_field=_IDS_A_FIELD,
-        **texts,
+        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, **texts,
     )  # fmt: skip
 
 
