@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
@@ -87,12 +87,25 @@ class SelectedForm(Filters):
 
 
 class OrderForm(_Model):
-    """The form that starts a restore; the lists are JSON, in as many fields as they need."""
+    """The form that starts a restore; the lists are JSON, in as many fields as they need.
+
+    Its texts have no limits here: what is too long is said above the form.
+    """
 
     source_ids: list[str] = Field([], max_length=1_000)
     tags: list[str] = Field([], max_length=10)
-    notify: Annotated[str, Field(max_length=20_000), BeforeValidator(_typed)] = ""
-    reason: Annotated[Reason, BeforeValidator(_typed)] = ""
+    notify: Annotated[str, BeforeValidator(_typed)] = ""
+    reason: Annotated[str, BeforeValidator(_typed)] = ""
+
+    @property
+    def texts(self) -> dict[str, Any]:
+        """Who is told and why, within the limits of every order."""
+        try:
+            order = RestoreOrder.model_validate({"notify": self.notify.split(), "reason": self.reason})
+        except ValidationError as error:
+            flaws = [f"{flaw['loc'][0]}: {flaw['msg']}" for flaw in error.errors()]
+            raise TerminalRequestError(f"{'; '.join(flaws)}.") from None
+        return order.model_dump(include={"notify", "reason"})
 
 
 class RestoreStarted(_Model):
@@ -157,9 +170,8 @@ def restore_page_of_many(request: Request, desk: DeskDep, form: Annotated[Select
 def restore_by_form(request: Request, desk: DeskDep, form: Annotated[OrderForm, Form()]) -> Response:
     """Start a restore and lead to its progress; what is wrong with it is said above the form, which keeps its texts."""
     form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
-    params = {"source_ids": form_ids, "tags": form_tags, "notify": form.notify.split(), "reason": form.reason}
     try:
-        run_id = _start(desk, params, by_page=True)
+        run_id = _start(desk, {"source_ids": form_ids, "tags": form_tags, **form.texts}, by_page=True)
     except TerminalRequestError as error:
         wanted = _request(form_ids, form_tags)
         status = 409 if isinstance(error, RefusedError) else 400
