@@ -252,7 +252,7 @@ def test_long_times_are_drawn_by_month_or_year(first: date, last: date, labels: 
 
 
 def test_an_id_nobody_has_is_not_found(page: As) -> None:
-    for address in ("/perennial/source", "/perennial/api/source"):
+    for address in ("/perennial/source", "/perennial/api/source", "/perennial/charts/source.svg"):
         answer = page("vic").get(address, params={"id": "no/such <b>"})
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
         assert "No source 'no/such <b>' is known" in answer.json()["detail"]
