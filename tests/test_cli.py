@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def run(*arguments: str, exit_code: int = 0, stdin: str | None = None) -> str:
 def test_init_creates_every_table_and_does_nothing_the_second_time() -> None:
     assert "18 changes" in run("init")
     assert run("init") == "Everything is in place.\n"
+
+
+def test_up_takes_no_other_server_for_its_own(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = " ".join(run("up", "--port", str(port), exit_code=1).split())
+    assert f"Something listens on port {port} already; stop it, or choose another with --port." in said
+    assert not settings.home.exists()
 
 
 def test_status_lists_every_source_and_where_its_interactions_are(workspace: Workspace) -> None:

@@ -131,7 +131,9 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=chart.element_handle())
 
 
-@pytest.mark.parametrize("address", ["sources", "overview", "source?id=cnv-running", "user?id=user-1", "restores"])
+@pytest.mark.parametrize(
+    "address", ["sources", "sources?q=nothing", "overview", "source?id=cnv-running", "user?id=user-1", "restores"]
+)
 def test_a_narrow_window_shows_the_page_without_scrolling_sideways(visit: Visit, address: str) -> None:
     page = visit(f"/perennial/{address}", viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -197,12 +197,24 @@ def test_a_request_that_cannot_be_done_names_what_is_wrong_and_starts_nothing(
     assert len(runs()) == 0
 
 
-def test_a_bad_address_in_the_form_is_said_above_it_and_what_was_typed_is_kept(uma: TestClient) -> None:
-    data = {"source_ids": '["old"]', "notify": "<b>me</b>", "reason": "why </textarea><b>not</b>"}
+@pytest.mark.parametrize(
+    ("notify", "more", "said"),
+    [
+        ("<b>me</b>", "", "no e-mail address"),
+        ("a@example.com " * 51, "", "notify: List should have at most 50 items after validation, not 51."),
+        ("a@example.com", "x" * 2_000, "reason: String should have at most 2000 characters."),
+    ],
+    ids=["no address", "too many addresses", "too long a reason"],
+)
+def test_what_is_wrong_in_the_form_is_said_above_it_and_what_was_typed_is_kept(
+    uma: TestClient, notify: str, more: str, said: str
+) -> None:
+    data = {"source_ids": '["old"]', "notify": notify, "reason": f"{more}why </textarea><b>not</b>"}
     answer = uma.post("/perennial/restores", data=data)
     assert answer.status_code == 400
-    assert "no e-mail address" in answer.text
-    assert "why &lt;/textarea&gt;&lt;b&gt;not&lt;/b&gt;</textarea>" in answer.text
+    assert said in answer.text
+    assert f"{html.escape(notify.strip())}</textarea>" in answer.text
+    assert f"{more}why &lt;/textarea&gt;&lt;b&gt;not&lt;/b&gt;</textarea>" in answer.text
     assert "<b>" not in answer.text
     assert len(runs()) == 0
 
@@ -213,6 +225,15 @@ def test_a_reason_of_many_lines_may_be_as_long_as_the_form_lets_one_type(uma: Te
     assert uma.post("/perennial/restores", data=data).status_code == 303
     (run,) = runs()
     assert (run.conf["reason"], run.conf["notify"]) == (typed, ["a@example.com", "b@example.com"])
+
+
+def test_many_long_ids_are_handed_on_in_fields_that_a_form_may_have(uma: TestClient) -> None:
+    ids = [f"{'é' * 497}{number}" for number in range(100, 600)]
+    fields = form(uma.post("/perennial/restore", data={"ids": [json.dumps([source_id]) for source_id in ids]}).text)
+    assert [source_id for field in fields["source_ids"] for source_id in json.loads(field)] == ids
+    answer = uma.post("/perennial/restores", data={**fields, "notify": "a@example.com"})
+    assert "The platform does not know" in answer.text
+    assert len(runs()) == 0
 
 
 @pytest.mark.parametrize("sources", ["old", "[1]", '["\\ud800"]', '[""]'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -27,6 +28,8 @@ from tests.workspace import Workspace, member, received
 NOW = datetime.now(UTC).replace(microsecond=0)
 LONG_AGO = NOW - timedelta(days=400)
 DELETED_AT = datetime(2023, 5, 1, tzinfo=UTC)
+# More than an address holds.
+LONG_IDS = [f"{'é' * 900}{number}" for number in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         workspace.source(
             name, "stopped", "promo", stopped_at=LONG_AGO, kind="canvas" if name == "canvas" else "campaign"
         )
+    for source_id in LONG_IDS:
+        workspace.source(source_id, "stopped", stopped_at=LONG_AGO)
+    workspace.source("needy", "stopped", kind="canvas")
+    workspace.audience("canvas:needy", {"and": [received(source_id) for source_id in LONG_IDS]}, status="stopped")
     workspace.source("running", "active")
     workspace.source("gone", "archived", interaction_data_deleted_at=DELETED_AT)
     for text in (*HOSTILE, "a > segment:b > c"):
@@ -47,7 +54,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.audience("segment:s > 1", received("kept"))
     workspace.audience("canvas:canvas", {"and": [received("old"), {"not": received("gone")}]}, status="stopped")
     workspace.audience("canvas:canvas", member("nowhere"), status="stopped", part="step 1")
-    append_hot(warehouse, [interaction(name, n) for name in ("old", "kept", "coming", "canvas") for n in range(3)])
+    append_hot(
+        warehouse, [interaction(name, n) for name in ("old", "kept", "coming", "canvas", *LONG_IDS) for n in range(3)]
+    )
     workspace.replace(SOURCE_DAILY_STATS.name, stats("old"))
     workspace.sync()
     expire_sources(warehouse, Run("r1", NOW, "ann <b>"))
@@ -193,6 +202,13 @@ def test_the_resume_check_names_what_is_missing_and_offers_all_of_it_at_once(pag
     assert "Restore all it needs (2 sources)" in last
 
 
+def test_more_ids_than_an_address_holds_go_in_few_fields(page: As) -> None:
+    text = opened(page, "needy")
+    last = text[text.rindex('<form method="post" action="/perennial/restore"') :]
+    (field,) = re.findall(r'<input type="hidden" name="ids" value="([^"]*)">', last)
+    assert json.loads(html.unescape(field)) == LONG_IDS
+
+
 def test_daily_analytics_are_a_chart_and_the_same_figures(page: As) -> None:
     assert detail(page, "old")["daily"] == [
         {"stat_date": f"2026-01-0{day}", "interaction": what, "event_count": day * count}
@@ -236,7 +252,7 @@ def test_long_times_are_drawn_by_month_or_year(first: date, last: date, labels: 
 
 
 def test_an_id_nobody_has_is_not_found(page: As) -> None:
-    for address in ("/perennial/source", "/perennial/api/source"):
+    for address in ("/perennial/source", "/perennial/api/source", "/perennial/charts/source.svg"):
         answer = page("vic").get(address, params={"id": "no/such <b>"})
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
         assert "No source 'no/such <b>' is known" in answer.json()["detail"]

@@ -35,7 +35,10 @@ HOSTILE = (
     "🌻" * 500,
 )
 OFF = '<button class="primary" disabled data-refused aria-describedby="obstacle">'
-LINES = "one\r\ntwo\nthree\r"
+# Ids that no form hands over as they are, by the name of their source.
+BROKEN = {"of three lines": "one\r\ntwo\nthree\r", "one return": "one\rtwo", "with a null": "nul\0id\ufdd0\x0b"}
+# Names of which a reader sees nothing, by the id of their source.
+BLANK = {"blank-1": "  ", "blank-2": "\u200d\ufe0f\u3164\u2800"}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,13 @@ def ids(page: As, **params: str) -> list[str]:
 
 def ids_on(text: str) -> list[str]:
     return [html.unescape(found) for found in re.findall(r'name="id" value="([^"]*)"', text)]
+
+
+def exact_on(text: str) -> str:
+    """What a part of the page carries as JSON; nothing in it is for HTML or a form to change."""
+    (found,) = re.findall(r'name="exact" value="([^"]*)"', text)
+    assert set(html.unescape(found)) & set("\0\r\n") == set()
+    return html.unescape(found)
 
 
 def test_each_row_says_where_the_data_is_and_how_much(page: As) -> None:
@@ -272,7 +282,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(warehouse)
     for text in HOSTILE:
         workspace.source(text, "active", text, name=text)
-    workspace.source(LINES, "active", name="of three lines")
+    for name, source_id in BROKEN.items():
+        workspace.source(source_id, "active", source_id, name=name)
+    for source_id, name in BLANK.items():
+        workspace.source(source_id, "active", name=name)
     for number in range(100):
         workspace.source(f"n{number:03}", "active", "many")
     workspace.sync()
@@ -318,18 +331,48 @@ class TestHostile:
         text = page("vic").get("/perennial/sources", params={"q": "🌻" * 500}).text
         assert '<form method="post" action="/perennial/restore"' in text
 
-    def test_an_id_with_line_breaks_comes_through_the_form_as_it_is(self, page: As) -> None:
-        text = page("vic").get("/perennial/sources", params={"q": "three lines"}).text
+    @pytest.mark.parametrize("name", BROKEN)
+    def test_an_id_that_a_form_would_change_comes_through_as_it_is(self, page: As, name: str) -> None:
+        text = page("vic").get("/perennial/sources", params={"q": name}).text
         (field,) = (html.unescape(found) for found in re.findall(r'name="ids" value="([^"]*)"', text))
-        assert set(field) & set("\r\n") == set()
+        assert set(field) & set("\0\r\n") == set()
         asked = {"ids": field, "id": "n000"}
         for answer in (
             page("vic").get("/perennial/restore", params=asked),
             page("vic").post("/perennial/restore", data=asked),
         ):
             (handed_on,) = form(answer.text)["source_ids"]
-            assert json.loads(handed_on) == ["n000", LINES]
+            assert json.loads(handed_on) == ["n000", BROKEN[name]]
         assert page("vic").get("/perennial/restore", params={"ids": "n000"}).status_code == 400
+
+    @pytest.mark.parametrize("field", ["tag", "q"])
+    @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+    def test_a_filter_that_a_form_would_change_comes_through_as_it_is(self, page: As, field: str, text: str) -> None:
+        listed = page("vic").get("/perennial/sources", params={field: text}).text
+        (again, asked) = (exact_on(part) for part in listed.split("data-select "))
+        assert f'<small id="exact-{field}">now <bdi>{html.escape(shown(text))}</bdi></small>' in listed
+        filtered = page("vic").get("/perennial/sources", params={"q": "", "tag": "", "exact": again}).text
+        assert exact_on(filtered.partition("data-select ")[0]) == again
+        assert "1 source" in filtered
+        assert "No source matches" in page("vic").get("/perennial/sources", params={"q": "none", "exact": again}).text
+        for answer in (
+            page("vic").get("/perennial/restore", params={"all": "1", "exact": asked}),
+            page("vic").post("/perennial/restore", data={"all": "1", "exact": asked}),
+        ):
+            (handed_on,) = form(answer.text)["tags" if field == "tag" else "source_ids"]
+            assert json.loads(handed_on) == [text]
+
+    @pytest.mark.parametrize("exact", ["tag", "[]", '{"kind": "canvas"}', '{"tag": 1}', '{"q": "\\ud800"}'])
+    def test_a_filter_that_was_tampered_with_is_refused(self, page: As, exact: str) -> None:
+        assert page("vic").get("/perennial/sources", params={"exact": exact}).status_code == 400
+
+    @pytest.mark.parametrize("source_id", BLANK)
+    def test_a_source_whose_name_nobody_can_see_goes_by_its_id(self, page: As, source_id: str) -> None:
+        listed = page("vic").get("/perennial/sources", params={"q": source_id}).text
+        wanted = page("vic").get("/perennial/restore", params={"id": source_id}).text
+        for text in (listed, wanted):
+            assert re.search(f'href="/perennial/source[^"]*"><bdi>{source_id}</bdi></a>', text)
+        assert f"<h1>{source_id}</h1>" in page("vic").get("/perennial/source", params={"id": source_id}).text
 
     def test_tags_to_choose_from_stand_in_order_of_use(self, page: As) -> None:
         text = page("vic").get("/perennial/sources").text
@@ -350,5 +393,6 @@ class TestEmpty:
         answer = page("vic").get("/perennial/sources")
         assert answer.status_code == 200
         assert "There are no sources yet" in answer.text
+        assert "select.js" not in answer.text
         assert "No source matches" in page("vic").get("/perennial/sources?q=x").text
         assert page("vic").get("/perennial/api/sources").json() == {"total": 0, "page": 1, "pages": 1, "sources": []}

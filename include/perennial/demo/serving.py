@@ -33,8 +33,10 @@ def serve(console: Console, port: int) -> None:
     """Serve until Ctrl-C; makes the sample workspace first where there is none.
 
     Raises:
-        TransientError: Airflow did not come up; its log is named.
+        TransientError: The port is taken, or Airflow did not come up; its log is named.
     """
+    # Before the sample workspace, which takes a while.
+    _refuse_taken(port)
     settings = Settings.from_environment()
     if not (settings.home / MARK).exists():
         tell_story(console, 200_000)
@@ -75,8 +77,9 @@ def running_airflow(
     """Run all of Airflow over a workspace, on 127.0.0.1, until the block ends.
 
     Raises:
-        TransientError: Airflow did not come up; its log is named.
+        TransientError: The port is taken, or Airflow did not come up; its log is named.
     """
+    _refuse_taken(port)
     airflow_home = settings.home / "airflow"
     passwords = airflow_home / "passwords.json"
     password = _password(passwords)
@@ -122,6 +125,13 @@ def _password(path: Path) -> str:
     return kept["admin"]
 
 
+def _refuse_taken(port: int) -> None:
+    # Whoever listens there would be taken for the server that could not start beside it.
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise TransientError(f"Something listens on port {port} already; stop it, or choose another with --port.")
+
+
 def _wait(airflow: subprocess.Popen[bytes], port: int, log: Path) -> None:
     for _ in range(START_SECONDS):
         if airflow.poll() is not None:
@@ -134,7 +144,7 @@ def _wait(airflow: subprocess.Popen[bytes], port: int, log: Path) -> None:
         except (urllib.error.URLError, OSError, KeyError):
             pass
         time.sleep(1)
-    raise TransientError(f"Airflow did not come up; its log: {log}. Is port {port} taken? Choose one with --port.")
+    raise TransientError(f"Airflow did not come up; its log: {log}.")
 
 
 def _watch(console: Console, airflow: subprocess.Popen[bytes], mailbox: Mailbox) -> None:

@@ -40,7 +40,7 @@ class OverviewAnswer(BaseModel):
     expiring: list[ExpiringOn]
     kept_count: int = Field(description="Sources that would expire in that time if no filter kept them (R4)")
     undecided: str = Field(description="Why nothing can be decided, so that nothing expires; empty where it can")
-    restores: list[RestoredItem]
+    restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")
 
 
 @router.get("/overview", response_class=HTMLResponse, include_in_schema=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ from markupsafe import Markup
 from perennial.notify import wording
 
 TEMPLATE_ROOT = Path(__file__).parent / "templates"
+# Letters and symbols, as Unicode has them, that are drawn as nothing: fillers of Hangul, the empty Braille pattern.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+# A field of a form holds a megabyte, as sent: then each of these characters may take three.
+_FIELD_CHARACTERS = 250_000
+_BROKEN_IN_FORMS = frozenset("\0\r\n")
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -50,8 +57,10 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=shown, segment=segment,
-        query=query,
+        query=query, named=named,
+        json_lists=json_lists,
     )  # fmt: skip
+    environment.tests["whole_in_form"] = whole_in_form
     return environment
 
 
@@ -63,6 +72,35 @@ def segment(text: str) -> str:
 def shown(text: str) -> str:
     """As `wording.shown`; nearly every text is visible as it is, and a page has hundreds."""
     return text if text.isprintable() else wording.shown(text)
+
+
+def named(name: str | None, source_id: str) -> str:
+    """Return what a link to a source says: its name, or its id where a reader would see nothing."""
+    return name if name and any(map(_has_ink, name)) else source_id
+
+
+def _has_ink(char: str) -> bool:
+    # Separators, controls and joiners, and marks, which stand on something else.
+    return unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK
+
+
+def whole_in_form(text: str) -> bool:
+    """Whether a field of a form hands a text over as it is: HTML has no U+0000, and line breaks are sent as others."""
+    return _BROKEN_IN_FORMS.isdisjoint(text)
+
+
+def json_lists(texts: Iterable[str]) -> Iterator[str]:
+    """Write texts as JSON lists, each small enough for a field of a form, in plain ASCII."""
+    begun: list[str] = []
+    length = 0
+    for written in map(json.dumps, texts):
+        if begun and length + len(written) > _FIELD_CHARACTERS:
+            yield f"[{', '.join(begun)}]"
+            begun, length = [], 0
+        begun.append(written)
+        length += len(written) + 2
+    if begun:
+        yield f"[{', '.join(begun)}]"
 
 
 def query(fields: Mapping[str, str]) -> str:

@@ -165,13 +165,17 @@ def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
     )
     chunks = [chunk for uri in plan_uris or () for chunk in _chunks(uri)]
     phase = phase_of(run, states)
+    thawing = _thawing(desk, run) if phase == "thawing" else None
+    if phase == "thawing" and thawing is None:
+        # The task looks at every archive; most have nothing to thaw.
+        phase = "planning"
     total = sum(map(len, chunks))
     copied = count_copied(chunks, states.get("move_files.copy", {}))
     sources = _sources(desk, run, request_uri, plan_uris or ())
     return RestoreProgress(
         **_summary(request, run),
         phase=phase,
-        told=told_of(phase, copied, total, _thawing(desk, run) if phase == "thawing" else None),
+        told=told_of(phase, copied, total, thawing),
         files_done=copied,
         files_total=total,
         source_count=len(sources),
@@ -215,7 +219,6 @@ def told_of(phase: State, copied: int, total: int, thawing: Thawing | None = Non
         "queued": "Queued: it starts when Airflow has room for it",
         "checking": "Checking the request",
         "planning": "Planning: listing the files that come back",
-        "thawing": "Thawing: waiting until the archive can be read; the e-mail says how long that takes",
         "copying": "Copying",
         "verifying": "Verifying: comparing every copy with its original",
         "committing": "Committing: the data becomes visible when all of it is there",

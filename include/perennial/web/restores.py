@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
 from perennial.web.access import READ, RESTORE
 from perennial.web.airflow_runs import trigger_restore
-from perennial.web.listing import Selection, SelectionDep, matching_ids
+from perennial.web.listing import EXACT_CHARACTERS, Selection, SelectionDep, matching_ids
 from perennial.web.pages import render
 from perennial.web.problems import problem
 from perennial.web.restore_desk import Desk, DeskDep, restoring_sources
@@ -32,8 +32,6 @@ router = APIRouter(tags=["restores"])
 # processes may start two all the same: moves of the same files at once lose and double nothing (M1, M2).
 _STARTING = threading.Lock()
 _SHOWN = 100
-# A field of a form holds a megabyte at most.
-_IDS_A_FIELD = 500
 
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
@@ -78,21 +76,36 @@ class SelectedForm(Filters):
     id: list[Text] = Field([], max_length=1_000)
     ids: list[str] = Field([], max_length=1_000)
     tags: list[Text] = Field([], max_length=1_000)
+    exact: str = Field("", max_length=EXACT_CHARACTERS)
     all: bool = False
 
     @property
     def selection(self) -> Selection | None:
         """What the filters select, where all that match are asked for."""
-        return Selection(self.q, self.tag, self.kind, self.status, self.state) if self.all else None
+        filters = self.model_dump(include=set(Filters.model_fields))
+        return Selection.from_form(self.exact, **filters) if self.all else None
 
 
 class OrderForm(_Model):
-    """The form that starts a restore; the lists are JSON, in as many fields as they need."""
+    """The form that starts a restore; the lists are JSON, in as many fields as they need.
+
+    Its texts have no limits here: what is too long is said above the form.
+    """
 
     source_ids: list[str] = Field([], max_length=1_000)
     tags: list[str] = Field([], max_length=10)
-    notify: Annotated[str, Field(max_length=20_000), BeforeValidator(_typed)] = ""
-    reason: Annotated[Reason, BeforeValidator(_typed)] = ""
+    notify: Annotated[str, BeforeValidator(_typed)] = ""
+    reason: Annotated[str, BeforeValidator(_typed)] = ""
+
+    @property
+    def texts(self) -> dict[str, Any]:
+        """Who is told and why, within the limits of every order."""
+        try:
+            order = RestoreOrder.model_validate({"notify": self.notify.split(), "reason": self.reason})
+        except ValidationError as error:
+            flaws = [f"{flaw['loc'][0]}: {flaw['msg']}" for flaw in error.errors()]
+            raise TerminalRequestError(f"{'; '.join(flaws)}.") from None
+        return order.model_dump(include={"notify", "reason"})
 
 
 class RestoreStarted(_Model):
@@ -157,9 +170,8 @@ def restore_page_of_many(request: Request, desk: DeskDep, form: Annotated[Select
 def restore_by_form(request: Request, desk: DeskDep, form: Annotated[OrderForm, Form()]) -> Response:
     """Start a restore and lead to its progress; what is wrong with it is said above the form, which keeps its texts."""
     form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
-    params = {"source_ids": form_ids, "tags": form_tags, "notify": form.notify.split(), "reason": form.reason}
     try:
-        run_id = _start(desk, params, by_page=True)
+        run_id = _start(desk, {"source_ids": form_ids, "tags": form_tags, **form.texts}, by_page=True)
     except TerminalRequestError as error:
         wanted = _request(form_ids, form_tags)
         status = 409 if isinstance(error, RefusedError) else 400
@@ -274,8 +286,7 @@ def _page(
     texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
     preview = preview_restore(desk, wanted)
     return render(
-        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, ids_a_field=_IDS_A_FIELD,
-        **texts,
+        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, **texts,
     )  # fmt: skip
 
 
