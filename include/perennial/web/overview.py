@@ -8,7 +8,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from perennial.notify import run_url, wording
 from perennial.web.access import READ, RESTORE_DAG
@@ -38,7 +38,7 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
-    restores: list[RestoredItem]
+    restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")
 
 
 @router.get("/overview", response_class=HTMLResponse, include_in_schema=False)
