@@ -69,7 +69,7 @@ def fill(warehouse: Warehouse) -> None:
     workspace.source("cmp/<b>\"'é🦄", "stopped", name="<script>alert(1)</script> ‮evil", **stopped)
     for number in range(PROMO):
         workspace.source(f"cmp-promo-{number}", "stopped", "promo", name=f"Promotion {number}", **stopped)
-    workspace.source("cnv-running", "active", "promo", name="Welcome", kind="canvas", created_at=LONG_AGO)
+    workspace.source("cnv-running", "active", "promo", name="Onboarding", kind="canvas", created_at=LONG_AGO)
     workspace.audience("canvas:cnv-running", member("seg-buyers"))
     workspace.audience("segment:seg-buyers", received("cmp-kept"))
     workspace.source("cmp-kept", "stopped", name="Kept by a segment", **stopped)

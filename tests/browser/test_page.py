@@ -12,6 +12,19 @@ from tests.browser.conftest import PROMO, Served
 from tests.rows import visible
 
 Visit = Callable[..., Page]
+# Words of up to twelve letters that stand on more than one line.
+BROKEN_WORDS = r"""() => {
+  const broken = [], texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+    for (const word of text.data.matchAll(/[\p{L}\p{N}_]+/gu)) {
+      const range = new Range();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (word[0].length <= 12 && range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+}"""
 HOSTILE = "cmp/<b>\"'é🦄"
 
 
@@ -137,6 +150,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
 def test_a_narrow_window_shows_the_page_without_scrolling_sideways(visit: Visit, address: str) -> None:
     page = visit(f"/perennial/{address}", viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate(BROKEN_WORDS) == []
 
 
 def test_a_narrow_window_still_shows_where_the_data_is(visit: Visit) -> None:

@@ -306,8 +306,9 @@ class TestHostile:
         assert "<img" not in answer.text
         [link] = [html.unescape(found) for found in re.findall(r'href="/perennial/source(\?[^"]*)"', answer.text)]
         assert parse_qsl(link[1:]) == [("id", text)]
-        tags = [html.unescape(found) for found in re.findall(r'class="tag" href="([^"]*)"', answer.text)]
-        assert [ids_on(page("vic").get(tag).text) for tag in tags] == [[text]]
+        [(tag, title)] = re.findall(r'class="tag" href="([^"]*)" title="([^"]*)"', answer.text)
+        assert html.unescape(title) == shown(text)
+        assert ids_on(page("vic").get(html.unescape(tag)).text) == [text]
 
     def test_a_search_takes_any_text_as_text(self, page: As) -> None:
         assert [ids(page, q=text) for text in HOSTILE] == [[text] for text in HOSTILE]

@@ -36,7 +36,7 @@ def as_json(value: Any) -> Any:
 def platform_user(user_id: str) -> dict[str, Any]:
     """All the platform has of a user, null where it has nothing."""
     fields = ("email", "phone", "first_name", "last_name", "country", "language", "time_zone", "created_at")
-    row = dict.fromkeys((*fields, "custom_attributes"))
+    row = dict.fromkeys((*fields, "custom_attributes")) | {"withheld": False}
     row |= next(user for user in USERS if user["user_id"] == user_id)
     return dict(as_json(row))
 
@@ -46,7 +46,7 @@ def test_r16_the_answer_is_the_profile_whole_with_what_each_list_leaves_out(
     page: As, expired: Warehouse, user_id: str
 ) -> None:
     profile = read_profile(expired, user_id)
-    answer = page("vic").get("/perennial/api/user", params={"id": user_id})
+    answer = page("uma").get("/perennial/api/user", params={"id": user_id})
     assert answer.status_code == 200
     assert answer.json() == {
         "user": platform_user(user_id),
@@ -59,7 +59,7 @@ def test_r16_the_answer_is_the_profile_whole_with_what_each_list_leaves_out(
 
 
 def test_the_page_lists_newest_first_names_what_is_left_out_and_leads_to_its_restore(page: As) -> None:
-    text = page("vic").get("/perennial/user?id=ann").text
+    text = page("uma").get("/perennial/user?id=ann").text
     campaigns, canvases = text[text.index('id="campaigns"') :].split('id="canvases"')
     listed = re.findall(r'<th scope="row"><a href="/perennial/source\?([^"]*)"', campaigns)
     assert [dict(parse_qsl(query))["id"] for query in listed] == ["fresh", "spring", HOSTILE]
@@ -86,35 +86,52 @@ def test_the_page_lists_newest_first_names_what_is_left_out_and_leads_to_its_res
     ],
 )
 def test_a_search_finds_who_has_exactly_that_id_or_address(page: As, wanted: str, found: list[str]) -> None:
-    text = page("vic").get("/perennial/users", params={"q": wanted}).text
+    text = page("uma").get("/perennial/users", params={"q": wanted}).text
     links = re.findall(r'href="/perennial/user\?([^"]*)"', text)
     assert [dict(parse_qsl(html.unescape(link)))["id"] for link in links] == found
-    answer = page("vic").get("/perennial/api/users", params={"q": wanted}).json()
+    answer = page("uma").get("/perennial/api/users", params={"q": wanted}).json()
     assert answer == {"users": [platform_user(user_id) for user_id in found], "more": False}
 
 
 @pytest.mark.parametrize("user_id", ["ghost", "<b>", "nul\0", "'; DROP TABLE users; --", "\u202e" * 999])
 def test_nobody_of_that_id_is_a_page_that_says_so(page: As, user_id: str) -> None:
-    answer = page("vic").get("/perennial/user", params={"id": user_id}, headers={"Accept": "text/html"})
+    answer = page("uma").get("/perennial/user", params={"id": user_id}, headers={"Accept": "text/html"})
     assert answer.status_code == 404
     assert html.escape(f"No user {user_id!r} is known", quote=True) in answer.text.replace("&#34;", "&quot;").replace(
         "&#39;", "&#x27;"
     )
-    problem = page("vic").get("/perennial/api/user", params={"id": user_id})
+    problem = page("uma").get("/perennial/api/user", params={"id": user_id})
     assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
 
 
 def test_an_id_is_needed_and_has_an_end(page: As) -> None:
     for query in ("", "?id=", f"?id={'x' * 10_000}"):
-        assert page("vic").get(f"/perennial/api/user{query}").status_code == 422
-    assert page("vic").get(f"/perennial/users?q={'x' * 10_000}").status_code == 422
-    assert "for <bdi>" not in page("vic").get("/perennial/users").text
+        assert page("uma").get(f"/perennial/api/user{query}").status_code == 422
+    assert page("uma").get(f"/perennial/users?q={'x' * 10_000}").status_code == 422
+    assert "for <bdi>" not in page("uma").get("/perennial/users").text
 
 
 def test_hostile_text_is_shown_as_text(page: As) -> None:
-    text = page("vic").get("/perennial/user", params={"id": HOSTILE}).text
+    text = page("uma").get("/perennial/user", params={"id": HOSTILE}).text
     assert f"User {html.escape(shown(HOSTILE), quote=False)}" in text.replace("&#34;", '"').replace("&#39;", "'")
     assert "\u202e" not in text
+
+
+def test_a_viewer_sees_what_was_received_and_nothing_of_the_person(page: As) -> None:
+    seen = page("vic").get("/perennial/api/user?id=ann").json()
+    whole = page("uma").get("/perennial/api/user?id=ann").json()
+    personal = {"email", "phone", "first_name", "last_name", "custom_attributes", "withheld"}
+    assert whole["user"]["email"] == "ann@example.com"
+    assert {name for name, value in seen["user"].items() if value != whole["user"][name]} <= personal
+    assert [seen["user"][name] for name in sorted(personal - {"withheld"})] == [None] * 5
+    assert seen["user"]["withheld"]
+    assert {**seen, "user": None} == {**whole, "user": None}
+    for address in ("/perennial/user?id=ann", "/perennial/users?q=ann"):
+        text = page("vic").get(address).text
+        assert "shown to those who may export people" in text
+        assert "ann@example.com" not in text
+    [found] = page("vic").get("/perennial/api/users?q=ann").json()["users"]
+    assert found == seen["user"]
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +158,15 @@ class TestMany:
         return many.settings
 
     def test_more_than_fifty_sources_are_asked_for_by_what_they_have_in_common(self, page: As) -> None:
-        text = page("vic").get("/perennial/user?id=u00").text
+        text = page("uma").get("/perennial/user?id=u00").text
         [query] = re.findall(r'href="/perennial/restore\?([^"]*)">Restore 51 sources</a>', text)
         assert parse_qsl(html.unescape(query)) == [("kind", "campaign"), ("state", "expired"), ("all", "1")]
         assert "<details>" in text
         assert len(re.findall("<li>", text)) == 51
 
     def test_a_search_shows_twenty_users_and_says_that_there_are_more(self, page: As) -> None:
-        answer = page("vic").get("/perennial/api/users", params={"q": "<i>shared</i>"}).json()
+        answer = page("uma").get("/perennial/api/users", params={"q": "<i>shared</i>"}).json()
         assert [user["user_id"] for user in answer["users"]] == [f"u{number:02}" for number in range(20)]
         assert answer["more"] is True
-        text = page("vic").get("/perennial/users", params={"q": "<i>shared</i>"}).text
+        text = page("uma").get("/perennial/users", params={"q": "<i>shared</i>"}).text
         assert "More than 20 users; these are the first 20 for <bdi>&lt;i&gt;shared" in text

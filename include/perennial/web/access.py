@@ -6,8 +6,10 @@ here.
 
 from __future__ import annotations
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from typing import Annotated, Any
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends
 
 RESTORE_DAG = "restore_interactions"
@@ -19,3 +21,24 @@ RESTORE = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=
 """To restore: the right to trigger the restore DAG."""
 EXPORT = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=EXPORT_DAG))
 """To take out people's data: the right to trigger the export DAG, which viewers do not have."""
+
+
+def may_trigger(user: Any, dag_id: str) -> bool:
+    """Tell whether a user has the right to trigger a DAG."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.models.dag import DagModel
+
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return bool(
+        get_auth_manager().is_authorized_dag(
+            method="POST", access_entity=DagAccessEntity.RUN, details=details, user=user
+        )
+    )
+
+
+def _may_export(user: GetUserDep) -> bool:
+    return may_trigger(user, EXPORT_DAG)
+
+
+MayExportDep = Annotated[bool, Depends(_may_export)]
+"""Whether who asks has the right of `EXPORT`."""

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import Depends
 
 from perennial.statements import statement
-from perennial.web.access import RESTORE_DAG
+from perennial.web.access import RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.snapshot import SourceSnapshot
 from perennial.web.warehouse import SnapshotDep, WarehouseDep
@@ -41,25 +40,12 @@ class Desk:
         """Why the user can start no restore at all for now, and who can mend it; empty when nothing is in the way."""
         if obstacle := find_obstacle(self.session):
             return obstacle
-        if not self.may_restore:
+        if not may_trigger(self.user, RESTORE_DAG):
             return (
                 "Your role in Airflow lets you look, but not restore: for that it needs the right to trigger the DAG "
                 f"{RESTORE_DAG}. Ask somebody who has it."
             )
         return ""
-
-    @property
-    def may_restore(self) -> bool:
-        """Whether the user has the right to trigger the restore DAG."""
-        from airflow.api_fastapi.app import get_auth_manager
-        from airflow.models.dag import DagModel
-
-        details = DagDetails(id=RESTORE_DAG, team_name=DagModel.get_team_name(RESTORE_DAG))
-        return bool(
-            get_auth_manager().is_authorized_dag(
-                method="POST", access_entity=DagAccessEntity.RUN, details=details, user=self.user
-            )
-        )
 
 
 async def _desk(warehouse: WarehouseDep, snapshot: SnapshotDep, session: SessionDep, user: GetUserDep) -> Desk:

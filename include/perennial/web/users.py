@@ -15,7 +15,7 @@ from perennial.features.export_models import CompletenessObject, completeness_ob
 from perennial.features.received import CampaignReceived, CanvasReceived
 from perennial.statements import statement
 from perennial.tables import USERS
-from perennial.web.access import READ
+from perennial.web.access import READ, MayExportDep
 from perennial.web.listing import form_method
 from perennial.web.pages import render
 from perennial.web.problems import NotFoundError
@@ -36,8 +36,12 @@ Wanted = Annotated[str, Query(max_length=1_000, description="User id, external i
 UserId = Annotated[str, Query(alias="id", min_length=1, max_length=1_000, description="The platform's user id")]
 
 
+# What a person can be reached or recognised by; the rest is what the lists of received messages need.
+_PERSONAL = ("email", "phone", "first_name", "last_name", "custom_attributes")
+
+
 class PlatformUser(BaseModel):
-    """A user as the platform has them."""
+    """A user as the platform has them, or as much of it as the reader may see."""
 
     user_id: str
     external_user_id: str | None
@@ -52,6 +56,9 @@ class PlatformUser(BaseModel):
     invalid_phone: bool
     feature_flags: list[str] = Field(description="Feature flags that are on")
     custom_attributes: str | None = Field(description="JSON, as the platform wrote it")
+    withheld: bool = Field(
+        False, description=f"Whether the reader may not export people's data, so that {', '.join(_PERSONAL)} are null"
+    )
 
 
 class FoundUsers(BaseModel):
@@ -72,21 +79,21 @@ class UserProfile(BaseModel):
 
 
 @router.get("/users", response_class=HTMLResponse, include_in_schema=False)
-def users_page(request: Request, warehouse: WarehouseDep, q: Wanted = "") -> HTMLResponse:
+def users_page(request: Request, warehouse: WarehouseDep, may_export: MayExportDep, q: Wanted = "") -> HTMLResponse:
     """Look for users."""
-    return render(request, "users.html.j2", q=q, found=_found(warehouse, q), limit=FOUND_LIMIT)
+    return render(request, "users.html.j2", q=q, found=_found(warehouse, q, may_export), limit=FOUND_LIMIT)
 
 
 @router.get("/api/users", summary="Find users by an id or an e-mail address")
-def find_users(warehouse: WarehouseDep, q: Wanted) -> FoundUsers:
+def find_users(warehouse: WarehouseDep, may_export: MayExportDep, q: Wanted) -> FoundUsers:
     """Find the users whose user id, external id or e-mail address it is, exactly."""
-    return _found(warehouse, q)
+    return _found(warehouse, q, may_export)
 
 
 @router.get("/user", response_class=HTMLResponse, include_in_schema=False)
-def user_page(request: Request, warehouse: WarehouseDep, user_id: UserId) -> HTMLResponse:
+def user_page(request: Request, warehouse: WarehouseDep, may_export: MayExportDep, user_id: UserId) -> HTMLResponse:
     """Show a user."""
-    user, profile = _read(warehouse, user_id)
+    user, profile = _read(warehouse, user_id, may_export)
     lists = (
         ("campaign", profile.campaigns_completeness, _restore_query("campaign", profile.campaigns_completeness)),
         ("canvas", profile.canvases_completeness, _restore_query("canvas", profile.canvases_completeness)),
@@ -95,9 +102,9 @@ def user_page(request: Request, warehouse: WarehouseDep, user_id: UserId) -> HTM
 
 
 @router.get("/api/user", summary="A user, and what they received")
-def read_user(warehouse: WarehouseDep, user_id: UserId) -> UserProfile:
+def read_user(warehouse: WarehouseDep, may_export: MayExportDep, user_id: UserId) -> UserProfile:
     """Read a profile; every expired or deleted source that may have held something of the user is named."""
-    user, profile = _read(warehouse, user_id)
+    user, profile = _read(warehouse, user_id, may_export)
     return UserProfile(
         user=user,
         campaigns_received=profile.campaigns_received,
@@ -107,20 +114,20 @@ def read_user(warehouse: WarehouseDep, user_id: UserId) -> UserProfile:
     )
 
 
-def _read(warehouse: Warehouse, user_id: str) -> tuple[PlatformUser, Profile]:
+def _read(warehouse: Warehouse, user_id: str, may_export: bool) -> tuple[PlatformUser, Profile]:
     from perennial.features.profile import read_profile
 
     try:
         profile = read_profile(warehouse, user_id)
     except TerminalRequestError as error:
         raise NotFoundError(str(error)) from error
-    user = next((user for user in _found(warehouse, user_id).users if user.user_id == user_id), None)
+    user = next((user for user in _found(warehouse, user_id, may_export).users if user.user_id == user_id), None)
     if user is None:
         raise NotFoundError(f"User {user_id!r} has just been taken off the platform.")
     return user, profile
 
 
-def _found(warehouse: Warehouse, wanted: str) -> FoundUsers:
+def _found(warehouse: Warehouse, wanted: str, may_export: bool) -> FoundUsers:
     from perennial.engines.duckdb import open_session
 
     if not wanted:
@@ -128,7 +135,10 @@ def _found(warehouse: Warehouse, wanted: str) -> FoundUsers:
     with open_session(warehouse, [USERS.name]) as session:
         binds = {"wanted": wanted, "most": FOUND_LIMIT + 1}
         rows = session.execute(statement("web/find_users"), binds).fetchall()
-    users = [PlatformUser(**dict(zip(PlatformUser.model_fields, row, strict=True))) for row in rows]
+    # The columns stand in the order of the fields; the last one is not the platform's.
+    users = [PlatformUser(**dict(zip(PlatformUser.model_fields, row, strict=False))) for row in rows]
+    if not may_export:
+        users = [user.model_copy(update={**dict.fromkeys(_PERSONAL), "withheld": True}) for user in users]
     return FoundUsers(users=users[:FOUND_LIMIT], more=len(users) > FOUND_LIMIT)
 
 
