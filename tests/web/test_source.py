@@ -153,6 +153,7 @@ def test_the_decision_is_the_policys_own(page: As) -> None:
     assert decision.pop("reason")
     assert datetime.fromisoformat(decision.pop("clock_started_at")) == LONG_AGO
     assert datetime.fromisoformat(decision.pop("expires_at")) < NOW
+    assert decision.pop("clock_started_by") == "stopped"
     assert not decision
     assert found["undecided"] == ""
     assert detail(page, "running")["decision"]["decision"] == "active"

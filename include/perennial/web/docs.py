@@ -39,6 +39,16 @@ _PROBLEM = {
                 "type": "object",
                 "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
             },
+            "description": "With 422: what is wrong with each field",
+        },
+        "completeness": {
+            "$ref": "#/components/schemas/CompletenessObject",
+            "description": "With 409 of an export: what the answer would leave out",
+        },
+        "run_ids": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "With 409 of a restore: the runs that are bringing the same sources back",
         },
     },
 }
@@ -48,6 +58,7 @@ _PROBLEMS = {
     "403": "The right is missing",
     "404": "What the address names is not there",
     "422": "A parameter or a field has a value that it cannot have",
+    "500": "Something is broken; the detail says what is known, the log of Airflow's API server the rest",
     "503": "The warehouse or the catalog cannot be asked at the moment; try again",
 }
 _PROBLEMS_OF_BODIES = {"411": "The body came without its length", "413": "The body is too large"}

@@ -8,11 +8,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, Field
 
 from perennial.features.completeness import MissingSource
 from perennial.features.resume_check import AudienceProblem
 from perennial.notify import run_url
+from perennial.policy import Explanation
 from perennial.web.access import READ
 from perennial.web.charts import Chart, Theme, by_period, drawn
 from perennial.web.listing import find_source, form_method
@@ -31,11 +32,10 @@ SourceId = Annotated[str, Query(alias="id", description="Id of a campaign or Can
 class DecisionItem(BaseModel):
     """What an expiry would decide now, and why."""
 
-    model_config = ConfigDict(from_attributes=True)
-
     decision: str
     reason: str
     clock_started_at: datetime | None
+    clock_started_by: str | None = Field(description="stopped, last sent, restored or created")
     expires_at: datetime | None
     referenced_by: tuple[str, ...]
 
@@ -71,6 +71,7 @@ class ResumeItem(BaseModel):
 class SourceDetail(SourceItem):
     """Everything about one source; no decision where the metadata does not allow one, and then why."""
 
+    restoring_run: str = Field(description="The run that is bringing it back; empty where none of Airflow's does")
     decision: DecisionItem | None
     undecided: str
     history: tuple[LifecycleEvent, ...]
@@ -100,7 +101,8 @@ def show_source(desk: DeskDep, source_id: SourceId) -> SourceDetail:
     resume = told.resume
     return SourceDetail(
         **SourceItem.model_validate(told.source).model_dump(),
-        decision=DecisionItem.model_validate(told.explanation.decision) if told.explanation else None,
+        restoring_run=told.restoring_run,
+        decision=_decision(told.explanation),
         undecided=told.undecided,
         history=told.history,
         daily=told.daily,
@@ -111,6 +113,12 @@ def show_source(desk: DeskDep, source_id: SourceId) -> SourceDetail:
             restorable=resume.restorable,
         ),
     )
+
+
+def _decision(explanation: Explanation | None) -> DecisionItem | None:
+    if explanation is None:
+        return None
+    return DecisionItem(**vars(explanation.decision), clock_started_by=explanation.clock_started_by)
 
 
 @router.get("/charts/source.svg", response_class=Response, include_in_schema=False)

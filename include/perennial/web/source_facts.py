@@ -60,12 +60,14 @@ class Reference:
     Attributes:
         kind: campaign, canvas, content_card or segment.
         id: Of the referrer.
+        name: Of the source that it is; empty where it is none, or has no name.
         known: Whether it is a source that has a page.
         way: The segments in between and the filter, as they stand in `referenced_by`.
     """
 
     kind: str
     id: str
+    name: str
     known: bool
     way: str
 
@@ -141,13 +143,13 @@ def find_references(desk: Desk, paths: Sequence[str]) -> list[Reference]:
     candidates = [source_id for found in heads.values() for source_id in found]
     with desk.snapshot.cursor() as cursor:
         rows = cursor.execute(statement("web/find_known_sources"), {"source_ids": candidates}).fetchall()
-    known = {source_id for (source_id,) in rows}
+    known = dict(rows)
     references = []
     for path, found in heads.items():
         kind = path.partition(":")[0]
         head = next((source_id for source_id in found if source_id in known), found[0])
         is_source = kind in ("campaign", "canvas") and head in known
-        references.append(Reference(kind, head, is_source, path[len(f"{kind}:{head}") :]))
+        references.append(Reference(kind, head, known.get(head, ""), is_source, path[len(f"{kind}:{head}") :]))
     return references
 
 

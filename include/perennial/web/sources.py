@@ -16,6 +16,7 @@ from perennial.web.access import READ
 from perennial.web.listing import PAGE_SIZE, STATES, SelectionDep, find_page, form_method
 from perennial.web.pages import fragment, render
 from perennial.web.restore_desk import DeskDep, restoring_sources
+from perennial.web.warehouse import SnapshotDep
 
 router = APIRouter(dependencies=[READ])
 
@@ -54,14 +55,24 @@ class SourceItem(BaseModel):
     expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
     is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says (R4)")
     last_sent_at: datetime | None
-    row_count: int
+    row_count: int = Field(description="Interactions, hot and in long-term storage")
+    hot_rows: int
+    archived_rows: int
     total_bytes: int
     tags: tuple[str, ...]
+
+
+class TagItem(BaseModel):
+    """A tag, and how many sources carry it."""
+
+    tag: str
+    source_count: int
 
 
 class SourcePage(BaseModel):
     """Some of the sources that match."""
 
+    obstacle: str = Field(description="Why you can start no restore for now; empty where you can")
     total: int
     page: int
     pages: int
@@ -101,4 +112,10 @@ def list_sources(selection: SelectionDep, desk: DeskDep, page: PageNumber = 1) -
     restoring = restoring_sources(desk)
     found = find_page(desk.snapshot.now(), selection, page, restoring)
     sources = [SourceItem.model_validate(source) for source in found.sources]
-    return SourcePage(total=found.total, page=page, pages=found.last, sources=sources)
+    return SourcePage(obstacle=desk.obstacle, total=found.total, page=page, pages=found.last, sources=sources)
+
+
+@router.get("/api/tags", summary="The 200 most used tags", tags=["sources"])
+def list_tags(snapshot: SnapshotDep) -> list[TagItem]:
+    """List what a filter by tag can be chosen from, the most used first."""
+    return [TagItem(tag=tag, source_count=count) for tag, count in snapshot.now().tags]
