@@ -73,6 +73,8 @@ def fill(warehouse: Warehouse) -> None:
     workspace.audience("canvas:cnv-running", member("seg-buyers"))
     workspace.audience("segment:seg-buyers", received("cmp-kept"))
     workspace.source("cmp-kept", "stopped", name="Kept by a segment", **stopped)
+    soon = datetime.now(UTC) - timedelta(days=75)
+    workspace.source("cmp-soon", "stopped", name="Autumn sale", **{**stopped, "stopped_at": soon, "last_sent_at": soon})
     workspace.sync()
     users = [
         {"user_id": f"user-{n}", "email": f"u{n}@example.com", "invalid_phone": False, "feature_flags": []}

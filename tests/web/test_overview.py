@@ -99,6 +99,28 @@ def test_figures_add_up_to_what_runs_moved(page: As, moved: Workspace) -> None:
     assert len(levels) == 31
 
 
+def test_what_was_loaded_was_not_there_before(page: As, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
+    warehouse = Warehouse(Settings.from_environment())
+    warehouse.create_tables()
+    workspace = Workspace(warehouse)
+    workspace.source("running", "active")
+    append_hot(warehouse, [interaction("running", n) for n in range(10)])
+    workspace.sync()
+    counts = {"rejected_count": 0, "ignored_count": 0}
+    files = {"a": (5, 4), "b": (3, 6)}
+    rows = [
+        {"file_uri": uri, "loaded_at": NOW - timedelta(days=ago), "row_count": rows, **counts}
+        for uri, (ago, rows) in files.items()
+    ]
+    workspace.replace("loaded_files", rows)
+    found = overview(page)["held"]
+    (hot,) = (total.total_bytes for total in warehouse.source_totals("interactions").values())
+    assert list(dict.fromkeys(day["hot_bytes"] for day in found)) == [0, round(hot * 4 / 10), hot]
+    days = {(NOW - timedelta(days=ago)).date().isoformat(): round(hot * rows / 10) for ago, rows in files.values()}
+    assert {day["day"]: day["loaded"] for day in found if day["loaded"]} == days
+
+
 def test_what_expires_soon_stands_under_its_day(page: As, moved: Workspace) -> None:
     days = overview(page)["expiring"]
     assert [day.pop("total_bytes") > 0 for day in days] == [True, True]
@@ -186,7 +208,7 @@ class TestEmpty:
 
     def test_an_empty_workspace_has_an_overview(self, page: As) -> None:
         text = page("vic").get("/perennial/overview").text
-        assert "Nothing was moved yet." in text
+        assert "Nothing was moved or loaded yet." in text
         found = overview(page)
         assert (found["states"], found["expiring"], found["restores"], len(found["held"])) == ([], [], [], 31)
         for figures in FIGURES:

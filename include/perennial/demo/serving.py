@@ -27,6 +27,7 @@ from perennial.errors import TransientError
 from perennial.settings import PROJECT_ROOT, Settings
 
 START_SECONDS = 180
+STOP_SECONDS = 60
 
 
 def serve(console: Console, port: int) -> None:
@@ -111,7 +112,12 @@ def running_airflow(
         finally:
             # SIGINT to the parent: on SIGTERM it leaves its children behind.
             airflow.send_signal(signal.SIGINT)
-            airflow.wait(timeout=60)
+            try:
+                airflow.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                # A busy machine, or a task that does not end: nothing may stay behind.
+                os.killpg(airflow.pid, signal.SIGKILL)
+                airflow.wait()
 
 
 def _password(path: Path) -> str:

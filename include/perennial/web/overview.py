@@ -54,7 +54,7 @@ def overview_page(request: Request, desk: DeskDep) -> HTMLResponse:
         else (restore, "", "")
         for restore in found.restores
     ]
-    moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored]
+    moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored or day.loaded]
     return render(request, "overview.html.j2", found=found, moved=moved, restores=restores)
 
 

@@ -30,13 +30,14 @@ class StateSum:
 
 @dataclass(frozen=True)
 class HeldOn:
-    """What was held at the end of a day, and moved on it, in bytes."""
+    """What was held at the end of a day, and moved on it, in bytes; what was loaded, at an interaction's mean size."""
 
     day: date
     hot_bytes: int
     archived_bytes: int
     moved_to_archive: int
     restored: int
+    loaded: int
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def read_overview(desk: Desk, now: datetime) -> Overview:
     hot, archived = sum(state.hot_bytes for state in states), sum(state.archived_bytes for state in states)
     return Overview(
         states={state.state: state for state in states},
-        held=_held(listed.moves, hot, archived, now.astimezone(UTC).date()),
+        held=_held(listed.moves, hot, archived, int(listed.rows["row_count"].sum()), now.astimezone(UTC).date()),
         expiring=expiring,
         kept_count=count_kept(listed),
         undecided=listed.kept.undecided,
@@ -118,19 +119,23 @@ def read_overview(desk: Desk, now: datetime) -> Overview:
     )
 
 
-def _held(moves: Sequence[tuple[date, int, int]], hot: int, archived: int, today: date) -> list[HeldOn]:
-    """Walk back from what is held now, undoing each day's moves."""
-    moved = {day: (to_archive, restored) for day, to_archive, restored in moves}
+def _held(
+    moves: Sequence[tuple[date, int, int, int]], hot: int, archived: int, row_count: int, today: date
+) -> list[HeldOn]:
+    """Walk back from what is held now, undoing each day's moves and loads."""
+    # Nothing remembers how large a file was that compaction has merged.
+    row_bytes = (hot + archived) / row_count if row_count else 0
+    moved = {day: (gone, back, round(rows * row_bytes)) for day, gone, back, rows in moves}
     # Runs can be replayed with a later date than today's.
     last = max([today, *moved])
     first = min([today - timedelta(days=_LEAST_DAYS), *(day - timedelta(days=1) for day in moved)])
     found = []
     for back in range(min((last - first).days, _YEAR_DAYS) + 1):
         day = last - timedelta(days=back)
-        to_archive, restored = moved.get(day, (0, 0))
-        found.append(HeldOn(day, hot, archived, to_archive, restored))
+        to_archive, restored, loaded = moved.get(day, (0, 0, 0))
+        found.append(HeldOn(day, hot, archived, to_archive, restored, loaded))
         # Files are written anew by compaction, so that what comes back can differ by some bytes from what went.
-        hot, archived = max(0, hot + to_archive - restored), max(0, archived - to_archive + restored)
+        hot, archived = max(0, hot + to_archive - restored - loaded), max(0, archived - to_archive + restored)
     return found[::-1]
 
 

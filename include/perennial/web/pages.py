@@ -35,8 +35,18 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         context: What the template shows.
     """
     root = request.scope.get("root_path", "")
-    text = _environment().get_template(template).render(root=root, path=request.url.path, status=status, **context)
+    text = (
+        _environment()
+        .get_template(template)
+        .render(root=root, path=request.url.path, view=_view(request), status=status, **context)
+    )
     return HTMLResponse(text, status)
+
+
+def _view(request: Request) -> str:
+    """The address that shows the same again; empty where there is none, as for what a form has sent."""
+    query = request.url.query
+    return f"{request.url.path}{'?' if query else ''}{query}" if request.method == "GET" else ""
 
 
 def fragment(template: str, **context: Any) -> Markup:

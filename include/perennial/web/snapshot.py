@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from perennial.errors import TerminalMetadataError
 from perennial.policy import kept_sources
 from perennial.statements import statement
-from perennial.tables import AUDIENCES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+from perennial.tables import (
+    AUDIENCES,
+    INTERACTIONS,
+    INTERACTIONS_ARCHIVE,
+    LIFECYCLE_EVENTS,
+    LOADED_FILES,
+    SOURCE_TAGS,
+    SOURCES,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -59,7 +67,7 @@ class Listed:
             looks through.
         tags: The tags that a person can choose from, the most used first, with the number of their sources.
         states: Figures of each state (web/sum_states).
-        moves: Figures of each day on which something moved (web/list_daily_moves).
+        moves: Figures of each day on which something was moved or loaded (web/list_daily_moves).
         restores: The last runs that restored something (web/list_restores).
         kept: Who is kept, whatever their clock says.
         version: Of the tables it was made from.
@@ -172,10 +180,11 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
     import polars as pl
     import pyarrow as pa
 
-    from perennial.engines.duckdb import open_status_session
+    from perennial.engines.duckdb import open_status_session, show_tables
 
     started = time.monotonic()
     session = open_status_session(warehouse)
+    show_tables(session, warehouse, [LOADED_FILES.name])
     session.execute(statement("web/keep_source_totals"))
     session.register("kept_sources", pa.table({"source_id": pa.array(list(kept.source_ids), pa.string())}))
     session.execute(statement("web/create_listed_sources"))

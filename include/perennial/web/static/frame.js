@@ -25,6 +25,9 @@ if (airflow) {
     attributes: true,
     attributeFilter: ["class", "data-theme"],
   });
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const link of document.querySelectorAll("[data-framed]")) link.hidden = false;
+  });
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-airflow]");
     if (!link) return;
