@@ -1,4 +1,4 @@
-"""The page over 100,000 sources, each with a data file: answers of a whole Airflow while ten people click."""
+"""The page over 100,000 sources, a quarter of them expired: answers of a whole Airflow while ten people click."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.sample import replace
 from perennial.demo.mailbox import Mailbox
 from perennial.demo.serving import free_port, running_airflow
 from perennial.settings import Settings
-from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import FileStatistics, written_file
 
@@ -120,13 +120,18 @@ def _fill(warehouse: Warehouse) -> None:
         for _ in range(number % 3)
     ]
     replace(warehouse, SOURCE_TAGS.name, list({tuple(tag.values()): tag for tag in tags}.values()))
-    table = warehouse.table(INTERACTIONS.name)
-    place = table.location_provider().new_data_location
-    files = [
-        written_file(table, place(f"{number}.parquet"), f"source-{number}", FileStatistics(1_000, 100_000, ()))
-        for number in range(COUNT)
-    ]
-    warehouse.append_files(INTERACTIONS.name, files, uuid.uuid4().hex)
+    # What has expired lies in the archive.
+    for name, numbers in (
+        (INTERACTIONS.name, [number for number in range(COUNT) if number % 4]),
+        (INTERACTIONS_ARCHIVE.name, range(0, COUNT, 4)),
+    ):
+        table = warehouse.table(name)
+        place = table.location_provider().new_data_location
+        files = [
+            written_file(table, place(f"{number}.parquet"), f"source-{number}", FileStatistics(1_000, 100_000, ()))
+            for number in numbers
+        ]
+        warehouse.append_files(name, files, uuid.uuid4().hex)
     events = [_event(number) for number in range(0, COUNT, 4)]
     warehouse.append_rows(LIFECYCLE_EVENTS.name, events, uuid.uuid4().hex)
 
