@@ -16,7 +16,7 @@ Visit = Callable[..., Page]
 BROKEN_WORDS = r"""() => {
   const broken = [], texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
   for (let text = texts.nextNode(); text; text = texts.nextNode()) {
-    for (const word of text.data.matchAll(/\S+/gu)) {
+    for (const word of text.data.matchAll(/\p{L}+/gu)) {
       const range = new Range();
       range.setStart(text, word.index);
       range.setEnd(text, word.index + word[0].length);
