@@ -259,15 +259,15 @@ def _matching(listed: Listed, selection: Selection, moving: frozenset[int]) -> p
 def _match(listed: Listed, selection: Selection, moving: Collection[int], soon: datetime) -> pl.Series:
     import polars as pl
 
-    rows = listed.rows.lazy()
+    rows = (listed.rows[listed.tagged.get(selection.tag, [])] if selection.tag else listed.rows).lazy()
     if moving:
         comes_back = (pl.col("state") == "expired") & pl.col("position").is_in(list(moving))
         rows = rows.with_columns(state=pl.when(comes_back).then(pl.lit("restoring")).otherwise("state"))
     for field, value in selection.filters.items():
+        if field == "tag":  # it has chosen the rows
+            continue
         if field == "q":
             rows = rows.filter(pl.col("searched").str.contains(value.casefold(), literal=True))
-        elif field == "tag":
-            rows = rows.filter(pl.col("tags").list.contains(value))
         elif value in (DUE, KEPT):
             rows = rows.filter(pl.col("expires_at") <= soon, pl.col("is_kept") == (value == KEPT))
         else:

@@ -65,6 +65,7 @@ class Listed:
         connection: A status session with relation `listed_sources`; ask it through a cursor of one's own.
         rows: What lists show of each source (web/list_sources), in order of position; `searched` is what a search
             looks through.
+        tagged: Positions of the sources that carry a tag, in order, by tag.
         tags: The tags that a person can choose from, the most used first, with the number of their sources.
         states: Figures of each state (web/sum_states).
         moves: Figures of each day on which something was moved or loaded (web/list_daily_moves).
@@ -77,6 +78,7 @@ class Listed:
 
     connection: duckdb.DuckDBPyConnection
     rows: pl.DataFrame
+    tagged: dict[str, list[int]]
     tags: _Rows
     states: _Rows
     moves: _Rows
@@ -194,6 +196,7 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
     return Listed(
         connection=session,
         rows=rows.with_columns(searched=pl.Series(searched, dtype=pl.String)),
+        tagged=_tagged(rows),
         tags=tuple(session.execute(statement("web/list_tags")).fetchall()),
         states=tuple(session.execute(statement("web/sum_states")).fetchall()),
         moves=tuple(session.execute(statement("web/list_daily_moves")).fetchall()),
@@ -202,6 +205,11 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
         version=version,
         took_seconds=time.monotonic() - started,
     )
+
+
+def _tagged(rows: pl.DataFrame) -> dict[str, list[int]]:
+    tags = rows.select("position", "tags").explode("tags").drop_nulls()
+    return dict(tags.group_by("tags").agg("position").iter_rows())
 
 
 def _snapshot_id(warehouse: Warehouse, table: str) -> int | None:
