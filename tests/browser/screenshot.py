@@ -41,6 +41,8 @@ def main() -> int:
             frame = page.frame_locator("iframe")
             frame.locator("select[name=state]").select_option("expired")
             frame.get_by_role("button", name="Filter").click()
+            # Until the list is the filtered one: only then something leads back to all.
+            frame.get_by_role("link", name="Clear").wait_for()
             frame.locator("input[name=id]").nth(1).check()
             frame.locator("input[name=id]").nth(3).check()
             page.screenshot(path=TARGET)
