@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_TAGS_OFFERED = 200
 # Looking whether anything has changed takes a few milliseconds a table.
 _LOOK_EVERY_SECONDS = 2.0
 # An answer waits that long for a newer state, and is then given from the one there is. Where the last one took longer
@@ -193,11 +194,12 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
     rows = session.sql(statement("web/list_sources")).pl()
     # Nobody types what separates the two. Not by SQL: its lower() leaves what only casefold() takes for the same.
     searched = [f"{name}\x1e{source_id}".casefold() for name, source_id in rows.select("name", "source_id").rows()]
+    tagged = _tagged(rows)
     return Listed(
         connection=session,
         rows=rows.with_columns(searched=pl.Series(searched, dtype=pl.String)),
-        tagged=_tagged(rows),
-        tags=tuple(session.execute(statement("web/list_tags")).fetchall()),
+        tagged=tagged,
+        tags=_most_used(tagged),
         states=tuple(session.execute(statement("web/sum_states")).fetchall()),
         moves=tuple(session.execute(statement("web/list_daily_moves")).fetchall()),
         restores=tuple(session.execute(statement("web/list_restores")).fetchall()),
@@ -210,6 +212,11 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
 def _tagged(rows: pl.DataFrame) -> dict[str, list[int]]:
     tags = rows.select("position", "tags").explode("tags").drop_nulls()
     return dict(tags.group_by("tags").agg("position").iter_rows())
+
+
+def _most_used(tagged: dict[str, list[int]]) -> tuple[tuple[str, int], ...]:
+    counted = [(tag, len(positions)) for tag, positions in tagged.items()]
+    return tuple(sorted(counted, key=lambda tag: (-tag[1], tag[0]))[:_TAGS_OFFERED])
 
 
 def _snapshot_id(warehouse: Warehouse, table: str) -> int | None:

@@ -16,11 +16,18 @@ from perennial.notify import run_url
 from perennial.policy import Explanation
 from perennial.web.access import READ
 from perennial.web.charts import Chart, Theme, by_period, drawn
-from perennial.web.listing import find_source, form_method
+from perennial.web.listing import form_method
 from perennial.web.pages import render
-from perennial.web.problems import NotFoundError
 from perennial.web.restore_desk import Desk, DeskDep
-from perennial.web.source_facts import DailyCount, LifecycleEvent, airflow_runs, find_references, recorded, tell
+from perennial.web.source_facts import (
+    DailyCount,
+    LifecycleEvent,
+    airflow_runs,
+    find_references,
+    known_source,
+    recorded,
+    tell,
+)
 from perennial.web.sources import SourceItem
 from perennial.web.warehouse import SnapshotDep, WarehouseDep
 
@@ -126,8 +133,7 @@ def source_chart(
     warehouse: WarehouseDep, snapshot: SnapshotDep, source_id: SourceId, theme: Theme = "light"
 ) -> Response:
     """Draw the daily analytics of a source; the same before an expiry, after it, and after a restore (R15)."""
-    if find_source(snapshot.now(), source_id) is None:
-        raise NotFoundError(f"No source {source_id!r} is known.")
+    known_source(snapshot, source_id)
     _, daily = recorded(warehouse, source_id)
     labels, series = _by_day(daily)
     return drawn(Chart(labels, series, "lines", "{:,.0f}".format, whole=True), theme)

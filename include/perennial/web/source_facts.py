@@ -17,6 +17,7 @@ from perennial.web.airflow_runs import brief
 from perennial.web.listing import ListedSource, find_source
 from perennial.web.problems import NotFoundError
 from perennial.web.restore_desk import Desk, restoring_sources
+from perennial.web.snapshot import SourceSnapshot
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -97,9 +98,7 @@ def tell(desk: Desk, source_id: str) -> Told:
         NotFoundError: The platform has no such source.
     """
     restoring = restoring_sources(desk)
-    source = find_source(desk.snapshot.now(), source_id, restoring)
-    if source is None:
-        raise NotFoundError(f"No source {source_id!r} is known; run sync_sources if it is new on the platform.")
+    source = known_source(desk.snapshot, source_id, restoring)
     explanation, undecided = None, ""
     try:
         explanation = explain(desk.warehouse, source_id, datetime.now(UTC), restoring, source.hot_rows)
@@ -110,6 +109,18 @@ def tell(desk: Desk, source_id: str) -> Told:
     resume = check_resume(desk.warehouse, source_id)
     history, daily = recorded(desk.warehouse, source_id)
     return Told(source, restoring.get(source_id, ""), explanation, undecided, history, daily, resume)
+
+
+def known_source(snapshot: SourceSnapshot, source_id: str, restoring: Collection[str] = ()) -> ListedSource:
+    """Find a source as lists show it.
+
+    Raises:
+        NotFoundError: The platform has no such source.
+    """
+    source = find_source(snapshot.now(), source_id, restoring)
+    if source is None:
+        raise NotFoundError(f"No source {source_id!r} is known; run sync_sources if it is new on the platform.")
+    return source
 
 
 def recorded(warehouse: Warehouse, source_id: str) -> tuple[tuple[LifecycleEvent, ...], tuple[DailyCount, ...]]:
