@@ -60,7 +60,7 @@ def test_expired_data_leaves_hot_its_owner_gets_one_digest_and_a_restore_brings_
         assert "Name of old" in part
         assert "30" in part
         assert "Q3 replay" in part
-        assert f"{clicked_at:%-d %b %Y}" in part
+        assert f"{run.start_date:%-d %b %Y}" in part
 
 
 def test_a_refused_restore_moves_nothing_fails_and_says_so_by_mail(

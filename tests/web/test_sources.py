@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
 from perennial.lifecycle import Run, expire_sources
 from perennial.moves.records import PendingRecord, write_pending
-from perennial.notify.wording import shown
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
-from tests.web.restoring import forget_runs, form, restore_dag_with
+from tests.web.restoring import forget_runs, restore_dag_with
 from tests.workspace import Workspace
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -35,10 +32,6 @@ HOSTILE = (
     "🌻" * 500,
 )
 OFF = '<button class="primary" disabled data-refused aria-describedby="obstacle">'
-# Ids that no form hands over as they are, by the name of their source.
-BROKEN = {"of three lines": "one\r\ntwo\nthree\r", "one return": "one\rtwo", "with a null": "nul\0id\ufdd0\x0b"}
-# Names of which a reader sees nothing, by the id of their source.
-BLANK = {"blank-1": "  ", "blank-2": "\u200d\ufe0f\u3164\u2800"}
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +80,6 @@ def ids(page: As, **params: str) -> list[str]:
 
 def ids_on(text: str) -> list[str]:
     return [html.unescape(found) for found in re.findall(r'name="id" value="([^"]*)"', text)]
-
-
-def exact_on(text: str) -> str:
-    """What a part of the page carries as JSON; nothing in it is for HTML or a form to change."""
-    (found,) = re.findall(r'name="exact" value="([^"]*)"', text)
-    assert set(html.unescape(found)) & set("\0\r\n") == set()
-    return html.unescape(found)
 
 
 def test_each_row_says_where_the_data_is_and_how_much(page: As) -> None:
@@ -247,10 +233,8 @@ def test_a_value_nobody_knows_is_refused_with_what_to_give(page: As, query: str,
 def test_a_page_beyond_the_last_says_so(page: As) -> None:
     text = page("vic").get("/perennial/sources?page=3").text
     assert 'There is no page 3; <a href="/perennial/sources?">the last is 1</a>.' in text
-    assert (
-        page("vic").get("/perennial/api/sources?page=3").json().items()
-        >= {"total": 6, "page": 3, "pages": 1, "sources": []}.items()
-    )
+    answer = page("uma").get("/perennial/api/sources?page=3").json()
+    assert answer == {"obstacle": "", "total": 6, "page": 3, "pages": 1, "sources": []}
 
 
 def test_who_may_not_restore_is_told_which_right_is_missing_before_the_click(page: As) -> None:
@@ -283,117 +267,6 @@ def test_the_root_leads_to_the_sources(page: As) -> None:
     assert page("vic").get("/perennial/").headers["location"] == "/perennial/sources"
 
 
-# --- other workspaces -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Ids, names and tags made to break out, and enough sources for three pages."""
-    warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(tmp_path_factory.mktemp("home"))}))
-    warehouse.create_tables()
-    workspace = Workspace(warehouse)
-    for text in HOSTILE:
-        workspace.source(text, "active", text, name=text)
-    for name, source_id in BROKEN.items():
-        workspace.source(source_id, "active", source_id, name=name)
-    for source_id, name in BLANK.items():
-        workspace.source(source_id, "active", name=name)
-    for number in range(100):
-        workspace.source(f"n{number:03}", "active", "many")
-    workspace.sync()
-    return workspace
-
-
-class TestHostile:
-    @pytest.fixture
-    def settings(self, hostile: Workspace) -> Settings:
-        return hostile.warehouse.settings
-
-    @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-    def test_any_text_is_shown_as_text_and_linked_to_itself(self, page: As, text: str) -> None:
-        answer = page("vic").get("/perennial/sources", params={"tag": text})
-        assert ids_on(answer.text) == [text]
-        assert str(html.escape(shown(text), quote=False)) in answer.text.replace("&#34;", '"').replace("&#39;", "'")
-        assert "<script>alert" not in answer.text
-        assert "<img" not in answer.text
-        [link] = [html.unescape(found) for found in re.findall(r'href="/perennial/source(\?[^"]*)"', answer.text)]
-        assert parse_qsl(link[1:]) == [("id", text)]
-        [(tag, title)] = re.findall(r'class="tag" href="([^"]*)" title="([^"]*)"', answer.text)
-        assert html.unescape(title) == shown(text)
-        assert ids_on(page("vic").get(html.unescape(tag)).text) == [text]
-
-    def test_a_search_takes_any_text_as_text(self, page: As) -> None:
-        assert [ids(page, q=text) for text in HOSTILE] == [[text] for text in HOSTILE]
-
-    def test_pages_hold_fifty_and_none_is_shown_twice(self, page: As) -> None:
-        address, found = "/perennial/sources?" + urlencode({"tag": "many", "order": "desc"}), []
-        while address:
-            text = page("vic").get(address).text
-            found.append(ids_on(text))
-            following = re.search(r'href="([^"]*)" rel="next"', text)
-            address = html.unescape(following[1]) if following else ""
-            assert (
-                not address
-                or dict(parse_qsl(urlsplit(address).query)).items() >= {"tag": "many", "order": "desc"}.items()
-            )
-        assert [len(part) for part in found] == [50, 50]
-        assert [name for part in found for name in part] == [f"n{number:03}" for number in reversed(range(100))]
-
-    def test_long_ids_are_sent_in_the_body(self, page: As) -> None:
-        assert '<form method="get" action="/perennial/restore"' in page("vic").get("/perennial/sources?tag=many").text
-        text = page("vic").get("/perennial/sources", params={"q": "🌻" * 500}).text
-        assert '<form method="post" action="/perennial/restore"' in text
-
-    @pytest.mark.parametrize("name", BROKEN)
-    def test_an_id_that_a_form_would_change_comes_through_as_it_is(self, page: As, name: str) -> None:
-        text = page("vic").get("/perennial/sources", params={"q": name}).text
-        (field,) = (html.unescape(found) for found in re.findall(r'name="ids" value="([^"]*)"', text))
-        assert set(field) & set("\0\r\n") == set()
-        asked = {"ids": field, "id": "n000"}
-        for answer in (
-            page("vic").get("/perennial/restore", params=asked),
-            page("vic").post("/perennial/restore", data=asked),
-        ):
-            (handed_on,) = form(answer.text)["source_ids"]
-            assert json.loads(handed_on) == ["n000", BROKEN[name]]
-        assert page("vic").get("/perennial/restore", params={"ids": "n000"}).status_code == 400
-
-    @pytest.mark.parametrize("field", ["tag", "q"])
-    @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
-    def test_a_filter_that_a_form_would_change_comes_through_as_it_is(self, page: As, field: str, text: str) -> None:
-        listed = page("vic").get("/perennial/sources", params={field: text}).text
-        (again, asked) = (exact_on(part) for part in listed.split("data-select "))
-        assert f'<small id="exact-{field}">now <bdi>{html.escape(shown(text))}</bdi></small>' in listed
-        filtered = page("vic").get("/perennial/sources", params={"q": "", "tag": "", "exact": again}).text
-        assert exact_on(filtered.partition("data-select ")[0]) == again
-        assert "1 source" in filtered
-        assert "No source matches" in page("vic").get("/perennial/sources", params={"q": "none", "exact": again}).text
-        for answer in (
-            page("vic").get("/perennial/restore", params={"all": "1", "exact": asked}),
-            page("vic").post("/perennial/restore", data={"all": "1", "exact": asked}),
-        ):
-            (handed_on,) = form(answer.text)["tags" if field == "tag" else "source_ids"]
-            assert json.loads(handed_on) == [text]
-
-    @pytest.mark.parametrize("exact", ["tag", "[]", '{"kind": "canvas"}', '{"tag": 1}', '{"q": "\\ud800"}'])
-    def test_a_filter_that_was_tampered_with_is_refused(self, page: As, exact: str) -> None:
-        assert page("vic").get("/perennial/sources", params={"exact": exact}).status_code == 400
-
-    @pytest.mark.parametrize("source_id", BLANK)
-    def test_a_source_whose_name_nobody_can_see_goes_by_its_id(self, page: As, source_id: str) -> None:
-        listed = page("vic").get("/perennial/sources", params={"q": source_id}).text
-        wanted = page("vic").get("/perennial/restore", params={"id": source_id}).text
-        for text in (listed, wanted):
-            assert re.search(f'href="/perennial/source[^"]*"><bdi>{source_id}</bdi></a>', text)
-        assert f"<h1>{source_id}</h1>" in page("vic").get("/perennial/source", params={"id": source_id}).text
-
-    def test_tags_to_choose_from_stand_in_order_of_use(self, page: As) -> None:
-        text = page("vic").get("/perennial/sources").text
-        found = [html.unescape(tag) for tag in re.findall(r'<option value="([^"]*)">\d+ sources?<', text)]
-        assert found[0] == "many"
-        assert sorted(found[1:]) == sorted(HOSTILE)
-
-
 class TestEmpty:
     @pytest.fixture
     def settings(self, tmp_path_factory: pytest.TempPathFactory) -> Settings:
@@ -408,4 +281,5 @@ class TestEmpty:
         assert "There are no sources yet" in answer.text
         assert "select.js" not in answer.text
         assert "No source matches" in page("vic").get("/perennial/sources?q=x").text
-        assert page("vic").get("/perennial/api/sources").json().items() >= {"total": 0, "page": 1, "pages": 1}.items()
+        answer = page("uma").get("/perennial/api/sources").json()
+        assert answer == {"obstacle": "", "total": 0, "page": 1, "pages": 1, "sources": []}
