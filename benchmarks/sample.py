@@ -37,7 +37,8 @@ CREATE OR REPLACE TEMP TABLE fresh AS SELECT
     NULL::INTEGER AS conversion_index,
     NULL::VARCHAR AS keyword_category,
     md5((i // 1000)::VARCHAR) AS dispatch_id,
-    NULL::VARCHAR AS send_id
+    NULL::VARCHAR AS send_id,
+    NULL::BOOLEAN AS is_suspected_bot_click
 FROM range($rows) AS t(i)
 """
 

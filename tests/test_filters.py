@@ -10,10 +10,10 @@ from perennial.tables import USERS
 
 MOMENT = ("operator", "at", "days_ago")
 SOURCE_FILTERS = {
-    "clicked_alias_in_campaign": ("campaign_id", "alias"),
-    "clicked_alias_in_canvas_step": ("canvas_id", "step_id", "alias"),
-    "clicked_or_opened_campaign": ("campaign_id", "interaction", "keyword_category"),
-    "clicked_or_opened_step": ("canvas_id", "step_id", "interaction", "keyword_category"),
+    "clicked_alias_in_campaign": ("campaign_id", "alias", "exclude_suspected_bots"),
+    "clicked_alias_in_canvas_step": ("canvas_id", "step_id", "alias", "exclude_suspected_bots"),
+    "clicked_or_opened_campaign": ("campaign_id", "interaction", "keyword_category", "exclude_suspected_bots"),
+    "clicked_or_opened_step": ("canvas_id", "step_id", "interaction", "keyword_category", "exclude_suspected_bots"),
     "converted_from_campaign": ("campaign_id",),
     "converted_from_canvas": ("canvas_id",),
     "entered_canvas_variation": ("canvas_id", "variant_id"),
@@ -27,7 +27,7 @@ SOURCE_FILTERS = {
 }
 TAG_FILTERS = {
     "received_message_with_tag": ("tag",),
-    "clicked_or_opened_with_tag": ("tag", "interaction", "keyword_category"),
+    "clicked_or_opened_with_tag": ("tag", "interaction", "keyword_category", "exclude_suspected_bots"),
     "last_received_message_with_tag": ("tag", *MOMENT),
 }
 OTHER_FILTERS = {

@@ -28,6 +28,8 @@ def accepted_by_parser(definition: Any) -> bool:
 def values(parameter: Parameter) -> st.SearchStrategy[Any]:
     if parameter.type == "integer":
         return st.integers(parameter.minimum, parameter.maximum)
+    if parameter.type == "boolean":
+        return st.booleans()
     if parameter.allowed:
         return st.sampled_from(parameter.allowed)
     if parameter.type == "timestamp":
@@ -42,7 +44,8 @@ def filters(draw: st.DrawFn) -> dict[str, Any]:
     left_out = set(alternatives) - ({draw(st.sampled_from(alternatives))} if alternatives else set())
     node = {p.name: draw(values(p)) for p in declared.parameters if p.name not in left_out}
     for parameter in declared.parameters:
-        if parameter.only_with is not None and node[parameter.only_with[0]] != parameter.only_with[1]:
+        refused = parameter.only_with is not None and node[parameter.only_with[0]] not in parameter.only_with[1]
+        if refused or (parameter.optional and draw(st.booleans())):
             del node[parameter.name]
     return {"filter": declared.name, **node}
 

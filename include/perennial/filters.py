@@ -10,7 +10,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Literal
 
-ParameterType = Literal["string", "integer", "timestamp"]
+ParameterType = Literal["string", "integer", "timestamp", "boolean"]
 SourceKind = Literal["campaign", "canvas"]
 
 CHANNELS = (
@@ -76,14 +76,16 @@ class Parameter:
 
     Attributes:
         name: Its key in the JSON.
-        type: `string` (never empty), `integer`, or `timestamp` (ISO 8601; UTC where it names no offset).
+        type: `string` (never empty), `integer`, `boolean`, or `timestamp` (ISO 8601; UTC where it names no offset).
         doc: What it means.
         allowed: The only values it takes; empty where any will do.
         minimum: Smallest integer.
         maximum: Largest integer.
         names: What kind of thing a string is the id of, where it is one.
         column: The column whose value it is compared with.
-        only_with: `(parameter, value)`: required with that value, refused otherwise.
+        only_with: `(parameter, values)`: refused where that parameter has another value; required with these, unless
+            it is optional.
+        optional: Whether it may be left out.
         alternative: Exactly one of the filter's alternative parameters is given.
     """
 
@@ -95,7 +97,8 @@ class Parameter:
     maximum: int = COUNT_LIMIT
     names: Literal["source", "segment", "step", "variant", "tag"] | None = None
     column: str | None = None
-    only_with: tuple[str, str] | None = None
+    only_with: tuple[str, tuple[str, ...]] | None = None
+    optional: bool = False
     alternative: bool = False
 
 
@@ -123,7 +126,7 @@ class Filter:
     Attributes:
         name: Its name in the JSON.
         group: How expiry treats it.
-        parameters: What it takes; none may be missing, none added.
+        parameters: What it takes; none may be missing that is not optional, none added.
         source_kind: Kind of the source it names (group SOURCE).
         interactions: Interactions it selects (groups SOURCE and TAG).
         summary: Summary rows it selects (group OTHER).
@@ -143,6 +146,11 @@ class Filter:
     latest: bool = False
     absent: bool = False
     negated_within: Literal["users", "entrants"] = "users"
+
+    @property
+    def required(self) -> tuple[Parameter, ...]:
+        """The parameters that are always given; of the alternative ones exactly one is given besides."""
+        return tuple(p for p in self.parameters if not (p.alternative or p.optional or p.only_with))
 
     @property
     def reference(self) -> Parameter | None:
@@ -167,8 +175,16 @@ DAYS_AGO = Parameter(
 )
 COMPARISON = Parameter("comparison", "string", "How the number of events compares.", allowed=COMPARISONS)
 COUNT = Parameter("count", "integer", "Number of events.", column="event_count")
+EXCLUDE_SUSPECTED_BOTS = Parameter(
+    "exclude_suspected_bots", "boolean", "Whether clicks of suspected link scanners are left out.", optional=True
+)
 
-_INTERACTION = (INTERACTION, replace(KEYWORD_CATEGORY, only_with=("interaction", "replied_sms")))
+_CLICKS = tuple(name for name, value in INTERACTION_VALUES.items() if value.interaction == "clicked")
+_INTERACTION = (
+    INTERACTION,
+    replace(KEYWORD_CATEGORY, only_with=("interaction", ("replied_sms",))),
+    replace(EXCLUDE_SUSPECTED_BOTS, only_with=("interaction", _CLICKS)),
+)
 _MOMENT = (OPERATOR, AT, DAYS_AGO)
 _RECEIVED = InteractionMatch("received")
 _CONTROL = InteractionMatch("control")
@@ -197,8 +213,8 @@ def _summary(name: str, measure: str, *parameters: Parameter, dimension: str | N
 
 
 _CATALOGUE = (
-    _campaign("clicked_alias_in_campaign", _CLICKED_EMAIL, ALIAS),
-    _canvas("clicked_alias_in_canvas_step", _CLICKED_EMAIL, STEP_ID, ALIAS),
+    _campaign("clicked_alias_in_campaign", _CLICKED_EMAIL, ALIAS, EXCLUDE_SUSPECTED_BOTS),
+    _canvas("clicked_alias_in_canvas_step", _CLICKED_EMAIL, STEP_ID, ALIAS, EXCLUDE_SUSPECTED_BOTS),
     _campaign("clicked_or_opened_campaign", _ANY_INTERACTION, *_INTERACTION),
     _canvas("clicked_or_opened_step", _ANY_INTERACTION, STEP_ID, *_INTERACTION),
     _campaign("converted_from_campaign", _PRIMARY_CONVERSION),

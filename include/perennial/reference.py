@@ -110,7 +110,8 @@ def _filter_row(declared: Filter) -> str:
     described = [
         f"`{p.name}`: {p.doc}"
         + (f" One of {', '.join(f'`{value}`' for value in p.allowed)}." if p.allowed else "")
-        + (f" Only with `{p.only_with[0]}` `{p.only_with[1]}`." if p.only_with else "")
+        + (f" Only with `{p.only_with[0]}` {' or '.join(f'`{v}`' for v in p.only_with[1])}." if p.only_with else "")
+        + (" Optional." if p.optional else "")
         for p in declared.parameters
     ]
     if declared.negated_within == "entrants":

@@ -64,6 +64,7 @@ _INTERACTION_COLUMNS = _columns("""
     keyword_category string Category of an inbound SMS
     dispatch_id string Dispatch of the message
     send_id string Send of the message
+    is_suspected_bot_click boolean Whether the click looks like that of a link scanner, not of a person
 """)
 
 SOURCES = Table("sources", "A campaign or Canvas, as the platform has it.", _columns("""

@@ -127,6 +127,8 @@ def matches(node: Node, row: Row) -> bool:
         return False
     if "variant_id" in node and row.get("variant_id") != node["variant_id"]:
         return False
+    if node.get("exclude_suspected_bots") and row.get("is_suspected_bot_click"):
+        return False
     if name.startswith("clicked_or_opened"):
         return did(node, row)
     if name.startswith("clicked_alias"):

@@ -118,6 +118,7 @@ def interactions(world: World) -> st.SearchStrategy[Row]:
         variant_id=st.sampled_from([*VARIANTS, None]),
         link_alias=st.sampled_from([*WORDS, None]),
         machine_open=st.sampled_from([True, False, None]),
+        is_suspected_bot_click=st.sampled_from([True, False, None]),
         conversion_index=st.sampled_from([0, 1, None]),
         keyword_category=st.sampled_from([*WORDS, None]),
     )
@@ -158,7 +159,7 @@ def nodes(world: World) -> st.SearchStrategy[Node]:
 
 def filters(declared: Filter, sources: dict[str, list[str]], segments: list[str]) -> st.SearchStrategy[Node]:
     alternatives = [parameter for parameter in declared.parameters if parameter.alternative]
-    fixed = [parameter for parameter in declared.parameters if not parameter.alternative and not parameter.only_with]
+    optional = [parameter for parameter in declared.parameters if parameter.optional]
 
     def value(parameter: Parameter) -> st.SearchStrategy[Any]:
         if parameter.allowed:
@@ -171,10 +172,12 @@ def filters(declared: Filter, sources: dict[str, list[str]], segments: list[str]
 
     @st.composite
     def drawn(draw: st.DrawFn) -> Node:
-        chosen = [*fixed, *([draw(st.sampled_from(alternatives))] if alternatives else [])]
+        chosen = [*declared.required, *([draw(st.sampled_from(alternatives))] if alternatives else [])]
         node = {"filter": declared.name} | {parameter.name: draw(value(parameter)) for parameter in chosen}
         if node.get("interaction") == "replied_sms":
             node["keyword_category"] = draw(st.sampled_from(WORDS))
+        if optional and node.get("interaction", "clicked").startswith("clicked") and draw(st.booleans()):
+            node["exclude_suspected_bots"] = draw(st.booleans())
         return node
 
     return drawn()

@@ -22,21 +22,24 @@ HOSTILE_IDS = ["it's", 'say "hi"', "a/b\\c", "naïve 🌻", " ", "line\nbreak", 
 def _value(parameter: Parameter) -> Any:
     if parameter.allowed:
         return parameter.allowed[0]
-    return {"string": "x", "integer": 3, "timestamp": "2026-01-31T09:00:00Z"}[parameter.type]
+    return {"string": "x", "integer": 3, "timestamp": "2026-01-31T09:00:00Z", "boolean": True}[parameter.type]
 
 
 def _nodes(name: str) -> list[dict[str, Any]]:
     """Every shape that a filter may take."""
     declared = FILTERS[name]
-    base = {"filter": name} | {p.name: _value(p) for p in declared.parameters if not p.alternative and not p.only_with}
+    base = {"filter": name} | {p.name: _value(p) for p in declared.required}
     nodes = [base | {p.name: _value(p)} for p in declared.parameters if p.alternative] or [base]
     for parameter in declared.parameters:
-        if parameter.only_with:
-            other, value = parameter.only_with
-            nodes.append(base | {other: value, parameter.name: "stop"})
+        conditions = (
+            [{parameter.only_with[0]: value} for value in parameter.only_with[1]] if parameter.only_with else []
+        )
+        for condition in conditions or ([{}] if parameter.optional else []):
+            nodes.append(base | condition | {parameter.name: _value(parameter)})
     return nodes
 
 
+OPTIONAL = {parameter.name for declared in FILTERS.values() for parameter in declared.parameters if parameter.optional}
 ALL_NODES = [node for name in FILTERS for node in _nodes(name)]
 
 
@@ -54,7 +57,7 @@ def test_every_filter_is_accepted_in_each_of_its_shapes(node: dict[str, Any]) ->
 
 @pytest.mark.parametrize("node", ALL_NODES, ids=lambda node: "-".join(map(str, node.values())))
 def test_every_filter_refuses_a_missing_and_an_additional_parameter(node: dict[str, Any]) -> None:
-    for key in node:
+    for key in node.keys() - OPTIONAL:
         with pytest.raises(TerminalDefinitionError):
             parse(json.dumps({name: value for name, value in node.items() if name != key}))
     with pytest.raises(TerminalDefinitionError):
@@ -67,6 +70,8 @@ def test_every_parameter_refuses_a_value_of_the_wrong_type_and_the_error_names_i
     node: dict[str, Any], wrong: Any
 ) -> None:
     for key in node:
+        if wrong is True and key in OPTIONAL:
+            continue
         with pytest.raises(TerminalDefinitionError) as caught:
             parse(json.dumps({"not": node | {key: wrong}}))
         assert caught.value.path.startswith("$.not")
@@ -146,6 +151,8 @@ def test_ids_may_contain_any_character(source_id: str) -> None:
         pytest.param('{"filter": "last_received_sms", "operator": "after", "at": "2026-02-30"}', "$.at", "ISO 8601", id="no such day"),
         pytest.param('{"filter": "clicked_or_opened_campaign", "campaign_id": "a", "interaction": "replied_sms"}', "$", "needs keyword_category", id="keyword missing"),
         pytest.param('{"filter": "clicked_or_opened_campaign", "campaign_id": "a", "interaction": "opened_push", "keyword_category": "stop"}', "$", "does not take keyword_category", id="keyword unwanted"),
+        pytest.param('{"filter": "clicked_or_opened_campaign", "campaign_id": "a", "interaction": "opened_email", "exclude_suspected_bots": true}', "$", "does not take exclude_suspected_bots", id="bots of an open"),
+        pytest.param('{"filter": "received_message_from_campaign", "campaign_id": "a", "exclude_suspected_bots": true}', "$", 'does not take "exclude_suspected_bots"', id="bots of a send"),
         pytest.param('{"filter": "clicked_or_opened_campaign", "campaign_id": "a", "interaction": "read_email"}', "$.interaction", "read_whatsapp", id="interaction"),
         pytest.param('{"filter": "news_feed_view_count", "comparison": "more_than", "count": -1}', "$.count", "a whole number from 0", id="negative count"),
     ],

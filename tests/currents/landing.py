@@ -38,6 +38,7 @@ SCHEMA = {
     "send_id": TEXT,
     "link_alias": TEXT,
     "machine_open": ["null", "boolean"],
+    "is_suspected_bot_click": ["null", "boolean"],
     "in_control_group": ["null", "boolean"],
     "conversion_behavior_index": ["null", "int"],
     "action": TEXT,
@@ -79,6 +80,8 @@ def land_avro(
     parsed = fastavro.parse_schema({"type": "record", "name": "event", "fields": fields})
     with path.open("wb") as file:
         fastavro.writer(file, parsed, records, codec=codec, sync_interval=block_bytes)
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(path.read_bytes()))
     return path
 
 

@@ -50,7 +50,7 @@ BROKEN: dict[str, tuple[dict[str, Any] | str | bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["part-0.json", "part-0.json.gz", "part-0.jsonl"])
+@pytest.mark.parametrize("name", ["part-0.json", "part-0.json.gz", "part-0.jsonl", "part-0.ndjson.gz"])
 def test_each_kind_of_broken_line_is_kept_with_its_line_and_reason(
     settings: Settings, warehouse: Warehouse, name: str
 ) -> None:
@@ -91,14 +91,57 @@ def test_an_empty_file_is_loaded_as_empty_or_rejected_as_a_whole(
     assert load(warehouse).loads == 0
 
 
+@pytest.mark.parametrize("name", ["part.parquet", "part.csv.gz", "part.json.zst", "PART"])
+def test_a_file_of_an_unknown_format_is_listed_once(settings: Settings, warehouse: Warehouse, name: str) -> None:
+    path = directory(settings, OPEN) / name
+    path.write_bytes(b"PAR1")
+    land_json(settings, OPEN, [event(1)])
+
+    outcome = load(warehouse)
+
+    assert (outcome.files, outcome.interactions, outcome.rejected) == (2, 1, 1)
+    ((uri, line, reason),) = rows(warehouse, "rejected_events", "file_uri, line, reason")
+    assert (uri, line) == (f"file://{path}", 0)
+    assert reason.startswith("the ending of the file's name is not known, so nothing of it is loaded; write one of ")
+    assert load(warehouse).loads == 0
+
+
+@pytest.mark.parametrize("name", ["_SUCCESS", ".part.avro.crc", "part.avro.tmp", "part.json._COPYING_", "part.json~"])
+def test_a_file_that_is_not_finished_is_passed_over(settings: Settings, warehouse: Warehouse, name: str) -> None:
+    (directory(settings, OPEN) / name).write_bytes(json.dumps(event(1)).encode())
+    assert (load(warehouse).files, rows(warehouse, "rejected_events")) == (0, [])
+
+
+@pytest.mark.parametrize(("end", "loaded"), [(1.0, 5000), (0.9, None), (0.0, 0)], ids=["whole", "cut off", "empty"])
+def test_a_gzipped_avro_file_loads_as_far_as_it_goes(
+    settings: Settings, warehouse: Warehouse, end: float, loaded: int | None
+) -> None:
+    path = land_avro(settings, OPEN, [event(n) for n in range(5000)], "part-0.avro.gz")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * end)])
+
+    outcome = load(warehouse)
+
+    reasons = [reason for (reason,) in rows(warehouse, "rejected_events", "reason")]
+    assert (outcome.interactions == loaded) if loaded is not None else (4000 < outcome.interactions < 5000)
+    assert any("gzip" in reason for reason in reasons) == (end == 0.9)
+    assert len(rows(warehouse, "interactions")) == outcome.interactions
+
+
 def test_numbers_and_flags_written_as_text_are_read(settings: Settings, warehouse: Warehouse) -> None:
-    record = event(1, time=str(TIME), machine_open="TRUE", conversion_behavior_index="0", in_control_group="")
+    record = event(
+        1,
+        time=str(TIME),
+        machine_open="TRUE",
+        is_suspected_bot_click="true",
+        conversion_behavior_index="0",
+        in_control_group="",
+    )
     land_json(settings, OPEN, [record])
     land_avro(settings, OPEN, [{**record, "id": "e2"}], schema={name: ["null", "string"] for name in SCHEMA})
     assert load(warehouse).interactions == 2
-    assert {row[1:] for row in rows(warehouse, "interactions", "event_id, machine_open, conversion_index")} == {
-        (True, 0)
-    }
+    columns = "event_id, machine_open, is_suspected_bot_click, conversion_index"
+    assert {row[1:] for row in rows(warehouse, "interactions", columns)} == {(True, True, 0)}
 
 
 # --- damaged files ----------------------------------------------------------------------------------------------------
@@ -296,7 +339,7 @@ def _ids(content: bytes) -> list[str]:
     for part in read_avro(io.BytesIO(content), True):
         assert part.rows is not None
         assert part.record_count == part.rows.num_rows
-        found += [row["id"] for row in part.rows.to_pylist() if row["id"] is not None]
+        found += [row["id"] for row in part.rows.to_pylist() if row.get("id") is not None]
     return found
 
 

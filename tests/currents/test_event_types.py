@@ -28,7 +28,7 @@ EXPECTED: dict[str, tuple[str, str | None, tuple[str, str] | None]] = {
     },
     "users.messages.email.Open": ("opened", "email", ("engaged", "email")),
     "users.messages.pushnotification.Open": ("opened", "push", ("engaged", "push")),
-    "users.messages.whatsapp.Read": ("opened", "whatsapp", ("engaged", "whatsapp")),
+    **{f"users.messages.{name}.Read": ("opened", name, ("engaged", name)) for name in ("whatsapp", "rcs")},
     **{
         f"users.messages.{name}.Click": ("clicked", CHANNELS[name], ("engaged", CHANNELS[name]))
         for name in ("email", "inappmessage", "contentcard", "banner", "whatsapp", "rcs", "line")
@@ -66,7 +66,7 @@ def test_every_interaction_type_makes_the_rows_of_the_specification(
     assert (outcome.interactions, outcome.rejected, outcome.ignored) == (len(EXPECTED), 0, 0)
     assert rows(warehouse, "interactions") == sorted(
         (name, name, AT, name, "x1", f"c{number:02}", "campaign", "s1", "m1", channel, interaction, None, None, 0,
-         "Subscribed", "d1", "n1")
+         "Subscribed", "d1", "n1", None)
         for number, (name, (interaction, channel, _)) in enumerate(EXPECTED.items())
     )  # fmt: skip
     assert rows(warehouse, "user_message_summary") == sorted(

@@ -14,7 +14,15 @@ from typing import Any
 
 from perennial.audiences.definitions import Definition, TerminalDefinitionError, timestamp
 from perennial.audiences.needs import Need, find_needs, segments_of
-from perennial.filters import FILTERS, INTERACTION_VALUES, Filter, FilterGroup, InteractionMatch, SummaryMatch
+from perennial.filters import (
+    EXCLUDE_SUSPECTED_BOTS,
+    FILTERS,
+    INTERACTION_VALUES,
+    Filter,
+    FilterGroup,
+    InteractionMatch,
+    SummaryMatch,
+)
 from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
 
@@ -231,6 +239,8 @@ class _Statement:
         if value is not None and value.machine_open is not None:
             # An open of which nobody said that it was a machine is a person's.
             conditions.append(f"machine_open IS {'' if value.machine_open else 'NOT '}TRUE")
+        if node.get(EXCLUDE_SUSPECTED_BOTS.name):
+            conditions.append("is_suspected_bot_click IS NOT TRUE")
         if match.conversion_index is not None:
             conditions.append(f"conversion_index = {self._bind(match.conversion_index)}")
         conditions += [

@@ -196,11 +196,12 @@ class _Rule(NamedTuple):
 
 
 def _rule(declared: Filter) -> _Rule:
-    fixed = {"filter", *(p.name for p in declared.parameters if not p.alternative and p.only_with is None)}
-    optional = [{p.name} for p in declared.parameters if p.only_with is not None]
+    fixed = {"filter", *(p.name for p in declared.required)}
+    # At most one of them: no two are taken with the same value of another parameter.
+    optional = [{p.name} for p in declared.parameters if p.optional or p.only_with]
     alternatives = [{p.name} for p in declared.parameters if p.alternative]
     shapes = [fixed | choice | extra for choice in alternatives or [set()] for extra in ([set(), *optional])]
-    plain = [p for p in declared.parameters if p.type == "string" and not p.allowed and p.only_with is None]
+    plain = [p for p in declared.required if p.type == "string" and not p.allowed]
     named = declared.reference
     return _Rule(
         declared,
@@ -285,16 +286,16 @@ def _wrong_keys(declared: Filter, node: dict[str, Any]) -> _Mistake:
         if key != "filter" and key not in names:
             return _Mistake(f"{declared.name} does not take {_shown(key)}; it takes {takes}.")
     for parameter in declared.parameters:
-        if parameter.name not in node and not parameter.alternative and parameter.only_with is None:
+        if parameter.name not in node and parameter in declared.required:
             return _Mistake(f"{declared.name} needs {parameter.name}; it takes {takes}.")
     alternatives = [parameter.name for parameter in declared.parameters if parameter.alternative]
     return _Mistake(f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
 
 
 def _check_condition(declared: Filter, parameter: Parameter, node: dict[str, Any]) -> None:
-    other, value = parameter.only_with or ("", "")
-    given = parameter.name in node
-    if given != (node[other] == value):
+    other, values = parameter.only_with or ("", ())
+    given, taken = parameter.name in node, node[other] in values
+    if given != taken and not (taken and parameter.optional):
         verb = "does not take" if given else "needs"
         raise _Mistake(f"{declared.name} {verb} {parameter.name} where {other} is {_shown(node[other])}.")
 
@@ -306,6 +307,8 @@ def _check_value(key: str, parameter: Parameter, value: Any) -> None:
 
 def _flaw(parameter: Parameter, value: Any) -> str | None:
     """Say what a value should have been; None when it is that."""
+    if parameter.type == "boolean":
+        return None if type(value) is bool else "true or false"
     if parameter.type == "integer":
         # `True` is an int in Python, and no number in JSON.
         if type(value) is int and parameter.minimum <= value <= parameter.maximum:

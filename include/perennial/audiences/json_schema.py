@@ -49,7 +49,7 @@ def _branch(name: str, content: dict[str, Any], doc: str) -> dict[str, Any]:
 
 def _filter(declared: Filter) -> dict[str, Any]:
     properties = {"filter": {"const": declared.name}, **{p.name: _parameter(p) for p in declared.parameters}}
-    required = [p.name for p in declared.parameters if not p.alternative and p.only_with is None]
+    required = [p.name for p in declared.required]
     schema: dict[str, Any] = {
         "type": "object",
         "properties": properties,
@@ -58,19 +58,22 @@ def _filter(declared: Filter) -> dict[str, Any]:
     }
     if alternatives := [p.name for p in declared.parameters if p.alternative]:
         schema["oneOf"] = [{"required": [name]} for name in alternatives]
-    for parameter in declared.parameters:
-        if parameter.only_with is not None:
-            other, value = parameter.only_with
-            schema["if"] = {"properties": {other: {"const": value}}}
-            schema["then"] = {"required": [parameter.name]}
-            schema["else"] = {"properties": {parameter.name: False}}
+    if conditions := [_condition(p, *p.only_with) for p in declared.parameters if p.only_with is not None]:
+        schema["allOf"] = conditions
     return schema
+
+
+def _condition(parameter: Parameter, other: str, values: tuple[str, ...]) -> dict[str, Any]:
+    condition = {"if": {"properties": {other: {"enum": list(values)}}}, "else": {"properties": {parameter.name: False}}}
+    return condition if parameter.optional else {**condition, "then": {"required": [parameter.name]}}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = {"description": parameter.doc}
     if parameter.type == "integer":
         return {**schema, "type": "integer", "minimum": parameter.minimum, "maximum": parameter.maximum}
+    if parameter.type == "boolean":
+        return {**schema, "type": "boolean"}
     if parameter.allowed:
         return {**schema, "enum": list(parameter.allowed)}
     if parameter.type == "timestamp":

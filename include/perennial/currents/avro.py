@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import logging
 import lzma
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,13 +46,40 @@ class _Container:
         return self.head[-SYNC_BYTES:]
 
 
-def read_avro(file: BinaryIO, decode: bool) -> Iterator[Records]:
+def read_avro(file: BinaryIO, decode: bool, compressed: bool = False) -> Iterator[Records]:
     """Read an object container file.
 
     Args:
         file: Open for reading, seekable.
         decode: False to count the records only.
+        compressed: Whether the whole file is gzipped; of a damaged or cut-off file everything before the damage is
+            read.
     """
+    if not compressed:
+        yield from _read_container(file, decode)
+        return
+    with tempfile.TemporaryFile() as plain:
+        problem = _decompress_file(file, plain)
+        if plain.tell() or not problem:
+            plain.seek(0)
+            yield from _read_container(plain, decode)
+    if problem:
+        yield records_of([unreadable(0, problem)])
+
+
+def _decompress_file(file: BinaryIO, plain: BinaryIO) -> str:
+    """Decompress a gzipped file as far as it goes, and say what stopped it."""
+    source = gzip.GzipFile(fileobj=file)
+    try:
+        # One small read at a time: a read that fails midway would take with it what came before the damage.
+        while piece := source.read1(1 << 16):
+            plain.write(piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        return f"damaged gzip file, nothing after the last record can be read: {error}"
+    return ""
+
+
+def _read_container(file: BinaryIO, decode: bool) -> Iterator[Records]:
     try:
         container = _read_header(file)
     except OSError:

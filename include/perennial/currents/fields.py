@@ -34,6 +34,7 @@ FIELDS = {
     "send_id": "VARCHAR",
     "link_alias": "VARCHAR",
     "machine_open": "BOOLEAN",
+    "is_suspected_bot_click": "BOOLEAN",
     "in_control_group": "BOOLEAN",
     "conversion_behavior_index": "INTEGER",
     "action": "VARCHAR",

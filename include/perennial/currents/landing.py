@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from perennial.currents.avro import read_avro
-from perennial.currents.fields import Records
+from perennial.currents.fields import Records, records_of, unreadable
 from perennial.currents.jsonlines import read_json_lines
 from perennial.engines.duckdb import open_session
 from perennial.settings import Settings
@@ -22,7 +22,10 @@ from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
-ENDINGS = (".avro", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
+AVRO_ENDINGS = (".avro", ".avro.gz")
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+# What writers call a file that is not finished, or that only describes another one.
+PASSED_OVER = (".tmp", ".temp", ".part", ".partial", ".crc", ".inprogress", "._copying_", "~")
 _EVENT_TYPE = re.compile(r"(?<=/event_type=)[^/]+(?=/)")
 
 
@@ -50,7 +53,10 @@ class LandingFile:
 
 
 def list_landing(settings: Settings) -> list[StoredFile]:
-    """List the files of the landing place that a Currents connection has finished, by their names."""
+    """List the files of the landing place that a Currents connection has finished, by their names.
+
+    Names that begin with `.` or `_`, and those of unfinished files, are passed over.
+    """
     uri = settings.landing_uri
     # The address a file is remembered by must not depend on how the setting spells its directory.
     prefix = uri if "://" in uri else f"file://{settings.home.joinpath(Path(uri).expanduser())}"
@@ -59,7 +65,8 @@ def list_landing(settings: Settings) -> list[StoredFile]:
 
 def _is_landed(uri: str) -> bool:
     name = uri.rpartition("/")[2]
-    if name.startswith((".", "_")) or not name.lower().endswith(ENDINGS):
+    # A store's own marker of a directory has no name.
+    if not name or name.startswith((".", "_")) or name.lower().endswith(PASSED_OVER):
         return False
     try:
         uri.encode("utf-8")
@@ -127,7 +134,18 @@ def read_landing_file(file: LandingFile, decode: bool) -> Iterator[Records]:
     """
     name = file.uri.lower()
     with storage_for(file.uri).open(file.uri) as opened:
-        if name.endswith(".avro"):
-            yield from read_avro(opened, decode)
-        else:
+        if name.endswith(AVRO_ENDINGS):
+            yield from read_avro(opened, decode, compressed=name.endswith(".gz"))
+        elif name.endswith(JSON_ENDINGS):
             yield from read_json_lines(opened, name.endswith(".gz"), decode)
+        else:
+            yield _unknown_format(decode)
+
+
+def _unknown_format(decode: bool) -> Records:
+    """Make one entry of a file that cannot be loaded, so that a person sees it."""
+    if not decode:
+        return Records(1)
+    endings = ", ".join((*AVRO_ENDINGS, *JSON_ENDINGS))
+    reason = f"the ending of the file's name is not known, so nothing of it is loaded; write one of {endings}"
+    return records_of([unreadable(0, reason)])

@@ -106,6 +106,7 @@ def frame(delivery: Delivery, seed: int) -> pl.DataFrame:
         columns |= _source_columns(events, seed)
     if kind.endswith("email.Click"):
         columns["link_alias"] = _gathered(ALIASES, events["alias"])
+        columns["is_suspected_bot_click"] = events["machine"] == 1
     if kind.endswith("email.Open"):
         columns["machine_open"] = events["machine"] == 1
     if kind.endswith("canvas.Entry"):

@@ -23,6 +23,7 @@ FROM (
     ('users.messages.email.Open', 'opened', 'email', 'engaged', NULL),
     ('users.messages.pushnotification.Open', 'opened', 'push', 'engaged', NULL),
     ('users.messages.whatsapp.Read', 'opened', 'whatsapp', 'engaged', NULL),
+    ('users.messages.rcs.Read', 'opened', 'rcs', 'engaged', NULL),
     ('users.messages.email.Click', 'clicked', 'email', 'engaged', NULL),
     ('users.messages.inappmessage.Click', 'clicked', 'in_app_message', 'engaged', NULL),
     ('users.messages.contentcard.Click', 'clicked', 'content_card', 'engaged', NULL),

@@ -18,6 +18,7 @@ SELECT
     conversion_behavior_index AS conversion_index,
     action AS keyword_category,
     nullif(dispatch_id, '') AS dispatch_id,
-    nullif(send_id, '') AS send_id
+    nullif(send_id, '') AS send_id,
+    is_suspected_bot_click
 FROM fresh_events
 WHERE is_interaction

@@ -36,7 +36,8 @@ SELECT
         conversion_index,
         keyword_category,
         dispatch_id,
-        send_id
+        send_id,
+        is_suspected_bot_click
     )::HUGEINT)::VARCHAR AS row_hash
 FROM sides
 GROUP BY side, source_id

@@ -19,7 +19,8 @@ SELECT
     interactions.conversion_index,
     interactions.keyword_category,
     interactions.dispatch_id,
-    interactions.send_id
+    interactions.send_id,
+    interactions.is_suspected_bot_click
 FROM interactions
 WHERE NOT EXISTS (
     SELECT 1 FROM hidden_sources AS hidden

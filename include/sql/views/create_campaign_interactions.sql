@@ -20,7 +20,8 @@ SELECT
     interactions.conversion_index,
     interactions.keyword_category,
     interactions.dispatch_id,
-    interactions.send_id
+    interactions.send_id,
+    interactions.is_suspected_bot_click
 FROM available_interactions AS interactions
 LEFT JOIN sources ON interactions.source_id = sources.source_id
 LEFT JOIN source_variants AS variants ON interactions.variant_id = variants.variant_id

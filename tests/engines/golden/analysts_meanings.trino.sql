@@ -148,7 +148,8 @@ WITH retention AS (
     interactions.conversion_index AS conversion_index,
     interactions.keyword_category AS keyword_category,
     interactions.dispatch_id AS dispatch_id,
-    interactions.send_id AS send_id
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM "lake"."messaging"."interactions" FOR VERSION AS OF 7 AS interactions
   WHERE
     NOT EXISTS(
@@ -176,7 +177,8 @@ WITH retention AS (
     interactions.conversion_index AS conversion_index,
     interactions.keyword_category AS keyword_category,
     interactions.dispatch_id AS dispatch_id,
-    interactions.send_id AS send_id
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM available_interactions AS interactions
   LEFT JOIN "lake"."messaging"."sources" FOR VERSION AS OF 1 AS sources
     ON interactions.source_id = sources.source_id

@@ -17,7 +17,8 @@ WITH sides AS (
     interactions.conversion_index AS conversion_index,
     interactions.keyword_category AS keyword_category,
     interactions.dispatch_id AS dispatch_id,
-    interactions.send_id AS send_id
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
   WHERE
     interactions.source_id IN (:source_ids_1, :source_ids_2)
@@ -40,7 +41,8 @@ WITH sides AS (
     written_interactions.conversion_index AS conversion_index,
     written_interactions.keyword_category AS keyword_category,
     written_interactions.dispatch_id AS dispatch_id,
-    written_interactions.send_id AS send_id
+    written_interactions.send_id AS send_id,
+    written_interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM `lake`.`messaging`.`compaction_0123` VERSION AS OF 19 AS written_interactions
 )
 SELECT
@@ -82,7 +84,9 @@ SELECT
       sides.dispatch_id,
       sides.dispatch_id IS NULL,
       sides.send_id,
-      sides.send_id IS NULL
+      sides.send_id IS NULL,
+      sides.is_suspected_bot_click,
+      sides.is_suspected_bot_click IS NULL
     ) AS DECIMAL(38, 0))
   ) AS STRING) AS row_hash
 FROM sides AS sides

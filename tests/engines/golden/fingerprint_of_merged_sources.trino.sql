@@ -17,7 +17,8 @@ WITH sides AS (
     interactions.conversion_index AS conversion_index,
     interactions.keyword_category AS keyword_category,
     interactions.dispatch_id AS dispatch_id,
-    interactions.send_id AS send_id
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM "lake"."messaging"."interactions" FOR VERSION AS OF 7 AS interactions
   WHERE
     interactions.source_id IN (:source_ids_1, :source_ids_2)
@@ -40,7 +41,8 @@ WITH sides AS (
     written_interactions.conversion_index AS conversion_index,
     written_interactions.keyword_category AS keyword_category,
     written_interactions.dispatch_id AS dispatch_id,
-    written_interactions.send_id AS send_id
+    written_interactions.send_id AS send_id,
+    written_interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM "lake"."messaging"."compaction_0123" FOR VERSION AS OF 19 AS written_interactions
 )
 SELECT
@@ -66,7 +68,8 @@ SELECT
         sides.conversion_index,
         sides.keyword_category,
         sides.dispatch_id,
-        sides.send_id
+        sides.send_id,
+        sides.is_suspected_bot_click
       )
     )
   ) AS VARCHAR) AS row_hash

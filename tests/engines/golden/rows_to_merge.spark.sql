@@ -15,7 +15,8 @@ SELECT
   interactions.conversion_index AS conversion_index,
   interactions.keyword_category AS keyword_category,
   interactions.dispatch_id AS dispatch_id,
-  interactions.send_id AS send_id
+  interactions.send_id AS send_id,
+  interactions.is_suspected_bot_click AS is_suspected_bot_click
 FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
 WHERE
   interactions.source_id IN (:source_ids_1, :source_ids_2)

@@ -1,4 +1,4 @@
-INSERT INTO "lake"."messaging"."compaction_0123" ("event_id", "event_type", "occurred_at", "user_id", "external_user_id", "source_id", "source_kind", "canvas_step_id", "variant_id", "channel", "interaction", "link_alias", "machine_open", "conversion_index", "keyword_category", "dispatch_id", "send_id")
+INSERT INTO "lake"."messaging"."compaction_0123" ("event_id", "event_type", "occurred_at", "user_id", "external_user_id", "source_id", "source_kind", "canvas_step_id", "variant_id", "channel", "interaction", "link_alias", "machine_open", "conversion_index", "keyword_category", "dispatch_id", "send_id", "is_suspected_bot_click")
 SELECT
   interactions.event_id AS event_id,
   interactions.event_type AS event_type,
@@ -16,7 +16,8 @@ SELECT
   interactions.conversion_index AS conversion_index,
   interactions.keyword_category AS keyword_category,
   interactions.dispatch_id AS dispatch_id,
-  interactions.send_id AS send_id
+  interactions.send_id AS send_id,
+  interactions.is_suspected_bot_click AS is_suspected_bot_click
 FROM "lake"."messaging"."interactions" FOR VERSION AS OF 7 AS interactions
 WHERE
   interactions.source_id IN (:source_ids_1, :source_ids_2)

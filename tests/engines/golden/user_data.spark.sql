@@ -16,7 +16,8 @@ WITH available_interactions AS (
     interactions.conversion_index AS conversion_index,
     interactions.keyword_category AS keyword_category,
     interactions.dispatch_id AS dispatch_id,
-    interactions.send_id AS send_id
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
   WHERE
     interactions.source_id IN (:available_interactions_source_ids_1, :available_interactions_source_ids_2)

@@ -16,7 +16,8 @@ WITH available_interactions AS (
     interactions.conversion_index AS conversion_index,
     interactions.keyword_category AS keyword_category,
     interactions.dispatch_id AS dispatch_id,
-    interactions.send_id AS send_id
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
   WHERE
     NOT interactions.source_id IN (:available_interactions_hidden_ids_1)
