@@ -34,8 +34,8 @@ def _nodes(name: str) -> list[dict[str, Any]]:
         conditions = (
             [{parameter.only_with[0]: value} for value in parameter.only_with[1]] if parameter.only_with else []
         )
-        for condition in conditions or ([{}] if parameter.optional else []):
-            nodes.append(base | condition | {parameter.name: _value(parameter)})
+        chosen = conditions or ([{}] if parameter.optional else [])
+        nodes += [base | condition | {parameter.name: _value(parameter)} for condition in chosen]
     return nodes
 
 
