@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -115,12 +115,14 @@ def open_feature_session(
         hidden = {source_id for (source_id,) in rows}
         found = list(warehouse.live_files(opening.table(INTERACTIONS.name), source_ids))
         # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
-        visible = [live for live in found if live.source_id not in hidden]
+        visible = [live for live in found if live.is_mixed or live.source_id not in hidden]
         if engine is None:
-            create_view(opening.connection, "available_interactions", visible, opening.table(INTERACTIONS.name))
+            _show_available(opening, visible, source_ids, hidden)
             facts: Facts = DuckDBFacts(opening.connection)
         else:
-            with_rows = {live.source_id for live in found}
+            with_rows = {live.source_id for live in found if not live.is_mixed}
+            if any(live.is_mixed for live in found):
+                with_rows |= hidden if source_ids is None else set(source_ids)
             unseen = None if source_ids is not None else with_rows & hidden
             facts = _facts_of(engine, opening, with_rows - hidden, unseen)
         return FeatureSession(
@@ -128,6 +130,22 @@ def open_feature_session(
         )
 
     return at_one_moment(warehouse, feature)
+
+
+def _show_available(
+    opening: Opening, files: Sequence[LiveFile], source_ids: Collection[str] | None, hidden: Collection[str]
+) -> None:
+    """Put `available_interactions` in place; rows are looked at only where a file may hold those of several sources."""
+    name, table = "available_interactions", opening.table(INTERACTIONS.name)
+    if not any(live.is_mixed for live in files):
+        create_view(opening.connection, name, files, table)
+        return
+    create_view(opening.connection, INTERACTIONS.name, files, table)
+    if source_ids is None:
+        select, binds = "engines/select_interactions_except", {"hidden_ids": sorted(hidden)}
+    else:
+        select, binds = "engines/select_interactions_of", {"source_ids": sorted(set(source_ids) - set(hidden))}
+    opening.connection.sql(statement(select), params=binds).create_view(name)
 
 
 def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duckdb.DuckDBPyConnection:
