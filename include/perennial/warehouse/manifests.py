@@ -99,7 +99,7 @@ class SnapshotProducer(_OverwriteFiles):
         """Write manifests that list removed files anew without them, and what is removed for whoever asks later."""
         if not self._deleted_data_files:
             return manifests
-        sources = sorted(_source(file, self._by_source) for file in self._deleted_data_files)
+        sources = sorted(_source(file, self._by_source.get(file.spec_id)) for file in self._deleted_data_files)
         found: set[str] = set()
         left: list[ManifestFile] = []
         for manifest in manifests:
@@ -143,8 +143,9 @@ class SnapshotProducer(_OverwriteFiles):
     ) -> list[ManifestFile]:
         """Write entries of one partition spec, by default the current one, in manifests of equal size."""
         spec = self._transaction.table_metadata.spec() if spec_id is None else self.spec(spec_id)
+        position = self._by_source.get(spec.spec_id)
         manifests = []
-        for piece in _pieces(sorted(entries, key=lambda entry: _source(entry.data_file, self._by_source))):
+        for piece in _pieces(sorted(entries, key=lambda entry: _source(entry.data_file, position))):
             with self.new_manifest_writer(spec) as writer:
                 for entry in piece:
                     _write_entry(writer, entry, status)
@@ -159,7 +160,9 @@ class SnapshotProducer(_OverwriteFiles):
             if manifest.content == ManifestContent.DATA and manifest.partition_spec_id in self._by_source
         ]
         counts = Counter(
-            _source(entry.data_file, self._by_source) for found in data for entry in self.fetch_manifest_entry(found)
+            _source(entry.data_file, self._by_source[found.partition_spec_id])
+            for found in data
+            for entry in self.fetch_manifest_entry(found)
         )
         starts = _range_starts(counts)
         writers: dict[tuple[int, int, int], ManifestWriter] = {}
@@ -168,7 +171,7 @@ class SnapshotProducer(_OverwriteFiles):
         with ExitStack() as stack:
             for manifest in data:
                 for entry in self.fetch_manifest_entry(manifest):
-                    source_id = _source(entry.data_file, self._by_source)
+                    source_id = _source(entry.data_file, self._by_source[manifest.partition_spec_id])
                     number = bisect_right(starts, source_id)
                     # Until its end a writer remembers the partition of each file, so equal ones are one object.
                     partition = entry.data_file.partition
@@ -227,8 +230,7 @@ def _bounds(manifest: ManifestFile, by_source: Mapping[int, int]) -> tuple[str, 
     return bounds.lower_bound.decode(), bounds.upper_bound.decode()
 
 
-def _source(data_file: DataFile, by_source: Mapping[int, int]) -> str:
-    position = by_source.get(data_file.spec_id)
+def _source(data_file: DataFile, position: int | None) -> str:
     return "" if position is None else str(data_file.partition[position])
 
 
