@@ -8,7 +8,6 @@ import pytest
 from pyiceberg.table.update.spec import UpdateSpec
 from pyiceberg.transforms import BucketTransform, MonthTransform
 
-from perennial.currents import load_interactions
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
@@ -25,13 +24,11 @@ CHANGES: dict[str, Change] = {
     "bucket-added": lambda update: update.add_field("user_id", BucketTransform(4), "bucket"),
     "renamed": lambda update: update.rename_field("source_id", "source"),
     "removed": lambda update: update.remove_field("source_id"),
-    "replaced-by-month": lambda update: (
-        update.remove_field("source_id").add_field("occurred_at", MonthTransform(), "month")
+    "replaced-by-month": lambda update: update.remove_field("source_id").add_field(
+        "occurred_at", MonthTransform(), "month"
     ),
     "month-first": lambda update: (
-        update.remove_field("source_id")
-        .add_field("occurred_at", MonthTransform(), "month")
-        .add_identity("source_id")
+        update.remove_field("source_id").add_field("occurred_at", MonthTransform(), "month").add_identity("source_id")
     ),
 }
 
@@ -54,8 +51,8 @@ def warehouse(local_warehouse: Warehouse) -> Warehouse:
     return local_warehouse
 
 
-def people(warehouse: Warehouse) -> dict[str, list[str]]:
-    return {source: ask(warehouse, received(source), NOW).users for source in ("old", "running")}
+def people(warehouse: Warehouse, source: str) -> list[str]:
+    return ask(warehouse, received(source), NOW, counted=False).users
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
@@ -68,20 +65,23 @@ def test_a_source_moves_both_ways_whatever_the_partitioning_of_hot(warehouse: Wa
     totals = warehouse.source_totals(HOT)
     assert {source: total.row_count for source, total in totals.items()} == {"old": 7, "running": 7}
     assert warehouse.source_totals(HOT, ["old"])["old"].row_count == 7
-    users = [f"user-{number}" for number in range(7)]
-    assert people(warehouse) == {"old": users, "running": users}
+    assert people(warehouse, "running") == [f"user-{number}" for number in range(7)]
 
     expire_sources(warehouse, RUN)
 
     assert {source: total.row_count for source, total in warehouse.source_totals(HOT).items()} == {"running": 7}
     assert hot_and_archive(warehouse) == rows
-    assert people(warehouse) == {"old": [], "running": users}
+    append(warehouse, [interaction(source, 7) for source in ("old", "running")])
+    assert people(warehouse, "running") == [f"user-{number}" for number in range(7)]
+    assert people(warehouse, "old") == [], "rows of an expired source that come late stay hidden"
     restore_sources(warehouse, {"source_ids": ["old"], "notify": ["ann@example.com"]}, RUN)
-    assert multiset(warehouse, HOT) == rows
-    assert people(warehouse) == {"old": users, "running": users}
+    assert multiset(warehouse, HOT, ["old"]).total() == 8
+    assert rows <= multiset(warehouse, HOT)
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize(
+    "change", [CHANGES[name] for name in ("month-first", "removed")], ids=("month-first", "removed")
+)
 def test_a_source_comes_back_whatever_the_partitioning_of_the_archive(warehouse: Warehouse, change: Change) -> None:
     expire_sources(warehouse, RUN)
     repartition(warehouse, change, ARCHIVE)

@@ -17,6 +17,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update.spec import UpdateSpec
 from pyiceberg.typedef import Record
 
@@ -31,7 +32,9 @@ def table_of_others(warehouse: Warehouse, name: str = INTERACTIONS.name) -> Tabl
     return warehouse.catalog.load_table((warehouse.settings.namespace, name))
 
 
-def append(warehouse: Warehouse, rows: Iterable[dict[str, Any]], name: str = INTERACTIONS.name) -> None:
+def append(
+    warehouse: Warehouse, rows: Iterable[dict[str, Any]], name: str = INTERACTIONS.name, branch: str = MAIN_BRANCH
+) -> None:
     """Append rows by the partitioning that the table has now, one file a partition."""
     table = table_of_others(warehouse, name)
     schema, spec = table.schema(), table.spec()
@@ -40,9 +43,12 @@ def append(warehouse: Warehouse, rows: Iterable[dict[str, Any]], name: str = INT
         groups.setdefault(tuple(_value(schema, field, row) for field in spec.fields), []).append(row)
     # pyiceberg computes no other partitions than identities without its extension in Rust.
     plain = table.metadata.model_copy(
-        update={"partition_specs": [UNPARTITIONED_PARTITION_SPEC], "default_spec_id": UNPARTITIONED_PARTITION_SPEC.spec_id}
+        update={
+            "partition_specs": [UNPARTITIONED_PARTITION_SPEC],
+            "default_spec_id": UNPARTITIONED_PARTITION_SPEC.spec_id,
+        }
     )
-    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as producer:
+    with table.transaction() as transaction, transaction.update_snapshot(branch=branch).fast_append() as producer:
         for key, members in groups.items():
             arrow = pa.Table.from_pylist(members, schema=schema.as_arrow())
             for data_file in _dataframe_to_data_files(plain, arrow, table.io):
@@ -64,11 +70,9 @@ def repartition(warehouse: Warehouse, change: Callable[[UpdateSpec], object], na
         change(update)
 
 
-def set_properties(warehouse: Warehouse, name: str = INTERACTIONS.name, **properties: str) -> None:
-    """Set properties; a double underscore stands for a dot, a single one for a hyphen."""
-    named = {key.replace("__", ".").replace("_", "-"): value for key, value in properties.items()}
+def set_properties(warehouse: Warehouse, name: str, properties: dict[str, str]) -> None:
     with table_of_others(warehouse, name).transaction() as transaction:
-        transaction.set_properties(named)
+        transaction.set_properties(properties)
 
 
 def upgrade_to_version_3(warehouse: Warehouse, name: str) -> None:

@@ -320,16 +320,21 @@ class Warehouse:
         return changes
 
     def _partition(self, declared: Table) -> list[str]:
-        """Give a table that somebody else created the contract's partitioning; its files stay as they are."""
-        table = self.table(declared.name)
+        """Give a table that somebody else created the contract's format and partitioning; its files stay."""
+        table, changes = self.table(declared.name), []
+        if table.metadata.format_version < 2:
+            # A table of version 1 never lets go of a partition field, and knows no row-level deletes.
+            with table.transaction() as transaction:
+                transaction.upgrade_table_version(2)
+            table, changes = self.table(declared.name), [f"upgraded {declared.name} to format version 2"]
         if not lacks_declared_partitioning(table):
-            return []
+            return changes
         with table.update_spec() as update:
             for field in table.spec().fields:
                 update.remove_field(field.name)
             if declared.partition_by is not None:
                 update.add_identity(declared.partition_by)
-        return [f"partitioned {declared.name} by {declared.partition_by or 'nothing'}"]
+        return [*changes, f"partitioned {declared.name} by {declared.partition_by or 'nothing'}"]
 
     def _rename(self, declared: Table) -> list[str]:
         renamed = RENAMED_COLUMNS.get(declared.name)

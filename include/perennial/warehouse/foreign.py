@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 # What can be written; later versions can be read.
 _NEWEST_FORMAT = 2
-_FILE_FORMAT = "write.format.default"
+# Properties that are not followed: files written here are Parquet, and the last part of their address is the name that
+# tells copies apart (M1).
+_NOT_FOLLOWED = {"write.format.default", "write.object-storage.partitioned-paths"}
 _READABLE, _READABLE_DELETES = ("PARQUET",), ("PARQUET", "PUFFIN")
 
 
@@ -39,8 +41,8 @@ def as_declared(table: IcebergTable) -> IcebergTable:
     spec_id = _declared_spec_id(table)
     if spec_id is not None and spec_id != metadata.default_spec_id:
         changed["default_spec_id"] = spec_id
-    if _FILE_FORMAT in metadata.properties:
-        changed["properties"] = {key: value for key, value in metadata.properties.items() if key != _FILE_FORMAT}
+    if not _NOT_FOLLOWED.isdisjoint(metadata.properties):
+        changed["properties"] = {key: value for key, value in metadata.properties.items() if key not in _NOT_FOLLOWED}
     if changed:
         table.metadata = metadata.model_copy(update=changed)
     return table
