@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pyiceberg.table.update.spec import UpdateSpec
 from pyiceberg.transforms import BucketTransform, MonthTransform
 
 from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.maintenance import compact_tables, maintain_warehouse
+from perennial.moves import dividing
+from perennial.moves.dividing import divide_mixed_files
+from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
+from perennial.warehouse.files import mixed_files
+from perennial.warehouse.history import reachable_files
 from tests.audiences.worlds import ask
-from tests.others.writer import NOW, append, repartition
+from tests.kill import Point, run_and_kill
+from tests.others.writer import NOW, append, repartition, table_of_others
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace, received
 
@@ -95,3 +104,55 @@ def test_a_source_comes_back_whatever_the_partitioning_of_the_archive(warehouse:
 
     assert multiset(warehouse, HOT) == rows
     assert multiset(warehouse, ARCHIVE).total() == 0
+
+
+KILLED = [
+    Point("after", "perennial.moves.dividing:rewrite_files"),
+    Point("before", "commit:divide"),
+    Point("after", "commit:divide"),
+]
+
+
+@pytest.mark.parametrize("point", KILLED, ids=str)
+def test_dividing_files_by_source_can_be_killed_anywhere(warehouse: Warehouse, point: Point) -> None:
+    repartition(warehouse, CHANGES["removed"])
+    append(warehouse, [interaction(source, number) for number in (4, 5) for source in ("old", "running")])
+    rows = multiset(warehouse, HOT)
+
+    run_and_kill(warehouse.settings, point, divide_mixed_files, HOT)
+
+    assert multiset(warehouse, HOT) == rows
+    assert divide_mixed_files(warehouse, HOT) == (0 if point.when == "after" and "divide" in point.target else 1)
+    assert multiset(warehouse, HOT) == rows
+    assert not any(live.is_mixed for live in warehouse.live_files(warehouse.table(HOT)))
+    maintain_warehouse(warehouse, datetime.now(UTC) + timedelta(days=100))
+    assert multiset(warehouse, HOT) == rows
+    data = warehouse.table(HOT).location_provider().data_path
+    left = {stored.uri for stored in storage_for(data).list_files(data)}
+    reached = {uri.removeprefix("file://") for uri in reachable_files(warehouse.table(HOT))}
+    assert {uri.removeprefix("file://") for uri in left} <= reached, "what the killed one wrote is purged"
+
+
+def test_maintenance_divides_them_and_others_changes_meanwhile_stay(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repartition(warehouse, CHANGES["removed"])
+    append(warehouse, [interaction(source, number) for number in (4, 5) for source in ("old", "running")])
+    rewrite = dividing.rewrite_files
+
+    def deleted_meanwhile(*arguments: Any) -> Any:
+        written = rewrite(*arguments)
+        monkeypatch.setattr(dividing, "rewrite_files", rewrite)
+        with table_of_others(warehouse).transaction() as other, other.update_snapshot().overwrite() as producer:
+            producer.delete_data_file(next(live.data_file for live in mixed_files(warehouse.table(HOT))))
+        return written
+
+    monkeypatch.setattr(dividing, "rewrite_files", deleted_meanwhile)
+    assert divide_mixed_files(warehouse, HOT) == 0
+    assert multiset(warehouse, HOT).total() == 8, "rows that another writer has deleted do not come back"
+
+    append(warehouse, [interaction(source, number) for number in (6, 7) for source in ("old", "running")])
+    rows = multiset(warehouse, HOT)
+    compact_tables(warehouse)
+    assert not mixed_files(warehouse.table(HOT))
+    assert multiset(warehouse, HOT) == rows

@@ -184,6 +184,8 @@ def test_rows_that_only_a_branch_or_a_tag_reaches_stay_readable(warehouse: Wareh
         head, "work", max_ref_age_ms=1
     ).commit()
     append(warehouse, [interaction("theirs", 1)], branch="work")
+    # Write, audit, publish: in a snapshot that nothing refers to before it is published.
+    append(warehouse, [interaction("staged", 1)], branch=None)
     before = hot_and_archive(warehouse)
 
     expire_sources(warehouse, RUN)
@@ -191,6 +193,7 @@ def test_rows_that_only_a_branch_or_a_tag_reaches_stay_readable(warehouse: Wareh
     for _ in range(2):
         maintain_warehouse(warehouse, now() + 100 * DAY)
 
+    assert before.total() == 9
     assert hot_and_archive(warehouse) == before, "main alone is read and moved"
     table = table_of_others(warehouse)
     assert table.scan(snapshot_id=table.metadata.refs["audit"].snapshot_id).to_arrow().num_rows == 9

@@ -33,7 +33,10 @@ def table_of_others(warehouse: Warehouse, name: str = INTERACTIONS.name) -> Tabl
 
 
 def append(
-    warehouse: Warehouse, rows: Iterable[dict[str, Any]], name: str = INTERACTIONS.name, branch: str = MAIN_BRANCH
+    warehouse: Warehouse,
+    rows: Iterable[dict[str, Any]],
+    name: str = INTERACTIONS.name,
+    branch: str | None = MAIN_BRANCH,
 ) -> None:
     """Append rows by the partitioning that the table has now, one file a partition."""
     table = table_of_others(warehouse, name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import at_one_moment, create_state_views, create_view, open_connection
 from perennial.engines.facts import DuckDBFacts, EngineFacts
+from perennial.engines.misplaced import show_misplaced
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
@@ -111,6 +112,7 @@ def open_feature_session(
         create_state_views(opening.connection, warehouse.settings.retention_months)
         opening.connection.execute(statement("views/create_hidden_sources"))
         source_ids = needed(opening)
+        show_misplaced(opening.connection, warehouse, source_ids or None)
         rows = opening.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
         hidden = {source_id for (source_id,) in rows}
         found = list(warehouse.live_files(opening.table(INTERACTIONS.name), source_ids))

@@ -139,10 +139,19 @@ def mixed_files(table: Table) -> list[LiveFile]:
 
 def data_file_count(table: Table) -> int | None:
     """How many data files a table lists, by its last writer's own count; None where that writer has not said."""
+    return _counted(table, "total-data-files")
+
+
+def record_count(table: Table) -> int | None:
+    """How many rows a table's data files hold, deleted ones included, likewise."""
+    return _counted(table, "total-records")
+
+
+def _counted(table: Table, total: str) -> int | None:
     snapshot = table.current_snapshot()
     if snapshot is None:
         return 0
-    counted = snapshot.summary.additional_properties.get("total-data-files") if snapshot.summary is not None else None
+    counted = snapshot.summary.additional_properties.get(total) if snapshot.summary is not None else None
     return None if counted is None else int(counted)
 
 
