@@ -71,7 +71,7 @@ def refused(warehouse: Warehouse, work: Callable[[Warehouse], object], error: ty
     assert after == before
 
 
-VERSION_3 = [(HOT, loads), (LOADED_EVENTS.name, loads), (HOT, expires), (ARCHIVE, expires), (ARCHIVE, restores)]
+VERSION_3 = [(LOADED_EVENTS.name, loads), (HOT, expires), (ARCHIVE, restores)]
 
 
 @pytest.mark.parametrize(("name", "work"), VERSION_3, ids=[f"{name}-{work.__name__}" for name, work in VERSION_3])
@@ -96,7 +96,6 @@ def test_a_table_of_version_3_is_refused_and_can_be_made_anew(
 
 FORMATS = [
     (HOT, FileFormat.AVRO, expires),
-    (HOT, FileFormat.ORC, expires),
     (HOT, FileFormat.AVRO, compact_tables),
     (ARCHIVE, FileFormat.ORC, restores),
     (LOADED_EVENTS.name, FileFormat.AVRO, loads),
@@ -146,6 +145,15 @@ def test_a_question_about_a_source_with_an_avro_file_says_so_and_other_questions
     assert not ask(warehouse, received("gone"), NOW).completeness.complete
     assert warehouse.source_totals(HOT)["old"].row_count == 5, "what is only counted is counted"
 
+    add_file(warehouse, [interaction("gone", 9)], FileFormat.PARQUET, HOT, key=b"a key")
+    with pytest.raises(TerminalDataError, match="is encrypted"):
+        multiset(warehouse, HOT, ["gone"])
+
+    user = {"user_id": "u", "invalid_phone": False, "feature_flags": []}
+    add_file(warehouse, [user], FileFormat.ORC, "users")
+    Workspace(warehouse).replace("users", [user])
+    assert warehouse.read("users").num_rows == 1, "a sync replaces it"
+
 
 def test_our_own_files_are_parquet_whatever_the_tables_default(warehouse: Warehouse, settings: Settings) -> None:
     for name in NAMES:
@@ -163,13 +171,13 @@ def test_our_own_files_are_parquet_whatever_the_tables_default(warehouse: Wareho
     assert rows <= hot_and_archive(warehouse)
 
 
-CREATED = {"unpartitioned": None, "by-month": PartitionSpec(PartitionField(3, 1000, MonthTransform(), "month"))}
+MONTH = PartitionSpec(PartitionField(3, 1000, MonthTransform(), "month"))
+CREATED = {"unpartitioned": (UNPARTITIONED_PARTITION_SPEC, "2"), "by-month-version-1": (MONTH, "1")}
 
 
-@pytest.mark.parametrize("version", ["1", "2"])
-@pytest.mark.parametrize("spec", CREATED.values(), ids=CREATED.keys())
+@pytest.mark.parametrize(("spec", "version"), CREATED.values(), ids=CREATED.keys())
 def test_a_table_that_somebody_created_first_is_refused_until_init_has_put_it_right(
-    warehouse: Warehouse, spec: PartitionSpec | None, version: str
+    warehouse: Warehouse, spec: PartitionSpec, version: str
 ) -> None:
     identifier = (warehouse.settings.namespace, HOT)
     schema = warehouse.table(HOT).schema()
@@ -177,7 +185,7 @@ def test_a_table_that_somebody_created_first_is_refused_until_init_has_put_it_ri
     warehouse.catalog.create_table(
         identifier,
         schema=schema,
-        partition_spec=spec or UNPARTITIONED_PARTITION_SPEC,
+        partition_spec=spec,
         properties={"format-version": version},
     )
     theirs = [interaction(source, number) for source in ("old", "gone") for number in range(20, 23)]

@@ -30,11 +30,10 @@ RUN = Run("r1", NOW, "ann")
 Change = Callable[[UpdateSpec], object]
 CHANGES: dict[str, Change] = {
     "month-added": lambda update: update.add_field("occurred_at", MonthTransform(), "month"),
-    "bucket-added": lambda update: update.add_field("user_id", BucketTransform(4), "bucket"),
     "renamed": lambda update: update.rename_field("source_id", "source"),
     "removed": lambda update: update.remove_field("source_id"),
-    "replaced-by-month": lambda update: update.remove_field("source_id").add_field(
-        "occurred_at", MonthTransform(), "month"
+    "replaced-by-bucket": lambda update: update.remove_field("source_id").add_field(
+        "user_id", BucketTransform(4), "bucket"
     ),
     "month-first": lambda update: (
         update.remove_field("source_id").add_field("occurred_at", MonthTransform(), "month").add_identity("source_id")

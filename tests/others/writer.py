@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 import pyarrow as pa
-from pyarrow import orc
+from pyarrow import orc, parquet
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField
@@ -89,8 +89,13 @@ def upgrade_to_version_3(warehouse: Warehouse, name: str) -> None:
     warehouse.catalog.register_table(identifier, uri)
 
 
-def add_file(warehouse: Warehouse, rows: list[dict[str, Any]], file_format: FileFormat, name: str) -> str:
-    """Write a file as Spark does where write.format.default is avro or orc; returns its address."""
+def add_file(
+    warehouse: Warehouse, rows: list[dict[str, Any]], file_format: FileFormat, name: str, key: bytes | None = None
+) -> str:
+    """Write a file as Spark does where write.format.default is avro or orc; returns its address.
+
+    Where a key is given, the file is said to be encrypted by it.
+    """
     table = table_of_others(warehouse, name)
     uri = table.location_provider().new_data_location(f"00000-0-{uuid.uuid4()}.{file_format.lower()}")
     path = Path(uri.removeprefix("file://"))
@@ -98,16 +103,18 @@ def add_file(warehouse: Warehouse, rows: list[dict[str, Any]], file_format: File
     arrow = pa.Table.from_pylist(rows, schema=table.schema().as_arrow())
     if file_format is FileFormat.ORC:
         orc.write_table(arrow, path)
+    elif file_format is FileFormat.PARQUET:
+        parquet.write_table(arrow, path)
     else:
         schema = {"type": "record", "name": "row", "fields": [{"name": "event_id", "type": "string"}]}
         with path.open("wb") as file:
             fastavro.writer(file, schema, [{"event_id": str(row.get("event_id"))} for row in rows])
-    key = rows[0]["source_id"] if table.spec().fields else None
+    source = rows[0]["source_id"] if table.spec().fields else None
     data_file = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=uri,
         file_format=file_format,
-        partition=Record(key) if key is not None else Record(),
+        partition=Record(source) if source is not None else Record(),
         record_count=len(rows),
         file_size_in_bytes=path.stat().st_size,
         column_sizes={},
@@ -116,7 +123,7 @@ def add_file(warehouse: Warehouse, rows: list[dict[str, Any]], file_format: File
         nan_value_counts={},
         lower_bounds={},
         upper_bounds={},
-        key_metadata=None,
+        key_metadata=key,
         split_offsets=None,
         equality_ids=None,
         sort_order_id=None,

@@ -28,6 +28,7 @@ _NEWEST_FORMAT = 2
 # Properties that are not followed: files written here are Parquet, and the last part of their address is the name that
 # tells copies apart (M1).
 _NOT_FOLLOWED = {"write.format.default", "write.object-storage.partitioned-paths"}
+_TABLES = {table.name: table for table in TABLES}
 _READABLE, _READABLE_DELETES = ("PARQUET",), ("PARQUET", "PUFFIN")
 
 
@@ -109,7 +110,7 @@ def _format(data_file: DataFile) -> str:
 
 
 def _declared(table: IcebergTable) -> Table:
-    return next(known for known in TABLES if known.name == table.name()[-1])
+    return _TABLES[table.name()[-1]]
 
 
 def _declared_spec_id(table: IcebergTable) -> int | None:
