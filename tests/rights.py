@@ -20,6 +20,7 @@ Right = tuple[str, str]
 
 # By method and what of a bucket or an object it is about; `uploads` begins and `uploadId` goes on with one in parts.
 _OF_BUCKET = {("GET", ""): "ListBucket", ("HEAD", ""): "ListBucket", ("GET", "location"): "GetBucketLocation"}
+_OF_BUCKET[("GET", "lifecycle")] = "GetLifecycleConfiguration"
 _OF_OBJECT = {
     ("GET", ""): "GetObject",
     ("HEAD", ""): "GetObject",

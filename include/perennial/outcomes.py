@@ -194,7 +194,7 @@ class ExportReport:
         file_bytes: Its size.
         as_of: The moment of the warehouse that the file shows.
         error: What went wrong, for a person; empty when nothing did.
-        missing: expired or deleted, where that is why there is no file; empty otherwise.
+        missing: expired, deleted or archived by another program, where that is why there is no file; empty otherwise.
         run_url: Address of the run on Airflow's page.
     """
 
@@ -210,5 +210,5 @@ class ExportReport:
     file_bytes: int = 0
     as_of: datetime | None = None
     error: str = ""
-    missing: Literal["", "expired", "deleted"] = ""
+    missing: Literal["", "expired", "deleted", "archived"] = ""
     run_url: str | None = None

@@ -34,7 +34,11 @@ def ask(
     with open_audience(warehouse, json.dumps(definition), now, strict) as audience:
         users = sorted(audience.users().read_all()["user_id"].to_pylist())
         assert not counted or audience.count() == len(users)
-        return Answer(users, audience.completeness, {file.source_id for file in audience.session.interaction_files})
+        return Answer(
+            users,
+            audience.completeness,
+            {file.source_id for file in audience.session.interaction_files if not file.is_mixed},
+        )
 
 
 def fill(

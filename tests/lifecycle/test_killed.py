@@ -25,7 +25,7 @@ REQUEST = {"source_ids": ["a", "b"], "notify": ["ann@example.com"]}
 COMMON = [
     Point("before", "perennial.moves.plan:write_pending"),
     Point("before", "perennial.moves.plan:_write_plan"),
-    Point("before", "perennial.moves.copying:relocated"),
+    Point("before", "perennial.moves.copying:taken_over"),
     Point("before", "perennial.moves.copying:write_file_list"),
     Point("before", "perennial.moves.copying:_write_results"),
     Point("before", "perennial.moves.verifying:_write_report"),

@@ -21,6 +21,7 @@ from perennial.features.violations import write_violations
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.telling import tell_owners
 from perennial.maintenance import maintain_warehouse
+from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
 from perennial.platform import sync_sources
 from perennial.settings import Settings
 from perennial.statements import statement
@@ -104,7 +105,8 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     with at_work("mover") as warehouse:
         expire_sources(warehouse, Run("expiry", NOW))
         tell_owners(warehouse, Run("expiry", NOW), "")
-    with at_work("analyst"):
+    with at_work("analyst") as warehouse:
+        assert find_harmful_rules(warehouse) == BucketRules((), {})
         session = perennial.connect()
         assert session.execute("SELECT count(*) FROM available_interactions").fetchone() == (14,)
         with pytest.raises(duckdb.Error, match=r"interactions_archive cannot be read: .*ACCESS_DENIED"):

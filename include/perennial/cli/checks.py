@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perennial.features.adopting import Adoption
     from perennial.features.resume_check import ResumeCheck
     from perennial.features.violations import Violation
+    from perennial.maintenance.bucket_rules import BucketRules
     from perennial.notify.again import RestoreAgain
 
 app = typer.Typer()
@@ -33,17 +34,19 @@ _PREVIOUS_POLICY_ENDED = date(2024, 1, 1)
 
 @app.command()
 def check() -> None:
-    """List the audiences that name deleted, unknown or expired sources, or cannot be read.
+    """List the audiences that name deleted, unknown or expired sources, or cannot be read; and rules of buckets.
 
-    Exit code 1 if a person has to correct one; 0 if a restore brings back what is missing.
+    Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing.
     """
     from perennial.features.violations import find_violations
+    from perennial.maintenance.bucket_rules import find_harmful_rules
     from perennial.notify.again import restore_again
 
     with opened_warehouse() as warehouse:
         found: dict[str, list[Violation]] = {kind: [] for kind in _KINDS}
         for violation in find_violations(warehouse):
             found[violation.flaw.violation].append(violation)
+        rules = find_harmful_rules(warehouse)
     for kind, violations in found.items():
         if violations:
             console.print(f"\n[bold]{_KINDS[kind]}[/]")
@@ -52,8 +55,20 @@ def check() -> None:
     console.print(", ".join(f"{len(violations):,} {kind}" for kind, violations in found.items()))
     restorable = {name for violation in found["incomplete"] for name in violation.flaw.restorable}
     _print_restore(restore_again(sorted(restorable), (), (), "Needed by audiences"))
-    if any(found[kind] for kind in _KINDS if kind != "incomplete"):
+    _print_bucket_rules(rules)
+    if rules.harmful or any(found[kind] for kind in _KINDS if kind != "incomplete"):
         raise typer.Exit(1)
+
+
+def _print_bucket_rules(rules: BucketRules) -> None:
+    if rules.harmful:
+        console.print("\n[bold]Lifecycle rules of buckets that delete or freeze what must stay[/]")
+        rows = [
+            (rule.bucket, rule.name, "\n".join(rule.places), f"It {rule.harm}.", rule.remedy) for rule in rules.harmful
+        ]
+        print_rows(["bucket", "rule", "reaches", "what", "remedy"], rows)
+    for bucket, error in rules.unseen.items():
+        say(f"[yellow]The lifecycle rules of bucket {escape(bucket)} could not be looked at: {escape(error)}[/]")
 
 
 @app.command()

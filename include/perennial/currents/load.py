@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
 from perennial.currents.pending import commit_load, finish_pending_loads, has_pending_loads, record_load
-from perennial.currents.preparation import LoadRequest, prepare_load, read_batch
+from perennial.currents.preparation import LOADED_TABLES, LoadRequest, prepare_load, read_batch
 from perennial.engines.duckdb import open_connection
 from perennial.errors import TransientConflictError
 from perennial.quality import LoadCounts
@@ -76,8 +76,10 @@ def load_interactions(
 
     Raises:
         TerminalDataError: A load does not add up; nothing of it was committed.
+        TerminalSettingError: Another writer has made a table what cannot be written.
         TransientConflictError: Other writers won every race; the next run goes on.
     """
+    warehouse.refuse_unwritable(LOADED_TABLES)
     finished = finish_pending_loads(warehouse)
     listed = select_new(warehouse, list_landing(warehouse.settings))
     ready, waiting = wait_until_settled(listed, warehouse.settings.landing_settle)

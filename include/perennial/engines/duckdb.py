@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from perennial.errors import TransientConflictError
+from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.statements import statement
 from perennial.tables import (
     EXPIRY_DECISIONS,
@@ -26,6 +26,7 @@ from perennial.tables import (
     SOURCES,
     TABLES,
 )
+from perennial.warehouse.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +83,13 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
         return _opened(warehouse, tables)
 
     def whole() -> duckdb.DuckDBPyConnection:
-        connection = _opened(warehouse, [table.name for table in TABLES])
+        connection = open_connection()
+        for name in (table.name for table in TABLES):
+            try:
+                show_tables(connection, warehouse, [name])
+            except TerminalDataError as error:
+                # One table must not take the others with it: who asks this one is told.
+                _fail_when_read(connection, name, warehouse.table(name), str(error))
         _create_availability(connection, warehouse)
         for view in VIEWS:
             connection.execute(statement(f"views/create_{view}"))
@@ -160,7 +167,11 @@ def create_view(
     """Show data files as one view, delete files of other engines applied.
 
     The addresses are this warehouse's own; a view takes no binds, so they are quoted as literals.
+
+    Raises:
+        TerminalDataError: Another writer has written a file in a format that cannot be read.
     """
+    refuse_unreadable(table, live_files)
     plain = [live.uri for live in live_files if not live.deletes]
     merged = [live for live in live_files if live.deletes]
     parts = []
@@ -183,8 +194,11 @@ def create_view(
         # A file that has vanished, or that this role may not read, must not take the other tables with it, nor be left
         # out without a word. What Arrow says of a bucket comes as a traceback, with no class of DuckDB's own.
         told = _OF_ARROW.search(str(error))
-        said = quoted(f"{name} cannot be read: {told[1] if told else error}")
-        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
+        _fail_when_read(connection, name, table, f"{name} cannot be read: {told[1] if told else error}")
+
+
+def _fail_when_read(connection: duckdb.DuckDBPyConnection, name: str, table: IcebergTable, said: str) -> None:
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({quoted(said)})")
 
 
 def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import at_one_moment, create_state_views, create_view, open_connection
 from perennial.engines.facts import DuckDBFacts, EngineFacts
+from perennial.engines.misplaced import show_misplaced
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
@@ -111,16 +112,19 @@ def open_feature_session(
         create_state_views(opening.connection, warehouse.settings.retention_months)
         opening.connection.execute(statement("views/create_hidden_sources"))
         source_ids = needed(opening)
+        show_misplaced(opening.connection, warehouse, source_ids or None)
         rows = opening.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
         hidden = {source_id for (source_id,) in rows}
         found = list(warehouse.live_files(opening.table(INTERACTIONS.name), source_ids))
         # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
-        visible = [live for live in found if live.source_id not in hidden]
+        visible = [live for live in found if live.is_mixed or live.source_id not in hidden]
         if engine is None:
-            create_view(opening.connection, "available_interactions", visible, opening.table(INTERACTIONS.name))
+            _show_available(opening, visible, source_ids, hidden)
             facts: Facts = DuckDBFacts(opening.connection)
         else:
-            with_rows = {live.source_id for live in found}
+            with_rows = {live.source_id for live in found if not live.is_mixed}
+            if any(live.is_mixed for live in found):
+                with_rows |= hidden if source_ids is None else set(source_ids)
             unseen = None if source_ids is not None else with_rows & hidden
             facts = _facts_of(engine, opening, with_rows - hidden, unseen)
         return FeatureSession(
@@ -128,6 +132,22 @@ def open_feature_session(
         )
 
     return at_one_moment(warehouse, feature)
+
+
+def _show_available(
+    opening: Opening, files: Sequence[LiveFile], source_ids: Collection[str] | None, hidden: Collection[str]
+) -> None:
+    """Put `available_interactions` in place; rows are looked at only where a file may hold those of several sources."""
+    name, table = "available_interactions", opening.table(INTERACTIONS.name)
+    if not any(live.is_mixed for live in files):
+        create_view(opening.connection, name, files, table)
+        return
+    create_view(opening.connection, INTERACTIONS.name, files, table)
+    if source_ids is None:
+        select, binds = "engines/select_interactions_except", {"hidden_ids": sorted(hidden)}
+    else:
+        select, binds = "engines/select_interactions_of", {"source_ids": sorted(set(source_ids) - set(hidden))}
+    opening.connection.sql(statement(select), params=binds).create_view(name)
 
 
 def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duckdb.DuckDBPyConnection:

@@ -40,8 +40,9 @@ class MissingSource:
         source_id: Campaign or Canvas.
         kind: campaign or canvas; source where the platform has it no longer.
         name: Its name on the platform.
-        state: expired, or deleted under the previous policy (R18).
-        since: When that began.
+        state: expired, or deleted under the previous policy (R18); archived where the source is available and another
+            program has put some of its interactions into long-term storage.
+        since: When that began; None where nobody has recorded it.
         archived_rows: Interactions in long-term storage; none of a deleted source.
         effects: What leaving them out does to an audience: narrows it, widens it (a `not` over it), or both.
         paths: Where the definition names it, as JSON paths; empty where there is no definition.
@@ -50,11 +51,16 @@ class MissingSource:
     source_id: str
     kind: str
     name: str
-    state: Literal["expired", "deleted"]
+    state: Literal["expired", "deleted", "archived"]
     since: datetime | None
     archived_rows: int
     effects: frozenset[Effect] = _NARROWS
     paths: tuple[str, ...] = ()
+
+    @property
+    def is_restorable(self) -> bool:
+        """Whether a restore brings back what is missing."""
+        return self.state != "deleted"
 
     @property
     def since_date(self) -> str:
@@ -85,7 +91,7 @@ class Completeness:
     @property
     def restorable(self) -> tuple[str, ...]:
         """Ids of the sources that a restore brings back."""
-        return tuple(source.source_id for source in self.missing if source.state == "expired")
+        return tuple(source.source_id for source in self.missing if source.is_restorable)
 
     @property
     def restore(self) -> RestoreAgain | None:
@@ -98,7 +104,14 @@ class Completeness:
             return ""
         expired = [source for source in self.missing if source.state == "expired"]
         deleted = [source for source in self.missing if source.state == "deleted"]
+        archived = [source for source in self.missing if source.state == "archived"]
         parts = [_expired(expired)] if expired else []
+        if archived:
+            rows = sum(source.archived_rows for source in archived)
+            parts.append(
+                f"{rows:,} interaction{'' if rows == 1 else 's'} that another program put into long-term storage, of "
+                f"{_listed([f'{source.kind} {source.source_id!r}' for source in archived])}"
+            )
         if deleted:
             parts.append(f"deleted under the previous policy: {_names(deleted)}")
         return f"Left out: {'; '.join(parts)}."
@@ -157,6 +170,9 @@ def _expired(sources: list[MissingSource]) -> str:
 
 
 def _names(sources: list[MissingSource]) -> str:
-    named = [f"{source.kind} {source.source_id!r} (since {source.since_date})" for source in sources[:_NAMED]]
-    more = len(sources) - len(named)
-    return ", ".join(named) + (f" and {more:,} more" if more else "")
+    return _listed([f"{source.kind} {source.source_id!r} (since {source.since_date})" for source in sources])
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -69,7 +69,7 @@ class MissingSourceObject(BaseModel):
     source_id: str
     kind: str
     name: str
-    state: Literal["expired", "deleted"]
+    state: Literal["expired", "deleted", "archived"]
     since: datetime | None
     archived_rows: int
 

@@ -14,6 +14,11 @@ from perennial.notify.again import restore_again
 ViolationKind = Literal["forbidden", "unknown", "unreadable", "incomplete"]
 CORRECT = "Correct the definition on the platform, then run sync_sources."
 _NAMED = 5
+_BECAME = {
+    "expired": "expired",
+    "archived": "another program has put into long-term storage in part",
+    "deleted": "the previous policy deleted",
+}
 
 
 class Flaw(NamedTuple):
@@ -69,21 +74,25 @@ class Gaps:
             f"The interactions of {_named(source)} expired on {source.since_date}: "
             f"{source.archived_rows:,} of them are in long-term storage and left out."
         )
+        if source.state == "archived":
+            detail = (
+                f"Another program has put {source.archived_rows:,} interactions of {_named(source)}, which is "
+                "available, into long-term storage: they are left out."
+            )
         return Flaw("incomplete", None, "", source_id, detail, _restore((source_id,)), (source_id,))
 
     def _of_tag(self, tag: str) -> Flaw | None:
         found = [self.missing[name] for name in self.tags.get(tag, ())]
         if not found:
             return None
-        expired = tuple(source.source_id for source in found if source.state == "expired")
-        deleted = [source.source_id for source in found if source.state == "deleted"]
-        parts = [
-            *([f"{len(expired):,} that expired ({_listed(expired)})"] if expired else []),
-            *([f"{len(deleted):,} that the previous policy deleted ({_listed(deleted)})"] if deleted else []),
-        ]
+        restorable = tuple(source.source_id for source in found if source.is_restorable)
+        parts = []
+        for state, became in _BECAME.items():
+            if named := [source.source_id for source in found if source.state == state]:
+                parts.append(f"{len(named):,} that {became} ({_listed(named)})")
         detail = f"Of the sources with tag {tag!r} that the filter looks at, it leaves out {' and '.join(parts)}."
-        remedy = _restore(expired) if expired else "Nothing can be restored: the filter answers without them."
-        return Flaw("incomplete", None, "", tag, detail, remedy, expired)
+        remedy = _restore(restorable) if restorable else "Nothing can be restored: the filter answers without them."
+        return Flaw("incomplete", None, "", tag, detail, remedy, restorable)
 
 
 def find_flaws(definition: Definition, known: KnownIds, gaps: Gaps) -> Iterator[Flaw]:

@@ -74,7 +74,7 @@ class ResumeCheck:
     def restorable(self) -> tuple[str, ...]:
         """Every source that a restore brings back, its own interactions included."""
         own = [self.source_id] if self.state == "expired" else []
-        needed = [source.source_id for part in self.missing.values() for source in part if source.state == "expired"]
+        needed = [source.source_id for part in self.missing.values() for source in part if source.is_restorable]
         return tuple(dict.fromkeys([*own, *needed]))
 
     @property

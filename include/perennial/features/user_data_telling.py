@@ -69,7 +69,7 @@ def _report(source: ExportedSource, attempt: ExportAttempt, notify: tuple[str, .
     )
 
 
-def _missing(source: ExportedSource, error: str) -> Literal["", "expired", "deleted"]:
+def _missing(source: ExportedSource, error: str) -> Literal["", "expired", "deleted", "archived"]:
     """Say what is missing where that is what the error is about, and not a wrong param, say."""
     missing = source.completeness.missing
     return missing[0].state if missing and source.completeness.sentence() in error else ""

@@ -15,7 +15,7 @@ from perennial.lifecycle.restore import finish_restore
 from perennial.lifecycle.runs import Event, Recorded, Run, read_note, record_events, wall_clock, write_note
 from perennial.moves.committing import commit_origin, withdraw_kept
 from perennial.moves.copying import read_results
-from perennial.moves.plan import EXPIRE, RESTORE, MovePlan, read_plan
+from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
 from perennial.moves.records import remove_pending, sources_under_way
 from perennial.outcomes import ExpiredSource, ExpiryReport
 from perennial.platform import read_adopted, read_metadata
@@ -48,6 +48,7 @@ class DecidedExpiry:
 def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     """Decide about every source and keep the decisions, whether anything is moved or not."""
     refuse_stale_metadata(warehouse, wall_clock())
+    warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
     decisions = decide(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
     _keep_decisions(warehouse, run, decisions)
     chosen = {name: _sources_decided(decisions, name) for name in ("expire", "late", "reactivated")}

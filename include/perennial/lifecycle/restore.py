@@ -22,7 +22,7 @@ from perennial.lifecycle.requests import (
 )
 from perennial.lifecycle.runs import Recorded, Run, read_note, record_events, wall_clock, write_note
 from perennial.moves.committing import commit_origin, is_in_destination
-from perennial.moves.plan import EXPIRE, RESTORE, find_plan, read_plan
+from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, find_plan, read_plan
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
 from perennial.moves.verifying import read_verification
 from perennial.outcomes import DELETED, RestoreReport, RestoreState, SourceOutcome
@@ -38,8 +38,10 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
 
     Raises:
         TerminalRequestError: The request cannot be done; the text names everything that is wrong with it.
+        TerminalSettingError: Another writer has made a table what cannot be written.
     """
     request = RestoreRequest.from_params(params)
+    warehouse.refuse_unwritable(WRITTEN_TABLES)
     return write_note(warehouse, "requests", resolution(request, resolve_request(warehouse, request)))
 
 

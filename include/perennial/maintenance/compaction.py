@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from perennial.errors import TerminalDataError
 from perennial.maintenance.groups import COMMIT_BYTES, COMMIT_FILES, FileGroup, batched, passes, plan_groups
 from perennial.maintenance.on_engine import merge_on_engine, whole_sources
+from perennial.moves.dividing import divide_mixed_files
 from perennial.moves.plan import copy_names, file_name
 from perennial.moves.records import pending_records
 from perennial.moves.rewriting import rewrite_files
@@ -100,8 +101,12 @@ def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
         TerminalDataError: Rows that were written are not those that were read; nothing was replaced.
         TransientConflictError: Other writers won every race.
     """
+    warehouse.refuse_unwritable(COMPACTED_TABLES)
+    partitioned = [declared.name for declared in TABLES if declared.partition_by]
+    for name in partitioned:
+        divide_mixed_files(warehouse, name)
     outcomes = {name: compact_table(warehouse, name) for name in COMPACTED_TABLES}
-    for name in (declared.name for declared in TABLES if declared.partition_by):
+    for name in partitioned:
         if order_manifests(lambda name=name: warehouse.table(name)):  # type: ignore[misc]  # a bound default
             log.info("%s: manifests brought into the order of sources", name)
     return {name: outcome for name, outcome in outcomes.items() if outcome.files_before}

@@ -52,6 +52,9 @@ def plan_groups(warehouse: Warehouse, table: Table) -> list[FileGroup]:
     declared = next(known for known in TABLES if known.name == table.name()[-1])
     by_source: dict[str | None, list[LiveFile]] = {}
     for live in warehouse.live_files(table):
+        if declared.partition_by and live.is_mixed:
+            # Divided by source first; this one has come since.
+            continue
         if live.deletes or live.file_bytes < SMALL_BYTES:
             by_source.setdefault(live.source_id if declared.partition_by else None, []).append(live)
     times = [column.name for column in declared.columns if column.type == "timestamptz"]

@@ -71,6 +71,9 @@ def whole_sources(warehouse: Warehouse, table: Table, groups: Sequence[FileGroup
             worth[group.source_id] = worth.get(group.source_id, 0) + group.total_bytes
     files: dict[str, list[LiveFile]] = {}
     for live in warehouse.live_files(table, worth):
+        if live.is_mixed:
+            # They are divided by source first, in process.
+            continue
         files.setdefault(live.source_id, []).append(live)
     whole = [FileGroup(source_id, tuple(members)) for source_id, members in files.items()]
     return [group for group in whole if 2 * worth[group.source_id or ""] >= group.total_bytes]
@@ -172,7 +175,9 @@ def _copied(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
     """Put copies of all files where the table has its own, under names that are used once."""
     stem, place = f"compact-{uuid.uuid4().hex}", table.location_provider().new_data_location
     originals = [data_file for group in groups for data_file in group.merged]
-    copies = [taken_over(one, place(written_name(stem, number))) for number, one in enumerate(originals)]
+    copies = [
+        taken_over(table, LiveFile(one), place(written_name(stem, number))) for number, one in enumerate(originals)
+    ]
     if not copies:
         return list(groups)
     storage = storage_for(copies[0].file_path)

@@ -41,7 +41,7 @@ from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
-from perennial.warehouse.history import contradicts, directories, reachable_files
+from perennial.warehouse.history import contradicts, directories, keeps_files, reachable_files
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -133,8 +133,13 @@ def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
     """
     found: dict[str, _Found] = {}
     foreign_count = 0
-    for declared in TABLES:
-        for directory in directories(warehouse.table(declared.name)):
+    tables = [warehouse.table(declared.name) for declared in TABLES]
+    # Their owner has set gc.enabled to false: other tables may share their files.
+    untouched = {directory.uri for table in tables if keeps_files(table) for directory in directories(table)}
+    for table in tables:
+        for directory in directories(table):
+            if directory.uri in untouched:
+                continue
             for stored in storage_for(directory.uri).list_files(directory.uri):
                 name = file_name(stored.uri)
                 if _TABLE_FILE.fullmatch(name) or _UNFINISHED.search(stored.uri):

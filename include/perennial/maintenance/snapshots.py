@@ -37,7 +37,7 @@ def expire_old_snapshots(
     expired = {}
     for declared in TABLES:
         name = declared.name
-        if count := expire_snapshots(lambda name=name: warehouse.table(name), cutoff):  # type: ignore[misc]  # a bound default
+        if count := expire_snapshots(lambda name=name: warehouse.table(name), cutoff, now_wall_clock):  # type: ignore[misc]  # a bound default
             expired[name] = count
     log.info("%d snapshots replaced before %s expired: %s", sum(expired.values()), cutoff.isoformat(), expired)
     return expired

@@ -16,7 +16,7 @@ from perennial.moves.plan import EXPIRE, CopyStep, MovePlan, file_name, planned_
 from perennial.moves.rewriting import rewrite_files
 from perennial.storage import algorithm_of, storage_for
 from perennial.warehouse import LiveFile, Warehouse
-from perennial.warehouse.files import read_file_list, relocated, write_file_list
+from perennial.warehouse.files import read_file_list, taken_over, write_file_list
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -102,12 +102,12 @@ def read_copies(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str
     results = [result for result in read_results(plan) if result.copied_bytes and result.source_id in source_ids]
     made = {result.copy_uri for result in results}
     originals = planned_files(warehouse, plan, source_ids)
+    destination = warehouse.table(plan.direction.destination)
     copies = [
-        relocated(originals[step.originals[0]].data_file, step.copy_uri)
+        taken_over(destination, originals[step.originals[0]], step.copy_uri)
         for step in plan.steps
         if not step.rewritten and step.copy_uri in made
     ]
-    destination = warehouse.table(plan.direction.destination)
     for chunk in range(plan.chunk_count):
         rewritten = read_file_list(destination, _rewritten_uri(plan, chunk))
         copies += [copy for copy in rewritten if copy.partition[0] in source_ids]

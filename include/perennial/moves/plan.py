@@ -14,13 +14,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from perennial.engines.writing import written_name
-from perennial.errors import TerminalDataError
+from perennial.errors import TransientConflictError
+from perennial.moves.dividing import divide_mixed_files
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
 from perennial.storage import storage_for
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.commits import order_manifests, removed_since
 from perennial.warehouse.files import data_file_count
+from perennial.warehouse.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -48,6 +50,8 @@ class Direction:
 
 EXPIRE = Direction("expire", INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 RESTORE = Direction("restore", INTERACTIONS_ARCHIVE.name, INTERACTIONS.name)
+# What a move of either direction commits to.
+WRITTEN_TABLES = (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name, LIFECYCLE_EVENTS.name, ARCHIVED_FILES.name)
 DIRECTIONS = {direction.name: direction for direction in (EXPIRE, RESTORE)}
 
 
@@ -149,10 +153,13 @@ def plan_move(
 
     Raises:
         TerminalDataError: A file is of a kind that cannot be moved.
-        TerminalSettingError: The two tables have different columns.
+        TerminalSettingError: The two tables have different columns, or one of them cannot be written.
+        TransientConflictError: Another writer adds files meanwhile that no move can take.
     """
+    warehouse.refuse_unwritable(WRITTEN_TABLES)
     warehouse.refuse_unequal_schemas()
     _refuse_unusable_storage(warehouse, direction)
+    divide_mixed_files(warehouse, direction.origin)
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
     stamp = wall_clock.isoformat()
     record = PendingRecord(direction.name, move_id, stamp, stamp, source_ids=tuple(sorted(source_ids)), plan_uri=uri)
@@ -268,11 +275,11 @@ def _files_to_move(
     warehouse: Warehouse, origin: Table, direction: Direction, source_ids: Collection[str]
 ) -> list[LiveFile]:
     files = list(warehouse.live_files(origin, source_ids))
-    specs = {live.data_file.spec_id for live in files} - {origin.spec().spec_id}
-    if specs:
-        raise TerminalDataError(
-            f"Table {direction.origin} holds files of partition spec {sorted(specs)}; rewrite them in the engine that "
-            f"changed the partitioning (current spec {origin.spec().spec_id}), then run again."
+    refuse_unreadable(origin, files)
+    if any(live.is_mixed for live in files):
+        raise TransientConflictError(
+            f"Another writer has added files to {direction.origin} that are not partitioned by source_id, while a move "
+            "was planned; nothing was moved. Run it again, so that they are divided by source first."
         )
     in_transit = _in_transit(warehouse, direction, source_ids)
     return [live for live in files if file_name(live.uri) not in in_transit]

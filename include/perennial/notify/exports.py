@@ -15,7 +15,7 @@ def export_message(report: ExportReport) -> Message:
     """Tell the requester where the file is; or why there is none, and which commands help."""
     written = report.file_uri is not None
     restore = None
-    if report.missing == "expired":
+    if report.missing in ("expired", "archived"):
         restore = restore_again([report.source_id], (), report.notify, "Needed for an export of its user data")
     text, html = render(
         "export",

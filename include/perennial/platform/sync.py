@@ -56,6 +56,7 @@ def sync_sources(warehouse: Warehouse, run_id: str) -> SyncOutcome:
     import pyarrow as pa
 
     attempt = uuid4().hex
+    warehouse.refuse_unwritable(table.name for table in SYNCED)
     adopted = read_adopted(warehouse)
     counts: dict[str, int] = {}
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:

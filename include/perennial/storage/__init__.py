@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from perennial.errors import TerminalSettingError
@@ -165,6 +165,9 @@ class Storage(Protocol):
         Raises:
             FileNotFoundError: There is no such file.
         """
+
+    def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:
+        """Return the rules by which a storage deletes or moves files by itself where an address is, as S3 has them."""
 
 
 def storage_for(uri: str) -> Storage:

@@ -7,11 +7,12 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from perennial.errors import TerminalDataError
 from perennial.storage import ColdState, CopiedFile, StoredFile, Temperature, algorithm_of, storage_for
@@ -54,6 +55,9 @@ class LocalStorage:
             _link_or_copy(path, temporary)
             _flush(temporary)
         _flush(_path(uri).parent)
+
+    def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:  # noqa: ARG002
+        return []
 
     def delete(self, uri: str) -> None:
         _path(uri).unlink(missing_ok=True)

@@ -223,6 +223,17 @@ class S3Storage:
             return state
         return ColdState(Temperature.THAWING, state.frozen_as, tier if asked else "")
 
+    def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:
+        bucket, _ = _place(uri)
+        with told(uri, "read the lifecycle rules of the bucket of"):
+            try:
+                found = self.client.get_bucket_lifecycle_configuration(Bucket=bucket)
+            except ClientError as error:
+                if error_code(error) != "NoSuchLifecycleConfiguration":
+                    raise
+                return []
+        return list(found["Rules"])
+
     def _hurried(self, uri: str, request: dict[str, Any]) -> bool:
         """Ask for a faster tier than the one under way; says whether it is. The days must be what they were."""
         try:

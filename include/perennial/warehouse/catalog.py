@@ -31,7 +31,13 @@ from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
-from perennial.warehouse.files import LiveFile, SourceTotal, files_of
+from perennial.warehouse.files import LiveFile, SourceTotal, files_of, rows_by_source
+from perennial.warehouse.foreign import (
+    as_declared,
+    lacks_declared_partitioning,
+    refuse_unreadable,
+    refuse_unwritable,
+)
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -109,14 +115,14 @@ class Warehouse:
         return {table.name for table in TABLES} - present
 
     def table(self, name: str) -> IcebergTable:
-        """Load a table's current metadata.
+        """Load a table's current metadata, to be written as the contract says whatever other writers have set.
 
         Raises:
             TerminalSettingError: The table is not there.
         """
         try:
             with told(self.settings.catalog):
-                return self.catalog.load_table((self.settings.namespace, name))
+                return as_declared(self.catalog.load_table((self.settings.namespace, name)))
         except NoSuchTableError as error:
             raise TerminalSettingError(
                 f"Catalog {self.settings.catalog!r} has no table {self.settings.namespace}.{name}; "
@@ -173,19 +179,37 @@ class Warehouse:
             yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
-        """Sum up what a table holds of each source, or of each of some, from its manifests."""
+        """Sum up what a table holds of each source, or of each of some, from its manifests.
+
+        A file that another writer has not partitioned by source is looked into; its bytes are shared out by rows.
+        """
         totals: dict[str, list[int]] = {}
-        for live in self.live_files(self.table(name), source_ids):
-            total = totals.setdefault(live.source_id, [0, 0, 0])
-            total[0] += 1
-            total[1] += live.row_count
-            total[2] += live.file_bytes
+        table = self.table(name)
+        for live in self.live_files(table, source_ids):
+            for source_id, rows in rows_by_source(table, live).items():
+                if live.is_mixed and source_ids is not None and source_id not in source_ids:
+                    continue
+                total = totals.setdefault(source_id, [0, 0, 0])
+                total[0] += 1
+                total[1] += rows
+                total[2] += live.file_bytes * rows // max(live.row_count, 1)
         return {source_id: SourceTotal(source_id, *total) for source_id, total in totals.items()}
 
     def read(self, name: str) -> pa.Table:
         """Read a whole (small) table."""
+        table = self.table(name)
+        refuse_unreadable(table, self.live_files(table))
         with told(self.settings.catalog):
-            return self.table(name).scan().to_arrow()
+            return table.scan().to_arrow()
+
+    def refuse_unwritable(self, names: Iterable[str]) -> None:
+        """Refuse tables that another writer has made what cannot be written here; before anything moves.
+
+        Raises:
+            TerminalSettingError: Names the table, what was found, and what to do.
+        """
+        for name in names:
+            refuse_unwritable(self.table(name))
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -284,13 +308,33 @@ class Warehouse:
                 for column in missing:
                     update.add_column(column.name, _column_type(column.type, 0), doc=column.doc)
             changes += [f"added column {declared.name}.{column.name}" for column in missing]
-        wanted = {**_PROPERTIES, **self._location_properties(declared)}
-        del wanted["format-version"]
+        changes += self._partition(declared)
+        # What somebody has set for the table wins, but for the archive's place, which is a setting.
+        wanted = {key: value for key, value in _PROPERTIES.items() if key not in table.properties}
+        wanted |= self._location_properties(declared)
+        wanted.pop("format-version", None)
         if stale := {key: value for key, value in wanted.items() if table.properties.get(key) != value}:
             with self.table(declared.name).transaction() as transaction:
                 transaction.set_properties(stale)
             changes += [f"set {declared.name} {key} = {value}" for key, value in stale.items()]
         return changes
+
+    def _partition(self, declared: Table) -> list[str]:
+        """Give a table that somebody else created the contract's format and partitioning; its files stay."""
+        table, changes = self.table(declared.name), []
+        if table.metadata.format_version < 2:
+            # A table of version 1 never lets go of a partition field, and knows no row-level deletes.
+            with table.transaction() as transaction:
+                transaction.upgrade_table_version(2)
+            table, changes = self.table(declared.name), [f"upgraded {declared.name} to format version 2"]
+        if not lacks_declared_partitioning(table):
+            return changes
+        with table.update_spec() as update:
+            for field in table.spec().fields:
+                update.remove_field(field.name)
+            if declared.partition_by is not None:
+                update.add_identity(declared.partition_by)
+        return [*changes, f"partitioned {declared.name} by {declared.partition_by or 'nothing'}"]
 
     def _rename(self, declared: Table) -> list[str]:
         renamed = RENAMED_COLUMNS.get(declared.name)

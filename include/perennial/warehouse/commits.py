@@ -19,6 +19,7 @@ from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from perennial.errors import TransientConflictError
+from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.telling import told
 
@@ -69,6 +70,7 @@ def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChang
         delta = change(table)
         if not delta:
             return False
+        refuse_unwritable(table)
         try:
             with told(table.catalog.name, commit=table.name()[-1]):
                 _commit(table, delta, operation)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,14 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
 
 from perennial.errors import TerminalDataError
+from perennial.warehouse.foreign import refuse_unreadable
 from perennial.warehouse.manifests import may_hold, source_specs
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+# Where a DataFile has these.
+_PARTITION, _SORT_ORDER = 3, 15
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,18 @@ class LiveFile:
     Attributes:
         data_file: What the manifests hold about it, metrics included.
         deletes: Delete files of other engines that hide some of its rows, by address.
+        source_at: Which value of its partition is its source; None where another writer has changed the partitioning
+            and the file may hold rows of several.
     """
 
     data_file: DataFile
     deletes: tuple[DataFile, ...] = ()
+    source_at: int | None = 0
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it may hold rows of several sources."""
+        return self.source_at is None
 
     @property
     def uri(self) -> str:
@@ -51,7 +64,17 @@ class LiveFile:
 
     @property
     def source_id(self) -> str:
-        return str(self.data_file.partition[0])
+        """The source that all its rows are of.
+
+        Raises:
+            TerminalDataError: It may hold rows of several.
+        """
+        if self.source_at is None:
+            raise TerminalDataError(
+                f"{self.uri} is not partitioned by source_id and may hold rows of several sources; nothing was moved. "
+                "Run maintain_warehouse, which divides it by source, then run again."
+            )
+        return str(self.data_file.partition[self.source_at])
 
     @property
     def row_count(self) -> int:
@@ -84,7 +107,9 @@ def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Itera
         # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
         entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
         yield from (
-            LiveFile(entry.data_file) for entry in entries if chosen is None or _is_of(entry, chosen, by_source)
+            LiveFile(entry.data_file, source_at=by_source.get(entry.data_file.spec_id))
+            for entry in entries
+            if chosen is None or _is_of(entry, chosen, by_source)
         )
         return
     try:
@@ -98,21 +123,42 @@ def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Itera
             "have that engine rewrite the table's data files first."
         ) from error
     for task in tasks:
-        yield LiveFile(task.file, tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path)))
+        deletes = tuple(sorted(task.delete_files, key=lambda deletes: deletes.file_path))
+        yield LiveFile(task.file, deletes, by_source.get(task.file.spec_id))
+
+
+def mixed_files(table: Table) -> list[LiveFile]:
+    """List the data files that may hold rows of several sources; reads no manifest where no writer has made any."""
+    snapshot, by_source = table.current_snapshot(), source_specs(table.metadata)
+    if snapshot is None or by_source.keys() >= table.metadata.specs().keys():
+        return []
+    if all(manifest.partition_spec_id in by_source for manifest in snapshot.manifests(table.io)):
+        return []
+    return [live for live in files_of(table, snapshot, set()) if live.is_mixed]
 
 
 def data_file_count(table: Table) -> int | None:
     """How many data files a table lists, by its last writer's own count; None where that writer has not said."""
+    return _counted(table, "total-data-files")
+
+
+def record_count(table: Table) -> int | None:
+    """How many rows a table's data files hold, deleted ones included, likewise."""
+    return _counted(table, "total-records")
+
+
+def _counted(table: Table, total: str) -> int | None:
     snapshot = table.current_snapshot()
     if snapshot is None:
         return 0
-    counted = snapshot.summary.additional_properties.get("total-data-files") if snapshot.summary is not None else None
+    counted = snapshot.summary.additional_properties.get(total) if snapshot.summary is not None else None
     return None if counted is None else int(counted)
 
 
-def _is_of(entry: ManifestEntry, source_ids: set[str], by_source: Collection[int]) -> bool:
+def _is_of(entry: ManifestEntry, source_ids: set[str], by_source: Mapping[int, int]) -> bool:
     """Whether a manifest entry concerns some sources; what is not partitioned by source may concern any."""
-    return entry.data_file.spec_id not in by_source or entry.data_file.partition[0] in source_ids
+    position = by_source.get(entry.data_file.spec_id)
+    return position is None or entry.data_file.partition[position] in source_ids
 
 
 def relocated(data_file: DataFile, uri: str) -> DataFile:
@@ -123,13 +169,15 @@ def relocated(data_file: DataFile, uri: str) -> DataFile:
     return copied
 
 
-def taken_over(data_file: DataFile, uri: str) -> DataFile:
-    """Describe a copy of a file of another table that has the same columns, ids and partitioning.
+def taken_over(table: Table, live: LiveFile, uri: str) -> DataFile:
+    """Describe a copy of a file of another table that has the same columns and ids, for the table that takes it.
 
-    Sort orders are numbered table by table: the number it has says nothing here.
+    Partition specs and sort orders are numbered table by table: the numbers it has say nothing here.
     """
-    copied = relocated(data_file, uri)
-    copied[15] = None
+    copied = relocated(live.data_file, uri)
+    copied[_PARTITION] = Record(live.source_id)
+    copied[_SORT_ORDER] = None
+    copied.spec_id = table.spec().spec_id
     return copied
 
 
@@ -248,6 +296,20 @@ def read_rows(table: Table, live_files: Iterable[LiveFile]) -> Iterator[pa.Recor
     # Arrow reads a file's texts as the file has them, large or not, whoever wrote it.
     for batch in ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks):
         yield batch.cast(schema)
+
+
+def rows_by_source(table: Table, live: LiveFile) -> dict[str, int]:
+    """Count the rows that a file holds of each source, from its partition or, where that does not say, from itself."""
+    if not live.is_mixed:
+        return {live.source_id: live.row_count}
+    from pyiceberg.io.pyarrow import ArrowScan
+
+    refuse_unreadable(table, [live])
+    scan = ArrowScan(table.metadata, table.io, table.schema().select("source_id"), AlwaysTrue())
+    counts: Counter[str] = Counter()
+    for batch in scan.to_record_batches([FileScanTask(live.data_file, set(live.deletes))]):
+        counts.update(batch["source_id"].to_pylist())
+    return counts
 
 
 def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table, TableProperties
-from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
+from pyiceberg.utils.properties import property_as_bool, property_as_int
 
 from perennial.errors import TransientConflictError
 from perennial.warehouse.commits import ATTEMPTS
 from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
+
+# Properties by which a table's owner says what must be kept.
+_GC_ENABLED = "gc.enabled"
+_MAX_AGE, _MIN_SNAPSHOTS = "history.expire.max-snapshot-age-ms", "history.expire.min-snapshots-to-keep"
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,17 @@ def contradicts(table: Table, metadata_uri: str) -> str:
     return ""
 
 
-def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
+def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime) -> int:
     """Let go of the snapshots that were replaced before some time, by compare-and-swap; deletes no file.
 
     The heads of branches, tags, every snapshot since then and the one that was current then are kept, so that the state
-    of any moment since can still be read and the history since then is without gaps.
+    of any moment since can still be read and the history since then is without gaps. What the table's properties and
+    its branches ask to be kept besides is kept; no branch and no tag is ever removed.
+
+    Args:
+        load: Loads the table's current metadata.
+        cutoff: What was replaced before may go.
+        now: Ages that the table's properties and branches name are counted from it.
 
     Returns:
         Snapshots expired.
@@ -101,7 +112,7 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
     """
     for attempt in range(ATTEMPTS):
         table = load()
-        expired = sorted(_expirable(table, cutoff))
+        expired = sorted(_expirable(table, cutoff, now))
         if not expired:
             return 0
         try:
@@ -118,22 +129,42 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
     )
 
 
-def _expirable(table: Table, cutoff: datetime) -> set[int]:
+def keeps_files(table: Table) -> bool:
+    """Whether a table's files must not be deleted, nor its snapshots let go: other tables may share them."""
+    return not property_as_bool(table.properties, _GC_ENABLED, True)
+
+
+def _expirable(table: Table, cutoff: datetime, now: datetime) -> set[int]:
     metadata = table.metadata
-    cutoff_ms = int(cutoff.timestamp() * 1000)
+    if keeps_files(table):
+        return set()
     snapshots = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    cutoff_ms = int(cutoff.timestamp() * 1000)
     kept = {snapshot.snapshot_id for snapshot in metadata.snapshots if snapshot.timestamp_ms >= cutoff_ms}
     kept |= {ref.snapshot_id for ref in metadata.refs.values()}
-    heads = {ref.snapshot_id for ref in metadata.refs.values() if ref.snapshot_ref_type == SnapshotRefType.BRANCH}
-    for head in heads:
-        snapshot: Snapshot | None = snapshots.get(head)
-        # Down to the one that was current at the cutoff: an operation that began just then has pinned it.
-        while snapshot is not None:
-            kept.add(snapshot.snapshot_id)
-            if snapshot.timestamp_ms < cutoff_ms:
-                break
-            snapshot = snapshots.get(snapshot.parent_snapshot_id or -1)
+    for ref in metadata.refs.values():
+        if ref.snapshot_ref_type == SnapshotRefType.BRANCH:
+            kept.update(_kept_of(table, ref, snapshots, cutoff_ms, now))
     return snapshots.keys() - kept
+
+
+def _kept_of(
+    table: Table, branch: SnapshotRef, snapshots: Mapping[int, Snapshot], cutoff_ms: int, now: datetime
+) -> Iterator[int]:
+    """List what is kept of a branch's history: the longest of what was asked for, by anybody."""
+    least = branch.min_snapshots_to_keep or property_as_int(table.properties, _MIN_SNAPSHOTS, 1) or 1
+    age_ms = branch.max_snapshot_age_ms or property_as_int(table.properties, _MAX_AGE)
+    if age_ms is not None:
+        cutoff_ms = min(cutoff_ms, int(now.timestamp() * 1000) - age_ms)
+    snapshot = snapshots.get(branch.snapshot_id)
+    count = 0
+    # Down to the one that was current at the cutoff: an operation that began just then has pinned it.
+    current_then = False
+    while snapshot is not None and (count < least or not current_then):
+        yield snapshot.snapshot_id
+        count += 1
+        current_then = current_then or snapshot.timestamp_ms < cutoff_ms
+        snapshot = snapshots.get(snapshot.parent_snapshot_id or -1)
 
 
 def _remove(table: Table, snapshot_ids: list[int]) -> None:

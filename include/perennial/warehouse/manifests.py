@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -99,7 +99,7 @@ class SnapshotProducer(_OverwriteFiles):
         """Write manifests that list removed files anew without them, and what is removed for whoever asks later."""
         if not self._deleted_data_files:
             return manifests
-        sources = sorted(_source(file) for file in self._deleted_data_files)
+        sources = sorted(_source(file, self._by_source.get(file.spec_id)) for file in self._deleted_data_files)
         found: set[str] = set()
         left: list[ManifestFile] = []
         for manifest in manifests:
@@ -143,8 +143,9 @@ class SnapshotProducer(_OverwriteFiles):
     ) -> list[ManifestFile]:
         """Write entries of one partition spec, by default the current one, in manifests of equal size."""
         spec = self._transaction.table_metadata.spec() if spec_id is None else self.spec(spec_id)
+        position = self._by_source.get(spec.spec_id)
         manifests = []
-        for piece in _pieces(sorted(entries, key=lambda entry: _source(entry.data_file))):
+        for piece in _pieces(sorted(entries, key=lambda entry: _source(entry.data_file, position))):
             with self.new_manifest_writer(spec) as writer:
                 for entry in piece:
                     _write_entry(writer, entry, status)
@@ -158,18 +159,24 @@ class SnapshotProducer(_OverwriteFiles):
             for manifest in manifests
             if manifest.content == ManifestContent.DATA and manifest.partition_spec_id in self._by_source
         ]
-        counts = Counter(_source(entry.data_file) for found in data for entry in self.fetch_manifest_entry(found))
+        counts = Counter(
+            _source(entry.data_file, self._by_source[found.partition_spec_id])
+            for found in data
+            for entry in self.fetch_manifest_entry(found)
+        )
         starts = _range_starts(counts)
         writers: dict[tuple[int, int, int], ManifestWriter] = {}
         written: Counter[int] = Counter()
-        partitions: dict[str, Record] = {}
+        partitions: dict[tuple[object, ...], Record] = {}
         with ExitStack() as stack:
             for manifest in data:
                 for entry in self.fetch_manifest_entry(manifest):
-                    source_id = _source(entry.data_file)
+                    source_id = _source(entry.data_file, self._by_source[manifest.partition_spec_id])
                     number = bisect_right(starts, source_id)
-                    # Until its end a writer remembers the partition of each file, so those of a source are one object.
-                    entry.data_file[_PARTITION] = partitions.setdefault(source_id, entry.data_file.partition)
+                    # Until its end a writer remembers the partition of each file, so equal ones are one object.
+                    partition = entry.data_file.partition
+                    key = (manifest.partition_spec_id, *(partition[position] for position in range(len(partition))))
+                    entry.data_file[_PARTITION] = partitions.setdefault(key, partition)
                     # A source with very many files has several manifests.
                     place = manifest.partition_spec_id, number, written[number] // (2 * MANIFEST_FILES)
                     if place not in writers:
@@ -180,19 +187,18 @@ class SnapshotProducer(_OverwriteFiles):
         return [*(writer.to_manifest_file() for _, writer in sorted(writers.items())), *others]
 
 
-def source_specs(metadata: TableMetadata) -> frozenset[int]:
-    """Ids of a table's partition specs by which the first value of a file's partition is its source."""
+def source_specs(metadata: TableMetadata) -> dict[int, int]:
+    """Partition specs by which a file belongs to one source, by id: which value of its partition that source is."""
     column = next((field.field_id for field in metadata.schema().fields if field.name == "source_id"), None)
-    return frozenset(
-        spec.spec_id
+    return {
+        spec.spec_id: position
         for spec in metadata.partition_specs
-        if spec.fields
-        and spec.fields[0].source_id == column
-        and isinstance(spec.fields[0].transform, IdentityTransform)
-    )
+        for position, field in enumerate(spec.fields)
+        if field.source_id == column and isinstance(field.transform, IdentityTransform)
+    }
 
 
-def may_hold(manifest: ManifestFile, ordered_sources: Sequence[str], by_source: Collection[int]) -> bool:
+def may_hold(manifest: ManifestFile, ordered_sources: Sequence[str], by_source: Mapping[int, int]) -> bool:
     """Whether a manifest may list files of some sources, given in order, by its partition bounds."""
     bounds = _bounds(manifest, by_source)
     if bounds is None:
@@ -214,18 +220,18 @@ def overlap(table: Table) -> int:
     return max(accumulate(-1 if end else 1 for _, end in sorted(edges)), default=0)
 
 
-def _bounds(manifest: ManifestFile, by_source: Collection[int]) -> tuple[str, str] | None:
-    bounds = manifest.partitions[0] if manifest.partitions else None
-    if manifest.partition_spec_id not in by_source or bounds is None:
+def _bounds(manifest: ManifestFile, by_source: Mapping[int, int]) -> tuple[str, str] | None:
+    position = by_source.get(manifest.partition_spec_id)
+    if position is None or not manifest.partitions:
         return None
+    bounds = manifest.partitions[position]
     if bounds.lower_bound is None or bounds.upper_bound is None:
         return None
     return bounds.lower_bound.decode(), bounds.upper_bound.decode()
 
 
-def _source(data_file: DataFile) -> str:
-    partition = data_file.partition
-    return str(partition[0]) if len(partition) else ""
+def _source(data_file: DataFile, position: int | None) -> str:
+    return "" if position is None else str(data_file.partition[position])
 
 
 def _file_count(manifest: ManifestFile) -> int:

@@ -1,13 +1,17 @@
 -- Of some sources, those whose interactions are not all there to be read: expired, or deleted (R14, R18).
 -- Grain: one row a source, in order of name. Binds: $source_ids (list of text); null: of all sources.
--- Reads source_states, lifecycle_events. A deleted source that is active again shows what happened since; what was
+-- Reads source_states, lifecycle_events, misplaced_rows: state archived is an available source of which another program
+-- has put rows into the archive. A deleted source that is active again shows what happened since; what was
 -- deleted is missing all the same. How much lies in the archive is told by the moves since the last restore: to read
 -- the archive's manifests would take as long as the archive is large.
 WITH missing AS (
-    SELECT *
+    SELECT
+        source_states.*,
+        misplaced_rows.row_count AS misplaced_count
     FROM source_states
+    LEFT JOIN misplaced_rows USING (source_id)
     WHERE
-        state <> 'available'
+        (state <> 'available' OR misplaced_rows.row_count > 0)
         AND ($source_ids::VARCHAR[] IS NULL OR source_id IN (SELECT unnest($source_ids::VARCHAR[])))
 ),
 
@@ -44,9 +48,13 @@ SELECT
     missing.source_id,
     coalesce(missing.kind, 'source') AS kind,
     coalesce(missing.name, missing.source_id) AS name,
-    missing.state,
-    missing.since,
-    CASE missing.state WHEN 'expired' THEN coalesce(archived.row_count, 0) ELSE 0 END AS archived_rows
+    CASE missing.state WHEN 'available' THEN 'archived' ELSE missing.state END AS state,
+    CASE WHEN missing.state <> 'available' THEN missing.since END AS since,
+    CASE missing.state
+        WHEN 'expired' THEN coalesce(archived.row_count, 0)
+        WHEN 'available' THEN missing.misplaced_count
+        ELSE 0
+    END AS archived_rows
 FROM missing
 LEFT JOIN archived USING (source_id)
 ORDER BY name, missing.source_id
