@@ -47,7 +47,8 @@ def rewrite_files(
     storage class it could not be read.
     """
     with open_connection() as connection:
-        create_view(connection, "originals", live_files, origin)
+        # Both sides as the destination has them, so that the hashes are of the same columns in the same order.
+        create_view(connection, "originals", live_files, origin, destination.schema())
         with staged_files(connection, "originals", destination, stem) as staged:
             written = [LiveFile(relocated(one.data_file, str(one.path))) for one in staged]
             create_view(connection, "rewritten", written, destination)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.conversions import from_bytes, to_bytes
+from pyiceberg.exceptions import ResolveError
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import (
     DataFile,
@@ -18,6 +19,7 @@ from pyiceberg.manifest import (
     ManifestFile,
     write_manifest,
 )
+from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner, Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
@@ -239,15 +241,25 @@ def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
         yield entry.data_file
 
 
-def read_rows(table: Table, live_files: Iterable[LiveFile]) -> Iterator[pa.RecordBatch]:
-    """Read data files of a loaded table with their delete files applied; columns are the table's own."""
+def read_rows(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> Iterator[pa.RecordBatch]:
+    """Read columns of a loaded table's data files, with their delete files applied.
+
+    Raises:
+        TerminalDataError: A file's columns are not those of the table.
+    """
     from pyiceberg.io.pyarrow import ArrowScan
 
     tasks = [FileScanTask(live.data_file, set(live.deletes)) for live in live_files]
-    schema = table.schema().as_arrow()
-    # Arrow reads a file's texts as the file has them, large or not, whoever wrote it.
-    for batch in ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks):
-        yield batch.cast(schema)
+    arrow = schema.as_arrow()
+    try:
+        # Arrow reads a file's texts as the file has them, large or not, whoever wrote it.
+        for batch in ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_record_batches(tasks):
+            yield batch.cast(arrow)
+    except (ValueError, ResolveError) as error:
+        raise TerminalDataError(
+            f"A file of table {table.name()[-1]} to which delete files apply cannot be read ({error}); have the engine "
+            "that wrote them rewrite the table's data files first."
+        ) from error
 
 
 def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:
