@@ -54,7 +54,7 @@ def duckdb_type(kind: Any) -> str:
     if name.startswith("decimal("):
         return name.upper()
     if name.startswith("fixed["):
-        return "BLOB"
+        return _TYPES["binary"]
     if name not in _TYPES:
         raise TerminalDataError(
             f"A column of Iceberg type {name} cannot be read here. Take the column out of the table (ALTER TABLE … "
@@ -73,29 +73,35 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def by_field_id(schema: Schema) -> str:
-    """Write the argument of read_parquet that finds columns by field id."""
+def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
+    """Write a SELECT that reads data files of one layout as the table has its columns; the files are `r`."""
+    found = {column.field_id: column for column in layout.columns} if layout else {}
+    if layout is None or layout.has_ids:
+        columns = {field.field_id: f"r.f{field.field_id}" for field in schema.fields}
+        source = f"read_parquet([{files}], {_by_field_id(schema, found)})"
+    else:
+        columns = {field_id: f"r.{identifier(column.name)}" for field_id, column in found.items() if field_id}
+        source = f"read_parquet([{files}], hive_partitioning = false)"
+    partition = dict(layout.partition) if layout else {}
+    selected = []
+    for field in schema.fields:
+        kind, value = duckdb_type(field.field_type), partition.get(field.field_id)
+        # What a file leaves out because its partition has it.
+        expression = "NULL" if value is None else quoted(str(value))
+        if (place := columns.get(field.field_id)) is not None:
+            expression = _expression(field.field_type, found.get(field.field_id), place, 0)
+        selected.append(f"{expression}::{kind} AS {identifier(field.name)}")
+    return f"SELECT {', '.join(selected)} FROM {source} AS r"
+
+
+def _by_field_id(schema: Schema, found: Mapping[int | None, FileColumn]) -> str:
+    """Write the argument of read_parquet that finds columns by field id; what is in them is called as in the file."""
     columns = ", ".join(
-        f"{field.field_id}: {{name: {quoted(field.name)}, type: {quoted(duckdb_type(field.field_type))}, "
-        "default_value: NULL}"
+        f"{field.field_id}: {{name: 'f{field.field_id}', "
+        f"type: {quoted(_type_in_file(field.field_type, found.get(field.field_id)))}, default_value: NULL}}"
         for field in schema.fields
     )
     return f"schema = MAP {{{columns}}}"
-
-
-def by_layout(schema: Schema, layout: FileLayout) -> str:
-    """Write the select list that makes columns of the table out of a file's."""
-    partition = dict(layout.partition)
-    found = {column.field_id: column for column in layout.columns}
-    return ", ".join(f"{_top_level(field, found, partition)} AS {identifier(field.name)}" for field in schema.fields)
-
-
-def as_declared(schema: Schema) -> str:
-    """Write the select list that makes what has the table's names its types too."""
-    return ", ".join(
-        f"{identifier(field.name)}::{duckdb_type(field.field_type)} AS {identifier(field.name)}"
-        for field in schema.fields
-    )
 
 
 def no_values(schema: Schema) -> str:
@@ -112,17 +118,29 @@ def field_ids(field: NestedField) -> str:
     return f"{{__duckdb_field_id: {field.field_id}, {inside}}}"
 
 
-def _top_level(field: NestedField, found: Mapping[int | None, FileColumn], partition: Mapping[int, Any]) -> str:
-    kind = duckdb_type(field.field_type)
-    if field.field_id in found:
-        column = found[field.field_id]
-        return f"{_expression(field.field_type, column, identifier(column.name), 0)}::{kind}"
-    value = partition.get(field.field_id)
-    return f"{'NULL' if value is None else quoted(str(value))}::{kind}"
+def _type_in_file(kind: Any, column: FileColumn | None) -> str:
+    """Return the type to read a column as: the table's, but for the names of what is in it."""
+    if column is None or not column.fields:
+        return duckdb_type(kind)
+    if hasattr(kind, "element_type"):
+        return f"{_type_in_file(kind.element_type, column.fields[0])}[]"
+    if hasattr(kind, "key_type"):
+        key, value = column.fields
+        return f"MAP({_type_in_file(kind.key_type, key)}, {_type_in_file(kind.value_type, value)})"
+    inside = {one.field_id: one for one in column.fields}
+    fields = ", ".join(
+        f"{identifier(inside[field.field_id].name)} {_type_in_file(field.field_type, inside[field.field_id])}"
+        for field in kind.fields
+        if field.field_id in inside
+    )
+    # Nothing of what the file has in it is still there.
+    return f"STRUCT({fields})" if fields else duckdb_type(kind)
 
 
-def _expression(kind: Any, column: FileColumn, value: str, depth: int) -> str:
+def _expression(kind: Any, column: FileColumn | None, value: str, depth: int) -> str:
     """Write a value of a file as the table's type has it."""
+    if column is None or not column.fields:
+        return value
     if hasattr(kind, "element_type"):
         element = _expression(kind.element_type, column.fields[0], f"e{depth}", depth + 1)
         return value if element == f"e{depth}" else f"list_transform({value}, lambda e{depth}: {element})"
@@ -132,8 +150,6 @@ def _expression(kind: Any, column: FileColumn, value: str, depth: int) -> str:
         theirs = _expression(kind.value_type, column.fields[1], f"{entry}.value", depth + 1)
         packed = f"struct_pack(key := {ours}, value := {theirs})"
         return f"map_from_entries(list_transform(map_entries({value}), lambda {entry}: {packed}))"
-    if not kind.is_struct:
-        return value
     inside = {one.field_id: one for one in column.fields}
     parts = []
     for field in kind.fields:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from perennial.engines.columns import as_declared, by_field_id, by_layout, no_values, quoted
+from perennial.engines.columns import no_values, quoted, scan
 from perennial.errors import TransientConflictError
 from perennial.statements import statement
 from perennial.tables import (
@@ -186,20 +186,20 @@ def _parts(
     table: IcebergTable,
     schema: Schema,
 ) -> list[str]:
+    from perennial.warehouse.files import deleted_rows
     from perennial.warehouse.layouts import laid_out
 
-    merged = [live for live in live_files if live.deletes]
     parts = []
-    reach(connection, table, (live.uri for live in live_files if not live.deletes))
-    for layout, group in laid_out(table, (live for live in live_files if not live.deletes), schema).items():
-        files = ", ".join(quoted(local_path(live.uri)) for live in group)
-        if layout is None:
-            parts.append(f"SELECT * FROM read_parquet([{files}], {by_field_id(schema)})")
-        else:
-            parts.append(f"SELECT {by_layout(schema, layout)} FROM read_parquet([{files}], hive_partitioning = false)")
-    if merged:
-        connection.register(f"{name}__merged", _merge_deletes(table, merged, schema))
-        parts.append(f"SELECT {as_declared(schema)} FROM {name}__merged")
+    reach(connection, table, (live.uri for live in live_files))
+    for merged in (False, True):
+        some = [live for live in live_files if bool(live.deletes) is merged]
+        left_out = ""
+        if merged and some:
+            connection.register(f"{name}__deleted", deleted_rows(table, some, local_path))
+            left_out = f" ANTI JOIN {name}__deleted AS d ON d.path = r.filename AND d.position = r.file_row_number"
+        for layout, group in laid_out(table, some, schema).items():
+            files = ", ".join(quoted(local_path(live.uri)) for live in group)
+            parts.append(scan(schema, layout, files) + left_out)
     return parts or [_no_rows(schema)]
 
 
@@ -222,14 +222,6 @@ def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iter
 
 def _no_rows(schema: Schema) -> str:
     return f"SELECT {no_values(schema)} WHERE FALSE"
-
-
-def _merge_deletes(table: IcebergTable, live_files: Sequence[LiveFile], schema: Schema) -> pa.Table:
-    import pyarrow as pa
-
-    from perennial.warehouse.files import read_rows
-
-    return pa.Table.from_batches(read_rows(table, live_files, schema), schema=schema.as_arrow())
 
 
 def source_totals(warehouse: Warehouse) -> pa.Table:

@@ -35,6 +35,7 @@ from perennial.warehouse.schemas import (
     defined,
     field_ids,
     merged_field,
+    refuse_unrewritable,
     refuse_unwritable,
     same_columns,
     shape,
@@ -66,6 +67,7 @@ def align(load: Callable[[str], Table], hot_name: str, archive_name: str) -> lis
         tables = load(hot_name), load(archive_name)
         for table in tables:
             refuse_unwritable(table.name()[-1], table.schema())
+            refuse_unrewritable(table)
         mapping = merged_mapping(*tables)
         if same_columns(tables[0].schema(), tables[1].schema()) and all(
             same_mapping(name_mapping(table), mapping) for table in tables
@@ -257,8 +259,8 @@ def _contradiction(hot: _Side, column: NestedField | None, archive: _Side, other
         meant = f"it was {defined(former)}" if former else "it was something else"
         return (
             f"{said}{side.name} has {defined(one)}; in {lacking.name} {meant} once, and files still hold it. Nothing "
-            f"was moved. Rewrite the data files of {lacking.name} in the engine that dropped it, so that none holds it; "
-            f"or copy the values in {side.name} to a new column, drop {one.name!r} there and rewrite its data files."
+            f"was moved. Rewrite the data files of {lacking.name} in the engine that dropped it, so that none holds "
+            f"it; or copy the values in {side.name} to a new column, drop {one.name!r} there and rewrite its files."
         )
     said += (
         f"{hot.name} has {defined(column)}; {archive.name} has {defined(other)}; both hold values. Nothing was moved. "

@@ -284,7 +284,7 @@ class Warehouse:
         table = self._load(declared.name)
         fields = completed(declared, table)
         # The archive gets its columns from hot, under the same ids.
-        if declared is INTERACTIONS_ARCHIVE:
+        if declared.name == INTERACTIONS_ARCHIVE.name:
             return []
         return set_columns(table, fields, with_columns(table, fields))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.conversions import from_bytes, to_bytes
-from pyiceberg.exceptions import ResolveError
-from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -19,7 +17,6 @@ from pyiceberg.manifest import (
     ManifestFile,
     write_manifest,
 )
-from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask, ManifestGroupPlanner, Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
@@ -241,25 +238,38 @@ def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
         yield entry.data_file
 
 
-def read_rows(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> Iterator[pa.RecordBatch]:
-    """Read columns of a loaded table's data files, with their delete files applied.
+def deleted_rows(table: Table, live_files: Iterable[LiveFile], path: Callable[[str], str]) -> pa.Table:
+    """Read which rows of some data files their delete files hide.
+
+    Args:
+        table: As loaded.
+        live_files: The data files.
+        path: Makes a path of an address.
+
+    Returns:
+        Columns path and position, from 0.
 
     Raises:
-        TerminalDataError: A file's columns are not those of the table.
+        TerminalDataError: The delete files cannot be read.
     """
-    from pyiceberg.io.pyarrow import ArrowScan
+    import pyarrow as pa
+    from pyiceberg.io.pyarrow import _read_all_delete_files
 
-    tasks = [FileScanTask(live.data_file, set(live.deletes)) for live in live_files]
-    arrow = schema.as_arrow()
+    tasks = {live.uri: FileScanTask(live.data_file, set(live.deletes)) for live in live_files}
+    schema = pa.schema([("path", pa.string()), ("position", pa.int64())])
     try:
-        # Arrow reads a file's texts as the file has them, large or not, whoever wrote it.
-        for batch in ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_record_batches(tasks):
-            yield batch.cast(arrow)
-    except (ValueError, ResolveError) as error:
+        deletes = _read_all_delete_files(table.io, tasks.values())
+    except ValueError as error:
         raise TerminalDataError(
-            f"A file of table {table.name()[-1]} to which delete files apply cannot be read ({error}); have the engine "
-            "that wrote them rewrite the table's data files first."
+            f"Delete files of table {table.name()[-1]} cannot be read ({error}); have the engine that wrote them "
+            "rewrite the table's data files first."
         ) from error
+    parts = [
+        pa.table([pa.array([path(uri)] * len(positions), pa.string()), positions.cast(pa.int64())], schema=schema)
+        for uri in tasks
+        for positions in deletes.get(uri, ())
+    ]
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
 
 _FIELD_ID = b"PARQUET:field_id"
-# Names that `write_files` gives. A plain copy has the hash alone: it is what its original was.
+# Names that `write_files` gives, and those of plain copies, which are what their originals were.
 _OURS = re.compile(r"(compact-)?([0-9a-f]{32}|[0-9a-f]{64})-\d+\.parquet")
+_COPY = re.compile(r"[0-9a-f]{64}\.parquet")
 _READ_AT_ONCE = 16
 _MOST_KNOWN = 200_000
 _known: dict[str, tuple[FileColumn, ...]] = {}
@@ -62,10 +63,12 @@ class FileLayout:
     Attributes:
         columns: Their columns.
         partition: Values of columns that the files may leave out, because their partition has them, by field id.
+        has_ids: Whether the files hold field ids; if not, a name mapping has given them.
     """
 
     columns: tuple[FileColumn, ...]
     partition: tuple[tuple[int, Any], ...] = ()
+    has_ids: bool = True
 
 
 def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> dict[FileLayout | None, list[LiveFile]]:
@@ -84,13 +87,14 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
     """
     mapping = name_mapping(table)
     nested = any(_is_nested(field.field_type) for field in schema.fields)
-    place = table.location_provider().new_data_location("")
+    places = table.location_provider().new_data_location(""), table.location().rstrip("/") + "/"
     groups: dict[FileLayout | None, list[LiveFile]] = {}
     looked_at = []
     for live in live_files:
-        inside = live.uri.startswith((place, table.location().rstrip("/") + "/"))
-        plain = inside and (mapping is None or _OURS.fullmatch(live.uri.rpartition("/")[2]) is not None)
-        if plain and not nested:
+        name = live.uri.rpartition("/")[2]
+        # Whoever writes to a table writes field ids; files that were only registered lie elsewhere, as a rule.
+        inside = live.uri.startswith(places) or _COPY.fullmatch(name)
+        if not nested and (_OURS.fullmatch(name) or (inside and mapping is None)):
             groups.setdefault(None, []).append(live)
         else:
             looked_at.append(live)
@@ -105,7 +109,7 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
                 f"{mapping_of(table.schema())} if the file's columns are called like the table's."
             )
         else:
-            layout = FileLayout(_named(table, live, columns, mapping.root), _partition(table, live))
+            layout = FileLayout(_named(table, live, columns, mapping.root), _partition(table, live), has_ids=False)
         groups.setdefault(layout, []).append(live)
     return groups
 

@@ -15,6 +15,7 @@ from pyiceberg.types import (
     BooleanType,
     DateType,
     DecimalType,
+    FixedType,
     FloatType,
     IcebergType,
     IntegerType,
@@ -266,6 +267,25 @@ def refuse_unwritable(name: str, schema: Schema) -> None:
                 "fills it in. Nothing was written. Make it optional: ALTER TABLE … ALTER COLUMN "
                 f'"{field.name}" DROP NOT NULL.'
             )
+
+
+def refuse_unrewritable(table: IcebergTable) -> None:
+    """Refuse a table of which the rows cannot be written anew by DuckDB such that others can read them.
+
+    Raises:
+        TerminalSettingError: Names the table, the column, and what to do.
+    """
+    for field in table.schema().fields:
+        if _holds_fixed(field):
+            raise TerminalSettingError(
+                f"Table {table.name()[-1]} has column {defined(field)}: bytes of a fixed length cannot be written "
+                "here. Nothing was moved. Add a column of type binary, copy the values to it, and drop this one: "
+                f'ALTER TABLE … DROP COLUMN "{field.name}".'
+            )
+
+
+def _holds_fixed(field: NestedField) -> bool:
+    return isinstance(field.field_type, FixedType) or any(map(_holds_fixed, inner_fields(field.field_type)))
 
 
 def contract_columns(name: str, schema: Schema) -> Schema:
