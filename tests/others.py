@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.table import Table
 from pyiceberg.types import (
     BinaryType,
     BooleanType,
@@ -44,7 +46,7 @@ ADDED: dict[str, tuple[IcebergType, Any]] = {
     "it's": (FloatType(), 0.25),
     "select": (DecimalType(20, 3), Decimal("12345678901234567.125")),
     "Größe": (DecimalType(4, 1), Decimal("-123.4")),
-    "Status": (TimestampType(), datetime(2026, 2, 3, 4, 5, 6, 789)),
+    "Status": (TimestampType(), datetime(2026, 2, 3, 4, 5, 6, 789)),  # noqa: DTZ001 - there are columns without zones
     "filename": (TimestamptzType(), datetime(2026, 2, 3, 4, 5, 6, 789, UTC)),
     "number": (TimeType(), time(23, 59, 59, 999999)),
     "value": (UUIDType(), uuid.UUID(int=2**127 + 5)),
@@ -64,8 +66,13 @@ ADDED: dict[str, tuple[IcebergType, Any]] = {
 }
 
 
+def load(warehouse: Warehouse, table: str) -> Table:
+    """Load a table as another program does, which asks for no contract."""
+    return warehouse.catalog.load_table((warehouse.settings.namespace, table))
+
+
 def add_columns(warehouse: Warehouse, table: str, columns: Iterable[str] = ADDED) -> None:
-    with warehouse.table(table).update_schema() as update:
+    with load(warehouse, table).update_schema() as update:
         for name in columns:
             # A path of one: a name with a dot in it is no column inside another.
             update.add_column((name,), ADDED[name][0])
@@ -73,7 +80,7 @@ def add_columns(warehouse: Warehouse, table: str, columns: Iterable[str] = ADDED
 
 def append(warehouse: Warehouse, rows: list[dict[str, Any]], table: str = INTERACTIONS.name) -> None:
     """Append rows as pyiceberg does for anybody."""
-    loaded = warehouse.table(table)
+    loaded = load(warehouse, table)
     loaded.append(pa.Table.from_pylist(rows, schema=loaded.schema().as_arrow()))
 
 
@@ -93,7 +100,7 @@ def as_others_read(warehouse: Warehouse, *tables: str) -> Counter[str]:
     """
     rows: Counter[str] = Counter()
     for name in tables or (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
-        for row in warehouse.catalog.load_table((warehouse.settings.namespace, name)).scan().to_arrow().to_pylist():
+        for row in load(warehouse, name).scan().to_arrow().to_pylist():
             rows[
                 repr(sorted((column, value) for column, value in row.items() if value is not None and value != []))
             ] += 1
@@ -108,7 +115,7 @@ def register_file(
     The table has to have a name mapping that knows the other names.
     """
     loaded = warehouse.table(table)
-    schema = pa.schema([field.remove_metadata() for field in loaded.schema().as_arrow()])
+    schema = schema_to_pyarrow(loaded.schema(), include_field_ids=False)
     written = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(written.rename_columns([renamed.get(name, name) for name in written.column_names]), path)

@@ -262,9 +262,8 @@ def _contradiction(hot: _Side, column: NestedField | None, archive: _Side, other
             f"was moved. Rewrite the data files of {lacking.name} in the engine that dropped it, so that none holds "
             f"it; or copy the values in {side.name} to a new column, drop {one.name!r} there and rewrite its files."
         )
-    said += (
-        f"{hot.name} has {defined(column)}; {archive.name} has {defined(other)}; both hold values. Nothing was moved. "
-    )
+    said += f"{hot.name} has {defined(column)}; {archive.name} has {defined(other)}; data files hold both. "
+    said += "Nothing was moved. "
     if set(field_ids(column)).isdisjoint(field_ids(other)):
         newer = hot if column.field_id > other.field_id else archive
         return said + (
