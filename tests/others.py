@@ -72,8 +72,10 @@ def load(warehouse: Warehouse, table: str) -> Table:
 
 
 def add_columns(warehouse: Warehouse, table: str, columns: Iterable[str] = ADDED) -> None:
-    with load(warehouse, table).update_schema() as update:
-        for name in columns:
+    loaded = load(warehouse, table)
+    present = {name.lower() for name in loaded.schema().column_names}
+    with loaded.update_schema() as update:
+        for name in (name for name in columns if name.lower() not in present):
             # A path of one: a name with a dot in it is no column inside another.
             update.add_column((name,), ADDED[name][0])
 

@@ -133,7 +133,8 @@ def test_columns_that_either_table_has_are_given_to_the_other_under_the_same_id(
     # What lies inside a column may grow in one of the two as well.
     update(warehouse, HOT, lambda change: change.add_column(("point", "z"), StringType()))
     point = {"x y": 7, "Größe": "groß", "z": "deep"}
-    append(warehouse, [{**interaction("merged", 12), 'a "remark"': "r", "point": point}])
+    for number in range(8):
+        append(warehouse, [{**interaction("merged", 12 + number), 'a "remark"': "r", "point": point}])
 
     there_and_back(workspace)
 

@@ -86,7 +86,7 @@ class Warehouse:
                 for table in TABLES
                 for change in (self._create(table) if table.name in missing else self._evolve(table))
             ]
-            return changes + self._align()
+            return changes + align(self._load, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 
     def missing_tables(self) -> set[str]:
         """Return the tables of the contract that the catalog does not have."""
@@ -306,13 +306,9 @@ class Warehouse:
 
         Raises:
             TerminalSettingError: Somebody has given them columns that contradict each other; nothing was changed.
+            TransientConflictError: Other writers won every race.
         """
-        for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
-            refuse_broken(name, self._load(name))
-        self._align()
-
-    def _align(self) -> list[str]:
-        return align(self._load, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
+        align(self.table, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 
 
 def _chunked(rows: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
