@@ -13,6 +13,7 @@ from perennial.engines.misplaced import show_misplaced
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+from perennial.warehouse.schemas import contract_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -77,7 +78,9 @@ class Opening:
         for name in names:
             if name not in self.shown:
                 table = self.table(name)
-                create_view(self.connection, name, list(self.warehouse.live_files(table)), table)
+                # Our statements know these columns and no others, as an engine is told.
+                columns = contract_columns(name, table.schema())
+                create_view(self.connection, name, list(self.warehouse.live_files(table)), table, columns)
                 self.shown.add(name)
 
     def offer(self, names: Iterable[str]) -> None:
@@ -139,10 +142,11 @@ def _show_available(
 ) -> None:
     """Put `available_interactions` in place; rows are looked at only where a file may hold those of several sources."""
     name, table = "available_interactions", opening.table(INTERACTIONS.name)
+    columns = contract_columns(INTERACTIONS.name, table.schema())
     if not any(live.is_mixed for live in files):
-        create_view(opening.connection, name, files, table)
+        create_view(opening.connection, name, files, table, columns)
         return
-    create_view(opening.connection, INTERACTIONS.name, files, table)
+    create_view(opening.connection, INTERACTIONS.name, files, table, columns)
     if source_ids is None:
         select, binds = "engines/select_interactions_except", {"hidden_ids": sorted(hidden)}
     else:

@@ -23,6 +23,7 @@ from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.commits import order_manifests, removed_since
 from perennial.warehouse.files import data_file_count
 from perennial.warehouse.foreign import refuse_unreadable
+from perennial.warehouse.schemas import refuse_unlike
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -153,11 +154,13 @@ def plan_move(
 
     Raises:
         TerminalDataError: A file is of a kind that cannot be moved.
-        TerminalSettingError: The two tables have different columns, or one of them cannot be written.
-        TransientConflictError: Another writer adds files meanwhile that no move can take.
+        TerminalSettingError: Somebody has given the two tables columns that contradict each other, or one of the tables
+            that a move writes cannot be written.
+        TransientConflictError: Somebody changed columns while the move was planned, or adds files meanwhile that no
+            move can take.
     """
     warehouse.refuse_unwritable(WRITTEN_TABLES)
-    warehouse.refuse_unequal_schemas()
+    warehouse.align_facts()
     _refuse_unusable_storage(warehouse, direction)
     divide_mixed_files(warehouse, direction.origin)
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
@@ -188,6 +191,7 @@ def _planned(
     warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: PendingRecord, max_chunks: int
 ) -> MovePlan | None:
     destination, origin = warehouse.table(direction.destination), warehouse.table(direction.origin)
+    refuse_unlike(origin, destination)
     files = _files_to_move(warehouse, origin, direction, source_ids)
     if not files:
         return None

@@ -14,6 +14,7 @@ from pyiceberg.transforms import IdentityTransform
 
 from perennial.errors import TerminalDataError, TerminalSettingError
 from perennial.tables import TABLES, Table
+from perennial.warehouse.schemas import refuse_required
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -58,9 +59,11 @@ def refuse_unwritable(table: IcebergTable) -> None:
     """Refuse a table that cannot be written, before anything moves.
 
     Raises:
-        TerminalSettingError: Its format version is too new, or it was never partitioned as the contract says.
+        TerminalSettingError: Its format version is too new, it was never partitioned as the contract says, or it wants
+            values that nobody here has.
     """
     name = ".".join(table.name())
+    refuse_required(table.name()[-1], table.schema())
     if table.metadata.format_version > _NEWEST_FORMAT:
         raise TerminalSettingError(
             f"Table {name} has Iceberg format version {table.metadata.format_version}, which can be read here, but not "
