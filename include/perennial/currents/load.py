@@ -17,6 +17,7 @@ from perennial.errors import TransientConflictError
 from perennial.quality import LoadCounts
 from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import Warehouse
+from perennial.warehouse.heads import refuse_losses
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -75,9 +76,10 @@ def load_interactions(
         batch_bytes: Decoded records of one load.
 
     Raises:
-        TerminalDataError: A load does not add up; nothing of it was committed.
+        TerminalDataError: A load does not add up, or a table was set back; nothing of it was committed.
         TransientConflictError: Other writers won every race; the next run goes on.
     """
+    refuse_losses(warehouse)
     finished = finish_pending_loads(warehouse)
     listed = select_new(warehouse, list_landing(warehouse.settings))
     ready, waiting = wait_until_settled(listed, warehouse.settings.landing_settle)

@@ -104,7 +104,7 @@ def _commit_ledger(warehouse: Warehouse, prepared: PreparedLoad, operation: str)
         # Forced: a load of nothing but duplicates and rejections takes part in the swap as well.
         return FileChange(add=prepared.data_files.get(LOADED_EVENTS.name, []), forced=True)
 
-    commit_change(lambda: warehouse.table(LOADED_EVENTS.name), change, operation)
+    commit_change(warehouse, LOADED_EVENTS.name, change, operation)
 
 
 def _refuse_unknown_history(table: Table, prepared: PreparedLoad) -> None:

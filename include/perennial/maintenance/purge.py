@@ -41,6 +41,7 @@ from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
+from perennial.warehouse.heads import refuse_losses
 from perennial.warehouse.history import contradicts, directories, reachable_files
 
 if TYPE_CHECKING:
@@ -93,9 +94,11 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
 
     Raises:
         TerminalSettingError: retain_days is below 1.
-        TerminalDataError: The catalog cannot be trusted to know every file; nothing was deleted.
+        TerminalDataError: A table was set back, or the catalog cannot be trusted to know every file; nothing was
+            deleted.
     """
     refuse_short_retention(retain_days)
+    refuse_losses(warehouse)
     cutoff = now_wall_clock - timedelta(days=retain_days)
     stagings = drop_left_stagings(warehouse, now_wall_clock)
     found, foreign_count = _list_files(warehouse)

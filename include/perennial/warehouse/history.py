@@ -17,7 +17,9 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 
 from perennial.errors import TransientConflictError
-from perennial.warehouse.commits import ATTEMPTS
+from perennial.tables import COUNTED
+from perennial.warehouse.commits import ATTEMPTS, set_tag
+from perennial.warehouse.lineage import TAG, refuse_loss
 from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
@@ -92,17 +94,22 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
     The heads of branches, tags, every snapshot since then and the one that was current then are kept, so that the state
     of any moment since can still be read and the history since then is without gaps.
 
+    Our tag comes along: it would keep the files of an earlier state that other writers have gone on from.
+
     Returns:
         Snapshots expired.
 
     Raises:
+        TerminalDataError: The table was set back.
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer.
     """
     for attempt in range(ATTEMPTS):
         table = load()
+        if table.name()[-1] in COUNTED:
+            refuse_loss(table)
         expired = sorted(_expirable(table, cutoff))
-        if not expired:
+        if not expired and not _is_ahead(table):
             return 0
         try:
             with told(table.catalog.name, commit=table.name()[-1]):
@@ -136,14 +143,22 @@ def _expirable(table: Table, cutoff: datetime) -> set[int]:
     return snapshots.keys() - kept
 
 
+def _is_ahead(table: Table) -> bool:
+    tag = table.metadata.refs.get(TAG)
+    return tag is not None and tag.snapshot_id != table.metadata.current_snapshot_id
+
+
 def _remove(table: Table, snapshot_ids: list[int]) -> None:
     # pyiceberg's own expiry asserts nothing about the table and repeats itself; a snapshot that a rollback has just
     # made current again must not go.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
     current = table.metadata.current_snapshot_id
     transaction = table.transaction()
+    removed = (RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),) if snapshot_ids else ()  # type: ignore[call-arg]  # pyiceberg's own alias
     transaction._apply(
-        (RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),),  # type: ignore[call-arg]  # pyiceberg's own alias
+        removed,
         (AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=current),),  # type: ignore[call-arg]
     )
+    if _is_ahead(table):
+        set_tag(transaction)
     transaction.commit_transaction()
