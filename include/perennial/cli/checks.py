@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
+from perennial.cli.repairs import check_tables
 from perennial.errors import TerminalRequestError
 
 if TYPE_CHECKING:
@@ -33,14 +34,15 @@ _PREVIOUS_POLICY_ENDED = date(2024, 1, 1)
 
 @app.command()
 def check() -> None:
-    """List the audiences that name deleted, unknown or expired sources, or cannot be read.
+    """Say what the tables lack, and list the audiences that name deleted, unknown or expired sources or cannot be read.
 
-    Exit code 1 if a person has to correct one; 0 if a restore brings back what is missing.
+    Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing.
     """
     from perennial.features.violations import find_violations
     from perennial.notify.again import restore_again
 
     with opened_warehouse() as warehouse:
+        is_whole = check_tables(warehouse)
         found: dict[str, list[Violation]] = {kind: [] for kind in _KINDS}
         for violation in find_violations(warehouse):
             found[violation.flaw.violation].append(violation)
@@ -52,7 +54,7 @@ def check() -> None:
     console.print(", ".join(f"{len(violations):,} {kind}" for kind, violations in found.items()))
     restorable = {name for violation in found["incomplete"] for name in violation.flaw.restorable}
     _print_restore(restore_again(sorted(restorable), (), (), "Needed by audiences"))
-    if any(found[kind] for kind in _KINDS if kind != "incomplete"):
+    if not is_whole or any(found[kind] for kind in _KINDS if kind != "incomplete"):
         raise typer.Exit(1)
 
 

@@ -176,6 +176,13 @@ def mark_of(snapshot: Snapshot) -> Mark:
     return Mark(snapshot.snapshot_id, number_of(snapshot), operation_of(snapshot))
 
 
+def was_undone(table: Table, snapshot_id: int | None) -> bool:
+    """Whether a snapshot was the table's once and is not in its history: the table was set back, and repaired since."""
+    history = History(table.metadata)
+    snapshot = history.snapshots.get(snapshot_id or -1)
+    return snapshot is not None and snapshot_id not in history.lineage and number_of(snapshot) >= history.oldest
+
+
 def tagged(snapshot_id: int) -> SetSnapshotRefUpdate:
     """The update that has our tag name a snapshot."""
     return SetSnapshotRefUpdate(ref_name=TAG, type=SnapshotRefType.TAG, snapshot_id=snapshot_id)  # type: ignore[call-arg]  # pyiceberg's own alias
