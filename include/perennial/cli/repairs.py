@@ -51,7 +51,8 @@ def repair(
 
 
 def check_tables(warehouse: Warehouse) -> bool:
-    """Print what the tables lack of what was committed to them; returns whether that is nothing."""
+    """Print what the tables lack of what they must hold; returns whether that is nothing."""
+    from perennial.moves.last_copies import find_lost_sources
     from perennial.warehouse.heads import find_losses
 
     losses = list(find_losses(warehouse))
@@ -59,7 +60,13 @@ def check_tables(warehouse: Warehouse) -> bool:
         console.print(f"[red]{escape(str(loss))}[/]", soft_wrap=True, highlight=False)
     if losses:
         say("`perennial repair` says what can be put right, and `perennial repair --yes` does it.")
-    return not losses
+        return False
+    lost = find_lost_sources(warehouse)
+    for source in lost:
+        console.print(f"[red]{escape(str(source))}[/]", soft_wrap=True, highlight=False)
+    if lost:
+        say("None of these files is purged. docs/runbooks/table-set-back.md says how their rows come back.")
+    return not lost
 
 
 def _accept(warehouse: Warehouse, names: list[str]) -> None:

@@ -138,12 +138,21 @@ def removed_since(table: Table, snapshot_id: int | None) -> dict[str, str]:
     """
     removers: dict[str, str] = {}
     # The newest first: a file that was withdrawn, added again and then moved on has been moved.
-    for uri, operation in _removals(table, snapshot_id):
-        removers.setdefault(uri, operation)
+    for data_file, operation in _removals(table, snapshot_id):
+        removers.setdefault(data_file.file_path, operation)
     return removers
 
 
-def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]]:
+def sources_removed_otherwise(table: Table, known: tuple[str, ...]) -> set[str]:
+    """Sources of which a retained commit removed files that is none of some operations, given by their beginnings."""
+    return {
+        str(data_file.partition[0])
+        for data_file, operation in _removals(table, None)
+        if not operation.startswith(known) and len(data_file.partition)
+    }
+
+
+def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[DataFile, str]]:
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         if snapshot.snapshot_id == snapshot_id:
             return
@@ -152,4 +161,4 @@ def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]
                 continue
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
                 if entry.status == ManifestEntryStatus.DELETED:
-                    yield entry.data_file.file_path, operation_of(snapshot)
+                    yield entry.data_file, operation_of(snapshot)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from perennial.errors import TerminalDataError, TransientError
+from perennial.errors import PerennialError, TerminalDataError
 from perennial.storage import storage_for
 from perennial.tables import COUNTED
 from perennial.warehouse.lineage import Head, Loss, find_loss, number_of, operation_of, refusal
@@ -70,7 +70,7 @@ def note_head(warehouse: Warehouse, table: Table) -> None:
     uri = _uri(warehouse, table.name()[-1])
     try:
         storage_for(uri).write(uri, json.dumps(asdict(head)).encode())
-    except (OSError, TransientError) as error:
+    except (OSError, PerennialError) as error:
         log.warning("%s is not written (%s); the next commit writes it", uri, error)
 
 

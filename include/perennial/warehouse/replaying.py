@@ -56,9 +56,7 @@ def plan_replay(table: Table, undone: Undone) -> list[Step]:
         for snapshot in undone.chain:
             added, removed = _changes(table, snapshot)
             operation = operation_of(snapshot)
-            if operation and operation not in done:
-                replaying.repeat(operation, added, removed)
-            elif not operation and is_rewrite(snapshot):
+            if operation not in done if operation else is_rewrite(snapshot):
                 replaying.repeat(operation, added, removed)
             else:
                 replaying.leave_out(added, removed)
