@@ -53,7 +53,8 @@ def find_undone(table: Table, head: Head | None) -> Undone:
     history = History(table.metadata)
     beyond = _forgotten_metadata(table, head) if head is not None and _is_forgotten(history, head) else None
     known = _known_snapshots(table, beyond)
-    target = _target(history, beyond)
+    # With the parent that it had, which an expiry of that one takes away.
+    target = known[_target(history, beyond).snapshot_id]
     lineage = _ancestors(table.metadata.current_snapshot_id, known)
     chain = [target]
     while (parent := chain[-1].parent_snapshot_id) is not None and parent not in lineage:
