@@ -129,7 +129,8 @@ def _way(table: Table, head: Head | None) -> _Way:
     is_current = (undone.base.snapshot_id if undone.base else None) == table.metadata.current_snapshot_id
     if is_current and undone.forgotten and _can_be_added(table, undone):
         count = len(undone.chain)
-        how = f"The catalog gets the {count} snapshots back that it has forgotten, from the table's metadata files."
+        snapshots = "1 snapshot" if count == 1 else f"{count} snapshots"
+        how = f"The catalog gets {snapshots} back that it has forgotten, from the table's metadata files."
         return _Way(how, partial(_set_forward, undone))
     if is_current and not undone.forgotten and not others:
         how = f"Nobody has committed since, so its main branch is set forward to snapshot {undone.target.snapshot_id}."
@@ -138,7 +139,8 @@ def _way(table: Table, head: Head | None) -> _Way:
         steps = plan_replay(table, undone)
     except UnrepairableError as error:
         raise UnrepairableError(f"{error} {_by_hand(table, undone)}") from error
-    how = f"{len(steps)} commits are made again on the table as it is now, under their own operation ids."
+    made = "1 commit is" if len(steps) == 1 else f"{len(steps)} commits are"
+    how = f"{made} made again on the table as it is now, under the operation ids that they had."
     if others:
         how += f" Commits of other writers stay undone: {', '.join(str(one.snapshot_id) for one in others)}."
     return _Way(how, lambda table: replay(table, steps))
