@@ -38,7 +38,8 @@ def refuse_losses(warehouse: Warehouse) -> None:
 def find_losses(warehouse: Warehouse) -> Iterator[Loss]:
     """Look at the history of every table that others count on, as it is now, and note how far it is."""
     for name in COUNTED:
-        table, head = warehouse.table(name), read_head(warehouse, name)
+        # The note first: of a table that is loaded before, it may be ahead.
+        head, table = read_head(warehouse, name), warehouse.table(name)
         loss = find_loss(table, head)
         if loss is not None:
             yield loss

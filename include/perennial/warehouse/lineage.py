@@ -107,7 +107,7 @@ class History:
             snapshot = self.snapshots.get(snapshot.parent_snapshot_id or -1)
         return found
 
-    @property
+    @cached_property
     def oldest(self) -> int:
         """The sequence number from which on the lineage has everything that ever was in it."""
         return min((number_of(snapshot) for snapshot in self.lineage.values()), default=0)

@@ -64,7 +64,8 @@ def repair_table(warehouse: Warehouse, name: str, dry_run: bool) -> Repair | Non
         TransientError: The catalog did not answer; repeating it is safe.
     """
     for attempt in range(ATTEMPTS):
-        table, head = warehouse.table(name), read_head(warehouse, name)
+        # The note first: of a table that is loaded before, it may be ahead.
+        head, table = read_head(warehouse, name), warehouse.table(name)
         loss = find_loss(table, head)
         if loss is None:
             return None
@@ -88,8 +89,8 @@ def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
         TransientConflictError: Another writer has changed the table meanwhile.
         TransientError: The catalog did not answer; repeating it is safe.
     """
-    table = warehouse.table(name)
-    loss = find_loss(table, read_head(warehouse, name))
+    head, table = read_head(warehouse, name), warehouse.table(name)
+    loss = find_loss(table, head)
     if loss is None:
         return None
     given_up = {OPERATION_KEY: f"accept:{uuid.uuid4().hex}", GIVEN_UP_KEY: "\n".join(loss.operations)}
