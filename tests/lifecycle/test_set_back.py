@@ -25,7 +25,8 @@ from perennial.maintenance import compact_tables, expire_old_snapshots, purge_fi
 from perennial.moves.plan import EXPIRE, RESTORE
 from perennial.settings import Settings
 from perennial.tables import ADOPTED_DELETIONS, COUNTED, INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_EVENTS
-from perennial.warehouse import Warehouse
+from perennial.warehouse import FileChange, Warehouse
+from perennial.warehouse.commits import commit_change
 from perennial.warehouse.heads import find_losses
 from perennial.warehouse.lineage import TAG
 from perennial.warehouse.repairing import repair_table
@@ -354,6 +355,16 @@ def expire_everywhere(warehouse: Warehouse) -> None:
         expire_all_but_heads(warehouse, name)
 
 
+def erase(warehouse: Warehouse) -> None:
+    """Of source c everything, which is all in the archive."""
+
+    def change(table: Table) -> FileChange:
+        return FileChange(remove=[live.data_file for live in warehouse.live_files(table, ["c"])])
+
+    for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
+        commit_change(warehouse, name, change, f"erase:{name}")
+
+
 def compact_and_undo(warehouse: Warehouse) -> None:
     schema = warehouse.arrow_schema("rejected_events")
     row = {"file_uri": "x", "line": 1, "reason": "test", "payload": "", "rejected_at": NOW}
@@ -381,6 +392,8 @@ ORDINARY: dict[str, Callable[[Warehouse], object]] = {
         warehouse, datetime.now(UTC) + timedelta(days=2), retain_days=1
     ),
     "another engine's expiry, the last retained": expire_everywhere,
+    "rows removed by an operation of ours, as an erasure will be": erase,
+    "the same, and the snapshots that show it expired": expire_everywhere,
     "a branch and a tag of others, then an expiry": branch_and_tag,
 }
 

@@ -16,6 +16,7 @@ from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 from perennial.warehouse.commits import sources_removed_otherwise
+from perennial.warehouse.lineage import known_since
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +47,24 @@ class LostSource:
 
 
 def find_lost_sources(warehouse: Warehouse) -> list[LostSource]:
-    """Find sources whose rows have gone though no commit that is still known took them away on purpose."""
-    with open_session(warehouse, [LIFECYCLE_EVENTS.name]) as session:
-        kept = dict(session.execute(statement("moves/select_kept_sources")).fetchall())
+    """Find sources whose rows have gone since their latest move, though no commit has taken them away on purpose.
+
+    Only where the retained snapshots of both tables go back to that move: what an earlier commit of another writer has
+    deleted is not lost.
+    """
     # The archive twice: what moves meanwhile in either direction is seen before or after (M4).
+    tables = [warehouse.table(name) for name in (INTERACTIONS_ARCHIVE.name, INTERACTIONS.name)]
+    since = max(known_since(table) for table in tables)
+    with open_session(warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        found = session.execute(statement("moves/select_kept_sources")).fetchall()
+    kept = {source_id: rows for source_id, rows, moved_at in found if moved_at >= since}
     for name in (INTERACTIONS_ARCHIVE.name, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
         if kept:
             listed = warehouse.source_totals(name, kept)
             kept = {source_id: rows for source_id, rows in kept.items() if source_id not in listed}
-    for name in (INTERACTIONS_ARCHIVE.name, INTERACTIONS.name):
-        if kept:
-            removed = sources_removed_otherwise(warehouse.table(name), _MOVES)
-            kept = {source_id: rows for source_id, rows in kept.items() if source_id not in removed}
+    for table in tables if kept else ():
+        removed = sources_removed_otherwise(table, _MOVES)
+        kept = {source_id: rows for source_id, rows in kept.items() if source_id not in removed}
     return _with_files(warehouse, kept) if kept else []
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -174,6 +175,15 @@ def number_of(snapshot: Snapshot) -> int:
 def mark_of(snapshot: Snapshot) -> Mark:
     """Describe a snapshot."""
     return Mark(snapshot.snapshot_id, number_of(snapshot), operation_of(snapshot))
+
+
+def known_since(table: Table) -> datetime:
+    """Since when the retained snapshots show everything that happened to a table."""
+    lineage = History(table.metadata).lineage.values()
+    oldest = min(lineage, key=number_of, default=None)
+    if oldest is None or number_of(oldest) <= 1:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(oldest.timestamp_ms / 1000, UTC)
 
 
 def was_undone(table: Table, snapshot_id: int | None) -> bool:
