@@ -83,12 +83,12 @@ def rewrite(warehouse: Warehouse) -> None:
         (written,) = connection.execute(f"SELECT count(*) FROM read_parquet('{archive}/*/*.parquet')").fetchone()
     assert written == ROWS
     removed = FileChange(remove=[file.data_file for file in live])
-    commit_change(lambda: warehouse.table(INTERACTIONS.name), lambda _: removed, uuid.uuid4().hex)
+    commit_change(warehouse, INTERACTIONS.name, lambda _: removed, uuid.uuid4().hex)
 
 
 def start_again(warehouse: Warehouse, originals: list[Any]) -> None:
     """List the same files in hot again, and nothing in the archive: they are still there, maintenance has not run."""
     for name in (INTERACTIONS_ARCHIVE.name, LIFECYCLE_EVENTS.name):
         listed = FileChange(remove=[live.data_file for live in warehouse.live_files(warehouse.table(name))])
-        commit_change(lambda name=name: warehouse.table(name), lambda _, change=listed: change, uuid.uuid4().hex)
+        commit_change(warehouse, name, lambda _, change=listed: change, uuid.uuid4().hex)
     warehouse.append_files(INTERACTIONS.name, originals, uuid.uuid4().hex)

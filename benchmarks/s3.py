@@ -101,7 +101,7 @@ def rewrite(warehouse: Warehouse) -> None:
             for path in Path(directory).rglob("*.parquet"):
                 pool.submit(storage.upload, path, f"{place}/{uuid.uuid4().hex}.parquet")
     removed = FileChange(remove=[file.data_file for file in live])
-    commit_change(lambda: warehouse.table(INTERACTIONS.name), lambda _: removed, uuid.uuid4().hex)
+    commit_change(warehouse, INTERACTIONS.name, lambda _: removed, uuid.uuid4().hex)
 
 
 def _copies(uris: list[str]) -> float:

@@ -11,12 +11,12 @@ of operations that are over.
 delete a file that any retained snapshot lists, or that nothing says this workspace has written. In the archive's
 location, which others may use too, only files that `archived_files` or a move's plan names are deleted.
 
-**Params.** `retain_days`: how long replaced snapshots and unreachable files stay, so that a wrong change can be undone.
-At least 1.
+**Params.** `retain_days`: how long replaced snapshots and unreachable files stay. At least 1.
 
 **When it fails.** Nothing is lost: every step can be killed and repeated, beside loads, expiries and restores. A failed
 merge does not keep the other two steps from running. A purge that finds metadata which the catalog does not know names
-it and deletes nothing: the catalog was set up anew or restored from an old backup, and a person has to look.
+it and deletes nothing: the catalog was set up anew or restored from an old backup, and a person has to look. So does
+every step while a table is set back; `perennial repair` says what is missing.
 """
 
 from __future__ import annotations

@@ -231,3 +231,5 @@ TABLES = (
 # New names of columns, and those they had: `perennial init` renames, and the values stay.
 RENAMED_COLUMNS = {ARCHIVED_FILES.name: {"checksum": "sha256"}}
 SYNCED = (SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS)
+# Tables that add up, by name: what one of them has lost, no sync and no other run writes again.
+COUNTED = tuple(table.name for table in TABLES if table not in (*SYNCED, AUDIENCE_VIOLATIONS))

@@ -80,7 +80,7 @@ def test_a_delivery_of_what_lies_in_the_archive_is_a_duplicate(settings: Setting
     moved = [live.data_file for live in warehouse.live_files(warehouse.table("interactions"))]
     copies = [relocated(data_file, data_file.file_path) for data_file in moved]
     warehouse.append_files("interactions_archive", copies, "test:archive")
-    commit_change(lambda: warehouse.table("interactions"), lambda _: FileChange(remove=moved), "test:remove")
+    commit_change(warehouse, "interactions", lambda _: FileChange(remove=moved), "test:remove")
     assert rows(warehouse, "interactions") == []
 
     land_json(settings, OPEN, [event(n) for n in range(15, 25)])

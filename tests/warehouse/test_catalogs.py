@@ -119,8 +119,8 @@ def test_rows_of_any_ids_are_appended_once_and_found_by_source(shared: Warehouse
         assert shared.source_totals(INTERACTIONS.name, [source_id])[source_id].row_count == 3
 
     files = [live.data_file for live in shared.live_files(table, ids)]
-    assert commit_change(lambda: shared.table(INTERACTIONS.name), lambda _: FileChange(remove=files), "gone")
-    assert not commit_change(lambda: shared.table(INTERACTIONS.name), lambda _: FileChange(remove=files), "gone")
+    assert commit_change(shared, INTERACTIONS.name, lambda _: FileChange(remove=files), "gone")
+    assert not commit_change(shared, INTERACTIONS.name, lambda _: FileChange(remove=files), "gone")
 
 
 def test_a_commit_whose_answer_is_lost_is_found_made_and_nothing_of_it_is_deleted(

@@ -45,7 +45,7 @@ def described(warehouse: Warehouse, source_id: str, row_count: int = 10) -> Data
 
 
 def change(warehouse: Warehouse, wanted: FileChange) -> None:
-    assert commit_change(lambda: warehouse.table(INTERACTIONS.name), lambda _: wanted, uuid.uuid4().hex)
+    assert commit_change(warehouse, INTERACTIONS.name, lambda _: wanted, uuid.uuid4().hex)
 
 
 def listed(warehouse: Warehouse) -> dict[str, tuple[str, int, bytes]]:
@@ -110,7 +110,7 @@ def test_loads_of_many_sources_are_ordered_so_that_one_source_is_in_few_manifest
         found = [manifest for manifest in data_manifests(warehouse) if may_hold(manifest, [source_id], {0})]
         # Ten files of a source, and twice three in a manifest.
         assert len(found) <= 3
-    assert not order_manifests(lambda: warehouse.table(INTERACTIONS.name))
+    assert not order_manifests(warehouse, INTERACTIONS.name)
     assert warehouse.table(INTERACTIONS.name).current_snapshot().summary.operation.value == "replace"
 
 
@@ -182,7 +182,7 @@ def test_ordering_that_is_killed_leaves_every_row_where_it_is(warehouse: Warehou
 
 
 def ordered(warehouse: Warehouse) -> None:
-    order_manifests(lambda: warehouse.table(INTERACTIONS.name))
+    order_manifests(warehouse, INTERACTIONS.name)
 
 
 def test_files_that_another_engine_partitioned_otherwise_are_refused_by_a_move_not_passed_over(

@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
+from perennial.cli.repairs import check_tables
 from perennial.errors import TerminalRequestError
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ _PREVIOUS_POLICY_ENDED = date(2024, 1, 1)
 
 @app.command()
 def check() -> None:
-    """List the audiences that name deleted, unknown or expired sources, or cannot be read; and rules of buckets.
+    """Say what the tables lack, and list the audiences that name deleted, unknown or expired sources or cannot be read,
+    and the lifecycle rules of buckets that would delete what must stay.
 
     Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing.
     """
@@ -43,6 +45,7 @@ def check() -> None:
     from perennial.notify.again import restore_again
 
     with opened_warehouse() as warehouse:
+        is_whole = check_tables(warehouse)
         found: dict[str, list[Violation]] = {kind: [] for kind in _KINDS}
         for violation in find_violations(warehouse):
             found[violation.flaw.violation].append(violation)
@@ -56,7 +59,7 @@ def check() -> None:
     restorable = {name for violation in found["incomplete"] for name in violation.flaw.restorable}
     _print_restore(restore_again(sorted(restorable), (), (), "Needed by audiences"))
     _print_bucket_rules(rules)
-    if rules.harmful or any(found[kind] for kind in _KINDS if kind != "incomplete"):
+    if not is_whole or rules.harmful or any(found[kind] for kind in _KINDS if kind != "incomplete"):
         raise typer.Exit(1)
 
 

@@ -17,6 +17,7 @@ from perennial.errors import TransientConflictError
 from perennial.quality import LoadCounts
 from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import Warehouse
+from perennial.warehouse.heads import refuse_losses
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -75,10 +76,11 @@ def load_interactions(
         batch_bytes: Decoded records of one load.
 
     Raises:
-        TerminalDataError: A load does not add up; nothing of it was committed.
+        TerminalDataError: A load does not add up, or a table was set back; nothing of it was committed.
         TerminalSettingError: Another writer has made a table what cannot be written.
         TransientConflictError: Other writers won every race; the next run goes on.
     """
+    refuse_losses(warehouse)
     warehouse.refuse_unwritable(LOADED_TABLES)
     finished = finish_pending_loads(warehouse)
     listed = select_new(warehouse, list_landing(warehouse.settings))

@@ -20,6 +20,7 @@ from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import FileChange, Warehouse
 from perennial.warehouse.commits import commit_change
 from perennial.warehouse.files import read_file_list, write_file_list
+from perennial.warehouse.lineage import was_undone
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -104,7 +105,7 @@ def _commit_ledger(warehouse: Warehouse, prepared: PreparedLoad, operation: str)
         # Forced: a load of nothing but duplicates and rejections takes part in the swap as well.
         return FileChange(add=prepared.data_files.get(LOADED_EVENTS.name, []), forced=True)
 
-    commit_change(lambda: warehouse.table(LOADED_EVENTS.name), change, operation)
+    commit_change(warehouse, LOADED_EVENTS.name, change, operation)
 
 
 def _refuse_unknown_history(table: Table, prepared: PreparedLoad) -> None:
@@ -116,7 +117,7 @@ def _refuse_unknown_history(table: Table, prepared: PreparedLoad) -> None:
         if prepared.ledger_snapshot_id is None and snapshot.sequence_number == 1:
             return
         snapshot = retained.get(snapshot.parent_snapshot_id or -1)
-    if snapshot is None:
+    if snapshot is None and not was_undone(table, prepared.ledger_snapshot_id):
         raise TerminalDataError(
             f"Load {prepared.load_id} was interrupted so long ago that the history of {LOADED_EVENTS.name} no longer "
             "shows whether it was committed. Compare its event ids (its pending record names its file lists) with "

@@ -23,6 +23,7 @@ from perennial.policy import decide, refuse_stale_metadata
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, EXPIRY_DECISIONS
 from perennial.warehouse import SourceTotal, Warehouse
+from perennial.warehouse.heads import refuse_losses
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,12 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
 
 
 def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
-    """Plan both directions; returns the addresses of the plans that have something to move."""
+    """Plan both directions; returns the addresses of the plans that have something to move.
+
+    Raises:
+        TerminalDataError: A table was set back; nothing was moved.
+    """
+    refuse_losses(warehouse)
     moves = read_note(note_uri)["moves"]
     expiry = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])
     return [*expiry, *plan_readable_return(warehouse, moves[RESTORE.name], run)]

@@ -28,6 +28,7 @@ from perennial.moves.verifying import read_verification
 from perennial.outcomes import DELETED, RestoreReport, RestoreState, SourceOutcome
 from perennial.statements import statement
 from perennial.warehouse import SourceTotal, Warehouse
+from perennial.warehouse.heads import refuse_losses
 
 
 def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
@@ -46,7 +47,12 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
 
 
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
-    """Step 1 for a request; returns the plans' addresses, none when no file has to move."""
+    """Step 1 for a request; returns the plans' addresses, none when no file has to move.
+
+    Raises:
+        TerminalDataError: A table was set back; nothing was moved.
+    """
+    refuse_losses(warehouse)
     _, sources = read_resolution(read_note(request_uri))
     refuse_deleted(sources)
     return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)

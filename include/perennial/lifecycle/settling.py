@@ -11,6 +11,7 @@ from perennial.moves.plan import DIRECTIONS, RESTORE, MovePlan, find_plan
 from perennial.moves.records import PendingRecord, pending_records, remove_pending
 from perennial.moves.verifying import is_verified
 from perennial.warehouse import Warehouse
+from perennial.warehouse.heads import refuse_losses
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,11 @@ def settle_dead_moves(warehouse: Warehouse, run: Run) -> int:
 
     Returns:
         Moves finished.
+
+    Raises:
+        TerminalDataError: A table was set back; nothing was moved.
     """
+    refuse_losses(warehouse)
     settled = 0
     for direction in DIRECTIONS.values():
         for record in pending_records(warehouse, direction.name):

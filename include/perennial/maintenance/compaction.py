@@ -46,6 +46,7 @@ from perennial.tables import (
 )
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, order_manifests
+from perennial.warehouse.heads import refuse_losses
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -98,16 +99,18 @@ def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
         What was merged, by table, where anything was.
 
     Raises:
-        TerminalDataError: Rows that were written are not those that were read; nothing was replaced.
+        TerminalDataError: Rows that were written are not those that were read, or a table was set back; nothing was
+            replaced.
         TransientConflictError: Other writers won every race.
     """
+    refuse_losses(warehouse)
     warehouse.refuse_unwritable(COMPACTED_TABLES)
     partitioned = [declared.name for declared in TABLES if declared.partition_by]
     for name in partitioned:
         divide_mixed_files(warehouse, name)
     outcomes = {name: compact_table(warehouse, name) for name in COMPACTED_TABLES}
     for name in partitioned:
-        if order_manifests(lambda name=name: warehouse.table(name)):  # type: ignore[misc]  # a bound default
+        if order_manifests(warehouse, name):
             log.info("%s: manifests brought into the order of sources", name)
     return {name: outcome for name, outcome in outcomes.items() if outcome.files_before}
 
@@ -169,7 +172,7 @@ def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> Compac
         )
 
     operation = f"compact:{uuid.uuid4().hex}"
-    if not commit_change(lambda: warehouse.table(name), change, operation):
+    if not commit_change(warehouse, name, change, operation):
         return CompactionOutcome()
     if len(replaced) < len(groups):
         log.info("%s: %d groups of %s changed meanwhile, left alone", operation, len(groups) - len(replaced), name)

@@ -11,6 +11,7 @@ The order closes every race with operations that go on meanwhile:
 4. Set aside every name that a move planned from the tables as they are now would use. A move that planned earlier and
    has no record in step 2 is over. One that plans later plans files that are live now, or files that are added after
    this look, whose copies are made after it as well.
+   Likewise what may be the last copy of rows that `lifecycle_events` counts on (`moves.last_copies`).
 5. Delete one by one, looking at each file's age once more immediately before: a copy that was made anew is young.
 
 Whose a file is. Below a table's own location, files with names that this product or an Iceberg library gives are the
@@ -35,12 +36,14 @@ from perennial.errors import TerminalDataError
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
 from perennial.maintenance.staging import drop_left_stagings, forget_stagings
+from perennial.moves.last_copies import last_copies
 from perennial.moves.plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
 from perennial.moves.records import PendingRecord, pending_records
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
+from perennial.warehouse.heads import refuse_losses
 from perennial.warehouse.history import contradicts, directories, keeps_files, reachable_files
 
 if TYPE_CHECKING:
@@ -93,9 +96,11 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
 
     Raises:
         TerminalSettingError: retain_days is below 1.
-        TerminalDataError: The catalog cannot be trusted to know every file; nothing was deleted.
+        TerminalDataError: A table was set back, or the catalog cannot be trusted to know every file; nothing was
+            deleted.
     """
     refuse_short_retention(retain_days)
+    refuse_losses(warehouse)
     cutoff = now_wall_clock - timedelta(days=retain_days)
     stagings = drop_left_stagings(warehouse, now_wall_clock)
     found, foreign_count = _list_files(warehouse)
@@ -111,7 +116,7 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     _drop_reachable(tables, found)
     old = {name for name, file in found.items() if file.stored.modified_at < cutoff} - protected
     if any(not found[name].unfinished for name in old):
-        old -= _awaited_names(warehouse)
+        old -= _awaited_names(warehouse) | last_copies(warehouse)
     owned = _owned(warehouse, operations, {name for name in old if found[name].shared and not found[name].unfinished})
     purgeable = [name for name in old if not found[name].shared or found[name].unfinished or name in owned]
     deleted = _delete([found[name].stored for name in purgeable], cutoff)

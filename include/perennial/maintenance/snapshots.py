@@ -9,6 +9,7 @@ from perennial.errors import TerminalSettingError
 from perennial.moves.records import pending_records
 from perennial.tables import TABLES
 from perennial.warehouse import Warehouse
+from perennial.warehouse.heads import refuse_losses
 from perennial.warehouse.history import expire_snapshots
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,11 @@ def expire_old_snapshots(
 
     Raises:
         TerminalSettingError: retain_days is below 1.
+        TerminalDataError: A table was set back; no snapshot was let go.
         TransientConflictError: Other writers won every race.
     """
     cutoff = _cutoff(warehouse, now_wall_clock, retain_days)
+    refuse_losses(warehouse)
     expired = {}
     for declared in TABLES:
         name = declared.name

@@ -48,7 +48,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
         ]
         return FileChange(add=list(added))
 
-    committed = commit_change(lambda: warehouse.table(plan.direction.destination), change, plan.operation("add"))
+    committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add"))
     log.info("%s: %d files added", plan.operation("add"), len(added) if committed else 0)
     return len(added) if committed else 0
 
@@ -120,7 +120,7 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
         ]
         return FileChange(remove=[live[uri].data_file for step in removable for uri in step.originals])
 
-    commit_change(lambda: warehouse.table(plan.direction.origin), change, plan.repeatable_operation("remove"))
+    commit_change(warehouse, plan.direction.origin, change, plan.repeatable_operation("remove"))
     removed = {step.copy_uri for step in removable}
     left = _settle(warehouse, plan, steps, [step for step in steps if step.copy_uri not in removed])
     return frozenset(step.source_id for step in left)
@@ -159,7 +159,7 @@ def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep])
         return FileChange(remove=[live.data_file for live in listed if file_name(live.uri) in names])
 
     operation = plan.repeatable_operation("withdraw")
-    if commit_change(lambda: warehouse.table(plan.direction.destination), change, operation):
+    if commit_change(warehouse, plan.direction.destination, change, operation):
         log.info("%s: %d files at most", operation, len(names))
 
 
@@ -176,7 +176,7 @@ def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -
         return FileChange(add=[copy for copy in copies if file_name(copy.file_path) not in arrived])
 
     operation = plan.repeatable_operation("add-withdrawn")
-    commit_change(lambda: warehouse.table(plan.direction.destination), change, operation)
+    commit_change(warehouse, plan.direction.destination, change, operation)
 
 
 def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:

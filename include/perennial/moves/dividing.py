@@ -67,7 +67,7 @@ def _divide(warehouse: Warehouse, table: Table, files: Sequence[LiveFile]) -> in
             return FileChange()
         return FileChange(add=list(written.data_files), remove=[listed[file.uri].data_file for file in files])
 
-    commit_change(lambda: warehouse.table(name), change, f"divide:{uuid.uuid4().hex}")
+    commit_change(warehouse, name, change, f"divide:{uuid.uuid4().hex}")
     return len(files) if replaced else 0
 
 

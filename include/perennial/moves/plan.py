@@ -126,7 +126,7 @@ def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Coll
         return [list(source_ids)]
     batches: list[list[str]] = []
     room = 0
-    order_manifests(lambda: warehouse.table(direction.origin))
+    order_manifests(warehouse, direction.origin)
     totals = warehouse.source_totals(direction.origin, source_ids)
     for total in (totals[source_id] for source_id in sorted(totals)):
         if total.file_count > room:

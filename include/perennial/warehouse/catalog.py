@@ -218,7 +218,7 @@ class Warehouse:
             Whether this call made the commit.
         """
         added = list(data_files)
-        return commit_change(lambda: self.table(name), lambda _: FileChange(add=added), operation)
+        return commit_change(self, name, lambda _: FileChange(add=added), operation)
 
     def append_rows(self, name: str, rows: list[dict[str, object]], operation: str) -> None:
         """Append rows to a small, unpartitioned table, once: repeating the operation does nothing."""
@@ -257,7 +257,7 @@ class Warehouse:
         def change(table: IcebergTable) -> FileChange:
             return FileChange(add=added, remove=[live.data_file for live in self.live_files(table)], forced=True)
 
-        commit_change(lambda: self.table(name), change, operation)
+        commit_change(self, name, change, operation)
 
     @staticmethod
     def _written(table: IcebergTable, rows: pa.Table | pa.RecordBatchReader) -> Iterator[DataFile]:

@@ -12,20 +12,26 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
-from pyiceberg.table import Table, TableProperties
-from pyiceberg.table.snapshots import Snapshot, ancestors_of
+from pyiceberg.table import Table, TableProperties, Transaction
+from pyiceberg.table.snapshots import ancestors_of
 
 from perennial.errors import TransientConflictError
+from perennial.tables import COUNTED
 from perennial.warehouse.foreign import refuse_unwritable
+from perennial.warehouse.heads import note_head
+from perennial.warehouse.lineage import OPERATION_KEY, operation_of, refuse_loss, tagged
 from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.telling import told
 
+if TYPE_CHECKING:
+    from perennial.warehouse.catalog import Warehouse
+
 log = logging.getLogger(__name__)
 
-OPERATION_KEY = "perennial.operation-id"
 ATTEMPTS = 20
 # How many manifests a look at one source may have to read; every load adds one.
 OVERLAP = 8
@@ -48,11 +54,12 @@ class FileChange:
         return bool(self.add or self.remove or self.forced or self.clustered)
 
 
-def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChange], operation: str) -> bool:
+def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str) -> bool:
     """Commit once what `change` says about the current table.
 
     Args:
-        load: Loads the table's current metadata.
+        warehouse: The tables.
+        name: The table.
         change: Decides from the table; called again after each lost race. An empty change commits nothing.
         operation: Recorded in the snapshot's summary; a table that has it already is left alone.
 
@@ -60,11 +67,14 @@ def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChang
         Whether this call made the commit.
 
     Raises:
+        TerminalDataError: The table was set back: operations that others count on are missing in its history.
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
     """
     for attempt in range(ATTEMPTS):
-        table = load()
+        table = warehouse.table(name)
+        if name in COUNTED:
+            refuse_loss(table)
         if operation in operations(table):
             return False
         delta = change(table)
@@ -72,15 +82,17 @@ def commit_change(load: Callable[[], Table], change: Callable[[Table], FileChang
             return False
         refuse_unwritable(table)
         try:
-            with told(table.catalog.name, commit=table.name()[-1]):
+            with told(table.catalog.name, commit=name):
                 _commit(table, delta, operation)
         except (CommitFailedException, ValidationException) as error:
-            log.info("%s: lost a race for %s (%s), looking again", operation, table.name()[-1], error)
+            log.info("%s: lost a race for %s (%s), looking again", operation, name, error)
             time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
             continue
+        if name in COUNTED:
+            note_head(warehouse, table)
         return True
     raise TransientConflictError(
-        f"{operation}: other writers changed {table.name()[-1]} during each of {ATTEMPTS} attempts; run it again."
+        f"{operation}: other writers changed {name} during each of {ATTEMPTS} attempts; run it again."
     )
 
 
@@ -90,26 +102,35 @@ def _commit(table: Table, delta: FileChange, operation: str) -> None:
     transaction = table.transaction()
     named = {OPERATION_KEY: operation}
     SnapshotProducer(transaction, table.io, delta.add, delta.remove, delta.clustered, named).commit()
+    if table.name()[-1] in COUNTED:
+        set_tag(transaction)
     transaction.commit_transaction()
 
 
-def order_manifests(load: Callable[[], Table]) -> bool:
+def set_tag(transaction: Transaction) -> None:
+    """Have our tag name what a transaction makes the current snapshot: whoever sets the table back leaves it there."""
+    current = transaction.table_metadata.current_snapshot_id
+    assert current is not None
+    transaction._apply((tagged(current),))
+
+
+def order_manifests(warehouse: Warehouse, name: str) -> bool:
     """Write a table's manifests anew in order of source, where too many of them are about the same source.
 
     Returns:
         Whether it was needed.
     """
-    return commit_change(
-        load, lambda table: FileChange(clustered=overlap(table) > OVERLAP), f"order-manifests:{uuid.uuid4().hex}"
-    )
+    operation = f"order-manifests:{uuid.uuid4().hex}"
+    return commit_change(warehouse, name, lambda table: FileChange(clustered=overlap(table) > OVERLAP), operation)
 
 
 def operations(table: Table) -> set[str]:
     """Return the operations that the current snapshot and its ancestors were committed by, as far as retained.
 
-    What has been rolled back does not count: it has to be done again.
+    What has been undone by setting the table back does not count: it is missing until `perennial repair` has made it
+    again, and until then nothing else is committed.
     """
-    return {_operation(snapshot) for snapshot in ancestors_of(table.current_snapshot(), table.metadata)} - {""}
+    return {operation_of(snapshot) for snapshot in ancestors_of(table.current_snapshot(), table.metadata)} - {""}
 
 
 def removed_since(table: Table, snapshot_id: int | None) -> dict[str, str]:
@@ -119,12 +140,21 @@ def removed_since(table: Table, snapshot_id: int | None) -> dict[str, str]:
     """
     removers: dict[str, str] = {}
     # The newest first: a file that was withdrawn, added again and then moved on has been moved.
-    for uri, operation in _removals(table, snapshot_id):
-        removers.setdefault(uri, operation)
+    for data_file, operation in _removals(table, snapshot_id):
+        removers.setdefault(data_file.file_path, operation)
     return removers
 
 
-def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]]:
+def sources_removed_otherwise(table: Table, known: tuple[str, ...]) -> set[str]:
+    """Sources of which a retained commit removed files that is none of some operations, given by their beginnings."""
+    return {
+        str(data_file.partition[0])
+        for data_file, operation in _removals(table, None)
+        if not operation.startswith(known) and len(data_file.partition)
+    }
+
+
+def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[DataFile, str]]:
     for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
         if snapshot.snapshot_id == snapshot_id:
             return
@@ -133,9 +163,4 @@ def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[str, str]
                 continue
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
                 if entry.status == ManifestEntryStatus.DELETED:
-                    yield entry.data_file.file_path, _operation(snapshot)
-
-
-def _operation(snapshot: Snapshot) -> str:
-    summary = snapshot.summary
-    return summary.additional_properties.get(OPERATION_KEY, "") if summary is not None else ""
+                    yield entry.data_file, operation_of(snapshot)

@@ -18,7 +18,9 @@ from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 from pyiceberg.utils.properties import property_as_bool, property_as_int
 
 from perennial.errors import TransientConflictError
-from perennial.warehouse.commits import ATTEMPTS
+from perennial.tables import COUNTED
+from perennial.warehouse.commits import ATTEMPTS, set_tag
+from perennial.warehouse.lineage import TAG, refuse_loss
 from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,9 @@ def contradicts(table: Table, metadata_uri: str) -> str:
         return ""
     if found.table_uuid != table.metadata.table_uuid:
         return f"belongs to another table ({found.table_uuid}, not {table.metadata.table_uuid})"
+    if table.name()[-1] not in COUNTED:
+        # The next sync replaces it whole: what the catalog has forgotten of it is not precious.
+        return ""
     ahead, current = (getattr(one, "last_sequence_number", 0) for one in (found, table.metadata))
     # One more than the current is what a writer leaves that was killed before its commit.
     if ahead > current + 1:
@@ -103,17 +108,22 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime)
         cutoff: What was replaced before may go.
         now: Ages that the table's properties and branches name are counted from it.
 
+    Our tag comes along: it would keep the files of an earlier state that other writers have gone on from.
+
     Returns:
         Snapshots expired.
 
     Raises:
+        TerminalDataError: The table was set back.
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer.
     """
     for attempt in range(ATTEMPTS):
         table = load()
+        if table.name()[-1] in COUNTED:
+            refuse_loss(table)
         expired = sorted(_expirable(table, cutoff, now))
-        if not expired:
+        if not expired and not _is_ahead(table):
             return 0
         try:
             with told(table.catalog.name, commit=table.name()[-1]):
@@ -167,14 +177,22 @@ def _kept_of(
         snapshot = snapshots.get(snapshot.parent_snapshot_id or -1)
 
 
+def _is_ahead(table: Table) -> bool:
+    tag = table.metadata.refs.get(TAG)
+    return tag is not None and tag.snapshot_id != table.metadata.current_snapshot_id
+
+
 def _remove(table: Table, snapshot_ids: list[int]) -> None:
     # pyiceberg's own expiry asserts nothing about the table and repeats itself; a snapshot that a rollback has just
     # made current again must not go.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
     current = table.metadata.current_snapshot_id
     transaction = table.transaction()
+    removed = (RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),) if snapshot_ids else ()  # type: ignore[call-arg]  # pyiceberg's own alias
     transaction._apply(
-        (RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),),  # type: ignore[call-arg]  # pyiceberg's own alias
+        removed,
         (AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=current),),  # type: ignore[call-arg]
     )
+    if _is_ahead(table):
+        set_tag(transaction)
     transaction.commit_transaction()

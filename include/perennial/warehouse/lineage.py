@@ -1,0 +1,305 @@
+"""Whether everything that this project committed to a table is still in the history of its main branch.
+
+Whoever may write a table may also set it back to an earlier snapshot, and a catalog may come back from a backup. Then
+commits are undone that other tables count on. Two things show it. A tag of ours, set by each commit of ours, names the
+newest state that is known: setting `main` back leaves it where it is, and no expiry of snapshots, whoever runs it,
+drops what a tag names. A note in storage (`heads`) says the same for a catalog that has forgotten it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.update import SetSnapshotRefUpdate
+
+from perennial.errors import TerminalDataError
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.snapshots import Snapshot
+
+OPERATION_KEY = "perennial.operation-id"
+# Operations that an operator has given up with `perennial repair --accept`, one a line.
+GIVEN_UP_KEY = "perennial.given-up-operations"
+TAG = "perennial"
+# These put the same rows into other files, or the same files into other manifests: undone, no row is missing.
+_NEUTRAL = ("compact", "divide", "order-manifests")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A snapshot that was once known to be in a table's history.
+
+    Attributes:
+        snapshot_id: The snapshot.
+        sequence_number: Its sequence number.
+        operation: The operation of ours that made it; empty where another program did.
+    """
+
+    snapshot_id: int
+    sequence_number: int
+    operation: str
+
+
+@dataclass(frozen=True)
+class Head(Mark):
+    """The newest state of a table that storage remembers.
+
+    Attributes:
+        table_uuid: The table as Iceberg numbers it.
+        metadata_location: Its metadata file at that time.
+    """
+
+    table_uuid: str
+    metadata_location: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is missing in a table's history.
+
+    Attributes:
+        table: The table.
+        found: What was found, as a sentence.
+        operations: Operations that were committed to the table and are not in its history, as far as they are known.
+    """
+
+    table: str
+    found: str
+    operations: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.operations[:5]) + (", ..." if len(self.operations) > 5 else "")
+        count = len(self.operations)
+        return f"{self.found} Missing: {count} operation{'' if count == 1 else 's'}" + (
+            f" ({shown})." if count else "."
+        )
+
+
+@dataclass(frozen=True)
+class History:
+    """The retained snapshots of a loaded table.
+
+    Attributes:
+        metadata: The table's.
+    """
+
+    metadata: TableMetadata
+
+    @cached_property
+    def snapshots(self) -> dict[int, Snapshot]:
+        """All retained ones by id; pyiceberg itself searches a list."""
+        return {snapshot.snapshot_id: snapshot for snapshot in self.metadata.snapshots}
+
+    @cached_property
+    def lineage(self) -> dict[int, Snapshot]:
+        """The current one and its ancestors, the newest first, as far as they are retained without a gap."""
+        found: dict[int, Snapshot] = {}
+        snapshot = self.snapshots.get(self.metadata.current_snapshot_id or -1)
+        while snapshot is not None:
+            found[snapshot.snapshot_id] = snapshot
+            snapshot = self.snapshots.get(snapshot.parent_snapshot_id or -1)
+        return found
+
+    @cached_property
+    def oldest(self) -> int:
+        """The sequence number from which on the lineage has everything that ever was in it."""
+        return min((number_of(snapshot) for snapshot in self.lineage.values()), default=0)
+
+    @cached_property
+    def tag(self) -> Mark | None:
+        """What our tag names; None where a table has none yet, or somebody has dropped it."""
+        ref = self.metadata.refs.get(TAG)
+        snapshot = self.snapshots.get(ref.snapshot_id) if ref is not None else None
+        return mark_of(snapshot) if snapshot is not None else None
+
+    @cached_property
+    def _given_up(self) -> set[str]:
+        summaries = [snapshot.summary.additional_properties for snapshot in self.lineage.values() if snapshot.summary]
+        return {operation for summary in summaries for operation in summary.get(GIVEN_UP_KEY, "").split("\n")}
+
+    @cached_property
+    def missing(self) -> list[Snapshot]:
+        """Retained snapshots of ours that were undone, the oldest first, but for those that were made again."""
+        # Nothing is missing of other programs' commits, which have no operation.
+        done = {operation_of(snapshot) for snapshot in self.lineage.values()} | self._given_up | {""}
+        undone = [
+            snapshot
+            for snapshot in self.metadata.snapshots
+            if snapshot.snapshot_id not in self.lineage and number_of(snapshot) >= self.oldest
+        ]
+        lost = [one for one in undone if operation_of(one) not in done and not is_neutral(operation_of(one))]
+        return sorted(lost, key=number_of)
+
+    def knows(self, mark: Mark) -> bool | None:
+        """Whether a mark is in the history, or stands for nothing that is missing; None where the past is unknown."""
+        if mark.snapshot_id in self.lineage:
+            return True
+        if mark.sequence_number < self.oldest:
+            return None
+        return self._leads_back(mark.snapshot_id)
+
+    def _leads_back(self, snapshot_id: int) -> bool:
+        """Whether every snapshot between one and the lineage is retained, so that `missing` has all that was undone."""
+        snapshot = self.snapshots.get(snapshot_id)
+        while snapshot is not None and snapshot.snapshot_id not in self.lineage:
+            if snapshot.parent_snapshot_id is None:
+                return not self.lineage
+            snapshot = self.snapshots.get(snapshot.parent_snapshot_id)
+        return snapshot is not None
+
+
+def operation_of(snapshot: Snapshot) -> str:
+    """The operation of ours that made a snapshot; empty where another program did."""
+    summary = snapshot.summary
+    return summary.additional_properties.get(OPERATION_KEY, "") if summary is not None else ""
+
+
+def is_neutral(operation: str) -> bool:
+    """Whether an operation of ours leaves the table's rows as they are."""
+    return operation.partition(":")[0] in _NEUTRAL
+
+
+def number_of(snapshot: Snapshot) -> int:
+    """The sequence number of a snapshot."""
+    return snapshot.sequence_number or 0
+
+
+def mark_of(snapshot: Snapshot) -> Mark:
+    """Describe a snapshot."""
+    return Mark(snapshot.snapshot_id, number_of(snapshot), operation_of(snapshot))
+
+
+def known_since(table: Table) -> datetime:
+    """Since when the retained snapshots show everything that happened to a table."""
+    lineage = History(table.metadata).lineage.values()
+    oldest = min(lineage, key=number_of, default=None)
+    if oldest is None or number_of(oldest) <= 1:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(oldest.timestamp_ms / 1000, UTC)
+
+
+def was_undone(table: Table, snapshot_id: int | None) -> bool:
+    """Whether a snapshot was the table's once and is not in its history: the table was set back, and repaired since."""
+    history = History(table.metadata)
+    snapshot = history.snapshots.get(snapshot_id or -1)
+    return snapshot is not None and snapshot_id not in history.lineage and number_of(snapshot) >= history.oldest
+
+
+def tagged(snapshot_id: int) -> SetSnapshotRefUpdate:
+    """The update that has our tag name a snapshot."""
+    return SetSnapshotRefUpdate(ref_name=TAG, type=SnapshotRefType.TAG, snapshot_id=snapshot_id)  # type: ignore[call-arg]  # pyiceberg's own alias
+
+
+def refuse_loss(table: Table) -> None:
+    """Refuse to build on a table that was set back, by its own metadata.
+
+    Raises:
+        TerminalDataError: Operations are missing in its history.
+    """
+    if (loss := find_loss(table, None)) is not None:
+        raise TerminalDataError(refusal([loss]))
+
+
+def refusal(losses: list[Loss]) -> str:
+    """What a run says that refuses to go on."""
+    return (
+        f"{' '.join(map(str, losses))} Nothing was moved, loaded or deleted. `perennial repair` says what can be put "
+        "right, and `perennial repair --yes` does it; see docs/runbooks/table-set-back.md."
+    )
+
+
+def find_loss(table: Table, head: Head | None) -> Loss | None:
+    """Look whether operations of ours are missing in a loaded table's history; None where none is.
+
+    Reads nothing but the metadata that is loaded, unless its history does not reach back to what the tag names.
+
+    Args:
+        table: As loaded.
+        head: What storage remembers of it.
+    """
+    name, metadata = table.name()[-1], table.metadata
+    if head is not None and head.table_uuid != str(metadata.table_uuid):
+        return Loss(
+            name,
+            f"The catalog was set up anew: {head.metadata_location} belongs to another table than the {name} that it "
+            f"has ({head.table_uuid}, not {metadata.table_uuid}).",
+            (head.operation,) if head.operation else (),
+        )
+    history, number = History(metadata), getattr(metadata, "last_sequence_number", 0)
+    missing = tuple(operation_of(snapshot) for snapshot in history.missing)
+    if head is not None and head.sequence_number > number:
+        found = (
+            f"The catalog came back from an older backup: {head.metadata_location} of {name} is newer (sequence number "
+            f"{head.sequence_number}) than what it has ({number})."
+        )
+        return Loss(name, found, (*missing, *([head.operation] if head.operation else [])))
+    if missing or not _is_whole(table, history, head):
+        lost = [mark.operation for mark in (history.tag, head) if mark and mark.snapshot_id not in history.lineage]
+        shown = missing or tuple(dict.fromkeys(operation for operation in lost if operation))
+        return Loss(name, f"Table {name} was set back to an earlier state.", shown)
+    return None
+
+
+def _is_whole(table: Table, history: History, head: Head | None) -> bool:
+    """Whether what the tag names is in the history, or where nobody has left a tag, what storage remembers."""
+    tag = history.tag
+    in_history = _knows(table, history, head) if head is not None else None
+    if head is not None and head.operation and in_history is False:
+        return False
+    if tag is None:
+        return head is None or in_history is True or (in_history is None and _is_listed(table, head))
+    known = _knows(table, history, tag)
+    if known is not None:
+        return known
+    # What storage remembers was compared with the tag when it was written.
+    later = head is not None and head.sequence_number > tag.sequence_number and in_history is True
+    return later or _is_listed(table, tag)
+
+
+def _knows(table: Table, history: History, mark: Mark) -> bool | None:
+    known = history.knows(mark)
+    return _is_linked(table, history, mark) if known is None else known
+
+
+def _is_linked(table: Table, history: History, mark: Mark) -> bool | None:
+    """Look for a mark before the retained history, with the help of earlier metadata files as far as they are there."""
+    links = {one.snapshot_id: (one.parent_snapshot_id, number_of(one)) for one in history.lineage.values()}
+    for earlier in earlier_metadata(table):
+        for snapshot in earlier.snapshots:
+            if links.get(snapshot.snapshot_id, (None, 0))[0] is None:
+                links[snapshot.snapshot_id] = snapshot.parent_snapshot_id, number_of(snapshot)
+    parent = history.metadata.current_snapshot_id
+    while parent is not None and parent in links:
+        if parent == mark.snapshot_id:
+            return True
+        if links[parent][1] < mark.sequence_number:
+            return False
+        parent = links[parent][0]
+    return True if parent == mark.snapshot_id else None
+
+
+def _is_listed(table: Table, mark: Mark) -> bool:
+    """Whether the table still lists a file that a snapshot has added, which it then has in its history."""
+    snapshot = table.current_snapshot()
+    return snapshot is not None and any(
+        entry.snapshot_id == mark.snapshot_id
+        for manifest in snapshot.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+    )
+
+
+def earlier_metadata(table: Table) -> Iterator[TableMetadata]:
+    """Read the earlier metadata files of a table, the newest first, as far as they are there."""
+    for entry in reversed(table.metadata.metadata_log):
+        try:
+            yield FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))
+        except (OSError, ValueError):
+            return
