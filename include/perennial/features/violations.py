@@ -109,7 +109,10 @@ def _look(
         owners = batch.to_pylist()
         parsed = [_parsed(owner.pop("definition")) for owner in owners]
         definitions = [found for found in parsed if isinstance(found, Definition)]
-        known = replace(known_ids(connection, definitions), segments=segment_ids)
+        found = known_ids(connection, definitions)
+        # What the platform has no longer answers, but on the platform such a filter means nothing.
+        there = {source for source in found.sources if source[1] not in found.unchecked}
+        known = replace(found, sources=there, segments=segment_ids)
         for owner, found in zip(owners, parsed, strict=True):
             if isinstance(found, Flaw):
                 yield owner, ReadAudience((found,), ())
