@@ -63,7 +63,7 @@ class ResumeCheck:
     status: str
     state: Literal["available", "expired", "deleted"]
     since: datetime | None
-    vanished_at: datetime | None
+    vanished_at: datetime | None = None
     missing: Mapping[str, tuple[MissingSource, ...]]
     problems: tuple[AudienceProblem, ...]
 
