@@ -6,6 +6,7 @@ Table `vanished_sources` is append-only: a row says that a sync missed a source.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id", "part")}
 """The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
@@ -111,7 +114,9 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
     operation = f"sync:{run_id}:{VANISHED_SOURCES.name}:{uuid.uuid4().hex}"
     rows = [row | {"missed_at": now, "run_id": run_id} for row in rows]
     warehouse.append_rows(VANISHED_SOURCES.name, rows, operation)
-    if first and not rows:
+    if rows:
+        log.info("%s: no longer in the platform: %d sources, %r among them", run_id, len(rows), rows[0]["source_id"])
+    elif first:
         make_snapshot(warehouse, VANISHED_SOURCES.name, operation)
 
 

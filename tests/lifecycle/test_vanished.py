@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from perennial.engines.duckdb import open_status_session
+from perennial.engines.duckdb import open_session, open_status_session
 from perennial.errors import TerminalMetadataError
 from perennial.features.audience import open_audience
+from perennial.features.completeness import TerminalIncompleteError
+from perennial.features.user_data import check_request as check_export
+from perennial.features.violations import find_violations
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.expire import decide_expiry, finish_move, plan_expiry
 from perennial.lifecycle.moving import add_copies, chunk_count, copy_files, verify_copies
@@ -285,33 +288,49 @@ def test_r9_r10_late_rows_of_what_vanished_follow_and_all_come_back_when_it_is_a
     assert multiset(warehouse, "interactions") == visible(warehouse) == everything
 
 
-@pytest.mark.parametrize(
-    "definition",
-    [
-        pytest.param(received("gone"), id="by name"),
-        pytest.param({"filter": "received_message_with_tag", "tag": "season"}, id="by tag"),
-    ],
-)
-def test_r14_r16_an_audience_answers_from_what_vanished_until_it_expires_and_then_names_it(
-    workspace: PlatformWorkspace, definition: dict[str, Any]
+def test_r14_r16_features_answer_from_what_vanished_until_it_expires_and_then_name_it(
+    workspace: PlatformWorkspace,
 ) -> None:
     warehouse = workspace.warehouse
     workspace.source("gone", "active", "season")
+    workspace.source("journey", "active", kind="canvas")
+    workspace.audience("campaign:stays", received("gone"), status="stopped")
     fill(workspace)
-    users = [{"user_id": f"user-{n}", "invalid_phone": False, "feature_flags": []} for n in range(7)]
-    text = json.dumps(definition)
+    append_hot(warehouse, [interaction("journey", 99, source_kind="canvas", canvas_step_id="step")])
+    workspace.replace(
+        "users", [{"user_id": f"user-{n}", "invalid_phone": False, "feature_flags": []} for n in range(7)]
+    )
+    users = warehouse.read("users").to_pylist()
+    workspace.replace("canvas_steps", [{"step_id": "step", "source_id": "journey", "name": "Step"}])
+    definitions = [
+        received("gone"),
+        {"filter": "received_message_with_tag", "tag": "season"},
+        {"filter": "received_message_from_canvas_step", "canvas_id": "journey", "step_id": "step"},
+    ]
 
-    def answer() -> tuple[int, list[tuple[str, str, str]]]:
-        workspace.replace("users", users)
-        with open_audience(warehouse, text, DUE) as audience:
-            missing = [(source.source_id, source.kind, source.name) for source in audience.completeness.missing]
-            return audience.count(), missing
+    def answers() -> list[tuple[int, list[tuple[str, str, str]]]]:
+        found = []
+        for definition in definitions:
+            with open_audience(warehouse, json.dumps(definition), DUE) as audience:
+                missing = [(source.source_id, source.kind, source.name) for source in audience.completeness.missing]
+                found.append((audience.count(), missing))
+        return found
 
-    before = answer()
-    vanish(workspace, "gone")
-    assert answer() == before == (7, [])
+    before = answers()
+    vanish(workspace, "gone", "journey")
+    workspace.replace("users", users)
+    assert answers() == before == [(7, []), (7, []), (1, [])]
+    with open_session(warehouse) as session:
+        named = "SELECT DISTINCT source_id, source_name FROM campaign_interactions ORDER BY source_id"
+        assert session.execute(named).fetchall() == [(n, f"Name of {n}") for n in ("gone", "journey", "stays")]
+    assert check_export(warehouse, {"source_id": "gone", **TELL}).source_id == "gone"
+    assert [(v.flaw.violation, v.flaw.named_id) for v in find_violations(warehouse)] == [("unknown", "gone")]
+
     expire(workspace, DUE)
-    assert answer() == (0, [("gone", "campaign", "Name of gone")])
+    gone, journey = ("gone", "campaign", "Name of gone"), ("journey", "canvas", "Name of journey")
+    assert answers() == [(0, [gone]), (0, [gone]), (0, [journey])]
+    with pytest.raises(TerminalIncompleteError, match="20 expired interactions of campaign 'gone'"):
+        check_export(warehouse, {"source_id": "gone", **TELL})
 
 
 # Nothing is forgotten
