@@ -4,12 +4,14 @@ Copies campaigns, Canvases, their tags, variants and steps, audiences and users 
 
 **What it does.** Reads the six tables with the statements of `include/sql/platform/`, checks every row of all of them,
 and only then replaces each table of the warehouse in one commit; what `perennial adopt` marked is laid over `sources`.
-Then it checks every audience, and `audience_violations` is replaced by what is wrong: filters that name a source which
-is deleted, expired or unknown, and definitions that cannot be read.
+What was last known of a source that the platform has no longer is kept in `vanished_sources`, and from then on it is
+decided about like a stopped one. Then it checks every audience, and `audience_violations` is replaced by what is wrong:
+filters that name a source which is deleted, expired or unknown, and definitions that cannot be read.
 
-**What it never does.** Write to the platform; leave half of a table; put up with a row that cannot be right.
+**What it never does.** Write to the platform; leave half of a table; put up with a row that cannot be right, or with
+more than a tenth of the known sources or audiences (and at least ten) missing at once.
 
-**Params.** None.
+**Params.** `allow_vanishing`: they are really gone.
 
 **When it fails.** The error names table, row, value and remedy, and the previous metadata stays in place. Expiries
 refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing: it is
@@ -19,11 +21,12 @@ listed.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from airflow.sdk import dag, get_current_context, task
+from airflow.sdk import Param, dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
-from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED
+from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
 TABLES = [table.name for table in SYNCED]
 
@@ -38,14 +41,22 @@ TABLES = [table.name for table in SYNCED]
     is_paused_upon_creation=False,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "metadata"],
+    params={
+        "allow_vanishing": Param(
+            False,
+            type="boolean",
+            title="Sources or audiences may vanish",
+            description="More than a tenth of the known sources or audiences are really gone from the platform.",
+        ),
+    },
 )
 def sync_sources() -> None:
-    @task(outlets=assets(*TABLES))
-    def replace_tables() -> dict[str, int]:
+    @task(outlets=assets(*TABLES, VANISHED_SOURCES.name))
+    def replace_tables(params: dict[str, Any] | None = None) -> dict[str, int]:
         from perennial.platform import sync_sources
 
         with step() as warehouse:
-            outcome = sync_sources(warehouse, current_run().run_id)
+            outcome = sync_sources(warehouse, current_run().run_id, (params or {})["allow_vanishing"])
         counts = {table: {"row_count": count} for table, count in outcome.row_counts.items()}
         report_written(get_current_context(), counts)
         return dict(outcome.row_counts)

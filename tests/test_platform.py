@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +24,7 @@ from perennial.settings import Settings
 from perennial.statements import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
+from tests.kill import Point, run_and_kill
 from tests.others import add_columns
 
 HOSTILE = ('it\'s "quoted"; DROP TABLE users; --', "a/b\\c d%20:x$y", "🦄 ünïcode\nnew line", "x" * 500)
@@ -644,26 +641,6 @@ def test_r7_has_nothing_fresher_where_the_embedded_platform_is_absent(settings: 
 
 # --- a sync that is killed --------------------------------------------------------------------------------------------
 
-KILLED = """
-import os, signal, sys
-from perennial.platform import sync_sources
-from perennial.settings import Settings
-from perennial.warehouse import Warehouse
-
-calls = 0
-replace_files = Warehouse.replace_files
-
-def replace_then_die(self, *args, **kwargs):
-    global calls
-    if calls == int(sys.argv[1]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    calls += 1
-    replace_files(self, *args, **kwargs)
-
-Warehouse.replace_files = replace_then_die
-sync_sources(Warehouse(Settings.from_environment()), "run-2")
-"""
-
 
 @pytest.mark.parametrize("commits", [1, 5])
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -675,13 +652,8 @@ def test_a_sync_killed_between_two_commits_is_right_after_the_next(
     platform.insert("sources", **SOURCE)
     for table, key in (("source_tags", "source_id"), ("users", "user_id")):
         platform.execute(f"DELETE FROM {table} WHERE {key} = '{HOSTILE[1]}'")
-    environment = os.environ | {
-        "PERENNIAL_HOME": str(synced.settings.home),
-        "PERENNIAL_PLATFORM_URL": platform.url,
-    }
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(commits)], env=environment, check=False)
+    run_and_kill(synced.settings, Point("before", f"commit:{SYNCED[commits].name}"), sync_sources, "run-2")
 
-    assert killed.returncode == -signal.SIGKILL
     after_kill = rows_of(synced)
     for table in SYNCED[commits:]:
         assert after_kill[table.name] == before[table.name]

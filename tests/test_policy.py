@@ -581,8 +581,8 @@ def test_source_availability_says_where_the_data_of_each_source_is(workspace: Wa
     columns = "source_id, kind, name, status, state, since, clock_started_at, expires_at, hot_rows, archived_rows"
     with open_session(workspace) as session:
         described = [row[0] for row in session.execute("DESCRIBE source_availability").fetchall()]
-        rows = session.execute("FROM source_availability ORDER BY source_id").fetchall()
-    assert described == columns.split(", ")
+        rows = session.execute(f"SELECT {columns} FROM source_availability ORDER BY source_id").fetchall()
+    assert described == [*columns.split(", "), "vanished_at"]
     due, restored = (at("2026-02-10"), at("2026-05-10")), (at("2026-05-04"), at("2026-08-04"))
     old = (LONG_AGO, at("2020-04-01"))
     campaign = "campaign"

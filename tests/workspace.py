@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from perennial.platform import sync_sources
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
 
@@ -60,6 +64,33 @@ class Workspace:
         batches = pa.Table.from_pylist(rows, schema=schema).to_batches()
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         self.warehouse.replace_rows(table, reader, f"test:{uuid.uuid4().hex}")
+
+
+@dataclass
+class PlatformWorkspace(Workspace):
+    """The same, with the platform's database in between: `sync` is the real one."""
+
+    def sync(self, at: datetime = LONG_AGO, allow_vanishing: bool = False) -> None:
+        self.write()
+        sync_sources(self.warehouse, f"sync {uuid.uuid4().hex}", allow_vanishing, lambda: at)
+
+    def write(self) -> None:
+        """Make the platform's database say what this workspace has; the warehouse does not know yet."""
+        with closing(sqlite3.connect(self.warehouse.settings.home / "platform.db")) as database, database:
+            if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+                database.executescript(statement("platform/create_platform"))
+            tables: dict[str, list[dict[str, Any]]] = {
+                AUDIENCES.name: self.audiences,
+                SOURCE_TAGS.name: [{"source_id": name, "tag": tag} for name, tag in self.tags if name in self.sources],
+                SOURCES.name: list(self.sources.values()),
+            }
+            for name in tables:
+                database.execute(f"DELETE FROM {name}")
+            for name, rows in tables.items():
+                for row in rows:
+                    binds = ", ".join(f":{column}" for column in row)
+                    values = {key: str(value) if isinstance(value, datetime) else value for key, value in row.items()}
+                    database.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({binds})", values)
 
 
 def received(source_id: str) -> dict[str, str]:

@@ -7,15 +7,16 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.audiences import Reference, TerminalDefinitionError, parse
-from perennial.errors import TerminalMetadataError, TerminalRequestError
+from perennial.errors import TerminalMetadataError
 from perennial.settings import REFERRER_KINDS
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
+from perennial.vanished import absent_rows, no_rows, unknown_source
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,17 +58,20 @@ class Holdings:
         lifecycle_events: The table of the contract.
         hot_rows: Interactions in the hot table, by source.
         held: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
+        vanished: Rows of `vanished_sources` whose source is not in `sources` either.
     """
 
     lifecycle_events: pa.Table
     hot_rows: dict[str, int]
     held: frozenset[str] = frozenset()
+    vanished: pa.Table = field(default_factory=no_rows)
 
     @classmethod
-    def read(cls, warehouse: Warehouse, held: Collection[str] = ()) -> Holdings:
-        totals = warehouse.source_totals(INTERACTIONS.name)
-        hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
-        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(held))
+    def read(cls, warehouse: Warehouse, held: Collection[str] = (), hot_rows: dict[str, int] | None = None) -> Holdings:
+        if hot_rows is None:
+            totals = warehouse.source_totals(INTERACTIONS.name)
+            hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
+        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(held), absent_rows(warehouse))
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Explanation:
         state: available, expired or deleted.
         since: When that state began.
         last_restored_at: The last restore (R13).
+        vanished_at: When a sync first missed it; None while the platform has it.
         hot_rows: Interactions in the hot table.
     """
 
@@ -123,12 +128,14 @@ class Explanation:
     stopped_at: datetime | None
     last_sent_at: datetime | None
     last_restored_at: datetime | None
+    vanished_at: datetime | None
     hot_rows: int
 
     @property
     def clock_events(self) -> dict[str, datetime]:
         """What may have started the clock, by name; the latest did (R3)."""
         moments = {"stopped": self.stopped_at, "last sent": self.last_sent_at, "restored": self.last_restored_at}
+        moments["vanished"] = self.vanished_at
         found = {name: moment for name, moment in moments.items() if moment is not None}
         return found or {"created": self.created_at}
 
@@ -183,21 +190,17 @@ def explain(
             count them for all.
 
     Raises:
-        TerminalRequestError: The platform has no such source.
+        TerminalUnseenError, TerminalRequestError: As `unknown_source`.
         TerminalMetadataError: As `decide`.
     """
     import pyarrow.compute as pc
 
-    if hot_rows is None:
-        holdings = Holdings.read(warehouse, held)
-    else:
-        holdings = Holdings(warehouse.read(LIFECYCLE_EVENTS.name), {source_id: hot_rows}, frozenset(held))
-    rows = decide_from(SyncedMetadata.read(warehouse), holdings, as_of, Rules.of(warehouse))
+    metadata = SyncedMetadata.read(warehouse)
+    holdings = Holdings.read(warehouse, held, None if hot_rows is None else {source_id: hot_rows})
+    rows = decide_from(metadata, holdings, as_of, Rules.of(warehouse))
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
-        raise TerminalRequestError(
-            f"No source {source_id!r} is known; check the id, or run sync_sources if it is new on the platform."
-        )
+        raise unknown_source(source_id, holdings.hot_rows.get(source_id, 0))
     return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
 
 
@@ -225,12 +228,14 @@ def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: 
     _refuse_unknown_values(metadata)
     with open_connection() as connection:
         connection.register("sources", metadata.sources)
+        connection.register("vanished_sources", holdings.vanished)
         connection.register("lifecycle_events", holdings.lifecycle_events)
         connection.register("hot_totals", _hot_totals(holdings))
         connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
         create_state_views(connection, rules.retention_months)
         _create_source_referrers(connection, metadata.audiences, rules)
-        connection.execute(statement("policy/create_source_facts"))
+        for view in ("source_stories", "source_facts"):
+            connection.execute(statement(f"policy/create_{view}"))
         return _decided(connection, as_of)
 
 

@@ -221,12 +221,26 @@ ADOPTED_DELETIONS = Table("adopted_deletions", "A source that the previous polic
     adopted_at* timestamptz Wall clock
     requested_by string Who asked for it
 """))  # fmt: skip
+VANISHED_SOURCES = Table("vanished_sources", "What was last known of a source when a sync first missed it.", _columns("""
+    source_id* string Id of the campaign or Canvas
+    kind string campaign or canvas; null where it vanished before this table existed, as is all that is not known
+    name string Name
+    status string draft, active, stopped or archived
+    created_at timestamptz When it was created
+    stopped_at timestamptz When it was stopped
+    last_sent_at timestamptz When it last sent a message
+    owner_email string Who is told when its data expires
+    interaction_data_deleted_at timestamptz When the previous policy deleted its data (R18)
+    tags* list<string> Its tags
+    missed_at* timestamptz Wall clock of the sync; the last row of a source counts, until the platform has it again
+    run_id* string Run that missed it
+"""))  # fmt: skip
 
 TABLES = (
     SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
     LIFECYCLE_EVENTS, EXPIRY_DECISIONS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
-    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS,
+    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES,
 )  # fmt: skip
 # New names of columns, and those they had: `perennial init` renames, and the values stay.
 RENAMED_COLUMNS = {ARCHIVED_FILES.name: {"checksum": "sha256"}}

@@ -31,7 +31,7 @@ PARAMS = {
     "maintain_warehouse": {"retain_days"},
     "export_user_data": {"source_id", "notify", "all_recipients"},
     "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run"},
-    "sync_sources": set(),
+    "sync_sources": {"allow_vanishing"},
 }
 
 

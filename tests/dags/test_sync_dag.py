@@ -53,3 +53,24 @@ def test_a_sync_lists_what_is_wrong_with_the_audiences_it_brought_and_forgets_wh
         platform.execute("DELETE FROM audiences")
     assert run_dag("sync_sources", at=NOW + timedelta(hours=1)).state == "success"
     assert warehouse.read("audience_violations").num_rows == 0
+
+
+def test_a_sync_that_misses_too_much_fails_until_somebody_says_that_it_is_meant(
+    warehouse: Warehouse, settings: Settings, run_dag: RunDag
+) -> None:
+    with sqlite3.connect(settings.home / "platform.db") as platform:
+        platform.executescript(statement("platform/create_platform"))
+        for number in range(20):
+            platform.execute(
+                f"INSERT INTO sources VALUES ('s{number}', 'campaign', 'S', 'active', '2020-01-01', NULL, NULL, NULL, NULL)"
+            )
+    assert run_dag("sync_sources", at=NOW).state == "success"
+    with sqlite3.connect(settings.home / "platform.db") as platform:
+        platform.execute("DELETE FROM sources")
+
+    assert run_dag("sync_sources", at=NOW).state == "failed"
+    assert warehouse.read("sources").num_rows == 20
+    assert run_dag("sync_sources", {"allow_vanishing": True}, at=NOW).state == "success"
+    assert warehouse.read("sources").num_rows == 0
+    assert warehouse.read("vanished_sources").num_rows == 20
+    assert run_dag("sync_sources", at=NOW).state == "success"

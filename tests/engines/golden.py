@@ -17,7 +17,7 @@ from perennial.audiences.compiling import compile_audience
 from perennial.engines.dialects.athena import ATHENA
 from perennial.engines.dialects.spark import SPARK
 from perennial.engines.dialects.trino import TRINO
-from perennial.engines.duckdb import VIEWS
+from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
 from perennial.engines.rendering import Partitions, Pinned, Relations
 from perennial.engines.sqlalchemy import inserting
 from perennial.statements import statement
@@ -62,10 +62,13 @@ def _audience(definition: Any, count: bool = False) -> Asked:
     return Asked(query.count_sql if count else query.sql, query.binds, OF_SOURCES)
 
 
-OF_SOURCES = {
+KNOWN: dict[str, tuple[str, Mapping[str, Any]]] = {
+    view: (statement(f"views/create_{view}"), {}) for view in (*KNOWN_VIEWS, "known_source_tags")
+}
+OF_SOURCES = KNOWN | {
     "available_interactions": (statement("engines/select_interactions_of"), {"source_ids": ["it's spring", "journey"]})
 }
-OF_ALL = {"available_interactions": (statement("engines/select_interactions_except"), {"hidden_ids": ["old"]})}
+OF_ALL = KNOWN | {"available_interactions": (statement("engines/select_interactions_except"), {"hidden_ids": ["old"]})}
 USERS = {
     "asked_users": (statement("features/select_asked_users"), {"user_ids": ["ann", "bob"], "external_ids": []}),
     "source_names": (statement("features/select_source_names"), {}),
@@ -75,7 +78,7 @@ KEPT_VIEWS = {
     "retention": (statement("views/create_retention"), {"months": 3}),
     **{
         view: (statement(f"views/create_{view}"), {})
-        for view in ("source_moves", "source_states", "source_availability", *VIEWS)
+        for view in (*STATE_VIEWS, "known_source_tags", "source_availability", *VIEWS)
     },
 }
 WEEKLY = """SELECT

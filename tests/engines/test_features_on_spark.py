@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from perennial.engines.analysts import open_facts
-from perennial.engines.duckdb import VIEWS
+from perennial.engines.duckdb import KNOWN_VIEWS, VIEWS
 from perennial.errors import TerminalRequestError
 from perennial.features.export_models import parse_request, parse_segment_request
 from perennial.features.profile import read_profile
@@ -24,7 +24,7 @@ from perennial.features.user_data import ExportRequest, write_user_data
 from perennial.features.users_export import export_users, open_segment_export
 from perennial.maintenance import compact_tables
 from perennial.moves.plan import file_name
-from perennial.tables import INTERACTIONS_ARCHIVE, TABLES
+from perennial.tables import INTERACTIONS_ARCHIVE, TABLES, VANISHED_SOURCES
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask
 from tests.features.received_world import INTERACTIONS, NOW, PEOPLE, SEGMENTS, at, expire, filled, restore
@@ -37,7 +37,15 @@ from tests.workspace import Workspace
 SOURCES = sorted({row["source_id"] for row in INTERACTIONS})
 # Sail looks for a table's files in the bucket of its metadata only, and archived ones are in another.
 READ = [table.name for table in TABLES if table != INTERACTIONS_ARCHIVE]
-RELATIONS = [*READ, "source_availability", "source_states", *VIEWS]
+RELATIONS = [*READ, *KNOWN_VIEWS, "known_source_tags", "source_availability", "source_states", *VIEWS]
+# Missed twice, never known but by its id, and back.
+VANISHED: list[dict[str, Any]] = [
+    {"source_id": "vanished", "name": "Before", "tags": [], "missed_at": at(0), "run_id": "sync"},
+    {"source_id": "vanished", "name": "It's gone", "kind": "canvas", "status": "active", "created_at": at(0),
+     "tags": ["promo", "it's"], "missed_at": at(5), "run_id": "sync"},
+    {"source_id": "only an id", "tags": [], "missed_at": at(5), "run_id": "sync"},
+    {"source_id": "old", "tags": ["promo"], "missed_at": at(5), "run_id": "sync"},
+]  # fmt: skip
 SUMMARY = {"measure": "received", "dimension": "email", "last_at": at(30), "event_count": 3}
 # From the last second of a minute to the first of another: 9 and 10 boundaries between, 8 and 9 whole minutes.
 LATE_CLICKS = [
@@ -88,6 +96,7 @@ def told(request: pytest.FixtureRequest, shared_lake_warehouse: Warehouse, spark
         [interaction(source, load, source_kind=kind, user_id="ann") for source, kind in EXPIRING] for load in range(4)
     ]
     append_hot(warehouse, *loads, LATE_CLICKS)
+    warehouse.append_rows(VANISHED_SOURCES.name, VANISHED, "vanished")
     before = of_old(on_spark)
     compact_on(on_spark)
     expire(warehouse)

@@ -24,7 +24,7 @@ from perennial.filters import (
     SummaryMatch,
 )
 from perennial.statements import statement
-from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS
+from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
 
 INTERACTIONS_VIEW = "available_interactions"
 LAYER = "perennial_layer_"
@@ -90,7 +90,7 @@ def tag_sources_query(tags: Iterable[str] | None = None) -> tuple[str, dict[str,
         tags: Of these tags; None: of all there are.
     """
     binds = {f"v{number}": tag for number, tag in enumerate(tags or (), start=1)}
-    wanted = f"SELECT tag FROM {SOURCE_TAGS.name}" if tags is None else ", ".join(f"${name}" for name in binds)
+    wanted = "SELECT tag FROM known_source_tags" if tags is None else ", ".join(f"${name}" for name in binds)
     return f"{_TAG_SOURCES.replace('$tags', wanted)}\nORDER BY tag, place", binds
 
 
@@ -264,7 +264,7 @@ class _Statement:
         parts = []
         if self.interactions.columns:
             parts += [*([self._tag_part()] if self.tags else []), self._interaction_part()]
-            tables += [SOURCES.name, SOURCE_TAGS.name] if self.tags else []
+            tables += [SOURCES.name, VANISHED_SOURCES.name, SOURCE_TAGS.name] if self.tags else []
         if self.summaries.columns:
             origin = f"FROM {USER_MESSAGE_SUMMARY.name}\n    WHERE measure IN ({self._binds(self.measures)})"
             parts.append(_flags_part("summary_flags", self.summaries, origin))

@@ -67,12 +67,14 @@ class KnownIds:
         steps: `(source_id, step_id)`.
         variants: `(source_id, variant_id)`.
         segments: Ids of segments.
+        unchecked: Sources that the platform has no longer: what their steps and variations were, nobody knows.
     """
 
     sources: Collection[tuple[str, str]]
     steps: Collection[tuple[str, str]]
     variants: Collection[tuple[str, str]]
     segments: Collection[str]
+    unchecked: Collection[str] = ()
 
 
 class _RepeatedKey(dict[str, Any]):
@@ -127,10 +129,14 @@ def filter_nodes(node: dict[str, Any], path: str = "$") -> Iterator[tuple[str, d
 def _unknown(declared: Filter, parameter: Parameter, node: dict[str, Any], known: KnownIds) -> str | None:
     value = node[parameter.name]
     source_id = node.get("campaign_id", node.get("canvas_id", ""))
+    unchecked = source_id in known.unchecked
     found, what = {
         "source": ((declared.source_kind, value) in known.sources, f"there is no {declared.source_kind}"),
-        "step": ((source_id, value) in known.steps, f"Canvas {source_id!r} has no step"),
-        "variant": ((source_id, value) in known.variants, f"{declared.source_kind} {source_id!r} has no variation"),
+        "step": (unchecked or (source_id, value) in known.steps, f"Canvas {source_id!r} has no step"),
+        "variant": (
+            unchecked or (source_id, value) in known.variants,
+            f"{declared.source_kind} {source_id!r} has no variation",
+        ),
         "segment": (value in known.segments, "there is no segment"),
         "tag": (True, ""),
     }[parameter.names or "tag"]

@@ -125,10 +125,13 @@ def resume_check(source: Annotated[str, typer.Argument(help="Id of a campaign or
 
 
 def _print_resume_check(found: ResumeCheck) -> None:
-    console.print(f"{escape(found.name)} ({found.kind} {escape(found.source_id)}) is {found.status}.")
+    status = (
+        found.status if found.vanished_at is None else f"no longer in the platform, as of {shown(found.vanished_at)}"
+    )
+    console.print(f"{escape(found.name)} ({found.kind} {escape(found.source_id)}) is {status}.")
     own = {
-        "expired": f"Its own interactions expired on {shown(found.since)}; the next daily run after it is started "
-        "brings them back.",
+        "expired": f"Its own interactions expired on {shown(found.since)}"
+        + ("." if found.vanished_at else "; the next daily run after it is started brings them back."),
         "deleted": f"The previous policy deleted its own interactions on {shown(found.since)}: they stay away.",
     }
     if found.state in own:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -19,8 +19,15 @@ from perennial.cli.printing import (
     said_plainly,
     shown,
 )
+from perennial.statements import statement
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 app = typer.Typer()
+
+# Ids that a sentence names.
+_NAMED = 5
 
 
 @app.command()
@@ -61,6 +68,7 @@ def status(
     """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs."""
     from perennial.engines.duckdb import open_status_session
     from perennial.lifecycle.costing import archive_costs, run_costs
+    from perennial.vanished import unknown_source
 
     if source is not None and run is not None:
         raise typer.BadParameter("Give either a source or --run, and not both.")
@@ -71,14 +79,31 @@ def status(
                 print_query(session, "cli/sum_events_of_run", {"run_id": run}, missing)
             elif source is None:
                 print_query(session, "cli/list_sources", {})
+                _print_unseen(_unseen(session))
             else:
-                missing = f"No source {source!r} is known. Run sync_sources if it is new on the platform."
+                missing = str(unknown_source(source, _unseen(session).get(source, 0)))
                 print_query(session, "cli/show_source", {"source_id": source}, missing)
                 print_query(session, "cli/list_lifecycle_events", {"source_id": source})
         found = run_costs(warehouse, run) if run is not None else archive_costs(warehouse, source and [source])
         console.print("\n[bold]What the archive costs and saves[/]")
         for fact in found.facts():
             console.print(f"  {fact.label:16} {escape(fact.text)}", highlight=False, soft_wrap=True)
+
+
+def _unseen(session: DuckDBPyConnection) -> dict[str, int]:
+    return dict(session.execute(statement("cli/list_unseen_sources")).fetchall())
+
+
+def _print_unseen(unseen: dict[str, int]) -> None:
+    if not unseen:
+        return
+    count, rows = len(unseen), sum(unseen.values())
+    named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if count > _NAMED else "")
+    console.print(
+        f"The hot table also holds {rows:,} interaction{'s' if rows > 1 else ''} of {count:,} "
+        f"source{'s' if count > 1 else ''} that no sync has seen: {escape(named)}. Without a clock, they stay there.",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -89,10 +114,16 @@ def explain(
     """Say what an expiry would decide about a source now, and why: its clock, the date, who keeps it."""
     from perennial.moves.records import sources_under_way
     from perennial.policy import explain as explained
+    from perennial.vanished import TerminalUnseenError
 
     with opened_warehouse() as warehouse:
         at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
-        found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
+        try:
+            found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
+        except TerminalUnseenError as unseen:
+            # There is no clock to explain, and that is the answer.
+            console.print(escape(str(unseen)), soft_wrap=True)
+            return
     decision = found.decision
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in (
@@ -101,7 +132,7 @@ def explain(
         ("decision", decision.decision),
         ("reason", decision.reason),
         ("state", f"{found.state} since {shown(found.since)}"),
-        ("status", found.status),
+        ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
         ("expires", shown(decision.expires_at) if decision.expires_at else "its clock does not run"),
         ("in hot", f"{found.hot_rows:,} interactions"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import VIEWS, at_one_moment, open_connection, open_session, source_totals
+from perennial.engines.duckdb import STATE_VIEWS, VIEWS, at_one_moment, open_connection, open_session, source_totals
 from perennial.engines.facts import DuckDBFacts, EngineFacts
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
@@ -52,6 +52,6 @@ def _whole(engine: Engine, warehouse: Warehouse) -> EngineFacts:
     else:
         relations.keep("source_totals", statement("engines/select_source_totals"), {})
     relations.keep("retention", statement("views/create_retention"), {"months": warehouse.settings.retention_months})
-    for view in ("source_moves", "source_states", "source_availability", *VIEWS):
+    for view in (*STATE_VIEWS, "known_source_tags", "source_availability", *VIEWS):
         relations.keep(view, statement(f"views/create_{view}"), {})
     return EngineFacts(engine, relations, open_connection())

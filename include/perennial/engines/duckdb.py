@@ -26,6 +26,7 @@ from perennial.tables import (
     SOURCE_TAGS,
     SOURCES,
     TABLES,
+    VANISHED_SOURCES,
 )
 from perennial.warehouse.foreign import refuse_unreadable
 
@@ -37,7 +38,17 @@ if TYPE_CHECKING:
     from perennial.warehouse import LiveFile, Warehouse
 
 # What tells where interactions are; small beside the interactions themselves.
-STATUS_TABLES = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, EXPIRY_DECISIONS.name)
+STATUS_TABLES = (
+    SOURCES.name,
+    VANISHED_SOURCES.name,
+    SOURCE_TAGS.name,
+    LIFECYCLE_EVENTS.name,
+    EXPIRY_DECISIONS.name,
+)
+# Which sources are known, in order. A sync adds to `vanished_sources` before it replaces `sources`: whoever opens them
+# the other way round, which is the order of TABLES, misses none.
+KNOWN_VIEWS = ("absent_sources", "known_sources")
+STATE_VIEWS = (*KNOWN_VIEWS, "source_moves", "source_states")
 # What is in place for everybody who asks the whole warehouse, in order.
 VIEWS = (
     "hidden_sources",
@@ -83,8 +94,7 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
                 # One table must not take the others with it: who asks this one is told.
                 _fail_when_read(connection, name, warehouse.table(name).schema(), str(error))
         _create_availability(connection, warehouse)
-        for view in VIEWS:
-            connection.execute(statement(f"views/create_{view}"))
+        create_views(connection, VIEWS)
         return connection
 
     return at_one_moment(warehouse, whole)
@@ -140,14 +150,19 @@ def _last_move(warehouse: Warehouse) -> int | None:
 def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     connection.register("source_totals", source_totals(warehouse))
     create_state_views(connection, warehouse.settings.retention_months)
-    connection.execute(statement("views/create_source_availability"))
+    create_views(connection, ("known_source_tags", "source_availability"))
 
 
 def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: int) -> None:
-    """Create view `source_states` over the relations `sources` and `lifecycle_events`, and what it needs."""
+    """Create view `source_states`, and what it needs, over `sources`, `vanished_sources` and `lifecycle_events`."""
     connection.execute(statement("views/create_retention"), {"months": retention_months})
-    for view in ("source_moves", "source_states"):
-        connection.execute(statement(f"views/create_{view}"))
+    create_views(connection, STATE_VIEWS)
+
+
+def create_views(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+    """Create views of `include/sql/views/` over the relations that they read."""
+    for name in names:
+        connection.execute(statement(f"views/create_{name}"))
 
 
 _OF_ARROW = re.compile(r"^\w*Error: (.+)$", re.MULTILINE)

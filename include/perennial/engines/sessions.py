@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import at_one_moment, create_state_views, create_view, open_connection
+from perennial.engines.duckdb import (
+    KNOWN_VIEWS,
+    at_one_moment,
+    create_state_views,
+    create_view,
+    create_views,
+    open_connection,
+)
 from perennial.engines.facts import DuckDBFacts, EngineFacts
 from perennial.engines.misplaced import show_misplaced
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
-from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 from perennial.warehouse.schemas import contract_columns
 
 if TYPE_CHECKING:
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import LiveFile, Warehouse
 
 # What decisions are made from: always in process.
-_DECIDING = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name)
+_DECIDING = (SOURCES.name, VANISHED_SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name)
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,8 @@ def open_feature_session(
     Args:
         warehouse: Where the tables are.
         tables: The tables of the contract whose facts the question asks for, besides the interactions.
-        needed: Asked, with `sources`, `source_tags` and `source_states` in place, which sources' interactions the
-            question looks at; None: all. May show and offer more tables.
+        needed: Asked, with `known_sources`, `known_source_tags` and `source_states` in place, which sources'
+            interactions the question looks at; None: all. May show and offer more tables.
 
     Returns:
         The session, in whose facts `available_interactions` is what features may see of the needed sources.
@@ -113,7 +120,7 @@ def open_feature_session(
         opening.show(_DECIDING)
         opening.offer(tables)
         create_state_views(opening.connection, warehouse.settings.retention_months)
-        opening.connection.execute(statement("views/create_hidden_sources"))
+        create_views(opening.connection, ("known_source_tags", "hidden_sources"))
         source_ids = needed(opening)
         show_misplaced(opening.connection, warehouse, source_ids or None)
         rows = opening.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
@@ -176,6 +183,8 @@ def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[s
     from perennial.engines.pinning import pinned_relations
 
     relations = pinned_relations(opening.warehouse.settings, opening.tables.values())
+    for view in (*KNOWN_VIEWS, "known_source_tags"):
+        relations.keep(view, statement(f"views/create_{view}"), {})
     if hidden is None:
         binds = {"source_ids": sorted(visible)}
         relations.keep("available_interactions", statement("engines/select_interactions_of"), binds)

@@ -134,7 +134,7 @@ def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mappi
     """Refuse definitions that name what the platform does not have.
 
     Args:
-        connection: With `sources`, `canvas_steps` and `source_variants` in place.
+        connection: With `known_sources`, `canvas_steps` and `source_variants` in place.
         definitions: Each by what goes before its JSON paths.
 
     Raises:
@@ -153,14 +153,18 @@ def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mappi
 
 
 def known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[Definition]) -> KnownIds:
-    """Look up what the platform has of all that some definitions name; segments are known as they are named."""
+    """Look up what the platform has of all that some definitions name; segments are known as they are named.
+
+    What it has no longer can be asked for all the same.
+    """
     named = [reference for definition in definitions for reference in definition.references]
     binds = {"source_ids": sorted({reference.id for reference in named if reference.kind == "source"})}
-    found: dict[str, set[tuple[str, str]]] = {"source": set(), "step": set(), "variant": set()}
+    found: dict[str, set[tuple[str, str]]] = {"source": set(), "step": set(), "variant": set(), "absent": set()}
     for what, owner, name in connection.execute(statement("features/list_known_ids"), binds).fetchall():
         found[what].add((owner, name))
     segments = {reference.id for reference in named if reference.kind == "segment"}
-    return KnownIds(found["source"], found["step"], found["variant"], segments)
+    unchecked = {source_id for _, source_id in found["absent"]}
+    return KnownIds(found["source"] | found["absent"], found["step"], found["variant"], segments, unchecked)
 
 
 def by_source(connection: duckdb.DuckDBPyConnection, needs: Iterable[Need]) -> dict[str, Need]:
@@ -188,7 +192,7 @@ def sources_by_tag(connection: duckdb.DuckDBPyConnection, tags: Collection[str] 
     """List the sources that tag filters look at, by tag; those that nothing carries are left out.
 
     Args:
-        connection: With `sources` and `source_tags` in place.
+        connection: With `known_sources` and `known_source_tags` in place.
         tags: Of these tags; None: of all there are.
     """
     found: dict[str, list[str]] = {}

@@ -38,8 +38,8 @@ class MissingSource:
 
     Attributes:
         source_id: Campaign or Canvas.
-        kind: campaign or canvas; source where the platform has it no longer.
-        name: Its name on the platform.
+        kind: campaign or canvas; source where nothing but its id is known.
+        name: Its name on the platform, or the last that it had there.
         state: expired, or deleted under the previous policy (R18); archived where the source is available and another
             program has put some of its interactions into long-term storage.
         since: When that began; None where nobody has recorded it.

@@ -51,6 +51,7 @@ class ResumeCheck:
         status: Its status there.
         state: Where its own interactions are: available, expired, or deleted under the previous policy.
         since: When that began.
+        vanished_at: When a sync first missed it; None while the platform has it.
         missing: The sources its audiences need and do not have, by part of the audience; each with what that does to
             it and where it is named. Those of tag filters are among them.
         problems: Why some of its audiences cannot be evaluated at all.
@@ -62,13 +63,17 @@ class ResumeCheck:
     status: str
     state: Literal["available", "expired", "deleted"]
     since: datetime | None
+    vanished_at: datetime | None = None
     missing: Mapping[str, tuple[MissingSource, ...]]
     problems: tuple[AudienceProblem, ...]
 
     @property
     def ready(self) -> bool:
-        """Whether its audiences have all they need; its own interactions come back by themselves (R10)."""
-        return not self.missing and not self.problems
+        """Whether its audiences have all they need; its own interactions come back by themselves (R10).
+
+        What the platform has no longer cannot be started there.
+        """
+        return self.vanished_at is None and not self.missing and not self.problems
 
     @property
     def restorable(self) -> tuple[str, ...]:
@@ -95,7 +100,7 @@ def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
             raise TerminalRequestError(
                 f"No source {source_id!r} is known; check the id, or run sync_sources if it is new on the platform."
             )
-        kind, name, status, state, since = found
+        kind, name, status, state, since, vanished_at = found
         binds = {"kind": kind, "source_id": source_id}
         parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
         checked = {part: _check_part(connection, part, text) for part, text in parts}
@@ -106,6 +111,7 @@ def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
         status=status,
         state=state,
         since=since,
+        vanished_at=vanished_at,
         missing={part: missing for part, (missing, _) in checked.items() if missing},
         problems=tuple(problem for _, problems in checked.values() for problem in problems),
     )

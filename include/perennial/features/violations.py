@@ -109,7 +109,10 @@ def _look(
         owners = batch.to_pylist()
         parsed = [_parsed(owner.pop("definition")) for owner in owners]
         definitions = [found for found in parsed if isinstance(found, Definition)]
-        known = replace(known_ids(connection, definitions), segments=segment_ids)
+        known = known_ids(connection, definitions)
+        # An audience that names what the platform has no longer is answered, but means nothing on the platform.
+        there = {source for source in known.sources if source[1] not in known.unchecked}
+        known = replace(known, sources=there, segments=segment_ids)
         for owner, found in zip(owners, parsed, strict=True):
             if isinstance(found, Flaw):
                 yield owner, ReadAudience((found,), ())

@@ -19,9 +19,10 @@ from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read
 from perennial.moves.records import remove_pending, sources_under_way
 from perennial.outcomes import ExpiredSource, ExpiryReport
 from perennial.platform import read_adopted, read_metadata
-from perennial.policy import decide, refuse_stale_metadata
+from perennial.policy import Metadata, SyncedMetadata, decide, refuse_stale_metadata
 from perennial.statements import statement
-from perennial.tables import ARCHIVED_FILES, EXPIRY_DECISIONS
+from perennial.tables import ARCHIVED_FILES, AUDIENCES, EXPIRY_DECISIONS, SOURCES
+from perennial.vanished import find_losses
 from perennial.warehouse import SourceTotal, Warehouse
 from perennial.warehouse.heads import refuse_losses
 
@@ -114,28 +115,43 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recor
     """Decide again about a plan's sources, from metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
-    saved after the last sync, or a source started again (R1).
+    saved after the last sync, or a source started again (R1). All stay where the platform's database looks broken,
+    because it lacks too much of what the last sync found.
 
     Returns:
         The sources that are to leave hot, each with the event it comes to and why.
     """
     held = sources_under_way(warehouse, RESTORE.name)
+    synced = SyncedMetadata.read(warehouse)
     decided = {
         row["source_id"]: Recorded(EVENTS[row["decision"]], row["reason"])
-        for row in decide(warehouse, run.now, held=held).to_pylist()
+        for row in decide(warehouse, run.now, held=held, metadata=synced).to_pylist()
         if row["decision"] in EVENTS
     }
     platform = read_metadata(warehouse.settings, read_adopted(warehouse))
+    if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
+        log.error(
+            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run sync_sources, which "
+            "says what to do",
+            plan.operation("recheck"),
+            " and ".join(map(str, losses)),
+        )
+        return {}
     if platform is not None:
         fresh = decide(warehouse, run.now, held=held, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in EVENTS for source_id in _sources_decided(fresh, name)}
-        # A source the platform has dropped since is judged by the synced tables alone.
+        # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has
+        # missed it yet, so its clock is its own.
         decided = {key: due for key, due in decided.items() if key in moving or key not in known}
     kept = [source_id for source_id in plan.source_ids if source_id not in decided]
     if kept:
         log.info("%s: %d sources stay after a second look", plan.operation("recheck"), len(kept))
     return {source_id: decided[source_id] for source_id in plan.source_ids if source_id in decided}
+
+
+def _by_table(metadata: Metadata) -> dict[str, pa.Table]:
+    return {SOURCES.name: metadata.sources, AUDIENCES.name: metadata.audiences}
 
 
 def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None = None) -> ExpiryReport:

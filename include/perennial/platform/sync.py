@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,10 +13,12 @@ from perennial.platform.adopted import read_adopted, with_adopted
 from perennial.platform.columns import SelectedColumns, arrow_batch, arrow_schema
 from perennial.platform.database import PlatformDatabase, open_platform
 from perennial.platform.integrity import KeyLedger
-from perennial.tables import AUDIENCES, SOURCES, SYNCED, Table
+from perennial.tables import AUDIENCES, SOURCES, SYNCED, VANISHED_SOURCES, Table
+from perennial.vanished import KEYS, keep_missed, refuse_mass_vanishing
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.manifest import DataFile
 
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
@@ -40,35 +42,94 @@ class PlatformMetadata:
     audiences: pa.Table
 
 
-def sync_sources(warehouse: Warehouse, run_id: str) -> SyncOutcome:
+def sync_sources(
+    warehouse: Warehouse,
+    run_id: str,
+    allow_vanishing: bool = False,
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> SyncOutcome:
     """Replace the six synced tables by what the platform has now, adopted deletions laid over its sources (R18).
 
     Every row of every table is read and checked first, in one transaction of the platform's database; nothing is
-    committed before. Killed between two commits, the tables come from two syncs until the next one, which R7's look at
-    the platform covers. A repetition replaces everything again, whatever an earlier attempt committed: it may have read
-    an older state of the platform.
+    committed before. What was last known of sources that the platform has no longer is kept first, in
+    `vanished_sources`. Killed between two commits, the tables come from two syncs until the next one, which R7's look
+    at the platform covers. A repetition replaces everything again, whatever an earlier attempt committed: it may have
+    read an older state of the platform.
+
+    Args:
+        warehouse: Where to.
+        run_id: The run.
+        allow_vanishing: Whether more than a tenth of the known sources or audiences, and at least ten, may be missing.
+        wall_clock: Tells the time.
 
     Raises:
         TerminalMetadataError: A table, a column, or a value cannot be used; the previous metadata stays in place.
         TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or the warehouse's tables are missing.
         TransientError: The platform's database cannot be reached.
     """
-    import pyarrow as pa
+    from perennial.warehouse.replacing import replace_after_look
 
     attempt = uuid4().hex
-    warehouse.refuse_unwritable(table.name for table in SYNCED)
+    warehouse.refuse_unwritable((*(table.name for table in SYNCED), VANISHED_SOURCES.name))
+    staged = _staged_tables(warehouse)
+    if not allow_vanishing:
+        refuse_mass_vanishing({name: warehouse.read(name) for name in staged.keys}, staged.keys)
+
+    def keep_what_vanishes(known: pa.Table) -> None:
+        if not allow_vanishing:
+            refuse_mass_vanishing({SOURCES.name: known}, staged.keys)
+        keep_missed(warehouse, known, staged.keys[SOURCES.name], run_id, wall_clock())
+
+    for name, data_files in staged.data_files.items():
+        operation = f"sync:{run_id}:{name}:{attempt}"
+        if name == SOURCES.name:
+            replace_after_look(warehouse, name, data_files, keep_what_vanishes, operation)
+        else:
+            warehouse.replace_files(name, data_files, operation)
+        log.info("%s: %s has %d rows", run_id, name, staged.row_counts[name])
+    return SyncOutcome(run_id, staged.row_counts)
+
+
+@dataclass
+class _Staged:
+    """What one look at the platform found, in files that no table lists yet.
+
+    Attributes:
+        data_files: By table, in the order in which the tables are to be replaced.
+        row_counts: By table.
+        keys: What names the rows of the tables of KEYS.
+    """
+
+    data_files: dict[str, list[DataFile]] = field(default_factory=dict)
+    row_counts: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, pa.Table] = field(default_factory=dict)
+
+    def counted(self, table: Table, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass the batches of a table on, and note how many rows they have and what names these."""
+        import pyarrow as pa
+
+        row_count = 0
+        names = [pa.schema([(name, pa.large_string()) for name in KEYS.get(table.name, ())]).empty_table()]
+        for batch in batches:
+            row_count += batch.num_rows
+            names.append(pa.table({name: batch[name] for name in names[0].column_names}))
+            yield batch
+        self.row_counts[table.name] = row_count
+        if table.name in KEYS:
+            self.keys[table.name] = pa.concat_tables(names)
+
+
+def _staged_tables(warehouse: Warehouse) -> _Staged:
+    import pyarrow as pa
+
     adopted = read_adopted(warehouse)
-    counts: dict[str, int] = {}
+    staged = _Staged()
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:
-        staged = []
         for table in SYNCED:
-            batches = _counted(_checked_batches(table, database, keys, adopted), table, counts)
+            batches = staged.counted(table, _checked_batches(table, database, keys, adopted))
             stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
-            staged.append((table.name, warehouse.stage_rows(table.name, stream)))
-    for name, data_files in staged:
-        warehouse.replace_files(name, data_files, operation=f"sync:{run_id}:{name}:{attempt}")
-        log.info("%s: %s has %d rows", run_id, name, counts[name])
-    return SyncOutcome(run_id, counts)
+            staged.data_files[table.name] = warehouse.stage_rows(table.name, stream)
+    return staged
 
 
 def read_metadata(settings: Settings, adopted: Mapping[str, datetime] | None = None) -> PlatformMetadata | None:
@@ -110,10 +171,3 @@ def _checked_batches(
             keys.add(table.name, batch)
             yield with_adopted(batch, adopted) if table is SOURCES else batch
     keys.refuse_broken(table.name)
-
-
-def _counted(batches: Iterator[pa.RecordBatch], table: Table, counts: dict[str, int]) -> Iterator[pa.RecordBatch]:
-    counts[table.name] = 0
-    for batch in batches:
-        counts[table.name] += batch.num_rows
-        yield batch

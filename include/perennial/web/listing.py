@@ -27,6 +27,8 @@ EXACT_CHARACTERS = 25_000
 # So many answers are kept while the sources stay the same: who turns pages asks the same of them again and again.
 _KEPT = 16
 DUE, KEPT = "due", "kept"
+VANISHED = "vanished"
+"""The status of a source that the platform has no longer."""
 STATES = ("available", DUE, KEPT, "expired", "restoring", "deleted")
 """What a state filter can be; of the available ones, `due` expire within `DUE_DAYS`, `kept` would if no filter kept
 them."""
@@ -44,7 +46,7 @@ _ORDERS = {
 }
 SORTS = tuple(_ORDERS)
 DIRECTIONS = ("asc", "desc")
-_CHOICES = {"kind": SOURCE_KINDS, "status": STATUSES, "state": STATES, "sort": SORTS, "order": DIRECTIONS}
+_CHOICES = {"kind": SOURCE_KINDS, "status": (*STATUSES, VANISHED), "state": STATES, "sort": SORTS, "order": DIRECTIONS}
 _MAY_BE_EMPTY = ("kind", "status", "state")
 
 
@@ -56,7 +58,7 @@ class Selection:
         q: Part of a name or of an id, in any case.
         tag: A tag, exactly.
         kind: campaign or canvas.
-        status: A status on the platform.
+        status: A status on the platform; vanished: it has the source no longer.
         state: One of `STATES`.
         sort: One of `SORTS`.
         order: asc or desc.
@@ -135,7 +137,7 @@ def _selection(
     q: Annotated[str, Query(description="Part of a name or of an id, in any case", max_length=1_000)] = "",
     tag: Annotated[str, Query(description="A tag, exactly", max_length=1_000)] = "",
     kind: Annotated[str, _choice("kind", "campaign or canvas")] = "",
-    status: Annotated[str, _choice("status", "Status on the platform")] = "",
+    status: Annotated[str, _choice("status", "Status on the platform; vanished: no longer there")] = "",
     state: Annotated[str, _choice("state", _STATES_HELP)] = "",
     sort: Annotated[str, _choice("sort", "Column to sort by")] = "name",
     order: Annotated[str, _choice("order", "Direction")] = "asc",
@@ -152,6 +154,8 @@ class ListedSource:
     """One source of a list. Times are UTC.
 
     Attributes:
+        status: draft, active, stopped, archived or vanished.
+        vanished_at: When a sync first missed it; None while the platform has it.
         state: available, expired, restoring, or deleted under the previous policy.
         since: When that state began.
         expires_at: When its clock ends; None while it does not run, or where there is nothing hot to expire.
@@ -166,6 +170,7 @@ class ListedSource:
     kind: str
     name: str
     status: str
+    vanished_at: datetime | None
     state: str
     since: datetime
     expires_at: datetime | None
@@ -288,7 +293,7 @@ def _shown(listed: Listed, positions: Sequence[int], restoring: Collection[int])
 
 
 def _listed(row: dict[str, Any], restoring: bool, now: datetime) -> ListedSource:
-    for name in ("since", "expires_at", "last_sent_at"):
+    for name in ("since", "expires_at", "last_sent_at", "vanished_at"):
         row[name] = None if row[name] is None else row[name].replace(tzinfo=UTC)
     row["tags"] = tuple(row["tags"])
     if restoring and row["state"] == "expired":

@@ -42,7 +42,7 @@ class DecisionItem(BaseModel):
     decision: str
     reason: str
     clock_started_at: datetime | None
-    clock_started_by: str | None = Field(description="stopped, last sent, restored or created")
+    clock_started_by: str | None = Field(description="stopped, last sent, restored, vanished or created")
     expires_at: datetime | None
     referenced_by: tuple[str, ...]
 

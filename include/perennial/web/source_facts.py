@@ -11,7 +11,8 @@ from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.features.resume_check import ResumeCheck, check_resume
 from perennial.policy import Explanation, explain
 from perennial.statements import statement
-from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES
+from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES, VANISHED_SOURCES
+from perennial.vanished import unknown_source
 from perennial.web.access import RESTORE_DAG
 from perennial.web.airflow_runs import brief
 from perennial.web.listing import ListedSource, find_source
@@ -95,7 +96,7 @@ def tell(desk: Desk, source_id: str) -> Told:
     """Find out everything about a source.
 
     Raises:
-        NotFoundError: The platform has no such source.
+        NotFoundError: No such source is known.
     """
     restoring = restoring_sources(desk)
     source = known_source(desk.snapshot, source_id, restoring)
@@ -115,22 +116,25 @@ def known_source(snapshot: SourceSnapshot, source_id: str, restoring: Collection
     """Find a source as lists show it.
 
     Raises:
-        NotFoundError: The platform has no such source.
+        NotFoundError: No such source is known.
     """
     source = find_source(snapshot.now(), source_id, restoring)
     if source is None:
-        raise NotFoundError(f"No source {source_id!r} is known; run sync_sources if it is new on the platform.")
+        with snapshot.cursor() as cursor:
+            unseen = dict(cursor.execute(statement("cli/list_unseen_sources")).fetchall())
+        raise NotFoundError(str(unknown_source(source_id, unseen.get(source_id, 0))))
     return source
 
 
 def recorded(warehouse: Warehouse, source_id: str) -> tuple[tuple[LifecycleEvent, ...], tuple[DailyCount, ...]]:
     """Read what has happened to a source, the latest first, and its daily counts (R15)."""
-    from perennial.engines.duckdb import open_session
+    from perennial.engines.duckdb import KNOWN_VIEWS, create_views, open_session
 
     binds = {"source_id": source_id}
-    with open_session(warehouse, [LIFECYCLE_EVENTS.name, SOURCE_DAILY_STATS.name, SOURCES.name]) as session:
+    tables = (LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES, VANISHED_SOURCES)
+    with open_session(warehouse, [table.name for table in tables]) as session:
         events = session.execute(statement("cli/list_lifecycle_events"), binds).fetchall()
-        session.execute(statement("views/create_source_analytics"))
+        create_views(session, (*KNOWN_VIEWS, "source_analytics"))
         counts = session.execute(statement("web/list_daily_counts"), binds).fetchall()
     return tuple(LifecycleEvent(*row) for row in events), tuple(DailyCount(*row) for row in counts)
 

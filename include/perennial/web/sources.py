@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.policy import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
-from perennial.web.listing import PAGE_SIZE, STATES, SelectionDep, find_page, form_method
+from perennial.web.listing import PAGE_SIZE, STATES, VANISHED, SelectionDep, find_page, form_method
 from perennial.web.pages import fragment, render
 from perennial.web.restore_desk import DeskDep, restoring_sources
 from perennial.web.warehouse import SnapshotDep
@@ -38,6 +38,7 @@ STATE_LABELS = {
     "restoring": "restoring",
     "deleted": "deleted under the previous policy",
 }
+STATUS_LABELS = {status: status for status in STATUSES} | {VANISHED: "no longer in the platform"}
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000, description=f"Page of {PAGE_SIZE} sources, from 1")]
 
 
@@ -49,7 +50,8 @@ class SourceItem(BaseModel):
     source_id: str
     kind: str
     name: str
-    status: str
+    status: str = Field(description="draft, active, stopped, archived, or vanished: no longer in the platform")
+    vanished_at: datetime | None = Field(description="When a sync first missed it; null while the platform has it")
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime
     expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
@@ -95,7 +97,7 @@ def sources_page(request: Request, selection: SelectionDep, desk: DeskDep, page:
         request, "sources.html.j2", selection=selection, found=found, columns=COLUMNS, obstacle=desk.obstacle,
         tag_options=_tag_options(listed.tags),
         method=form_method(source.source_id for source in found.sources),
-        choices={"kind": {kind: kind for kind in SOURCE_KINDS}, "status": {status: status for status in STATUSES},
+        choices={"kind": {kind: kind for kind in SOURCE_KINDS}, "status": STATUS_LABELS,
                  "state": {state: STATE_LABELS[state] for state in STATES}},
     )  # fmt: skip
 

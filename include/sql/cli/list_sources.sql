@@ -4,7 +4,7 @@ SELECT
     source_id,
     kind,
     name,
-    status,
+    CASE WHEN vanished_at IS NULL THEN status ELSE 'no longer in the platform' END AS status,
     state,
     since,
     expires_at,

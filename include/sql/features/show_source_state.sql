@@ -5,6 +5,7 @@ SELECT
     name,
     status,
     state,
-    since
+    since,
+    vanished_at
 FROM source_states
 WHERE source_id = $source_id AND known

@@ -32,14 +32,14 @@ reasons AS (
 
 SELECT
     moved.source_id,
-    coalesce(sources.name, moved.source_id) AS name,
-    coalesce(sources.kind, 'source') AS kind,
-    sources.owner_email,
+    coalesce(known_sources.name, moved.source_id) AS name,
+    coalesce(known_sources.kind, 'source') AS kind,
+    known_sources.owner_email,
     coalesce(reasons.reason, '') AS reason,
     moved.row_count,
     moved.total_bytes,
     moved.file_count
 FROM moved
-LEFT JOIN sources USING (source_id)
+LEFT JOIN known_sources USING (source_id)
 LEFT JOIN reasons USING (source_id)
-ORDER BY sources.owner_email, name, moved.source_id
+ORDER BY known_sources.owner_email, name, moved.source_id

@@ -1,10 +1,11 @@
 -- Every source a restore request means, and what will become of it.
 -- Grain: one row a source, in order of id. Binds: $source_ids, $tags (lists of text).
--- R11: tags are resolved when this runs. R12: the outcomes. R18: what the previous policy deleted stays deleted.
+-- R11: tags are resolved when this runs; those last known of a source that the platform has no longer count as well.
+-- R12: the outcomes. R18: what the previous policy deleted stays deleted.
 WITH requested AS (
     SELECT unnest($source_ids::VARCHAR[]) AS source_id
     UNION
-    SELECT source_id FROM source_tags
+    SELECT source_id FROM known_source_tags
     WHERE tag IN (SELECT unnest($tags::VARCHAR[]))
 ),
 

@@ -1,5 +1,5 @@
 -- The decision about every source, its reason, and who keeps it.
--- Grain: one row a source the platform has. Binds: $as_of, the run's own now. Reads source_facts.
+-- Grain: one row a source that is known. Binds: $as_of, the run's own now. Reads source_facts.
 -- Rules: R1, R2, R4, R9, R10, R18; the branches stand in the contract's order of precedence.
 WITH decided AS (
     SELECT
@@ -40,7 +40,7 @@ SELECT
             WHEN 'empty' THEN ' ended on ' || expiry_date || '; it has no interactions to move.'
             ELSE ' ended on ' || expiry_date || ' and no active referrer names it.'
         END
-    END AS reason,
+    END || if(decision IN ('deleted', 'late', 'expired') OR held, absence, '') AS reason,
     clock_started_at,
     expires_at,
     referenced_by,
@@ -53,6 +53,7 @@ SELECT
     stopped_at,
     last_sent_at,
     last_restored_at,
+    vanished_at,
     hot_rows
 FROM decided
 ORDER BY source_id

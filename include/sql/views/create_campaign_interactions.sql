@@ -1,6 +1,6 @@
 -- What users did with campaigns, with the names of campaign and variation.
--- Grain: one row an interaction. Reads available_interactions, sources, source_variants; a name they do not have is
--- null.
+-- Grain: one row an interaction. Reads available_interactions, known_sources, source_variants; a name that is
+-- not known is null.
 -- Rules: R14 (expired data is left out).
 CREATE VIEW campaign_interactions AS
 SELECT
@@ -10,7 +10,7 @@ SELECT
     interactions.user_id,
     interactions.external_user_id,
     interactions.source_id,
-    sources.name AS source_name,
+    known_sources.name AS source_name,
     interactions.variant_id,
     variants.name AS variation_name,
     interactions.channel,
@@ -23,6 +23,6 @@ SELECT
     interactions.send_id,
     interactions.is_suspected_bot_click
 FROM available_interactions AS interactions
-LEFT JOIN sources ON interactions.source_id = sources.source_id
+LEFT JOIN known_sources ON interactions.source_id = known_sources.source_id
 LEFT JOIN source_variants AS variants ON interactions.variant_id = variants.variant_id
 WHERE interactions.source_kind = 'campaign'

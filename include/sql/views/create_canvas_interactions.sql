@@ -1,6 +1,6 @@
 -- What users did with Canvases, with the names of Canvas, variation and step.
--- Grain: one row an interaction. Reads available_interactions, sources, source_variants, canvas_steps; a name they do
--- not have is null.
+-- Grain: one row an interaction. Reads available_interactions, known_sources, source_variants, canvas_steps; a name
+-- that is not known is null.
 -- Rules: R14 (expired data is left out).
 CREATE VIEW canvas_interactions AS
 SELECT
@@ -10,7 +10,7 @@ SELECT
     interactions.user_id,
     interactions.external_user_id,
     interactions.source_id,
-    sources.name AS source_name,
+    known_sources.name AS source_name,
     interactions.canvas_step_id,
     steps.name AS step_name,
     interactions.variant_id,
@@ -25,7 +25,7 @@ SELECT
     interactions.send_id,
     interactions.is_suspected_bot_click
 FROM available_interactions AS interactions
-LEFT JOIN sources ON interactions.source_id = sources.source_id
+LEFT JOIN known_sources ON interactions.source_id = known_sources.source_id
 LEFT JOIN source_variants AS variants ON interactions.variant_id = variants.variant_id
 LEFT JOIN canvas_steps AS steps ON interactions.canvas_step_id = steps.step_id
 WHERE interactions.source_kind = 'canvas'

@@ -1,5 +1,5 @@
 -- How often each interaction with a source happened on each day, from the counts that loads keep.
--- Grain: one row a source, day, interaction and channel. Reads source_daily_stats, sources; never interactions.
+-- Grain: one row a source, day, interaction and channel. Reads source_daily_stats, known_sources; never interactions.
 -- Rules: R15 (the same before an expiry, after it, and after a restore).
 CREATE VIEW source_analytics AS
 WITH counts AS (
@@ -15,11 +15,11 @@ WITH counts AS (
 
 SELECT
     counts.source_id,
-    sources.kind,
-    sources.name,
+    known_sources.kind,
+    known_sources.name,
     counts.stat_date,
     counts.interaction,
     counts.channel,
     counts.event_count
 FROM counts
-LEFT JOIN sources ON counts.source_id = sources.source_id
+LEFT JOIN known_sources ON counts.source_id = known_sources.source_id

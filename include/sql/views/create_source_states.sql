@@ -1,6 +1,7 @@
--- The state and the clock of every source that the platform has or that a run has ever moved.
--- Grain: one row a source_id; known is false where the platform has it no longer.
--- Reads sources, source_moves, retention.
+-- The state and the clock of every source that is known or that a run has ever moved.
+-- Grain: one row a source_id; known is false where nothing but moves is known of it. vanished_at is null while the
+-- platform has the source.
+-- Reads known_sources, source_moves, retention.
 -- Rules: R2, R3, R8, R13, R18. The clock runs for inactive sources only: it is null for active and for deleted ones.
 CREATE VIEW source_states AS
 WITH listed AS (
@@ -13,8 +14,9 @@ WITH listed AS (
         max(created_at) AS created_at,
         max(stopped_at) AS stopped_at,
         max(last_sent_at) AS last_sent_at,
-        max(interaction_data_deleted_at) AS deleted_at
-    FROM sources
+        max(interaction_data_deleted_at) AS deleted_at,
+        max(vanished_at) AS vanished_at
+    FROM known_sources
     GROUP BY source_id
 ),
 
@@ -29,7 +31,7 @@ clocks AS (
         END AS state,
         CASE
             WHEN deleted_at IS NULL AND status <> 'active'
-                THEN coalesce(greatest(stopped_at, last_sent_at, last_restored_at), created_at)
+                THEN greatest(vanished_at, coalesce(greatest(stopped_at, last_sent_at, last_restored_at), created_at))
         END AS clock_started_at
     FROM listed
     FULL OUTER JOIN source_moves USING (source_id)
@@ -46,6 +48,7 @@ SELECT
     stopped_at,
     last_sent_at,
     last_restored_at,
+    vanished_at,
     CASE state WHEN 'deleted' THEN deleted_at ELSE coalesce(last_moved_at, created_at) END AS since,
     clock_started_at,
     -- Calendar months in UTC whatever the session's time zone; no later year than Python and Arrow know.

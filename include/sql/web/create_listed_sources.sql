@@ -1,13 +1,13 @@
 -- The sources as lists show them, in order of name, so that the list needs no sorting; `position` is
 -- their place in it, from 0.
--- Grain: one row a source the platform has. Reads kept_sources, source_availability, source_tags, source_totals,
--- sources.
+-- Grain: one row a source that is known. Reads kept_sources, source_availability, known_source_tags, source_totals,
+-- known_sources. The status of a source that the platform has no longer is vanished.
 CREATE TABLE listed_sources AS
 WITH tags AS (
     SELECT
         source_id,
         list_sort(list(DISTINCT tag)) AS tags
-    FROM source_tags
+    FROM known_source_tags
     GROUP BY source_id
 ),
 
@@ -25,7 +25,8 @@ SELECT
     availability.source_id,
     availability.kind,
     availability.name,
-    availability.status,
+    CASE WHEN availability.vanished_at IS NULL THEN availability.status ELSE 'vanished' END AS status,
+    availability.vanished_at,
     availability.state,
     availability.since,
     -- Of a source of which nothing is hot, nothing expires.
@@ -33,7 +34,7 @@ SELECT
         WHEN availability.state = 'available' AND availability.hot_rows > 0 THEN availability.expires_at
     END AS expires_at,
     kept_sources.source_id IS NOT NULL AS is_kept,
-    sources.last_sent_at,
+    known_sources.last_sent_at,
     availability.hot_rows,
     availability.archived_rows,
     coalesce(held.hot_bytes, 0)::BIGINT AS hot_bytes,
@@ -41,7 +42,7 @@ SELECT
     (coalesce(held.hot_bytes, 0) + coalesce(held.archived_bytes, 0))::BIGINT AS total_bytes,
     coalesce(tags.tags, []) AS tags
 FROM source_availability AS availability
-LEFT JOIN sources ON availability.source_id = sources.source_id
+LEFT JOIN known_sources ON availability.source_id = known_sources.source_id
 LEFT JOIN kept_sources ON availability.source_id = kept_sources.source_id
 LEFT JOIN tags ON availability.source_id = tags.source_id
 LEFT JOIN held ON availability.source_id = held.source_id

@@ -7,6 +7,7 @@ SELECT
     kind,
     name,
     status,
+    vanished_at AT TIME ZONE 'UTC' AS vanished_at,
     state,
     since AT TIME ZONE 'UTC' AS since,
     expires_at AT TIME ZONE 'UTC' AS expires_at,

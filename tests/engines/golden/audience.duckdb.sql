@@ -8,7 +8,7 @@ tag_sources AS (
             SELECT DISTINCT
                 source_id,
                 tag
-            FROM source_tags
+            FROM known_source_tags
             WHERE tag IN ($v12)
         )
 
@@ -18,13 +18,13 @@ tag_sources AS (
         FROM (
             SELECT
                 tagged.tag,
-                sources.source_id,
+                known_sources.source_id,
                 row_number() OVER (
                     PARTITION BY tagged.tag
-                    ORDER BY sources.last_sent_at DESC NULLS LAST, sources.source_id ASC
+                    ORDER BY known_sources.last_sent_at DESC NULLS LAST, known_sources.source_id ASC
                 ) AS place
-            FROM sources
-            INNER JOIN tagged ON sources.source_id = tagged.source_id
+            FROM known_sources
+            INNER JOIN tagged ON known_sources.source_id = tagged.source_id
         ) AS placed
         WHERE place <= 200
     ) AS looked_at

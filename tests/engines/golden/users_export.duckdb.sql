@@ -3,7 +3,7 @@
 -- Reads asked_users, users, available_interactions, source_names, canvas_steps, source_variants.
 -- Binds: $kinds (list of text): whose interactions are listed, campaign, canvas, both or none.
 -- What a row of either kind does not have is null, which BY NAME fills in.
--- Rules: R14, R17. A source that the platform has no longer, or not yet, goes by its id (R1).
+-- Rules: R14, R17. A source that no sync has seen goes by its id (R1).
 WITH received AS (
     -- Flags and times only, and names come later: an engine can move such an aggregate to disk when memory runs out.
     -- Times in microseconds since 1970: millions of them become numbers in Python in no time.
