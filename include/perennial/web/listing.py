@@ -167,7 +167,7 @@ class ListedSource:
     name: str
     status: str
     state: str
-    since: datetime
+    since: datetime | None
     expires_at: datetime | None
     is_due: bool
     is_kept: bool

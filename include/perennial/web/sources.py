@@ -51,7 +51,7 @@ class SourceItem(BaseModel):
     name: str
     status: str
     state: Literal["available", "expired", "restoring", "deleted"]
-    since: datetime
+    since: datetime | None
     expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
     is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says (R4)")
     last_sent_at: datetime | None

@@ -1,16 +1,8 @@
 -- What a decision is made from, and the words its reason is made of.
 -- Grain: one row a source the platform has.
--- Reads source_states, source_referrers, hot_totals (source_id, row_count), held_sources (source_id), retention.
+-- Reads source_states, source_keepers, hot_totals (source_id, row_count), held_sources (source_id), retention.
 CREATE VIEW source_facts AS
-WITH referrers AS (
-    SELECT
-        source_id,
-        list_sort(list(path)) AS referenced_by
-    FROM source_referrers
-    GROUP BY source_id
-),
-
-dates AS (
+WITH dates AS (
     SELECT
         source_id,
         strftime(created_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS created_date,
@@ -39,7 +31,8 @@ SELECT
     dates.expiry_date,
     coalesce(hot_totals.row_count, 0) AS hot_rows,
     held_sources.source_id IS NOT NULL AS held,
-    coalesce(referrers.referenced_by, []) AS referenced_by,
+    keepers.referenced_by,
+    keepers.keeping,
     'the ' || retention.months || if(retention.months = 1, ' month', ' months') AS period,
     CASE
         WHEN coalesce(dates.stopped_date, dates.last_sent_date, dates.last_restored_date) IS NULL
@@ -48,13 +41,17 @@ SELECT
             ', ',
             'stopped on ' || dates.stopped_date,
             'last sent on ' || dates.last_sent_date,
-            'restored on ' || dates.last_restored_date
+            'restored on ' || dates.last_restored_date,
+            CASE
+                WHEN states.created_at > greatest(states.stopped_at, states.last_sent_at, states.last_restored_at)
+                    THEN 'created on ' || dates.created_date
+            END
         )
     END AS story
 FROM source_states AS states
 INNER JOIN dates ON states.source_id = dates.source_id
+INNER JOIN source_keepers AS keepers ON states.source_id = keepers.source_id
 CROSS JOIN retention
 LEFT JOIN hot_totals ON states.source_id = hot_totals.source_id
 LEFT JOIN held_sources ON states.source_id = held_sources.source_id
-LEFT JOIN referrers ON states.source_id = referrers.source_id
 WHERE states.known

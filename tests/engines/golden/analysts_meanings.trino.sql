@@ -36,10 +36,14 @@ WITH retention AS (
         THEN 'active'
         ELSE MIN(sources.status)
       END AS status,
-      MAX(sources.created_at) AS created_at,
-      MAX(sources.stopped_at) AS stopped_at,
-      MAX(sources.last_sent_at) AS last_sent_at,
-      MAX(sources.interaction_data_deleted_at) AS deleted_at
+      MAX(sources.created_at) FILTER(WHERE
+        sources.created_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)) AS created_at,
+      MAX(sources.stopped_at) FILTER(WHERE
+        sources.stopped_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)) AS stopped_at,
+      MAX(sources.last_sent_at) FILTER(WHERE
+        sources.last_sent_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)) AS last_sent_at,
+      MAX(sources.interaction_data_deleted_at) FILTER(WHERE
+        sources.interaction_data_deleted_at BETWEEN CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE) AND NOW()) AS deleted_at
     FROM "lake"."messaging"."sources" FOR VERSION AS OF 1 AS sources
     GROUP BY
       sources.source_id
@@ -66,14 +70,11 @@ WITH retention AS (
       END AS state,
       CASE
         WHEN listed.deleted_at IS NULL AND listed.status <> 'active'
-        THEN COALESCE(
-          ARRAY_MAX(
-            FILTER(
-              ARRAY[listed.stopped_at, listed.last_sent_at, source_moves.last_restored_at],
-              x -> NOT x IS NULL
-            )
-          ),
-          listed.created_at
+        THEN ARRAY_MAX(
+          FILTER(
+            ARRAY[listed.created_at, listed.stopped_at, listed.last_sent_at, source_moves.last_restored_at],
+            x -> NOT x IS NULL
+          )
         )
       END AS clock_started_at
     FROM listed AS listed
