@@ -58,7 +58,8 @@ def expire_interactions() -> None:
 
         with step() as warehouse:
             decided = decide_expiry(warehouse, current_run())
-        report_written(get_current_context(), {"expiry_decisions": decided.counts})
+        unread = {"unread_referrers": decided.unread_referrers} if decided.unread_referrers else {}
+        report_written(get_current_context(), {"expiry_decisions": {**decided.counts, **unread}})
         return decided.note_uri
 
     @task

@@ -8,14 +8,15 @@ What was last known of a source that the platform has no longer is kept in `vani
 decided about like a stopped one. Then it checks every audience, and `audience_violations` is replaced by what is wrong:
 filters that name a source which is deleted, expired or unknown, and definitions that cannot be read.
 
-**What it never does.** Write to the platform; leave half of a table; put up with a row that cannot be right, or with
+**What it never does.** Write to the platform; leave half of a table; accept a row that a decision would get wrong, or
 more than a tenth of the known sources or audiences (and at least ten) missing at once.
 
 **Params.** `allow_vanishing`: they are really gone.
 
-**When it fails.** The error names table, row, value and remedy, and the previous metadata stays in place. Expiries
-refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing: it is
-listed.
+**When it fails.** The error names table, row, column, value and remedy, and the previous metadata stays in place.
+Expiries refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing:
+it is listed, and one that cannot be read keeps what it could name. Values that no decision uses and that cannot be
+right are read as null; the log and the asset events count them.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def sync_sources() -> None:
 
         with step() as warehouse:
             outcome = sync_sources(warehouse, current_run().run_id, (params or {})["allow_vanishing"])
-        counts = {table: {"row_count": count} for table, count in outcome.row_counts.items()}
+        counts = {table: {"row_count": n, **outcome.remarks(table)} for table, n in outcome.row_counts.items()}
         report_written(get_current_context(), counts)
         return dict(outcome.row_counts)
 

@@ -8,7 +8,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -377,12 +377,8 @@ BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
         inserted("canvas_steps", step_id="step-9", source_id="gone", name="B"),
         ("canvas_steps", "'step-9'", "'gone'", "no such source"),
     ),
-    "an audience with an unknown filter": (
-        inserted("audiences", **AUDIENCE, definition={"and": [{"filter": "likes_cats"}]}),
-        ("audiences", "'new'", "definition", "likes_cats"),
-    ),
-    "an audience that is not JSON": (
-        untyped("audiences", "definition", "'{\"and\": ['"), ("audiences", "definition", '{"and": ['),
+    "an audience without definition": (
+        inserted("audiences", **AUDIENCE), ("audiences", "'new'", "definition", "required"),
     ),
     "a time that is none": (untyped("sources", "created_at", "'yesterday'"), ("sources", "created_at", "'yesterday'", "ISO 8601")),
     "a time in milliseconds": (
@@ -395,8 +391,13 @@ BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
         untyped("users", "feature_flags", "'beta, new'"), ("users", "feature_flags", "'beta, new'", "JSON list"),
     ),
     "flags that are no text": (untyped("users", "feature_flags", "'[1]'"), ("users", "feature_flags", "'[1]'")),
-    "attributes that are no JSON": (
-        untyped("users", "custom_attributes", "'{a}'"), ("users", "custom_attributes", "'{a}'", "not JSON"),
+    "a time that stands for never": (
+        inserted("sources", **{**SOURCE, "stopped_at": datetime(1970, 1, 1, tzinfo=UTC)}),
+        ("sources", "'new'", "stopped_at is", "before 2000", "NULLIF(stopped_at, '1970-01-01"),
+    ),
+    "a deletion later than now": (
+        inserted("sources", **{**SOURCE, "interaction_data_deleted_at": datetime(9999, 12, 31, tzinfo=UTC)}),
+        ("sources", "'new'", "interaction_data_deleted_at is", "9999-12-31", "later than now"),
     ),
 }  # fmt: skip
 
@@ -431,6 +432,133 @@ def test_a_platform_that_is_repaired_syncs_again(synced: Warehouse, platform: Pl
     sync_sources(synced, "run-1")
 
     assert rows(synced, "sources", "source_id")["new"]["status"] == "stopped"
+
+
+def test_r4_an_audience_that_cannot_be_read_fails_no_sync_and_arrives_as_it_is(
+    synced: Warehouse, platform: PlatformUnderTest
+) -> None:
+    """It failed the whole sync, that of a draft too; the decisions and audience_violations see to it now."""
+    untyped("audiences", "definition", "'{\"and\": ['")(platform)
+
+    sync_sources(synced, "run-1")
+
+    assert {row["definition"] for row in synced.read("audiences").to_pylist()} == {'{"and": ['}
+
+
+@pytest.mark.parametrize("definition", [{"filter": "likes_cats"}, [1], True, 1.5], ids=repr)
+def test_r4_json_of_any_kind_is_a_definition(synced: Warehouse, platform: PlatformUnderTest, definition: Any) -> None:
+    platform.insert("audiences", **{**AUDIENCE, "owner_status": "draft"}, definition=json.dumps(definition))
+
+    sync_sources(synced, "run-1")
+
+    assert json.loads(rows(synced, "audiences", "owner_id")["new"]["definition"]) == definition
+    assert read_metadata(synced.settings) is not None
+
+
+def test_r24_what_no_decision_uses_is_read_as_null_and_counted(
+    synced: Warehouse, platform: PlatformUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    untyped("users", "custom_attributes", "CASE WHEN user_id = 'u-2' THEN '{a}' ELSE '[1]' END")(platform)
+    platform.execute("UPDATE users SET created_at = '1970-01-01 00:00:00' WHERE user_id IN ('u-1', 'u-2')")
+    platform.insert("sources", **{**SOURCE, "stopped_at": datetime(9999, 12, 31, tzinfo=UTC)})
+
+    outcome = sync_sources(synced, "run-1")
+
+    users = rows(synced, "users", "user_id")
+    assert (users["u-1"]["created_at"], users["u-2"]["created_at"]) == (None, None)
+    assert (users["u-1"]["custom_attributes"], users["u-2"]["custom_attributes"]) == ("[1]", None)
+    assert dict(outcome.read_as_null) == {"users.created_at": 2, "users.custom_attributes": 1}
+    assert dict(outcome.later_than_now) == {"sources.stopped_at": 1}
+    assert outcome.remarks("users") == {"read_as_null": {"created_at": 2, "custom_attributes": 1}}
+    assert outcome.remarks("sources") == {"later_than_now": {"stopped_at": 1}}
+    assert outcome.remarks("source_tags") == {}
+    for said in (
+        "of users.created_at, 2 values",
+        "of users.custom_attributes, 1 value is",
+        "of sources.stopped_at, 1 value is later",
+    ):
+        assert said in caplog.text
+    assert "{a}" not in caplog.text
+
+
+TIMES: dict[str, tuple[str, str]] = {
+    "epoch": ("TIMESTAMP", "'1970-01-01 00:00:00'"),
+    "epoch with a zone": ("TIMESTAMPTZ", "'1970-01-01 00:00:00+00:00'"),
+    "year one": ("TIMESTAMPTZ", "'0001-01-01 00:00:00+00:00'"),
+    "a day": ("DATE", "'1970-01-01'"),
+    "zero": ("BIGINT", "0"),
+    "zero as text": ("TEXT", "'0'"),
+    "no day at all": ("TEXT", "'0000-00-00 00:00:00'"),
+    "milliseconds": ("BIGINT", "1767225600000"),
+    "milliseconds as text": ("TEXT", "'1767225600000'"),
+}
+
+
+@pytest.mark.parametrize("column", ["created_at", "stopped_at"])
+@pytest.mark.parametrize(("type_name", "value"), TIMES.values(), ids=TIMES)
+def test_r24_the_sql_that_a_refusal_names_makes_the_next_sync_succeed(
+    synced: Warehouse,
+    platform: PlatformUnderTest,
+    monkeypatch: pytest.MonkeyPatch,
+    type_name: str,
+    value: str,
+    column: str,
+) -> None:
+    platform.execute(f"ALTER TABLE sources DROP COLUMN {column}")
+    platform.execute(f"ALTER TABLE sources ADD COLUMN {column} {type_name}")
+    platform.execute(f"UPDATE sources SET {column} = {value}")
+    if column == "stopped_at":
+        platform.execute("UPDATE sources SET created_at = '2026-01-01 00:00:00'")
+    with pytest.raises(TerminalMetadataError) as error:
+        sync_sources(synced, "run-1")
+    mapped = str(error.value).partition("or select ")[2].partition(f" AS {column} in include/sql")[0]
+    select = statement("platform/select_sources")
+    assert mapped
+    edit_select(monkeypatch, "sources", select.replace(f"    {column},", f"    {mapped} AS {column},"))
+
+    sync_sources(synced, "run-2")
+
+    found = {row[column] for row in synced.read("sources").to_pylist()}
+    if "milliseconds" in value or "1767225600000" in value:
+        assert found == {datetime(2026, 1, 1, tzinfo=UTC)}
+    elif column == "stopped_at":
+        assert found == {None}
+    else:
+        [moment] = found
+        assert datetime.now(UTC) - moment < timedelta(days=2)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("never", ["infinity", "-infinity", "0044-03-15 BC", "12026-01-01"])
+def test_r24_a_time_of_postgresql_that_python_cannot_hold_is_refused_by_name(
+    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch, never: str
+) -> None:
+    platform.insert("sources", **SOURCE)
+    platform.execute(f"UPDATE sources SET stopped_at = '{never}' WHERE source_id = 'new'")
+    platform.execute(f"UPDATE users SET created_at = '{never}' WHERE user_id = 'u-1'")
+    with pytest.raises(TerminalMetadataError, match="row source_id 'new': column stopped_at is") as error:
+        sync_sources(synced, "run-1")
+    with pytest.raises(TerminalMetadataError, match="row source_id 'new': column stopped_at is"):
+        read_metadata(synced.settings)
+    mapped = str(error.value).partition("or select ")[2].partition(" in include/sql")[0]
+    edit_select(
+        monkeypatch, "sources", statement("platform/select_sources").replace("    stopped_at,", f"    {mapped},")
+    )
+
+    assert dict(sync_sources(synced, "run-2").read_as_null) == {"users.created_at": 1}
+
+    assert rows(synced, "sources", "source_id")["new"]["stopped_at"] is None
+    assert rows(synced, "users", "user_id")["u-1"]["created_at"] is None
+
+
+def test_r24_now_is_given(synced: Warehouse, platform: PlatformUnderTest) -> None:
+    platform.insert("sources", **{**SOURCE, "interaction_data_deleted_at": NOW})
+
+    with pytest.raises(TerminalMetadataError, match="later than now"):
+        sync_sources(synced, "run-1", wall_clock=lambda: NOW - timedelta(hours=1))
+    with pytest.raises(TerminalMetadataError, match="later than now"):
+        read_metadata(synced.settings, now=NOW - timedelta(hours=1))
+    sync_sources(synced, "run-1", wall_clock=lambda: NOW)
 
 
 # --- streaming --------------------------------------------------------------------------------------------------------

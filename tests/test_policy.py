@@ -117,7 +117,8 @@ def test_r1_r3_an_active_source_never_expires_however_idle_and_its_clock_does_no
     ("columns", "restored_at", "started_at"),
     [
         pytest.param({}, None, LONG_AGO, id="created, with nothing else"),
-        pytest.param({"created_at": AS_OF, "stopped_at": at("2026-01-01")}, None, at("2026-01-01"), id="stopped, though created later"),
+        pytest.param({"created_at": AS_OF, "stopped_at": at("2026-01-01")}, None, AS_OF, id="stopped before it was created"),
+        pytest.param({"created_at": at("2026-01-02"), "last_sent_at": at("2026-01-01")}, at("2026-01-03"), at("2026-01-03"), id="restored after all"),
         pytest.param({"stopped_at": at("2026-01-01"), "last_sent_at": at("2026-01-02")}, None, at("2026-01-02"), id="last sent"),
         pytest.param({"stopped_at": at("2026-01-03"), "last_sent_at": at("2026-01-02")}, None, at("2026-01-03"), id="stopped"),
         pytest.param({"last_sent_at": at("2026-01-02")}, None, at("2026-01-02"), id="last sent alone"),
@@ -139,7 +140,7 @@ def test_r3_the_clock_starts_at_the_latest_event(
         ("2025-11-30T00:00:00", "2026-02-28T00:00:00"),
         ("2023-11-30T13:45:00.123456", "2024-02-29T13:45:00.123456"),
         ("2023-11-29T00:00:00", "2024-02-29T00:00:00"),
-        ("1999-11-30T00:00:00", "2000-02-29T00:00:00"),
+        ("2399-11-30T00:00:00", "2400-02-29T00:00:00"),
         ("2099-11-30T00:00:00", "2100-02-28T00:00:00"),
         ("2026-01-31T23:59:59.999999", "2026-04-30T23:59:59.999999"),
         ("2026-03-31T00:00:00", "2026-06-30T00:00:00"),
@@ -440,19 +441,120 @@ def broken(owner: str, status: str) -> Row:
     return {**audience(owner, status=status, part="step 7"), "definition": '{"and": [{"filter": "no such filter"}]}'}
 
 
-@pytest.mark.parametrize("owner", ["campaign:x", "canvas:x", "content_card:x", "segment:x"])
-def test_an_unreadable_audience_of_an_active_owner_stops_every_decision(owner: str) -> None:
-    with pytest.raises(TerminalMetadataError, match="sync_sources") as caught:
-        one(source(), audiences=[broken(owner, "active")])
-    for part in (owner.split(":")[0], "'x'", "'step 7'", "$.and[0].filter"):
-        assert part in str(caught.value)
+def defined(owner: str, definition: Any, status: str = "active") -> Row:
+    text = definition if isinstance(definition, str) else json.dumps(definition)
+    return {**audience(owner, status=status), "definition": text}
 
 
-def test_an_unreadable_segment_that_an_active_owner_may_reach_stops_every_decision() -> None:
-    chain = [audience("segment:g", member("x"), status="archived"), broken("segment:x", "archived")]
-    with pytest.raises(TerminalMetadataError, match="segment 'x'"):
-        one(source(), audiences=[audience("campaign:a", member("g")), *chain])
-    assert one(source(), audiences=[audience("campaign:a", member("g"), status="stopped"), *chain]).decision == "expire"
+def kept_by_guess(*audiences: Row, rules: Rules | None = None) -> dict[str, tuple[str, ...]]:
+    """Which of three sources an audience keeps, each with the ways."""
+    found = decided(source("s"), source("t"), source("17"), audiences=list(audiences), rules=rules)
+    assert {row.decision for row in found.values()} <= {"expire", "referenced"}
+    assert all(bool(row.referenced_by) == (row.decision == "referenced") for row in found.values())
+    return {name: row.referenced_by for name, row in found.items() if row.referenced_by}
+
+
+GUESSES: dict[str, tuple[Any, str, set[str]]] = {
+    "a filter that names a source": ({"filter": "foo", "campaign_id": "s", "x": 1}, "unknown filter foo", {"s"}),
+    "a number": ({"filter": "foo", "campaign": 17}, "unknown filter foo", {"17"}),
+    "a list of sources": ({"filter": "foo", "of": [{"id": "s"}, {"id": "t"}, "gone"]}, "unknown filter foo", {"s", "t"}),
+    "negated": ({"not": {"filter": "foo", "campaign_id": "t"}}, "unknown filter foo", {"t"}),
+    "a filter that names nothing": ({"filter": "likes", "what": "cats"}, "unknown filter likes", {"s", "t", "17"}),
+    "a filter that names what is gone": ({"filter": "foo", "campaign_id": "gone"}, "unknown filter foo", {"s", "t", "17"}),
+    "a param too many": ({**names("s"), "since": "2026-01-01"}, "unreadable received_message_from_campaign", {"s"}),
+    "a param too few": (
+        {"filter": "clicked_alias_in_campaign", "campaign_id": "t"}, "unreadable clicked_alias_in_campaign", {"t"},
+    ),
+    "an id that is none": (
+        {"filter": "received_message_from_campaign", "campaign_id": None}, "unreadable received_message_from_campaign",
+        {"s", "t", "17"},
+    ),
+    "a tag filter": ({"filter": "received_message_with_tag", "tag": 3}, "", set()),
+    "a tag filter with a source": (
+        {"filter": "received_message_with_tag", "tag": "s", "campaign_id": "t"}, "unreadable received_message_with_tag", {"t"},
+    ),
+    "a filter without interactions": ({"filter": "last_received_email", "operator": "after", "days_ago": "s"}, "", set()),
+    "no JSON": ('{"and": [', "unreadable definition", {"s", "t", "17"}),
+    "nested for ever": ("[" * 100_000, "unreadable definition", {"s", "t", "17"}),
+    "empty": ("", "unreadable definition", {"s", "t", "17"}),
+    "a text": ('"s"', "unreadable part", {"s"}),
+    "a key twice": ('{"filter": "foo", "campaign_id": "s", "campaign_id": "t"}', "unreadable part", {"s", "t"}),
+    "a filter twice": (
+        '{"filter": "received_message_from_campaign", "filter": "hard_bounced", "campaign_id": "s"}', "unreadable part", {"s"},
+    ),
+    "an operator": ({"xor": [names("s"), names("t")]}, "unreadable part", {"s", "t"}),
+    "a surrogate": ('{"filter": "f\\ud800", "campaign_id": "s", "x": "\\ud800"}', "unknown filter 'f\\ud800'", {"s"}),
+    "beside what can be read": (
+        {"or": [names("s"), {"filter": "foo", "campaign_id": "t"}]}, "", {"s", "t"},
+    ),
+    "more nodes than are allowed": ({"and": [names("s")] * 1001}, "received_message_from_campaign", {"s"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("definition", "label", "kept"), GUESSES.values(), ids=GUESSES)
+def test_r4_what_cannot_be_read_keeps_what_it_could_name(definition: Any, label: str, kept: set[str]) -> None:
+    found = kept_by_guess(defined("campaign:x", definition))
+    assert found.keys() == kept
+    if label:
+        assert set(found.values()) <= {(f"campaign:x > {label}",)}
+
+
+def test_r4_each_part_that_cannot_be_read_is_looked_at_by_itself() -> None:
+    both = {"and": [{"filter": "foo", "campaign_id": "s"}, {"filter": "likes", "what": "cats"}]}
+    found = kept_by_guess(defined("campaign:x", both))
+    assert found == {
+        "s": ("campaign:x > unknown filter foo", "campaign:x > unknown filter likes"),
+        "t": ("campaign:x > unknown filter likes",),
+        "17": ("campaign:x > unknown filter likes",),
+    }
+
+
+def test_r4_what_cannot_be_read_keeps_what_a_segment_that_it_could_name_keeps() -> None:
+    chain = [audience("segment:g", member("h"), status="archived"), audience("segment:h", names("s"))]
+    foo = {"filter": "foo", "segments": ["g", "gone"]}
+    assert kept_by_guess(defined("canvas:x", foo), *chain) == {
+        "s": ("canvas:x > segment:g > segment:h > received_message_from_campaign",)
+    }
+
+
+@pytest.mark.parametrize("status", ["draft", "active", "archived"])
+def test_r4_an_unreadable_segment_that_an_active_owner_reaches_keeps_what_it_could_name(status: str) -> None:
+    chain = [audience("segment:g", member("h")), defined("segment:h", {"filter": "foo", "campaign_id": "t"}, status)]
+    assert kept_by_guess(audience("campaign:a", member("g")), *chain) == {
+        "t": ("campaign:a > segment:g > segment:h > unknown filter foo",)
+    }
+    lost = [*chain, defined("segment:i", "no JSON", status)]
+    assert kept_by_guess(audience("campaign:a", member("i")), *lost).keys() == {"s", "t", "17"}
+    assert kept_by_guess(audience("campaign:a", member("g"), status="stopped"), *lost) == {}
+
+
+def test_the_reason_names_what_cannot_be_read_and_ten_paths_are_enough() -> None:
+    found = one(source(), audiences=[defined(f"campaign:{n:02}", "no JSON") for n in range(30)])
+    assert found.reason == (
+        "Created on 2020-01-01, neither stopped nor sent: the 3 months ended on 2020-04-01, but what cannot be read "
+        "might: campaign:00 > unreadable definition."
+    )
+    assert found.referenced_by == tuple(f"campaign:{n:02} > unreadable definition" for n in range(10))
+
+
+def test_what_cannot_be_read_keeps_nothing_of_what_goes_on() -> None:
+    rows = [source("late"), source("back", "active"), source("running", "active"), source("due")]
+    events = [event("expired", name, at("2026-01-01")) for name in ("late", "back")]
+    found = decided(*rows, audiences=[defined("campaign:x", "no JSON")], events=events)
+    assert {name: row.decision for name, row in found.items()} == {
+        "back": "reactivated",
+        "due": "referenced",
+        "late": "late",
+        "running": "active",
+    }
+
+
+@pytest.mark.parametrize("kind", ["content_card", "segment"])
+def test_r6_what_would_keep_nothing_if_it_could_be_read_keeps_nothing(kind: str) -> None:
+    """A kind that R6 leaves out keeps nothing, whatever its audience means."""
+    lost = defined(f"{kind}:x", "no JSON")
+    assert kept_by_guess(lost) == {}
+    assert kept_by_guess(lost, rules=Rules(exempting_referrers=("canvas", kind))).keys() == {"s", "t", "17"}
 
 
 @pytest.mark.parametrize("status", ["draft", "stopped", "archived"])
@@ -632,6 +734,57 @@ def test_metadata_that_was_never_synced_is_refused(warehouse: Warehouse) -> None
         refuse_stale_metadata(warehouse, datetime.now(UTC))
 
 
+# R24: times that cannot be right, as an earlier version has synced them
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("columns", "decision", "started"),
+    [
+        pytest.param({"stopped_at": NEVER, "last_sent_at": NEVER}, "expire", LONG_AGO, id="never, so created"),
+        pytest.param({"created_at": at("2026-05-31"), "last_sent_at": NEVER}, "recent", at("2026-05-31"), id="a day old"),
+        pytest.param({"created_at": NEVER, "stopped_at": at("2026-01-01")}, "expire", at("2026-01-01"), id="stopped"),
+        pytest.param({"created_at": NEVER, "stopped_at": datetime(1, 1, 1, tzinfo=UTC)}, "recent", None, id="no time at all"),
+        pytest.param({"interaction_data_deleted_at": NEVER}, "expire", LONG_AGO, id="never deleted"),
+        pytest.param({"interaction_data_deleted_at": FOR_EVER}, "expire", LONG_AGO, id="deleted at the end of time"),
+        pytest.param({"stopped_at": FOR_EVER}, "recent", FOR_EVER, id="stopped at the end of time"),
+    ],
+)  # fmt: skip
+def test_r24_no_time_that_cannot_be_right_is_believed(columns: Row, decision: str, started: datetime | None) -> None:
+    found = one(source(**columns))
+    assert (found.decision, found.clock_started_at) == (decision, started)
+    assert found.reason
+
+
+def test_r24_an_explanation_tells_what_is_believed(warehouse: Warehouse) -> None:
+    rows = [
+        source("young", created_at=at("2026-05-31"), stopped_at=at("2026-01-01"), last_sent_at=NEVER),
+        source("timeless", created_at=NEVER, last_sent_at=NEVER),
+    ]
+    load(warehouse, rows, [], [])
+    young = explain(warehouse, "young", AS_OF)
+    assert young.clock_started_by == "created"
+    assert young.clock_events == {"stopped": at("2026-01-01"), "created": at("2026-05-31")}
+    assert young.decision.reason == ("Stopped on 2026-01-01, created on 2026-05-31: the 3 months end on 2026-08-31.")
+    timeless = explain(warehouse, "timeless", AS_OF)
+    assert (timeless.since, timeless.clock_events, timeless.clock_started_by) == (None, {}, None)
+    assert timeless.decision.reason == (
+        "All of its times are before 2000, which cannot be right: nothing is moved away."
+    )
+
+
+@pytest.mark.parametrize("deleted_at", [NEVER, FOR_EVER], ids=["never", "the end of time"])
+def test_r24_a_deletion_that_cannot_be_right_hides_nothing(warehouse: Warehouse, deleted_at: datetime) -> None:
+    load(warehouse, [source("s", interaction_data_deleted_at=deleted_at)], [], [])
+    frame = pa.Table.from_pylist([interaction("s")], warehouse.arrow_schema(INTERACTIONS.name))
+    warehouse.table(INTERACTIONS.name).append(frame)
+    with open_session(warehouse) as session:
+        assert session.execute("SELECT event_id FROM available_interactions").fetchall() == [("s-0",)]
+        assert session.execute("SELECT state FROM source_availability").fetchall() == [("available",)]
+
+
 # A model of the rules
 
 
@@ -664,7 +817,7 @@ def _modelled(row: Row, events: list[Row], hot: set[str], kept_by: dict[str, set
     source_id = row["source_id"]
     moves = [found for found in events if found["source_id"] == source_id and found["event"] != "late_archived"]
     moves.sort(key=lambda found: (found["recorded_at"] or found["occurred_at"], found["occurred_at"], found["event"]))
-    if row.get("interaction_data_deleted_at"):
+    if row.get("interaction_data_deleted_at", NEVER) not in (None, NEVER, FOR_EVER):
         return "deleted"
     if moves and moves[-1]["event"] == "expired":
         if row["status"] == "active":
@@ -672,9 +825,12 @@ def _modelled(row: Row, events: list[Row], hot: set[str], kept_by: dict[str, set
         return "late" if source_id in hot else "expired"
     if row["status"] == "active":
         return "active"
-    starts = [row.get("stopped_at"), row.get("last_sent_at")]
+    starts = [
+        moment for moment in (row["created_at"], row.get("stopped_at"), row.get("last_sent_at")) if moment != NEVER
+    ]
     starts += [found["occurred_at"] for found in moves if found["event"] == "restored"]
-    if three_months_after(max([moment for moment in starts if moment] or [row["created_at"]])) > as_of:
+    known = [moment for moment in starts if moment]
+    if not known or three_months_after(max(known)) > as_of:
         return "recent"
     if kept_by.get(source_id):
         return "referenced"
@@ -689,14 +845,14 @@ def three_months_after(moment: datetime) -> datetime:
 
 STATUS = st.sampled_from(["active", "active", "stopped", "draft", "archived"])
 # Around the three months before AS_OF, with both sides of the very instant.
-MOMENT = st.sampled_from([at("2026-03-01T04:00:00"), at("2026-03-01T04:00:01"), at("2026-02-28"), at("2026-05-31"), LONG_AGO]) | st.datetimes(
+MOMENT = st.sampled_from([at("2026-03-01T04:00:00"), at("2026-03-01T04:00:01"), at("2026-02-28"), at("2026-05-31"), LONG_AGO, NEVER]) | st.datetimes(
     at("2025-10-01").replace(tzinfo=None), at("2026-06-30").replace(tzinfo=None), timezones=st.just(UTC)
 )  # fmt: skip
 IDS = st.sampled_from(["a", "b", "c", "d"])
 NODE = IDS.map(names) | IDS.map(member)
 SOURCE = st.builds(
     source, IDS, STATUS, created_at=MOMENT, stopped_at=st.none() | MOMENT, last_sent_at=st.none() | MOMENT,
-    interaction_data_deleted_at=st.sampled_from([None, None, None, LONG_AGO]),
+    interaction_data_deleted_at=st.sampled_from([None, None, None, LONG_AGO, NEVER, FOR_EVER]),
 )  # fmt: skip
 OWNER = st.builds("{}:{}".format, st.sampled_from(["campaign", "canvas", "segment", "segment", "content_card"]), IDS)
 AUDIENCE = st.builds(

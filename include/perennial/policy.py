@@ -6,12 +6,13 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.audiences import Reference, TerminalDefinitionError, parse
+from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
 from perennial.errors import TerminalMetadataError
 from perennial.settings import REFERRER_KINDS
 from perennial.statements import statement
@@ -95,7 +96,8 @@ class Decision:
         reason: The same for a person.
         clock_started_at: R3; None while the clock does not run: the source is active, or was deleted.
         expires_at: The clock plus the retention period; None likewise.
-        referenced_by: The whole path of every referrer that keeps the source, also while it is not due (R4).
+        referenced_by: The whole path of every referrer that keeps the source, also while it is not due (R4); of those
+            that cannot be read and could name any source, at most ten.
     """
 
     source_id: str
@@ -112,7 +114,7 @@ class Explanation:
 
     Attributes:
         state: available, expired or deleted.
-        since: When that state began.
+        since: When that state began; None where no time of the source can be right (R24).
         last_restored_at: The last restore (R13).
         vanished_at: When a sync first missed it; None while the platform has it.
         hot_rows: Interactions in the hot table.
@@ -123,8 +125,8 @@ class Explanation:
     name: str
     status: str
     state: str
-    since: datetime
-    created_at: datetime
+    since: datetime | None
+    created_at: datetime | None
     stopped_at: datetime | None
     last_sent_at: datetime | None
     last_restored_at: datetime | None
@@ -133,11 +135,13 @@ class Explanation:
 
     @property
     def clock_events(self) -> dict[str, datetime]:
-        """What may have started the clock, by name; the latest did (R3)."""
+        """What may have started the clock, by name; the latest did (R3), and it is never before the creation (R24)."""
         moments = {"stopped": self.stopped_at, "last sent": self.last_sent_at, "restored": self.last_restored_at}
         moments["vanished"] = self.vanished_at
         found = {name: moment for name, moment in moments.items() if moment is not None}
-        return found or {"created": self.created_at}
+        if self.created_at is not None and all(moment < self.created_at for moment in found.values()):
+            found["created"] = self.created_at
+        return found
 
     @property
     def clock_started_by(self) -> str | None:
@@ -168,8 +172,7 @@ def decide(
         referenced_by, as in `expiry_decisions`.
 
     Raises:
-        TerminalMetadataError: The audience of an active owner, or of a segment it uses, cannot be read; or a status or
-            kind is not one of the contract's.
+        TerminalMetadataError: A status or kind is not one of the contract's.
     """
     metadata = metadata or SyncedMetadata.read(warehouse)
     rows = decide_from(metadata, Holdings.read(warehouse, held), as_of, Rules.of(warehouse))
@@ -233,30 +236,82 @@ def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: 
         connection.register("hot_totals", _hot_totals(holdings))
         connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
         create_state_views(connection, rules.retention_months)
-        _create_source_referrers(connection, metadata.audiences, rules)
-        for view in ("source_stories", "source_facts"):
+        create_source_referrers(
+            connection,
+            metadata.audiences,
+            lambda: _known_ids(metadata.sources, holdings.vanished),
+            rules.exempting_referrers,
+        )
+        for view in ("source_stories", "source_keepers", "source_facts"):
             connection.execute(statement(f"policy/create_{view}"))
         return _decided(connection, as_of)
 
 
-def kept_sources(warehouse: Warehouse) -> frozenset[str]:
-    """Find the sources that an active referrer keeps, whether they are due or not (R4, R6).
+@dataclass(frozen=True)
+class KeptSources:
+    """The sources that active referrers keep.
 
-    Raises:
-        TerminalMetadataError: As `decide`.
+    Attributes:
+        source_ids: Their ids; of all there are, where a referrer could name any.
+        unread: The paths of active referrers that cannot be read and could name any source.
     """
+
+    source_ids: frozenset[str]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """Why nothing expires, for a person; empty where nothing stands in the way."""
+        if not self.unread:
+            return ""
+        named = f"{self.unread[0]}{f' and {len(self.unread) - 1:,} more' if len(self.unread) > 1 else ''}"
+        return (
+            f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
+            "definition on the platform, then run sync_sources; `perennial check` lists what is wrong."
+        )
+
+
+def kept_sources(warehouse: Warehouse) -> KeptSources:
+    """Find the sources that an active referrer keeps, whether they are due or not (R4, R6)."""
     from perennial.engines.duckdb import open_connection
 
+    def source_ids() -> pa.ChunkedArray:
+        return _known_ids(warehouse.read(SOURCES.name), absent_rows(warehouse))
+
     with open_connection() as connection:
-        _create_source_referrers(connection, warehouse.read(AUDIENCES.name), Rules.of(warehouse))
-        rows = connection.execute(statement("policy/list_kept_sources")).fetchall()
-    return frozenset(source_id for (source_id,) in rows)
+        kinds = Rules.of(warehouse).exempting_referrers
+        create_source_referrers(connection, warehouse.read(AUDIENCES.name), source_ids, kinds)
+        named = connection.execute(statement("policy/list_kept_sources")).fetchall()
+        unread = connection.execute(statement("policy/list_unread_referrers")).fetchall()
+    kept = source_ids().to_pylist() if unread else [source_id for (source_id,) in named]
+    return KeptSources(frozenset(kept), tuple(path for (path,) in unread))
 
 
-def _create_source_referrers(connection: duckdb.DuckDBPyConnection, audiences: pa.Table, rules: Rules) -> None:
-    connection.register("audience_references", audience_references(audiences))
-    referrer_kinds = {"referrer_kinds": list(rules.exempting_referrers)}
-    connection.execute(statement("policy/create_source_referrers"), referrer_kinds)
+def _known_ids(sources: pa.Table, vanished: pa.Table) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    ids = [sources["source_id"], vanished["source_id"]]
+    return pa.chunked_array(
+        [chunk.cast(pa.large_string()) for column in ids for chunk in column.chunks], pa.large_string()
+    )
+
+
+def create_source_referrers(
+    connection: duckdb.DuckDBPyConnection,
+    audiences: pa.Table,
+    source_ids: Callable[[], pa.ChunkedArray],
+    referrer_kinds: Collection[str],
+) -> None:
+    """Put relation `source_referrers` in place: who keeps which source (R4).
+
+    Args:
+        connection: Where to.
+        audiences: As `audience_references`.
+        source_ids: Likewise.
+        referrer_kinds: The kinds of owner that keep a source (R6).
+    """
+    connection.register("audience_references", audience_references(audiences, source_ids))
+    connection.execute(statement("policy/create_source_referrers"), {"referrer_kinds": list(referrer_kinds)})
 
 
 def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:
@@ -311,19 +366,18 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
                 )
 
 
-def audience_references(audiences: pa.Table) -> pa.Table:
-    """Find the sources and segments that audiences name.
+def audience_references(audiences: pa.Table, source_ids: Callable[[], pa.ChunkedArray]) -> pa.Table:
+    """Find the sources and segments that audiences name, or could name where they cannot be read.
 
     Only audiences of active owners and of segments are read: the others keep nothing (R4).
 
     Args:
         audiences: owner_kind, owner_id, owner_status, part, definition.
+        source_ids: Returns every known source; asked only where an audience cannot be read.
 
     Returns:
-        One row an audience and reference: owner_kind, owner_id, owner_status, filter, kind (source or segment), id.
-
-    Raises:
-        TerminalMetadataError: An audience that may keep a source cannot be read.
+        One row an audience and reference: owner_kind, owner_id, owner_status, filter, kind (source, segment, or any: it
+        could name any source), id.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -331,55 +385,28 @@ def audience_references(audiences: pa.Table) -> pa.Table:
     read = audiences.filter((pc.field("owner_status") == "active") | (pc.field("owner_kind") == "segment"))
     positions: list[int] = []
     references: list[Reference] = []
-    broken: dict[int, TerminalDefinitionError] = {}
+    unread: list[tuple[int, UnreadPart]] = []
     # Through NumPy, because boxing every string as an Arrow scalar first takes as long as parsing it.
     for position, definition in enumerate(read["definition"].to_numpy()):
         try:
             found = parse(definition).references
-        except TerminalDefinitionError as error:
-            broken[position] = error
-            continue
+        except TerminalDefinitionError:
+            possible = possible_meaning(definition)
+            found = possible.references
+            unread += [(position, part) for part in possible.unread]
         positions += [position] * len(found)
         references += found
+    if unread:
+        segment_ids = read.filter(pc.field("owner_kind") == "segment")["owner_id"]
+        for position, reference in possible_references(unread, source_ids(), segment_ids):
+            positions.append(position)
+            references.append(reference)
     names = ("filter", "kind", "id")
     named = zip(*references, strict=True) if references else ((), (), ())
     table = read.select(["owner_kind", "owner_id", "owner_status"]).take(pa.array(positions, pa.int64()))
     for name, column in zip(names, named, strict=True):
         table = table.append_column(name, pa.array(column, pa.string()))
-    if broken:
-        _refuse_broken(read, broken, table)
     return table
-
-
-def _refuse_broken(read: pa.Table, broken: dict[int, TerminalDefinitionError], references: pa.Table) -> None:
-    """Raise if an audience that cannot be read is an active owner's, or a segment's that an active owner may reach.
-
-    Owners of every kind count here, whatever R6 is set to: what cannot be read must not be guessed about.
-    """
-    errors: dict[tuple[str, str], TerminalMetadataError] = {}
-    for position, error in broken.items():
-        row = read.slice(position, 1).to_pylist()[0]
-        errors.setdefault((row["owner_kind"], row["owner_id"]), _unreadable(row, error))
-    nested: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for row in references.to_pylist():
-        if row["kind"] == "segment":
-            nested.setdefault((row["owner_kind"], row["owner_id"]), set()).add(("segment", row["id"]))
-    owners = zip(*(read[name].to_pylist() for name in ("owner_kind", "owner_id", "owner_status")), strict=True)
-    reached = {(kind, owner_id) for kind, owner_id, status in owners if status == "active"}
-    fresh = reached
-    while fresh:
-        for owner in sorted(fresh & errors.keys()):
-            raise errors[owner]
-        fresh = {segment for owner in fresh for segment in nested.get(owner, ())} - reached
-        reached = reached | fresh
-
-
-def _unreadable(row: dict[str, Any], error: TerminalDefinitionError) -> TerminalMetadataError:
-    return TerminalMetadataError(
-        f"Audience of {row['owner_kind']} {row['owner_id']!r}, part {row['part']!r}, cannot be read at {error.path}: "
-        f"{error.remedy} It might be the one that keeps a source, so nothing is moved. Correct it on the platform, "
-        "then run sync_sources."
-    )
 
 
 # --- relations --------------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ EXPIRY_DECISIONS = Table("expiry_decisions", "What an expiry run decided about a
     reason* string The same, for a person
     clock_started_at timestamptz Start of its clock (R3)
     expires_at timestamptz End of its clock (R3)
-    referenced_by* list<string> Each referrer's whole path (R4)
+    referenced_by* list<string> Each referrer's whole path (R4); what could name any source ends at most ten of them
 """))  # fmt: skip
 LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
     file_uri* string Address of the file

@@ -27,12 +27,21 @@ def test_a_sync_lists_what_is_wrong_with_the_audiences_it_brought_and_forgets_wh
         platform.execute(
             "INSERT INTO audiences VALUES ('canvas', 'c1', 'Spring', 'stopped', 'audience', ?)", [definition]
         )
+        platform.execute(
+            "INSERT INTO audiences VALUES ('canvas', 'c0', NULL, 'draft', 'audience', '{\"filter\": \"likes_cats\"}')"
+        )
+        platform.execute(
+            "INSERT INTO users (user_id, created_at, invalid_phone, feature_flags) VALUES ('u', '1970-01-01', false, '[]')"
+        )
 
     first = run_dag("sync_sources", at=NOW)
 
     assert first.state == "success"
     assert warehouse.read("sources").num_rows == 1
-    assert warehouse.read("audience_violations").to_pylist() == [
+    assert warehouse.read("users")["created_at"].to_pylist() == [None]
+    unreadable, *others = sorted(warehouse.read("audience_violations").to_pylist(), key=lambda row: row["owner_id"])
+    assert (unreadable["owner_id"], unreadable["violation"], unreadable["path"]) == ("c0", "unreadable", "$.filter")
+    assert others == [
         {
             "checked_at": first.logical_date,
             "owner_kind": "canvas",

@@ -276,10 +276,22 @@ def test_an_audience_that_cannot_be_read_or_metadata_that_is_stale_marks_nothing
         adopt(workspace.warehouse, CUTOFF, now() + timedelta(days=3))
     workspace.audience("content_card:broken", "nonsense")
     workspace.sync()
-    before = state(workspace.warehouse)
-    with pytest.raises(TerminalMetadataError, match="Audience of content_card 'broken'"):
-        adopt(workspace.warehouse, CUTOFF, now())
-    assert state(workspace.warehouse) == before
+    found = {adoption.source_id: adoption for adoption in adopt(workspace.warehouse, CUTOFF, now())}
+    assert {found[source_id].decision for source_id in MARKED} == {"referenced"}
+    assert found["clamped"].reason.endswith("but named by content_card:broken > unreadable definition")
+    assert read_adopted(workspace.warehouse) == {}
+
+
+def test_r24_an_adoption_believes_no_time_that_cannot_be_right(workspace: Workspace) -> None:
+    """A last message "in 1970" is none, and what was created within the 25 months did not stop before."""
+    workspace.source("never", created_at=day("2019-01-01"), last_sent_at=day("1970-01-01"))
+    workspace.source("young", created_at=day("2023-12-01"), last_sent_at=day("2020-01-01"))
+    workspace.source("undeleted", interaction_data_deleted_at=day("1970-01-01"), last_sent_at=day("2020-01-01"))
+    workspace.sync()
+    found = {adoption.source_id: adoption.decision for adoption in decide_adoptions(workspace.warehouse, CUTOFF, now())}
+    assert {name: found[name] for name in ("never", "young", "undeleted")} == {
+        "never": "unsent", "young": "recent", "undeleted": "recent",
+    }  # fmt: skip
 
 
 def run(home: Path, *arguments: str, exit_code: int = 0) -> str:
@@ -306,7 +318,12 @@ def test_the_command_explains_in_a_dry_run_and_says_what_it_marked_and_what_it_m
 
 @pytest.mark.parametrize(
     ("cutoff", "said"),
-    [("soon", "--cutoff is 'soon'"), ("2024-02-30", "--cutoff is '2024-02-30'"), ("9999-12-31", "is in the future")],
+    [
+        ("soon", "--cutoff is 'soon'"),
+        ("2024-02-30", "--cutoff is '2024-02-30'"),
+        ("9999-12-31", "is in the future"),
+        ("1970-01-01", "cannot be right"),
+    ],
 )
 def test_a_cutoff_that_is_no_day_of_the_past_is_refused(
     warehouse: Warehouse, settings: Settings, cutoff: str, said: str

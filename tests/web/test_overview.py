@@ -151,7 +151,7 @@ def test_what_a_filter_keeps_is_said_to_be_kept_and_not_to_expire(page: As, move
         assert "expires with the next run" not in text
 
 
-def test_an_audience_nobody_can_read_is_said_and_nothing_is_kept_back(
+def test_an_audience_nobody_can_read_is_said_to_keep_everything(
     page: As, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
@@ -163,10 +163,10 @@ def test_an_audience_nobody_can_read_is_said_and_nothing_is_kept_back(
     append_hot(warehouse, [interaction("due", 1)])
     workspace.sync()
     found = overview(page)
-    assert "cannot be read at" in found["undecided"]
-    assert [day["source_count"] for day in found["expiring"]] == [1]
+    assert "campaign:running > unreadable definition" in found["undecided"]
+    assert (found["expiring"], found["kept_count"]) == ([], 1)
     text = page("vic").get("/perennial/overview").text
-    assert "Nothing can be decided at the moment, so nothing expires." in text
+    assert "Nothing expires at the moment." in text
 
 
 def test_restores_say_who_asked_and_how_long_it_took(page: As, moved: Workspace) -> None:

@@ -297,12 +297,21 @@ class TestChanges:
         assert drawn[0] == drawn[1] == drawn[2]
 
     def test_what_cannot_be_decided_is_said_on_the_page(self, page: As, workspace: Workspace) -> None:
-        workspace.audience("campaign:running", "{broken <b>")
+        workspace.audience("card:running", "{broken <b>")
         workspace.sync()
         text = opened(page, "old")
         assert "Nothing can be decided at the moment, so nothing expires." in text
-        assert "Audience of campaign" in detail(page, "old")["undecided"]
+        assert "owner_kind has the value" in detail(page, "old")["undecided"]
         assert detail(page, "old")["decision"] is None
+
+    def test_what_cannot_be_read_is_said_to_keep_a_source(self, page: As, workspace: Workspace) -> None:
+        workspace.audience("campaign:running", {"filter": "new <b>", "campaign_id": "old"})
+        workspace.sync()
+        decision = detail(page, "old")["decision"]
+        assert (decision["decision"], decision["referenced_by"]) == (
+            "referenced", ["campaign:running > unknown filter new <b>"],
+        )  # fmt: skip
+        assert "unknown filter new &lt;b&gt;" in opened(page, "old")
 
     def test_runs_that_airflow_has_are_links(self, page: As, workspace: Workspace) -> None:
         from airflow.api.common.trigger_dag import trigger_dag

@@ -38,10 +38,10 @@ class TerminalDefinitionError(TerminalMetadataError):
 
 
 class Reference(NamedTuple):
-    """A filter that names a source or a segment."""
+    """A filter that names a source or a segment; `any` stands for what cannot be read and could name any source."""
 
     filter: str
-    kind: Literal["source", "segment"]
+    kind: Literal["source", "segment", "any"]
     id: str
 
 
@@ -77,8 +77,16 @@ class KnownIds:
     unchecked: Collection[str] = ()
 
 
-class _RepeatedKey(dict[str, Any]):
-    """Stands for a JSON object that has a key twice, so that the walk can say where."""
+class RepeatedKey(dict[str, Any]):
+    """Stands for a JSON object that has a key twice, so that the walk can say where.
+
+    Attributes:
+        pairs: All that it holds.
+    """
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
 
 
 def parse(text: str) -> Definition:
@@ -87,11 +95,11 @@ def parse(text: str) -> Definition:
     Raises:
         TerminalDefinitionError: Names the JSON path of the first mistake, and the remedy.
     """
-    root = _decoded(text)
+    root = decoded(text)
     references: list[Reference] = []
     try:
         count = _check_node(root, 1, references)
-    except _Mistake as mistake:
+    except Mistake as mistake:
         path = "".join(("$", *reversed(mistake.steps)))
         raise TerminalDefinitionError(path, mistake.remedy) from None
     if count > NODE_LIMIT:
@@ -146,7 +154,12 @@ def _unknown(declared: Filter, parameter: Parameter, node: dict[str, Any], known
 # --- decoding -----------------------------------------------------------------------------------------------------
 
 
-def _decoded(text: str) -> Any:
+def decoded(text: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        TerminalDefinitionError: It is none.
+    """
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -160,7 +173,7 @@ def _decoded(text: str) -> Any:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else _RepeatedKey(found)
+    return found if len(found) == len(pairs) else RepeatedKey(pairs)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -173,7 +186,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_co
 # --- checking -----------------------------------------------------------------------------------------------------
 
 
-class _Mistake(Exception):  # noqa: N818  # on its way to becoming a TerminalDefinitionError
+class Mistake(Exception):  # noqa: N818  # on its way to becoming a TerminalDefinitionError
     """What is wrong; each level it passes on its way up adds its step to the path."""
 
     def __init__(self, remedy: str, *steps: str) -> None:
@@ -226,32 +239,37 @@ _RULES = {name: _rule(declared) for name, declared in FILTERS.items()}
 def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
     """Check a node and all below it, and collect what they refer to; returns how many nodes that was."""
     if type(node) is not dict:
-        raise _Mistake(_no_node(node))
+        raise Mistake(_no_node(node))
     if "filter" in node:
-        _check_filter(node, references)
+        check_filter(node, references)
         return 1
     branch, content = _branch(node)
     if depth == DEPTH_LIMIT:
-        raise _Mistake(f"nested too deeply; use at most {DEPTH_LIMIT} levels, and move parts into segments.")
+        raise Mistake(f"nested too deeply; use at most {DEPTH_LIMIT} levels, and move parts into segments.")
     if branch == "not":
         content = [content]
     elif type(content) is not list:
-        raise _Mistake(f"{_shown(content)} is not a list; write a list of nodes.", f".{branch}")
+        raise Mistake(f"{_shown(content)} is not a list; write a list of nodes.", f".{branch}")
     count, done = 1, 0
     try:
         for done, child in enumerate(content):  # noqa: B007 - the handler tells where it stopped
             count += _check_node(child, depth + 1, references)
-    except _Mistake as mistake:
+    except Mistake as mistake:
         mistake.steps.append(f".{branch}" if branch == "not" else f".{branch}[{done}]")
         raise
     return count
 
 
-def _check_filter(node: dict[str, Any], references: list[Reference]) -> None:
+def check_filter(node: dict[str, Any], references: list[Reference]) -> None:
+    """Check a node that is a filter, and collect what it refers to.
+
+    Raises:
+        Mistake: Something is wrong with it; nothing was collected.
+    """
     name = node["filter"]
     rule = _RULES.get(name) if type(name) is str else None
     if rule is None:
-        raise _Mistake(f"{_shown(name)} is not a filter; use one of {', '.join(sorted(FILTERS))}.", ".filter")
+        raise Mistake(f"{_shown(name)} is not a filter; use one of {', '.join(sorted(FILTERS))}.", ".filter")
     if rule.special:
         _check_special(rule, node)
     elif len(node) != rule.size:
@@ -282,20 +300,20 @@ def _branch(node: dict[str, Any]) -> tuple[str, Any]:
         ((branch, content),) = node.items()
         if branch in _BRANCHES:
             return branch, content
-    raise _Mistake(f"has the keys {_shown(list(node))}; a node has exactly one of {', '.join(_BRANCHES)}.")
+    raise Mistake(f"has the keys {_shown(list(node))}; a node has exactly one of {', '.join(_BRANCHES)}.")
 
 
-def _wrong_keys(declared: Filter, node: dict[str, Any]) -> _Mistake:
+def _wrong_keys(declared: Filter, node: dict[str, Any]) -> Mistake:
     names = [parameter.name for parameter in declared.parameters]
     takes = ", ".join(names) or "no parameters"
     for key in node:
         if key != "filter" and key not in names:
-            return _Mistake(f"{declared.name} does not take {_shown(key)}; it takes {takes}.")
+            return Mistake(f"{declared.name} does not take {_shown(key)}; it takes {takes}.")
     for parameter in declared.parameters:
         if parameter.name not in node and parameter in declared.required:
-            return _Mistake(f"{declared.name} needs {parameter.name}; it takes {takes}.")
+            return Mistake(f"{declared.name} needs {parameter.name}; it takes {takes}.")
     alternatives = [parameter.name for parameter in declared.parameters if parameter.alternative]
-    return _Mistake(f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
+    return Mistake(f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
 
 
 def _check_condition(declared: Filter, parameter: Parameter, node: dict[str, Any]) -> None:
@@ -303,12 +321,12 @@ def _check_condition(declared: Filter, parameter: Parameter, node: dict[str, Any
     given, taken = parameter.name in node, node[other] in values
     if given != taken and not (taken and parameter.optional):
         verb = "does not take" if given else "needs"
-        raise _Mistake(f"{declared.name} {verb} {parameter.name} where {other} is {_shown(node[other])}.")
+        raise Mistake(f"{declared.name} {verb} {parameter.name} where {other} is {_shown(node[other])}.")
 
 
 def _check_value(key: str, parameter: Parameter, value: Any) -> None:
     if flaw := _flaw(parameter, value):
-        raise _Mistake(f"{_shown(value)} is not {flaw}.", f".{key}")
+        raise Mistake(f"{_shown(value)} is not {flaw}.", f".{key}")
 
 
 def _flaw(parameter: Parameter, value: Any) -> str | None:
@@ -320,7 +338,7 @@ def _flaw(parameter: Parameter, value: Any) -> str | None:
         if type(value) is int and parameter.minimum <= value <= parameter.maximum:
             return None
         return f"a whole number from {parameter.minimum} to {parameter.maximum}"
-    if type(value) is not str or not value or not (value.isascii() or _is_unicode(value)):
+    if type(value) is not str or not value or not (value.isascii() or is_unicode(value)):
         return "a string of at least one character (and no half of a surrogate pair)"
     if parameter.allowed and value not in parameter.allowed:
         return f"one of {', '.join(parameter.allowed)}"
@@ -340,7 +358,8 @@ def timestamp(text: str) -> datetime | None:
         return None
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text holds no half of a surrogate pair, which no table takes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -349,7 +368,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _no_node(node: Any) -> str:
-    if isinstance(node, _RepeatedKey):
+    if isinstance(node, RepeatedKey):
         return f"has a key twice (its keys: {_shown(list(node))}); give each once."
     return f"{_shown(node)} is not a node; write an object with one of {', '.join(_BRANCHES)}."
 

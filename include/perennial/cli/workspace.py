@@ -17,6 +17,7 @@ from perennial.cli.printing import (
     print_query,
     print_rows,
     said_plainly,
+    say,
     shown,
 )
 from perennial.statements import statement
@@ -68,6 +69,7 @@ def status(
     """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs."""
     from perennial.engines.duckdb import open_status_session
     from perennial.lifecycle.costing import archive_costs, run_costs
+    from perennial.policy import kept_sources
     from perennial.vanished import unknown_source
 
     if source is not None and run is not None:
@@ -80,6 +82,8 @@ def status(
             elif source is None:
                 print_query(session, "cli/list_sources", {})
                 _print_unseen(_unseen(session))
+                if kept := kept_sources(warehouse).told:
+                    say(f"[yellow]{escape(kept)}[/]")
             else:
                 missing = str(unknown_source(source, _unseen(session).get(source, 0)))
                 print_query(session, "cli/show_source", {"source_id": source}, missing)
@@ -131,7 +135,7 @@ def explain(
         ("as of", shown(at)),
         ("decision", decision.decision),
         ("reason", decision.reason),
-        ("state", f"{found.state} since {shown(found.since)}"),
+        ("state", f"{found.state} since {shown(found.since)}" if found.since else found.state),
         ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
         ("expires", shown(decision.expires_at) if decision.expires_at else "its clock does not run"),
@@ -156,5 +160,5 @@ def sql(
 
 
 def _clock(events: dict[str, datetime], started_by: str | None) -> str:
-    told = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items())
+    told = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items()) or "no time that can be right"
     return f"{told}; started by: {started_by}" if started_by else f"{told}; not running"

@@ -12,9 +12,10 @@ from uuid import uuid4
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.platform import lay_over_sources, read_adopted
-from perennial.policy import audience_references, refuse_stale_metadata
+from perennial.platform.times import EARLIEST
+from perennial.policy import create_source_referrers, refuse_stale_metadata
 from perennial.statements import statement
-from perennial.tables import ADOPTED_DELETIONS, AUDIENCES
+from perennial.tables import ADOPTED_DELETIONS, AUDIENCES, SOURCES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,18 +58,24 @@ def decide_adoptions(warehouse: Warehouse, cutoff: date, now: datetime) -> list[
         now: Wall clock.
 
     Raises:
-        TerminalRequestError: The cutoff is in the future.
-        TerminalMetadataError: The metadata is stale, or the audience of an active owner cannot be read.
+        TerminalRequestError: The cutoff is in the future, or before 2000.
+        TerminalMetadataError: The metadata is stale.
     """
     if _moment(cutoff) > now:
         raise TerminalRequestError(f"The cutoff {cutoff} is in the future; give the day the previous policy ended.")
+    if cutoff < EARLIEST.date():
+        raise TerminalRequestError(
+            f"The cutoff {cutoff} cannot be right: a deletion before {EARLIEST:%Y} is not believed (R24); give the day "
+            "the previous policy ended."
+        )
     refuse_stale_metadata(warehouse, now)
-    references = audience_references(warehouse.read(AUDIENCES.name))
     adopted = _relation(read_adopted(warehouse))
     with open_status_session(warehouse) as session:
-        session.register("audience_references", references)
         session.register("adopted", adopted)
-        session.execute(statement("policy/create_source_referrers"), {"referrer_kinds": list(REFERRERS)})
+        create_source_referrers(
+            session, warehouse.read(AUDIENCES.name), lambda: warehouse.read(SOURCES.name)["source_id"], REFERRERS
+        )
+        session.execute(statement("policy/create_source_keepers"))
         binds = {"cutoff": _moment(cutoff), "months": MONTHS}
         rows = session.execute(statement("features/decide_adoptions"), binds).fetchall()
     return [Adoption(*row) for row in rows]

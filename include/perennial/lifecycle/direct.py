@@ -23,7 +23,7 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
     """Run a whole expiry.
 
     Raises:
-        TerminalMetadataError: The metadata is stale, or an audience that might keep a source cannot be read.
+        TerminalMetadataError: The metadata is stale, or has a value that must not be guessed about.
         TerminalDataError: Copies differ from their originals. Nothing was removed.
         TransientError: Trying again may help. Nothing was lost.
     """

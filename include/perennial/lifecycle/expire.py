@@ -19,7 +19,7 @@ from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read
 from perennial.moves.records import remove_pending, sources_under_way
 from perennial.outcomes import ExpiredSource, ExpiryReport
 from perennial.platform import read_adopted, read_metadata
-from perennial.policy import Metadata, SyncedMetadata, decide, refuse_stale_metadata
+from perennial.policy import Metadata, SyncedMetadata, decide, kept_sources, refuse_stale_metadata
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, EXPIRY_DECISIONS, SOURCES
 from perennial.vanished import find_losses
@@ -41,10 +41,12 @@ class DecidedExpiry:
     Attributes:
         note_uri: Address of the sources to move, for the next step.
         counts: Sources by decision.
+        unread_referrers: How many active referrers cannot be read and could name any source, so that none expires.
     """
 
     note_uri: str
     counts: dict[str, int]
+    unread_referrers: int = 0
 
 
 def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
@@ -57,7 +59,11 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     moves = {EXPIRE.name: chosen["expire"] + chosen["late"], RESTORE.name: chosen["reactivated"]}
     counts = dict(Counter(decisions["decision"].to_pylist()))
     log.info("%s: %s", run.run_id, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-    return DecidedExpiry(write_note(warehouse, "decided", {"moves": moves, "expire": chosen["expire"]}), counts)
+    kept = kept_sources(warehouse)
+    if kept.told:
+        log.warning("%s: %s", run.run_id, kept.told)
+    note_uri = write_note(warehouse, "decided", {"moves": moves, "expire": chosen["expire"]})
+    return DecidedExpiry(note_uri, counts, len(kept.unread))
 
 
 def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
@@ -115,8 +121,9 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recor
     """Decide again about a plan's sources, from metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
-    saved after the last sync, or a source started again (R1). All stay where the platform's database looks broken,
-    because it lacks too much of what the last sync found.
+    saved after the last sync, or a source started again (R1). An audience that can no longer be read keeps what it
+    could name (R4); the others go. All stay where the platform's database looks broken, because it lacks too much of
+    what the last sync found.
 
     Returns:
         The sources that are to leave hot, each with the event it comes to and why.

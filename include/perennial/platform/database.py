@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perennial.errors import PerennialError, TerminalMetadataError, TerminalSettingError, TransientError
+from perennial.platform.postgres import keep_times_as_text
 from perennial.statements import statement
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
         if engine.dialect.name == "sqlite":
             # The driver opens a transaction only before a write, and each SELECT would see its own moment.
             connection.exec_driver_sql("BEGIN")
+        if engine.driver == "psycopg":
+            keep_times_as_text(connection)
         yield PlatformDatabase(connection, url)
 
 

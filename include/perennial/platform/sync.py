@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from perennial.platform.adopted import read_adopted, with_adopted
-from perennial.platform.columns import SelectedColumns, arrow_batch, arrow_schema
+from perennial.platform.columns import Reading, Remark, SelectedColumns, arrow_batch, arrow_schema
 from perennial.platform.database import PlatformDatabase, open_platform
 from perennial.platform.integrity import KeyLedger
 from perennial.tables import AUDIENCES, SOURCES, SYNCED, VANISHED_SOURCES, Table
@@ -28,10 +28,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SyncOutcome:
-    """What one sync put in place: rows by table."""
+    """What one sync put in place.
+
+    Attributes:
+        run_id: Run that did it.
+        row_counts: Rows by table.
+        read_as_null: Values that cannot be used and that no decision needs, by `table.column`.
+        later_than_now: Times of sources that are still to come, likewise; such a source stays hot until then.
+    """
 
     run_id: str
     row_counts: Mapping[str, int]
+    read_as_null: Mapping[str, int] = field(default_factory=dict)
+    later_than_now: Mapping[str, int] = field(default_factory=dict)
+
+    def remarks(self, table: str) -> dict[str, dict[str, int]]:
+        """Return what is worth a person's look in one table, counted by column; empty where there is nothing."""
+        found = {"read_as_null": self.read_as_null, "later_than_now": self.later_than_now}
+        chosen = {
+            name: {key.removeprefix(f"{table}."): count for key, count in counts.items() if key.startswith(f"{table}.")}
+            for name, counts in found.items()
+        }
+        return {name: counts for name, counts in chosen.items() if counts}
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ def sync_sources(
         warehouse: Where to.
         run_id: The run.
         allow_vanishing: Whether more than a tenth of the known sources or audiences, and at least ten, may be missing.
-        wall_clock: Tells the time.
+        wall_clock: Tells the time: no deletion is later (R24).
 
     Raises:
         TerminalMetadataError: A table, a column, or a value cannot be used; the previous metadata stays in place.
@@ -71,7 +89,8 @@ def sync_sources(
 
     attempt = uuid4().hex
     warehouse.refuse_unwritable((*(table.name for table in SYNCED), VANISHED_SOURCES.name))
-    staged = _staged_tables(warehouse)
+    reading = Reading(wall_clock())
+    staged = _staged_tables(warehouse, reading)
     if not allow_vanishing:
         refuse_mass_vanishing({name: warehouse.read(name) for name in staged.keys}, staged.keys)
 
@@ -87,7 +106,9 @@ def sync_sources(
         else:
             warehouse.replace_files(name, data_files, operation)
         log.info("%s: %s has %d rows", run_id, name, staged.row_counts[name])
-    return SyncOutcome(run_id, staged.row_counts)
+    unusable = _logged(run_id, reading.unusable, "unusable and read as null")
+    to_come = _logged(run_id, reading.to_come, "later than now, so a source stays hot until then")
+    return SyncOutcome(run_id, staged.row_counts, unusable, to_come)
 
 
 @dataclass
@@ -119,25 +140,28 @@ class _Staged:
             self.keys[table.name] = pa.concat_tables(names)
 
 
-def _staged_tables(warehouse: Warehouse) -> _Staged:
+def _staged_tables(warehouse: Warehouse, reading: Reading) -> _Staged:
     import pyarrow as pa
 
     adopted = read_adopted(warehouse)
     staged = _Staged()
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:
         for table in SYNCED:
-            batches = staged.counted(table, _checked_batches(table, database, keys, adopted))
+            batches = staged.counted(table, _checked_batches(table, database, keys, adopted, reading))
             stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
             staged.data_files[table.name] = warehouse.stage_rows(table.name, stream)
     return staged
 
 
-def read_metadata(settings: Settings, adopted: Mapping[str, datetime] | None = None) -> PlatformMetadata | None:
+def read_metadata(
+    settings: Settings, adopted: Mapping[str, datetime] | None = None, now: datetime | None = None
+) -> PlatformMetadata | None:
     """Return the platform's current sources and audiences, for R7; the warehouse is not touched.
 
     Args:
         settings: Where the platform is.
         adopted: What `read_adopted` read from the warehouse, to be laid over the sources (R18).
+        now: Wall clock: no deletion is later (R24).
 
     Returns:
         None where the platform is the embedded default and its file does not exist: nothing fresher is to be had.
@@ -150,24 +174,32 @@ def read_metadata(settings: Settings, adopted: Mapping[str, datetime] | None = N
     path = settings.home / "platform.db"
     if settings.platform_url == f"sqlite:///{path}" and not path.exists():
         return None
+    reading = Reading(now or datetime.now(UTC))
     with open_platform(settings) as database, KeyLedger() as keys:
         sources, audiences = (
-            pa.Table.from_batches(_checked_batches(table, database, keys, adopted or {}), arrow_schema(table))
+            pa.Table.from_batches(_checked_batches(table, database, keys, adopted or {}, reading), arrow_schema(table))
             for table in (SOURCES, AUDIENCES)
         )
     return PlatformMetadata(sources, audiences)
 
 
 def _checked_batches(
-    table: Table, database: PlatformDatabase, keys: KeyLedger, adopted: Mapping[str, datetime]
+    table: Table, database: PlatformDatabase, keys: KeyLedger, adopted: Mapping[str, datetime], reading: Reading
 ) -> Iterator[pa.RecordBatch]:
     """Stream a platform table, converted and checked; `sources` has to be the first."""
     with database.selected(table.name) as (names, partitions):
         selected = SelectedColumns.matched(table, names)
         row_count = 0
         for rows in partitions:
-            batch = arrow_batch(selected, rows, row_count + 1)
+            batch = arrow_batch(selected, rows, row_count + 1, reading)
             row_count += batch.num_rows
             keys.add(table.name, batch)
             yield with_adopted(batch, adopted) if table is SOURCES else batch
     keys.refuse_broken(table.name)
+
+
+def _logged(run_id: str, remarks: Mapping[tuple[str, str], Remark], said: str) -> dict[str, int]:
+    for (table, column), remark in remarks.items():
+        values = "1 value is" if remark.count == 1 else f"{remark.count:,} values are"
+        log.warning("%s: of %s.%s, %s %s: %s", run_id, table, column, values, said, remark.example)
+    return {f"{table}.{column}": remark.count for (table, column), remark in remarks.items()}

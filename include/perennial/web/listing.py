@@ -172,7 +172,7 @@ class ListedSource:
     status: str
     vanished_at: datetime | None
     state: str
-    since: datetime
+    since: datetime | None
     expires_at: datetime | None
     is_due: bool
     is_kept: bool

@@ -39,7 +39,7 @@ class OverviewAnswer(BaseModel):
     held: list[HeldOn]
     expiring: list[ExpiringOn]
     kept_count: int = Field(description="Sources that would expire in that time if no filter kept them (R4)")
-    undecided: str = Field(description="Why nothing can be decided, so that nothing expires; empty where it can")
+    undecided: str = Field(description="Why nothing expires; empty where something may")
     restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")
 
 

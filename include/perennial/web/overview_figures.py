@@ -79,7 +79,7 @@ class Overview:
         held: Figures of each day.
         expiring: What expires soon.
         kept_count: Sources that would expire as soon if no filter kept them (R4).
-        undecided: Why nothing can be decided, so that nothing expires; empty where everything can.
+        undecided: Why nothing expires; empty where something may.
         restores: The latest first.
     """
 

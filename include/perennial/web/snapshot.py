@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perennial.errors import TerminalMetadataError
 from perennial.policy import kept_sources
 from perennial.statements import statement
 from perennial.tables import (
@@ -49,7 +48,7 @@ class Kept:
 
     Attributes:
         source_ids: Their ids.
-        undecided: Why nobody knows which they are, so that nothing expires; empty where it is known.
+        undecided: Why all of them are kept, so that nothing expires; empty where only those that are named are.
         version: Of the audiences it was found in.
     """
 
@@ -173,10 +172,8 @@ class SourceSnapshot:
         # To read fifty thousand audiences takes seconds, and most changes are of something else.
         if self._loaded is not None and self._loaded.kept.version == version:
             return self._loaded.kept
-        try:
-            return Kept(kept_sources(self._warehouse), version=version)
-        except TerminalMetadataError as error:
-            return Kept(undecided=str(error), version=version)
+        kept = kept_sources(self._warehouse)
+        return Kept(kept.source_ids, kept.told, version)
 
 
 def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:

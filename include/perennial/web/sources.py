@@ -53,7 +53,7 @@ class SourceItem(BaseModel):
     status: str = Field(description="draft, active, stopped, archived, or vanished: no longer in the platform")
     vanished_at: datetime | None = Field(description="When a sync first missed it; null while the platform has it")
     state: Literal["available", "expired", "restoring", "deleted"]
-    since: datetime
+    since: datetime | None
     expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
     is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says (R4)")
     last_sent_at: datetime | None

@@ -1,16 +1,9 @@
 -- What the previous policy would have done with each source as of a cutoff, and why (R18).
 -- Grain: one row a source, in order of id. Binds: $cutoff, $months.
--- Reads sources, source_referrers, source_totals, adopted (source_id, deleted_at).
--- Calendar months in UTC, clamped to the month's end, in that direction only, as in R3. The branches are in precedence.
-WITH referrers AS (
-    SELECT
-        source_id,
-        list_sort(list(path)) AS referenced_by
-    FROM source_referrers
-    GROUP BY source_id
-),
-
-held AS (
+-- Reads sources, source_states, source_keepers, source_totals, adopted (source_id, deleted_at).
+-- Calendar months in UTC, clamped to the month's end, in that direction only, as in R3, and never from before the
+-- creation (R24). The branches are in precedence.
+WITH held AS (
     SELECT
         source_id,
         sum(row_count)::BIGINT AS row_count
@@ -23,14 +16,18 @@ facts AS (
         sources.source_id,
         sources.kind,
         sources.name,
-        coalesce(sources.interaction_data_deleted_at, adopted.deleted_at) AS deleted_at,
-        sources.last_sent_at AT TIME ZONE 'UTC' + to_months($months::INTEGER) AS ended_at,
-        'last sent on ' || strftime(sources.last_sent_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS story,
-        referrers.referenced_by,
+        coalesce(CASE states.state WHEN 'deleted' THEN states.since END, adopted.deleted_at) AS deleted_at,
+        CASE
+            WHEN states.last_sent_at IS NOT NULL
+                THEN greatest(states.last_sent_at, states.created_at) AT TIME ZONE 'UTC' + to_months($months::INTEGER)
+        END AS ended_at,
+        'last sent on ' || strftime(states.last_sent_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS story,
+        keepers.referenced_by,
         coalesce(held.row_count, 0) AS held_rows
     FROM sources
+    INNER JOIN source_states AS states ON sources.source_id = states.source_id
+    INNER JOIN source_keepers AS keepers ON sources.source_id = keepers.source_id
     LEFT JOIN adopted ON sources.source_id = adopted.source_id
-    LEFT JOIN referrers ON sources.source_id = referrers.source_id
     LEFT JOIN held ON sources.source_id = held.source_id
 )
 
@@ -42,7 +39,7 @@ SELECT
         WHEN deleted_at IS NOT NULL THEN 'deleted'
         WHEN ended_at IS NULL THEN 'unsent'
         WHEN ended_at > $cutoff::TIMESTAMPTZ AT TIME ZONE 'UTC' THEN 'recent'
-        WHEN referenced_by IS NOT NULL THEN 'referenced'
+        WHEN len(referenced_by) > 0 THEN 'referenced'
         WHEN held_rows > 0 THEN 'held'
         ELSE 'mark'
     END AS decision,

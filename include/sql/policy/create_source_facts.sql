@@ -1,16 +1,8 @@
 -- What a decision is made from, and the words its reason is made of.
 -- Grain: one row a source that is known.
--- Reads source_states, source_stories, source_referrers, hot_totals (source_id, row_count), held_sources (source_id),
+-- Reads source_states, source_stories, source_keepers, hot_totals (source_id, row_count), held_sources (source_id),
 -- retention.
 CREATE VIEW source_facts AS
-WITH referrers AS (
-    SELECT
-        source_id,
-        list_sort(list(path)) AS referenced_by
-    FROM source_referrers
-    GROUP BY source_id
-)
-
 SELECT
     states.source_id,
     states.kind,
@@ -29,14 +21,15 @@ SELECT
     stories.expiry_date,
     coalesce(hot_totals.row_count, 0) AS hot_rows,
     held_sources.source_id IS NOT NULL AS held,
-    coalesce(referrers.referenced_by, []) AS referenced_by,
+    keepers.referenced_by,
+    keepers.keeping,
     'the ' || retention.months || if(retention.months = 1, ' month', ' months') AS period,
     stories.story,
     stories.absence
 FROM source_states AS states
 INNER JOIN source_stories AS stories ON states.source_id = stories.source_id
+INNER JOIN source_keepers AS keepers ON states.source_id = keepers.source_id
 CROSS JOIN retention
 LEFT JOIN hot_totals ON states.source_id = hot_totals.source_id
 LEFT JOIN held_sources ON states.source_id = held_sources.source_id
-LEFT JOIN referrers ON states.source_id = referrers.source_id
 WHERE states.known

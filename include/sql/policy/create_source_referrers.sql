@@ -1,5 +1,6 @@
 -- Who keeps a source: every active referrer whose filters name it, itself or through any chain of segments.
--- Grain: one row a referrer, source and filter, with one shortest path. Reads audience_references.
+-- Grain: one row a referrer, source and filter, with one shortest path; source_id is null where the referrer cannot be
+-- read and could name any source. Reads audience_references.
 -- Binds: $referrer_kinds, the kinds of referrer that keep a source (R6).
 -- Rules: R4, R6. Tag filters are not among the references (R5); the status of a segment inside a chain does not matter.
 -- The linter does not know USING KEY.
@@ -38,13 +39,15 @@ trails (entry_id, segment_id, depth, trail) AS (
 ),
 
 chains AS (
-    SELECT id AS source_id, owner_kind, owner_id, filter, 0 AS hops, '' AS trail FROM keepers WHERE kind = 'source'
+    SELECT nullif(id, '') AS source_id, owner_kind, owner_id, filter, 0 AS hops, '' AS trail
+    FROM keepers
+    WHERE kind <> 'segment'
     UNION ALL
-    SELECT named.id, keepers.owner_kind, keepers.owner_id, named.filter, trails.depth + 1, trails.trail
+    SELECT nullif(named.id, ''), keepers.owner_kind, keepers.owner_id, named.filter, trails.depth + 1, trails.trail
     FROM keepers
     INNER JOIN trails ON trails.entry_id = keepers.id
     INNER JOIN audience_references AS named ON named.owner_id = trails.segment_id
-    WHERE keepers.kind = 'segment' AND named.owner_kind = 'segment' AND named.kind = 'source'
+    WHERE keepers.kind = 'segment' AND named.owner_kind = 'segment' AND named.kind <> 'segment'
 )
 
 -- The hash only settles ties, always the same way; comparing the trails themselves takes three times as long.

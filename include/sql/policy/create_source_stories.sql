@@ -9,6 +9,11 @@ WITH dates AS (
         strftime(last_sent_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS last_sent_date,
         strftime(last_restored_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS last_restored_date,
         strftime(vanished_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS vanished_date,
+        -- Where it started the clock (R24).
+        CASE
+            WHEN created_at > greatest(stopped_at, last_sent_at, last_restored_at, vanished_at)
+                THEN strftime(created_at AT TIME ZONE 'UTC', '%Y-%m-%d')
+        END AS later_created_date,
         strftime(since AT TIME ZONE 'UTC', '%Y-%m-%d') AS since_date,
         strftime(expires_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS expiry_date
     FROM source_states
@@ -27,7 +32,8 @@ SELECT
             'stopped on ' || stopped_date,
             'last sent on ' || last_sent_date,
             'restored on ' || last_restored_date,
-            'no longer in the platform as of ' || vanished_date
+            'no longer in the platform as of ' || vanished_date,
+            'created on ' || later_created_date
         )
     END AS story
 FROM dates

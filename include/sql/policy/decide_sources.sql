@@ -1,6 +1,6 @@
 -- The decision about every source, its reason, and who keeps it.
 -- Grain: one row a source that is known. Binds: $as_of, the run's own now. Reads source_facts.
--- Rules: R1, R2, R4, R9, R10, R18; the branches stand in the contract's order of precedence.
+-- Rules: R1, R2, R4, R9, R10, R18, R24; the branches stand in the contract's order of precedence.
 WITH decided AS (
     SELECT
         *,
@@ -11,7 +11,7 @@ WITH decided AS (
             WHEN state = 'expired' AND hot_rows > 0 AND NOT held THEN 'late'
             WHEN state = 'expired' THEN 'expired'
             WHEN status = 'active' THEN 'active'
-            WHEN held OR expires_at > $as_of THEN 'recent'
+            WHEN held OR expires_at IS NULL OR expires_at > $as_of THEN 'recent'
             WHEN len(referenced_by) > 0 THEN 'referenced'
             WHEN hot_rows = 0 THEN 'empty'
             ELSE 'expire'
@@ -34,9 +34,10 @@ SELECT
             THEN 'Expired on ' || since_date || ': ' || hot_rows || ' interactions still hot follow into the archive.'
         WHEN decision = 'expired'
             THEN 'Expired on ' || since_date || ': its interactions are in long-term storage until restored.'
+        WHEN expires_at IS NULL THEN 'All of its times are before 2000, which cannot be right: nothing is moved away.'
         ELSE upper(story[1]) || story[2:] || ': ' || period || CASE decision
             WHEN 'recent' THEN ' end on ' || expiry_date || '.'
-            WHEN 'referenced' THEN ' ended on ' || expiry_date || ', but active referrers name it.'
+            WHEN 'referenced' THEN ' ended on ' || expiry_date || ', but ' || keeping || '.'
             WHEN 'empty' THEN ' ended on ' || expiry_date || '; it has no interactions to move.'
             ELSE ' ended on ' || expiry_date || ' and no active referrer names it.'
         END

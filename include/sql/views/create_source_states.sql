@@ -1,8 +1,9 @@
 -- The state and the clock of every source that is known or that a run has ever moved.
 -- Grain: one row a source_id; known is false where nothing but moves is known of it. vanished_at is null while the
 -- platform has the source.
--- Reads known_sources, source_moves, retention.
--- Rules: R2, R3, R8, R13, R18. The clock runs for inactive sources only: it is null for active and for deleted ones.
+-- Reads known_sources, source_moves, retention. Rules: R2, R3, R8, R13, R18, R24. Active and deleted sources have no
+-- clock. Times before 2000 and deletions later than now are null: a sync refuses them, but an earlier version let them
+-- in.
 CREATE VIEW source_states AS
 WITH listed AS (
     -- Of a source that is listed twice, what keeps its data longest.
@@ -11,10 +12,11 @@ WITH listed AS (
         max(kind) AS kind,
         max(name) AS name,
         CASE WHEN bool_or(status = 'active') THEN 'active' ELSE min(status) END AS status,
-        max(created_at) AS created_at,
-        max(stopped_at) AS stopped_at,
-        max(last_sent_at) AS last_sent_at,
-        max(interaction_data_deleted_at) AS deleted_at,
+        max(created_at) FILTER (created_at >= TIMESTAMPTZ '2000-01-01 00:00:00 UTC') AS created_at,
+        max(stopped_at) FILTER (stopped_at >= TIMESTAMPTZ '2000-01-01 00:00:00 UTC') AS stopped_at,
+        max(last_sent_at) FILTER (last_sent_at >= TIMESTAMPTZ '2000-01-01 00:00:00 UTC') AS last_sent_at,
+        max(interaction_data_deleted_at)
+        FILTER (interaction_data_deleted_at BETWEEN TIMESTAMPTZ '2000-01-01 00:00:00 UTC' AND now()) AS deleted_at,
         max(vanished_at) AS vanished_at
     FROM known_sources
     GROUP BY source_id
@@ -31,7 +33,7 @@ clocks AS (
         END AS state,
         CASE
             WHEN deleted_at IS NULL AND status <> 'active'
-                THEN greatest(vanished_at, coalesce(greatest(stopped_at, last_sent_at, last_restored_at), created_at))
+                THEN greatest(created_at, stopped_at, last_sent_at, last_restored_at, vanished_at)
         END AS clock_started_at
     FROM listed
     FULL OUTER JOIN source_moves USING (source_id)

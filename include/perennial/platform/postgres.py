@@ -1,0 +1,37 @@
+"""PostgreSQL's times that Python cannot hold: read as text, so that they are refused by row and column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_TYPES = ("timestamptz", "timestamp", "date")
+
+
+def keep_times_as_text(connection: Connection) -> None:
+    """Have psycopg return infinity, years before 1 and beyond 9999 as text instead of giving the statement up."""
+    from psycopg import DataError
+    from psycopg.adapt import Buffer, Loader
+
+    adapters = connection.connection.driver_connection.adapters  # type: ignore[union-attr]  # psycopg's
+
+    for name in _TYPES:
+        oid = adapters.types[name].oid
+        own = adapters.get_loader(oid, 0)
+
+        class TimeOrText(Loader):
+            _own = own
+
+            def __init__(self, oid: int, context: Any = None) -> None:
+                super().__init__(oid, context)
+                self._load = self._own(oid, context).load
+
+            def load(self, data: Buffer) -> Any:
+                try:
+                    return self._load(data)
+                except DataError:
+                    return bytes(data).decode()
+
+        adapters.register_loader(oid, TimeOrText)
