@@ -32,6 +32,7 @@ from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.commits import FileChange, commit_change
 from perennial.warehouse.files import LiveFile, SourceTotal, files_of
+from perennial.warehouse.shared_files import HELD
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -346,6 +347,7 @@ def _open_catalog(settings: Settings) -> Catalog:
         # What the catalog's own configuration says comes first; a local one needs no credentials.
         given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
         found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
         if "botocore_session" in found:
             # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
             found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
