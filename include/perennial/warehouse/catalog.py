@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,6 +213,24 @@ class Warehouse:
         """Append rows that have the table's Arrow schema, likewise."""
         if rows.num_rows:
             self.append_files(name, self._written(self.table(name), rows), operation)
+
+    def append_decided(
+        self, name: str, decide: Callable[[IcebergTable], list[dict[str, object]]], operation: str
+    ) -> None:
+        """Append, once, the rows that are right for a table as it is when they are committed.
+
+        Args:
+            name: A small, unpartitioned table.
+            decide: Says which rows, from the loaded table; asked again after each lost race.
+            operation: Repeating it does nothing.
+        """
+        import pyarrow as pa
+
+        def change(table: IcebergTable) -> FileChange:
+            rows = pa.Table.from_pylist(decide(table), schema=table.schema().as_arrow())
+            return FileChange(add=list(self._written(table, rows)) if rows.num_rows else [])
+
+        commit_change(lambda: self.table(name), change, operation)
 
     def replace_rows(self, name: str, rows: pa.RecordBatchReader, operation: str) -> None:
         """Replace a table's whole content by a stream of rows, in one commit; an empty stream empties the table."""

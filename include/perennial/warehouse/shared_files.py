@@ -1,7 +1,8 @@
-"""Files of the warehouse's storage for pyiceberg: Arrow's file systems are made once a process, bucket and credential."""
+"""Files for pyiceberg: Arrow's file systems are made once a process, bucket and credential."""
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 HELD = "perennial.file-systems"
 """The property of a catalog under which it holds the file systems that its tables share."""
+# It says of every table that is loaded that this class is there.
+logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
 # What a file system is made from, besides its place.
 _OF_FILE_SYSTEMS = ("s3.", "client.", "gcs.", "adls.", "hdfs.")
 
@@ -27,9 +30,9 @@ _open: WeakValueDictionary[tuple[_Place, frozenset[tuple[str, object]]], FileSys
 class SharedFileIO(PyArrowFileIO):
     """Arrow's files, by file systems that all tables with the same credentials share.
 
-    pyiceberg makes one for each table that it loads, with some dozen descriptors each. Here a file system is open for as
-    long as a table or the catalog holds it, and the catalog holds the latest one of each bucket: with a credential that
-    is replaced its file system goes too.
+    pyiceberg makes one for each table that it loads, with some dozen descriptors each. Here a file system is open for
+    as long as a table or the catalog holds it, and the catalog holds the latest one of each bucket: with a credential
+    that is replaced its file system goes too.
     """
 
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
@@ -38,7 +41,7 @@ class SharedFileIO(PyArrowFileIO):
         del self.fs_by_scheme
         self._held: dict[_Place, FileSystem] = {}
 
-    def fs_by_scheme(self, scheme: str, netloc: str | None = None) -> FileSystem:  # type: ignore[override]  # a variable there
+    def fs_by_scheme(self, scheme: str, netloc: str | None = None) -> FileSystem:
         """Return the file system of a bucket, with the keys that are good now."""
         if scheme in S3_SCHEMES:
             scheme = S3_SCHEMES[0]
