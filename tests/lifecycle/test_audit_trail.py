@@ -172,18 +172,18 @@ def test_r13_an_expiry_that_was_decided_before_its_source_went_and_came_back_mov
     """A slow run, while another expires the same sources and somebody restores them."""
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
-    plans = plan_sources(warehouse, EXPIRE, ["a", "b"])
-    move(warehouse, plans)
+    (slow,), (fast,) = (plan_sources(warehouse, EXPIRE, ["a", "b"]) for _ in range(2))
+    move(warehouse, [slow, fast])
     note_checksums = expire._note_checksums
 
     def meanwhile(*arguments: Any) -> None:
         monkeypatch.setattr(expire, "_note_checksums", note_checksums)
-        expire_all(warehouse)
+        finish_expiry(warehouse, fast, Run("fast", NOW))
         restore(warehouse)
         note_checksums(*arguments)
 
     monkeypatch.setattr(expire, "_note_checksums", meanwhile)
-    finish_expiry(warehouse, plans[0], Run("slow", NOW))
+    finish_expiry(warehouse, slow, Run("slow", NOW))
 
     assert trails(warehouse) == ONCE
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
