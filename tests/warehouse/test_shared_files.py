@@ -8,6 +8,7 @@ import signal
 import weakref
 from typing import Any
 
+import psutil
 import pytest
 
 from perennial.settings import Settings
@@ -57,6 +58,18 @@ def test_credentials_that_a_catalog_hands_out_for_each_table_do_not_pile_up() ->
             keys = {"s3.access-key-id": f"key-{number}", "s3.secret-access-key": "secret"}
             found.append(weakref.ref(SharedFileIO({**place, **keys}).fs_by_scheme("s3", "bucket")))
         assert [number for number, made in enumerate(found) if made() is not None] == [19]
+    finally:
+        gc.enable()
+
+
+def test_a_warehouse_lets_go_of_its_catalogs_database_when_it_is_let_go_of(local_warehouse: Warehouse) -> None:
+    process = psutil.Process()
+    gc.disable()
+    try:
+        before = process.num_fds()
+        for _ in range(5):
+            assert not Warehouse(local_warehouse.settings).missing_tables()
+        assert process.num_fds() == before
     finally:
         gc.enable()
 

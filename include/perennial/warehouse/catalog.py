@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,6 +81,8 @@ class Warehouse:
         self._operations_uri = ""
         with told(settings.catalog):
             self.catalog = _open_catalog(settings)
+        # Not when the garbage collector comes: until then each would keep a connection to the catalog's database.
+        weakref.finalize(self, self.catalog.close).atexit = False
 
     # --- tables ---------------------------------------------------------------------------------------------------
 
