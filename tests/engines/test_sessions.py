@@ -13,7 +13,7 @@ from perennial.engines.duckdb import open_connection
 from perennial.engines.sessions import Opening, open_feature_session
 from perennial.errors import TransientConflictError
 from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.lifecycle.runs import Recorded, record_events
+from perennial.lifecycle.audit_trail import last_events, record_expired
 from perennial.warehouse import SourceTotal, Warehouse
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
@@ -76,9 +76,9 @@ def test_a_session_that_never_sees_the_same_moment_twice_says_so_and_can_be_trie
 
     def needed(opening: Opening) -> list[str]:
         # Somebody records a move at every attempt.
-        event = {"other": Recorded("late_archived", None)}
         total = SourceTotal("other", file_count=1, row_count=1, total_bytes=1)
-        record_events(stopped, Run("r", NOW), f"move {next(moves)}", event, [total])
+        seen = last_events(stopped, ["other"])
+        record_expired(stopped, Run("r", NOW), f"move {next(moves)}", {"other": None}, [total], seen)
         return []
 
     with pytest.raises(TransientConflictError, match="try again"):

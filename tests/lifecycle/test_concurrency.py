@@ -19,6 +19,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.kill import with_environment
 from tests.lifecycle.places import on_s3
+from tests.lifecycle.trails import assert_trails_alternate
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -89,6 +90,7 @@ def test_two_restores_of_the_same_source_bring_every_row_back_once(workspace: Wo
 
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
     assert multiset(warehouse, "interactions_archive") == {}
+    assert_trails_alternate(warehouse)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -211,6 +213,7 @@ def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(warehouse
     restore(warehouse, "last", NOW + timedelta(days=5001))
     found = hot_and_archive(warehouse)
     assert max(found.values()) == 1
+    assert_trails_alternate(warehouse)
     arrived = {n for writer in (1, 2) for batch in range(BATCHES) for n in _numbers(writer, batch)}
     expected = {f"{source}#{number}" for source in ("a", "running") for number in {*range(40), *arrived}}
     assert {json.loads(row)["event_id"] for row in found} == expected

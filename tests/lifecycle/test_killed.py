@@ -16,6 +16,7 @@ from perennial.moves.records import pending_records
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
 from tests.lifecycle.places import everywhere
+from tests.lifecycle.trails import assert_trails_alternate
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -101,6 +102,7 @@ def assert_expired(warehouse: Warehouse, before: Counter[str]) -> None:
 def assert_restored(warehouse: Warehouse, before: Counter[str]) -> None:
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
     assert multiset(warehouse, "interactions_archive") == {}
+    assert_trails_alternate(warehouse)
 
 
 @pytest.mark.parametrize(("warehouse", "point"), in_places(EXPIRING), indirect=["warehouse"], ids=str)

@@ -37,6 +37,9 @@ class Buckets:
 class RemoteFiles(ArrowFSWrapper):  # type: ignore[misc]  # fsspec has no types
     """A file system of Arrow's whose files may be read by several threads at once; nothing is written through it."""
 
+    # fsspec would keep each for ever, and with it the table that it reads.
+    cachable = False
+
     def _open(self, path: str, mode: str = "rb", **_: Any) -> _SharedFile:
         if mode != "rb":
             raise NotImplementedError(f"{path} is only read through DuckDB; it was to be opened as {mode!r}.")

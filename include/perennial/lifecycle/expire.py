@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import open_status_session
+from perennial.lifecycle.audit_trail import last_events, record_expired
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
 from perennial.lifecycle.reactivating import plan_readable_return
 from perennial.lifecycle.restore import finish_restore
-from perennial.lifecycle.runs import Event, Recorded, Run, read_note, record_events, wall_clock, write_note
+from perennial.lifecycle.runs import Run, read_note, wall_clock, write_note
 from perennial.moves.committing import commit_origin, withdraw_kept
 from perennial.moves.copying import read_results
 from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVENTS: dict[str, Event] = {"expire": "expired", "late": "late_archived"}
+# The decisions that take rows out of hot.
+LEAVING = ("expire", "late")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
     decisions = decide(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
     _keep_decisions(warehouse, run, decisions)
-    chosen = {name: _sources_decided(decisions, name) for name in ("expire", "late", "reactivated")}
+    chosen = {name: _sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}
     moves = {EXPIRE.name: chosen["expire"] + chosen["late"], RESTORE.name: chosen["reactivated"]}
     counts = dict(Counter(decisions["decision"].to_pylist()))
     log.info("%s: %s", run.run_id, ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
@@ -103,12 +105,13 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
         What has left hot, a source each.
     """
     plan = read_plan(plan_uri)
+    seen = last_events(warehouse, plan.source_ids)
     due = still_due(warehouse, plan, run)
-    withdraw_kept(warehouse, plan, set(plan.source_ids) - due.keys())
     _note_checksums(warehouse, plan, due)
-    moved = moved_totals(plan, due)
-    record_events(warehouse, run, plan.operation("record"), due, moved)
-    left = commit_origin(warehouse, plan, due)
+    moved = record_expired(warehouse, run, plan.operation("record"), due, moved_totals(plan, due), seen)
+    leaving = {total.source_id for total in moved}
+    withdraw_kept(warehouse, plan, set(plan.source_ids) - leaving)
+    left = commit_origin(warehouse, plan, leaving)
     remove_pending(warehouse, plan.direction.name, plan.move_id)
     if left and replans:
         log.warning("%s: another writer changed %d sources, planning them again", plan.operation("plan"), len(left))
@@ -117,7 +120,7 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     return moved
 
 
-def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recorded]:
+def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     """Decide again about a plan's sources, from metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
@@ -126,14 +129,14 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recor
     what the last sync found.
 
     Returns:
-        The sources that are to leave hot, each with the event it comes to and why.
+        The sources that are to leave hot, each with the reason.
     """
     held = sources_under_way(warehouse, RESTORE.name)
     synced = SyncedMetadata.read(warehouse)
     decided = {
-        row["source_id"]: Recorded(EVENTS[row["decision"]], row["reason"])
+        row["source_id"]: row["reason"]
         for row in decide(warehouse, run.now, held=held, metadata=synced).to_pylist()
-        if row["decision"] in EVENTS
+        if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_adopted(warehouse))
     if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
@@ -147,7 +150,7 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, Recor
     if platform is not None:
         fresh = decide(warehouse, run.now, held=held, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
-        moving = {source_id for name in EVENTS for source_id in _sources_decided(fresh, name)}
+        moving = {source_id for name in LEAVING for source_id in _sources_decided(fresh, name)}
         # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has
         # missed it yet, so its clock is its own.
         decided = {key: due for key, due in decided.items() if key in moving or key not in known}

@@ -72,13 +72,24 @@ class RestoreRequest:
 
 @dataclass(frozen=True)
 class RequestedSource:
-    """One source a request came to, and what will become of it if nothing goes wrong."""
+    """One source a request came to, and what will become of it if nothing goes wrong.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        name: Its name on the platform.
+        kind: campaign or canvas.
+        outcome: What will become of it.
+        archived_rows: What the archive holds of it.
+        was_expired: Whether it had expired; another program may put rows of any source into the archive. Requests that
+            an earlier version has checked do not say.
+    """
 
     source_id: str
     name: str
     kind: str
     outcome: str
     archived_rows: int
+    was_expired: bool = True
 
 
 def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[RequestedSource]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from perennial.engines.duckdb import open_status_session
 from perennial.errors import TransientConflictError
+from perennial.lifecycle.audit_trail import record_restored
+from perennial.lifecycle.brought_back import BroughtBack, brought_back
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move, whole_sources
 from perennial.lifecycle.requests import (
     TO_RESTORE,
@@ -20,13 +21,12 @@ from perennial.lifecycle.requests import (
     resolution,
     resolve_request,
 )
-from perennial.lifecycle.runs import Recorded, Run, read_note, record_events, wall_clock, write_note
+from perennial.lifecycle.runs import Run, read_note, wall_clock, write_note
 from perennial.moves.committing import commit_origin, is_in_destination
-from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, find_plan, read_plan
+from perennial.moves.plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, find_plan, read_plan
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
-from perennial.moves.verifying import read_verification
+from perennial.moves.verifying import Verification, read_verification
 from perennial.outcomes import DELETED, RestoreReport, RestoreState, SourceOutcome
-from perennial.statements import statement
 from perennial.warehouse import SourceTotal, Warehouse
 from perennial.warehouse.heads import refuse_losses
 
@@ -61,11 +61,11 @@ def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
 def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
     """Plan the return of some sources. Those that have no file in the archive are available again at once."""
     with _held(warehouse, source_ids):
-        _settle_expiries(warehouse, source_ids, run)
+        _settle_others(warehouse, source_ids, run)
         plan_uris = plan_sources(warehouse, RESTORE, source_ids)
     planned = {source_id for plan_uri in plan_uris for source_id in read_plan(plan_uri).source_ids}
     empty = [SourceTotal(source_id, 0, 0, 0) for source_id in source_ids if source_id not in planned]
-    _record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
+    record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
     return plan_uris
 
 
@@ -81,16 +81,19 @@ def _held(warehouse: Warehouse, source_ids: Collection[str]) -> Iterator[None]:
         remove_pending(warehouse, hold.kind, hold.id)
 
 
-def _settle_expiries(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> None:
-    """Finish or undo what expiries of the same sources have half done: their copies would be passed over (M4)."""
+def _settle_others(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> None:
+    """Finish or undo what other moves of the same sources have half done.
+
+    The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
+    """
     from perennial.lifecycle.settling import settle_move
 
-    for record in pending_records(warehouse, EXPIRE.name):
-        if not set(record.source_ids).isdisjoint(source_ids):
+    for record in pending_records(warehouse):
+        if record.kind in DIRECTIONS and not set(record.source_ids).isdisjoint(source_ids):
             settle_move(warehouse, record, run)
 
 
-def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[SourceTotal]:
+def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run) -> list[SourceTotal]:
     """Remove from the archive what is in hot now, and only then say that it is back.
 
     Until the event is recorded features leave the source out, so nobody sees half of it (M5). What entered the archive
@@ -103,19 +106,25 @@ def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run, replans: int =
         TransientConflictError: Other writers kept changing the archived files.
     """
     plan = read_plan(plan_uri)
+    restored = _bring_back(warehouse, plan, REPLANS)
+    record_restored(warehouse, run, plan.operation("record"), restored)
+    remove_pending(warehouse, plan.direction.name, plan.move_id)
+    return restored
+
+
+def _bring_back(warehouse: Warehouse, plan: MovePlan, replans: int) -> list[SourceTotal]:
     whole = whole_sources(plan)
     commit_origin(warehouse, plan, whole)
     restored = {total.source_id: total for total in moved_totals(plan, whole)}
-    for again in prepare_move(warehouse, RESTORE, whole):
+    for again in map(read_plan, prepare_move(warehouse, RESTORE, whole)):
         if not replans:
             raise TransientConflictError(
-                f"Other writers changed archived files of {', '.join(read_plan(again).source_ids)} again and again; "
+                f"Other writers changed archived files of {', '.join(again.source_ids)} again and again; "
                 "run the restore again when they have finished. Nothing was lost."
             )
-        for total in finish_restore(warehouse, again, run, replans - 1):
-            restored[total.source_id] = _sum(restored[total.source_id], total)
-    _record_restored(warehouse, run, plan.operation("record"), restored.values())
-    remove_pending(warehouse, plan.direction.name, plan.move_id)
+        for total in _bring_back(warehouse, again, replans - 1):
+            restored[total.source_id] += total
+        remove_pending(warehouse, again.direction.name, again.move_id)
     return list(restored.values())
 
 
@@ -131,13 +140,11 @@ def restore_report(
 ) -> RestoreReport:
     """Say what became of every requested source (R12), as the warehouse has it now."""
     request, sources = read_resolution(read_note(request_uri))
-    damaged, report_uri = _verified(plan_uris)
-    with open_status_session(warehouse) as session:
-        rows = session.execute(
-            statement("lifecycle/report_restored_sources"), {"run_id": run.run_id, "now": run.now}
-        ).fetchall()
-    restored = {row[0]: row[1:] for row in rows}
-    outcomes = tuple(_outcome(source, restored, damaged, request.dry_run) for source in sources)
+    verified = _verified(plan_uris)
+    damaged = {key: texts for _, verification in verified for key, texts in verification.damaged.items()}
+    asked = [source.source_id for source in sources]
+    found = brought_back(warehouse, run, asked, [plan for plan, _ in verified], finished_at)
+    outcomes = tuple(_outcome(source, found[source.source_id], damaged, request.dry_run) for source in sources)
     return RestoreReport(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
@@ -149,29 +156,28 @@ def restore_report(
         source_ids=request.source_ids,
         tags=request.tags,
         notify=request.notify,
-        report_uri=report_uri,
+        report_uri=verified[-1][1].report_uri if verified else None,
         dry_run=request.dry_run,
     )
 
 
 def _outcome(
-    source: RequestedSource, restored: Mapping[str, tuple[Any, ...]], damaged: Mapping[str, list[str]], dry_run: bool
+    source: RequestedSource, found: BroughtBack, damaged: Mapping[str, list[str]], dry_run: bool
 ) -> SourceOutcome:
     told: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
     if source.outcome != TO_RESTORE or dry_run:
         rows = source.archived_rows if source.outcome == TO_RESTORE else 0
         return SourceOutcome(**told | {"outcome": source.outcome}, row_count=rows)
-    if source.source_id not in restored:
+    if not found.is_back(source.was_expired):
         detail = "; ".join(damaged.get(source.source_id, ["The run ended before it was done; run it again."]))
         return SourceOutcome(**told, outcome="failed", detail=detail)
-    file_count, row_count, total_bytes, expires_at = restored[source.source_id]
     return SourceOutcome(
         **told,
         outcome="restored",
-        row_count=row_count,
-        total_bytes=total_bytes,
-        file_count=file_count,
-        expires_at=expires_at,
+        row_count=found.total.row_count,
+        total_bytes=found.total.total_bytes,
+        file_count=found.total.file_count,
+        expires_at=found.expires_at,
     )
 
 
@@ -184,28 +190,10 @@ def _state(outcomes: tuple[SourceOutcome, ...]) -> RestoreState:
     return "failed" if all(outcome.outcome != "restored" for outcome in outcomes) else "finished in part"
 
 
-def _verified(plan_uris: Collection[str]) -> tuple[dict[str, list[str]], str | None]:
-    damaged: dict[str, list[str]] = {}
-    report_uri = None
+def _verified(plan_uris: Collection[str]) -> list[tuple[MovePlan, Verification]]:
+    verified = []
     for plan_uri in plan_uris:
-        try:
-            verification = read_verification(read_plan(plan_uri))
-        except FileNotFoundError:
-            continue
-        damaged |= verification.damaged
-        report_uri = verification.report_uri
-    return damaged, report_uri
-
-
-def _record_restored(warehouse: Warehouse, run: Run, operation: str, totals: Collection[SourceTotal]) -> None:
-    restored = Recorded("restored", run.reason)
-    record_events(warehouse, run, operation, {total.source_id: restored for total in totals}, totals)
-
-
-def _sum(one: SourceTotal, other: SourceTotal) -> SourceTotal:
-    return SourceTotal(
-        one.source_id,
-        one.file_count + other.file_count,
-        one.row_count + other.row_count,
-        one.total_bytes + other.total_bytes,
-    )
+        with suppress(FileNotFoundError):
+            plan = read_plan(plan_uri)
+            verified.append((plan, read_verification(plan)))
+    return verified

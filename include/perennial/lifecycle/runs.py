@@ -1,19 +1,16 @@
-"""The run a use case belongs to, and the events it leaves in `lifecycle_events`."""
+"""The run a use case belongs to, and the notes that its tasks leave each other."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from perennial.storage import storage_for
-from perennial.tables import LIFECYCLE_EVENTS
-from perennial.warehouse import SourceTotal, Warehouse
-
-Event = Literal["expired", "restored", "late_archived"]
+from perennial.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -38,46 +35,6 @@ class Run:
 def wall_clock() -> datetime:
     """The time on the wall, for what must not follow a replayed date."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What is recorded of one source: the event, and why it came to it."""
-
-    event: Event
-    reason: str | None
-
-
-def record_events(
-    warehouse: Warehouse, run: Run, operation: str, events: Mapping[str, Recorded], totals: Iterable[SourceTotal]
-) -> None:
-    """Append one lifecycle event a source, once an operation.
-
-    Args:
-        warehouse: Where to.
-        run: Whose events they are.
-        operation: Makes a repetition do nothing, and the events' ids the same.
-        events: The event of each source.
-        totals: What was moved of each.
-    """
-    recorded_at = wall_clock()
-    rows: list[dict[str, object]] = [
-        {
-            "event_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{operation}\n{total.source_id}")),
-            "event": events[total.source_id].event,
-            "source_id": total.source_id,
-            "occurred_at": run.now,
-            "run_id": run.run_id,
-            "requested_by": run.requested_by,
-            "reason": events[total.source_id].reason,
-            "file_count": total.file_count,
-            "row_count": total.row_count,
-            "total_bytes": total.total_bytes,
-            "recorded_at": recorded_at,
-        }
-        for total in totals
-    ]
-    warehouse.append_rows(LIFECYCLE_EVENTS.name, rows, operation)
 
 
 def write_note(warehouse: Warehouse, topic: str, content: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -96,6 +97,10 @@ def s3_storage() -> S3Storage:
     # Retries back off, the longer the oftener; the adaptive mode would queue the requests of all threads.
     config = Config(retries={"mode": "standard", "max_attempts": ATTEMPTS}, max_pool_connections=64)
     return S3Storage(session.client("s3", endpoint_url=endpoint_url, config=config))
+
+
+# The connections are the parent's: Airflow forks a process for each task.
+os.register_at_fork(after_in_child=s3_storage.cache_clear)
 
 
 class S3Storage:

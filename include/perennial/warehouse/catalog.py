@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from perennial.warehouse.foreign import (
 )
 from perennial.warehouse.name_mappings import with_columns
 from perennial.warehouse.schemas import completed, iceberg_type, refuse_broken, refuse_required
+from perennial.warehouse.shared_files import HELD
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ class Warehouse:
         self._operations_uri = ""
         with told(settings.catalog):
             self.catalog = _open_catalog(settings)
+        # Not when the garbage collector comes: until then each would keep a connection to the catalog's database.
+        weakref.finalize(self, self.catalog.close).atexit = False
 
     # --- tables ---------------------------------------------------------------------------------------------------
 
@@ -231,6 +235,24 @@ class Warehouse:
         if rows.num_rows:
             self.append_files(name, self._written(self.table(name), rows), operation)
 
+    def append_decided(
+        self, name: str, decide: Callable[[IcebergTable], list[dict[str, object]]], operation: str
+    ) -> None:
+        """Append, once, the rows that are right for a table as it is when they are committed.
+
+        Args:
+            name: A small, unpartitioned table.
+            decide: Says which rows, from the loaded table; asked again after each lost race.
+            operation: Repeating it does nothing.
+        """
+        import pyarrow as pa
+
+        def change(table: IcebergTable) -> FileChange:
+            rows = pa.Table.from_pylist(decide(table), schema=table.schema().as_arrow())
+            return FileChange(add=list(self._written(table, rows)) if rows.num_rows else [])
+
+        commit_change(self, name, change, operation)
+
     def replace_rows(self, name: str, rows: pa.RecordBatchReader, operation: str) -> None:
         """Replace a table's whole content by a stream of rows, in one commit; an empty stream empties the table."""
         self.replace_files(name, self.stage_rows(name, rows), operation)
@@ -381,6 +403,7 @@ def _open_catalog(settings: Settings) -> Catalog:
         # What the catalog's own configuration says comes first; a local one needs no credentials.
         given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
         found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
         if "botocore_session" in found:
             # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
             found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"

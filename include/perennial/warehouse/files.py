@@ -94,6 +94,14 @@ class SourceTotal:
     row_count: int
     total_bytes: int
 
+    def __add__(self, other: SourceTotal) -> SourceTotal:
+        return SourceTotal(
+            self.source_id,
+            self.file_count + other.file_count,
+            self.row_count + other.row_count,
+            self.total_bytes + other.total_bytes,
+        )
+
 
 def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Iterator[LiveFile]:
     """List the data files of a snapshot, of all sources or of some; see `Warehouse.live_files`."""

@@ -1,7 +1,8 @@
 -- What one expiry run moved to the archive; of a dry run, what it would have moved.
 -- Grain: one row a source, in order of owner and name.
 -- Binds: $run_id, $as_of, $would_expire (list of source ids, empty unless the run was dry).
--- R8. Late rows (R9) were announced when their source expired, so they are not told again.
+-- R8. Late rows (R9) were announced when their source expired, so they are not told again; but what a writer has
+-- changed while its source expired leaves in a second move of the same run.
 WITH moved AS (
     SELECT
         source_id,
@@ -9,8 +10,9 @@ WITH moved AS (
         sum(total_bytes)::BIGINT AS total_bytes,
         sum(file_count)::BIGINT AS file_count
     FROM lifecycle_events
-    WHERE run_id = $run_id AND occurred_at = $as_of AND event = 'expired'
+    WHERE run_id = $run_id AND occurred_at = $as_of AND event <> 'restored'
     GROUP BY source_id
+    HAVING bool_or(event = 'expired')
     UNION ALL
     SELECT
         source_id,

@@ -28,7 +28,8 @@ SELECT
         WHEN held.hot_rows > 0 THEN 'already available'
         ELSE 'never had data'
     END AS outcome,
-    coalesce(held.archived_rows, 0) AS archived_rows
+    coalesce(held.archived_rows, 0) AS archived_rows,
+    coalesce(source_availability.state = 'expired', FALSE) AS was_expired
 FROM requested
 LEFT JOIN source_availability USING (source_id)
 LEFT JOIN held USING (source_id)
