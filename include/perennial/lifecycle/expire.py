@@ -12,7 +12,16 @@ from perennial.engines.duckdb import open_status_session
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
 from perennial.lifecycle.reactivating import plan_readable_return
 from perennial.lifecycle.restore import finish_restore
-from perennial.lifecycle.runs import Event, Recorded, Run, read_note, record_events, wall_clock, write_note
+from perennial.lifecycle.runs import (
+    Event,
+    Recorded,
+    Run,
+    read_note,
+    record_events,
+    refuse_future_run,
+    wall_clock,
+    write_note,
+)
 from perennial.moves.committing import commit_origin, withdraw_kept
 from perennial.moves.copying import read_results
 from perennial.moves.plan import EXPIRE, RESTORE, MovePlan, read_plan
@@ -58,7 +67,12 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
 
 
 def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
-    """Plan both directions; returns the addresses of the plans that have something to move."""
+    """Plan both directions; returns the addresses of the plans that have something to move.
+
+    Raises:
+        TerminalRequestError: The run is dated after the wall clock (R24).
+    """
+    refuse_future_run(run)
     moves = read_note(note_uri)["moves"]
     expiry = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])
     return [*expiry, *plan_readable_return(warehouse, moves[RESTORE.name], run)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from perennial.refusals import refuse_future_date
 from perennial.storage import storage_for
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.warehouse import SourceTotal, Warehouse
@@ -38,6 +39,15 @@ class Run:
 def wall_clock() -> datetime:
     """The time on the wall, for what must not follow a replayed date."""
     return datetime.now(UTC)
+
+
+def refuse_future_run(run: Run) -> None:
+    """Refuse to move anything for a run that is dated after the wall clock.
+
+    Raises:
+        TerminalRequestError: It is dated more than five minutes later (R24).
+    """
+    refuse_future_date(run.now, wall_clock())
 
 
 @dataclass(frozen=True)
