@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
+from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED
 
 TABLES = [table.name for table in SYNCED]
@@ -34,17 +34,16 @@ TABLES = [table.name for table in SYNCED]
     schedule="@hourly",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "metadata"],
 )
 def sync_sources() -> None:
-    @task(outlets=assets(*TABLES))
+    @task(outlets=assets(*TABLES), max_active_tis_per_dag=1)
     def replace_tables() -> dict[str, int]:
         from perennial.platform import sync_sources
 
-        with step() as warehouse:
+        with step(first=True) as warehouse:
             outcome = sync_sources(warehouse, current_run().run_id)
         counts = {table: {"row_count": count} for table, count in outcome.row_counts.items()}
         report_written(get_current_context(), counts)
