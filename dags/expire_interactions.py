@@ -23,7 +23,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, assets, current_run, current_run_url, report_written, step
+from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, current_run_url, report_written, step
 from perennial.tasks import move_files
 
 
@@ -33,9 +33,7 @@ from perennial.tasks import move_files
     schedule="0 4 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Decisions are made about the warehouse as it is: two runs at once would only wait for each other's commits.
-    max_active_runs=1,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "lifecycle"],
     params={
@@ -45,11 +43,11 @@ from perennial.tasks import move_files
     },
 )
 def expire_interactions() -> None:
-    @task
+    @task(max_active_tis_per_dag=1)
     def settle(params: dict[str, Any] | None = None) -> int:
         from perennial.lifecycle.settling import settle_dead_moves
 
-        with step() as warehouse:
+        with step(first=True) as warehouse:
             return 0 if (params or {})["dry_run"] else settle_dead_moves(warehouse, current_run())
 
     @task(outlets=assets("expiry_decisions"))

@@ -24,7 +24,15 @@ from typing import Any
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step
+from perennial.airflow import (
+    DEFAULT_ARGS,
+    MAX_ACTIVE_RUNS,
+    current_params,
+    current_run,
+    current_run_url,
+    kept_error,
+    step,
+)
 from perennial.notify import ADDRESS_PATTERN
 
 
@@ -34,8 +42,7 @@ from perennial.notify import ADDRESS_PATTERN
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=4,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "features"],
     params={
@@ -63,18 +70,17 @@ def export_user_data() -> None:
     def check_request() -> None:
         from perennial.features.user_data import check_request
 
-        with step() as warehouse:
-            # The run's own conf too: Airflow accepts keys that are no params, and a misspelt one must not be ignored.
-            context = get_current_context()
-            check_request(warehouse, {**context["params"], **(context["dag_run"].conf or {})})
+        with step(first=True) as warehouse:
+            check_request(warehouse, current_params())
 
-    @task
-    def write_csv(params: dict[str, Any] | None = None) -> dict[str, Any]:
+    # As many at a time over all runs as a worker has memory for.
+    @task(max_active_tis_per_dag=4)
+    def write_csv() -> dict[str, Any]:
         from perennial.features.user_data import ExportRequest, write_user_data
 
         with step() as warehouse:
             run = current_run()
-            return asdict(write_user_data(warehouse, ExportRequest.from_params(params or {}), run.run_id, run.now))
+            return asdict(write_user_data(warehouse, ExportRequest.from_params(current_params()), run.run_id, run.now))
 
     @task(trigger_rule="all_done")
     def tell_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
+from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
 
 WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded_files", "rejected_events")
 
@@ -32,18 +32,17 @@ WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded
     schedule="*/15 * * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "load"],
 )
 def load_interactions() -> None:
-    @task(outlets=assets(*WRITTEN))
+    @task(outlets=assets(*WRITTEN), max_active_tis_per_dag=1)
     def load_files() -> dict[str, int]:
         from perennial.currents import load_interactions
         from perennial.currents.checking import quality_gate
 
-        with step() as warehouse:
+        with step(first=True) as warehouse:
             outcome = asdict(load_interactions(warehouse, current_run().now, check=quality_gate(warehouse)))
         report_written(get_current_context(), dict.fromkeys(WRITTEN, outcome))
         return outcome

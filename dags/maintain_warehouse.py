@@ -26,7 +26,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, assets, report_written, step
+from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, report_written, step
 
 COMPACTED = (
     "interactions",
@@ -47,8 +47,7 @@ COMPACTED = (
     schedule="30 5 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "maintenance"],
     params={
@@ -56,27 +55,28 @@ COMPACTED = (
             7,
             type="integer",
             minimum=1,
+            maximum=36_500,
             title="Days to retain",
             description="Replaced snapshots and unreachable files younger than this stay.",
         ),
     },
 )
 def maintain_warehouse() -> None:
-    @task(outlets=assets(*COMPACTED))
+    @task(outlets=assets(*COMPACTED), max_active_tis_per_dag=1)
     def compact() -> dict[str, int]:
         from perennial.maintenance import compact_tables
 
-        with step() as warehouse:
+        with step(first=True) as warehouse:
             outcomes = compact_tables(warehouse)
         report_written(get_current_context(), {name: vars(outcome) for name, outcome in outcomes.items()})
         return {name: outcome.files_before - outcome.files_after for name, outcome in outcomes.items()}
 
-    @task
+    @task(max_active_tis_per_dag=1)
     def expire_snapshots(params: dict[str, Any] | None = None) -> dict[str, int]:
         from perennial.lifecycle.runs import wall_clock
         from perennial.maintenance import expire_old_snapshots
 
-        with step() as warehouse:
+        with step(first=True) as warehouse:
             return expire_old_snapshots(warehouse, wall_clock(), (params or {})["retain_days"])
 
     @task

@@ -34,7 +34,16 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowFailException
 
-from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step, testable
+from perennial.airflow import (
+    DEFAULT_ARGS,
+    MAX_ACTIVE_RUNS,
+    current_params,
+    current_run,
+    current_run_url,
+    kept_error,
+    step,
+    testable,
+)
 from perennial.notify import ADDRESS_PATTERN
 from perennial.outcomes import STANDARD, THAW_TIERS
 from perennial.tasks import move_files
@@ -47,9 +56,7 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Many: those that thaw hold nothing for days, and must not keep the others waiting.
-    max_active_runs=32,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "lifecycle"],
     deadline=DeadlineAlert(
@@ -95,10 +102,8 @@ def restore_interactions() -> None:
     def check_request() -> str:
         from perennial.lifecycle.restore import check_request
 
-        with step() as warehouse:
-            # The run's own conf too: Airflow accepts keys that are no params, and a misspelt one must not be ignored.
-            context = get_current_context()
-            return check_request(warehouse, {**context["params"], **(context["dag_run"].conf or {})})
+        with step(first=True) as warehouse:
+            return check_request(warehouse, current_params())
 
     @task
     def plan(request_uri: str, params: dict[str, Any] | None = None) -> list[str]:

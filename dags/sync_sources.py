@@ -26,7 +26,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, assets, current_run, report_written, step
+from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
 TABLES = [table.name for table in SYNCED]
@@ -38,8 +38,7 @@ TABLES = [table.name for table in SYNCED]
     schedule="@hourly",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=False,
+    max_active_runs=MAX_ACTIVE_RUNS,
     default_args=DEFAULT_ARGS,
     tags=["perennial", "metadata"],
     params={
@@ -52,11 +51,11 @@ TABLES = [table.name for table in SYNCED]
     },
 )
 def sync_sources() -> None:
-    @task(outlets=assets(*TABLES, VANISHED_SOURCES.name))
+    @task(outlets=assets(*TABLES, VANISHED_SOURCES.name), max_active_tis_per_dag=1)
     def replace_tables(params: dict[str, Any] | None = None) -> dict[str, int]:
         from perennial.platform import sync_sources
 
-        with step() as warehouse:
+        with step(first=True) as warehouse:
             outcome = sync_sources(warehouse, current_run().run_id, (params or {})["allow_vanishing"])
         counts = {table: {"row_count": n, **outcome.remarks(table)} for table, n in outcome.row_counts.items()}
         report_written(get_current_context(), counts)

@@ -55,6 +55,11 @@ def test_every_variable_of_ours_that_is_named_is_a_setting(path: Path) -> None:
     assert named <= SETTINGS | OTHERS
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(DEPLOY).as_posix())
+def test_nothing_is_unpaused_before_somebody_has_looked(path: Path) -> None:
+    assert not re.search("paused_(at|upon)_creation", path.read_text(encoding="utf-8"), re.IGNORECASE)
+
+
 def test_the_readme_explains_every_setting() -> None:
     explained = re.findall(rf"^\| `({PREFIX}\w+)` \|", read("README.md"), flags=re.MULTILINE)
     assert sorted(explained) == sorted(SETTINGS)

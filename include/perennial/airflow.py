@@ -6,20 +6,24 @@ DAG files import it while they are parsed, so nothing heavy is imported here.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, get_current_context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from perennial.errors import PerennialError, TerminalError
+from perennial.errors import PerennialError, TerminalError, TerminalRequestError
+from perennial.refusals import unknown_params
 from perennial.settings import Settings
 
 if TYPE_CHECKING:
     from perennial.lifecycle import Run
     from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 OWNER = "perennial"
 DEFAULT_ARGS = {
@@ -29,6 +33,14 @@ DEFAULT_ARGS = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
 }
+# Airflow cannot do without a limit. One that a person could reach would be reached by runs dated in the future, which
+# Airflow 3.3 starts and never goes on with, and hold up every run after them (ADR 14).
+MAX_ACTIVE_RUNS = 100_000
+# Their runs go one after the other.
+IN_TURN = frozenset({"expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"})
+TURN_POLL = timedelta(seconds=30)
+# What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
+AIRFLOW_CONF = frozenset({"openlineage"})
 
 
 def asset(table: str) -> Asset:
@@ -93,6 +105,55 @@ def current_run() -> Run:
     )
 
 
+def current_params() -> dict[str, Any]:
+    """Return the params of the current run, without what Airflow puts into its conf."""
+    return {name: value for name, value in get_current_context()["params"].items() if name not in AIRFLOW_CONF}
+
+
+def _refuse_unusable_run() -> None:
+    """Refuse the current run where it cannot be meant as it is: unknown params, ignored ones, a date to come (R24).
+
+    Raises:
+        TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
+    """
+    from perennial.lifecycle.runs import refuse_future_run
+
+    context, params = get_current_context(), current_params()
+    known = list(context["dag"].params)
+    conf = {name: value for name, value in (context["dag_run"].conf or {}).items() if name not in AIRFLOW_CONF}
+    wrong = unknown_params(conf, known)
+    # Airflow's [core] dag_run_conf_overrides_params = False drops what a run was asked for without a word.
+    wrong += [
+        f"param {name!r} is {conf[name]!r}, but Airflow ignores it while its setting [core] "
+        "dag_run_conf_overrides_params is False"
+        for name in known
+        if name in conf and conf[name] != params[name]
+    ]
+    if wrong:
+        raise TerminalRequestError(
+            f"The request cannot be done, nothing was moved: {'; '.join(wrong)}. Trigger the DAG again when that is "
+            "mended."
+        )
+    if params.get("dry_run") is not True:
+        refuse_future_run(current_run())
+
+
+def _take_turn(warehouse: Warehouse) -> str:
+    """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
+    from perennial.lifecycle.turns import take_turn
+
+    context = get_current_context()
+    dag_id, instance = context["dag_run"].dag_id, context["ti"]
+    # A dry run neither copies nor commits what others do, so it waits for nobody.
+    if dag_id not in IN_TURN or context["params"].get("dry_run") is True:
+        return ""
+
+    def is_active(run_id: str) -> bool:
+        return bool(instance.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
+
+    return take_turn(warehouse, dag_id, current_run(), is_active)
+
+
 def current_run_url() -> str | None:
     """Return the address of the current run on Airflow's page; None where no address is configured."""
     from airflow.configuration import conf
@@ -105,13 +166,24 @@ def current_run_url() -> str | None:
 
 
 @contextmanager
-def step() -> Iterator[Warehouse]:
+def step(first: bool = False) -> Iterator[Warehouse]:
     """Open the warehouse for one task; a terminal error fails the task for good, and what went wrong is kept.
 
     The text is kept in storage because a later task that tells people about it cannot ask Airflow for it.
+
+    Args:
+        first: Whether it is the first task of its run: it refuses a run that cannot be meant as it is (R24), and waits
+            without a worker for the runs that go before it. Where runs take turns it must run once at a time
+            (`max_active_tis_per_dag`), so that of two only one finds that it is its turn.
     """
     warehouse = open_warehouse()
     try:
+        if first:
+            _refuse_unusable_run()
+        # Any task takes the turn: one that is cleared when its run was over holds up later runs again.
+        if (before := _take_turn(warehouse)) and first:
+            log.info("Run %s of this DAG goes first; this one looks again in %s.", before, TURN_POLL)
+            raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
         _keep_error(warehouse, str(error))

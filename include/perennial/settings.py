@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from perennial.errors import TerminalSettingError
+from perennial.refusals import nearest_name
 
 PROJECT_ROOT = Path(__file__).parents[2]
 REFERRER_KINDS = ("campaign", "canvas", "content_card", "segment")
@@ -73,6 +74,7 @@ class Settings:
         Raises:
             TerminalSettingError: Names the variable, its value and what it takes.
         """
+        _refuse_misspelt(environ)
         home = Path(environ.get(PREFIX + "HOME") or PROJECT_ROOT / ".perennial").expanduser().resolve()
         if set(str(home)) & set("#?%"):
             raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
@@ -128,6 +130,17 @@ DEFAULTS = {
     "PRICES": "",
     "COPY_POOL": "default_pool",
 }
+
+
+def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+    # Only what is nearly a setting: others, Kubernetes for one, have variables with this prefix too.
+    known = ["HOME", *DEFAULTS]
+    for name in environ:
+        key = name.removeprefix(PREFIX)
+        if key != name and key not in known and (nearest := nearest_name(key, known, nearness=0.85)):
+            raise TerminalSettingError(
+                f"{name} is no setting, so it would be ignored; did you mean {PREFIX}{nearest}? Rename or unset it."
+            )
 
 
 def _refused(key: str, value: str, expected: str) -> TerminalSettingError:

@@ -43,7 +43,7 @@ class Served:
     warehouse: Warehouse
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     settings = Settings.from_environment(
         {"PERENNIAL_HOME": str(tmp_path_factory.mktemp("served")), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}

@@ -48,8 +48,10 @@ def test_a_dag_says_what_it_does_and_is_wired_as_the_contract_has_it(dags: Mappi
     assert "perennial" in dag.tags
     assert dag.schedule == SCHEDULES[dag_id]
     assert dag.catchup is False
-    assert dag.max_active_runs
-    assert dag.is_paused_upon_creation is False
+    # Runs dated in the future count as active until their date comes, and there may be many (ADR 14).
+    assert dag.max_active_runs >= 10_000
+    # Whether it starts by itself is for whoever runs Airflow to say.
+    assert dag.is_paused_upon_creation is None
     assert set(dag.params) == PARAMS[dag_id]
     for name in dag.params:
         param = dag.params.get_param(name)
@@ -104,10 +106,6 @@ def test_a_restore_that_takes_longer_than_a_quarter_of_an_hour_is_reported(dags:
     (alert,) = dags["restore_interactions"].deadline
     assert alert.interval == timedelta(minutes=15)
     assert alert.callback.path == "perennial.thaw.warn_when_late"
-
-
-def test_restores_that_thaw_for_days_leave_room_for_others(dags: Mapping[str, Any]) -> None:
-    assert dags["restore_interactions"].max_active_runs >= 32
 
 
 def test_the_number_of_tasks_does_not_depend_on_the_number_of_sources(dags: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from perennial.moves.plan import EXPIRE, RESTORE, Direction
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.kill import with_environment
+from tests.lifecycle.conftest import SetClock
 from tests.lifecycle.places import on_s3
 from tests.lifecycle.trails import assert_trails_alternate
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
@@ -193,7 +194,9 @@ def _expire_and_restore(settings: Settings, mover: int) -> None:
 
 
 @on_s3
-def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(warehouse: Warehouse) -> None:
+def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(
+    warehouse: Warehouse, set_clock: SetClock
+) -> None:
     filled(warehouse)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.kill_preload"])
@@ -209,6 +212,7 @@ def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(warehouse
     # A mover may give up when others win every race; it may not break anything.
     assert [process.exitcode for process in processes[:2]] == [0, 0]
 
+    set_clock(NOW + timedelta(days=5001))
     expire(warehouse, "settle", NOW + timedelta(days=5000))
     restore(warehouse, "last", NOW + timedelta(days=5001))
     found = hot_and_archive(warehouse)

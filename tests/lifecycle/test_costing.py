@@ -45,7 +45,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     restore_sources(warehouse, REQUEST, Run("back", NOW))
     append_hot(warehouse, [interaction(name, number) for name in ("one", "two") for number in range(50, 60)])
     workspace.sync()
-    expire_sources(warehouse, Run("r2", NOW + timedelta(days=200)))
+    expire_sources(warehouse, Run("r2", NOW + timedelta(days=100)))
     return warehouse
 
 

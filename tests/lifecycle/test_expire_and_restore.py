@@ -280,7 +280,7 @@ def test_a_run_id_that_is_used_again_reports_only_its_own_restore(workspace: Wor
     workspace.source("old")
     filled(workspace, "old")
     for turn in range(2):
-        now = NOW + timedelta(days=200 * turn)
+        now = NOW + timedelta(days=100 * turn)
         expire_sources(warehouse, run("same", now))
         report = restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("same", now + timedelta(days=1)))
         assert [source.row_count for source in report.sources] == [20]

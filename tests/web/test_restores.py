@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -121,6 +121,23 @@ def test_a_run_that_waits_because_the_dag_was_paused_later_says_so(uma: TestClie
     with restore_dag_with(is_paused=True):
         assert "is paused" in uma.get(address).json()["error"]
     assert uma.get(address).json()["error"] == ""
+
+
+def test_a_run_that_is_dated_in_the_future_says_so_and_keeps_nobody_from_asking(uma: TestClient) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    ahead = datetime.now(UTC) + timedelta(days=400)
+    hung = uma.post("/perennial/api/restores", json=ORDER).json()
+    with create_session() as session:
+        session.execute(
+            update(DagRun).where(DagRun.run_id == hung["run_id"]).values(logical_date=ahead, state="running")
+        )
+
+    assert f"dated {ahead:%-d %b %Y}" in uma.get(hung["progress_url"]).json()["error"]
+    assert uma.post("/perennial/api/restores", json=ORDER).status_code == 202
+    assert len(runs()) == 2
 
 
 def test_a_second_request_for_the_same_sources_is_refused_and_leads_to_the_first(uma: TestClient) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
@@ -15,6 +15,7 @@ from perennial.currents.preparation import LOADED_TABLES, LoadRequest, prepare_l
 from perennial.engines.duckdb import open_connection
 from perennial.errors import TransientConflictError
 from perennial.quality import LoadCounts
+from perennial.refusals import refuse_future_date
 from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
@@ -71,15 +72,17 @@ def load_interactions(
 
     Args:
         warehouse: Where the tables are; its settings say where files land.
-        now: Becomes loaded_at and rejected_at.
+        now: Becomes loaded_at and rejected_at; may not lie after the wall clock (R24).
         check: Looks at the counts of each load's files before it is committed; raises to stop it.
         batch_bytes: Decoded records of one load.
 
     Raises:
+        TerminalRequestError: `now` lies after the wall clock.
         TerminalDataError: A load does not add up, or a table was set back; nothing of it was committed.
         TerminalSettingError: Another writer has made a table what cannot be written.
         TransientConflictError: Other writers won every race; the next run goes on.
     """
+    refuse_future_date(now, datetime.now(UTC))
     refuse_losses(warehouse)
     warehouse.refuse_unwritable(LOADED_TABLES)
     finished = finish_pending_loads(warehouse)

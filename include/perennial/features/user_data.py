@@ -22,6 +22,7 @@ from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.notify import refuse_bad_addresses
+from perennial.refusals import unknown_params
 from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
@@ -70,7 +71,7 @@ class ExportRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        wrong = [f"unknown param {key!r} (known: {', '.join(PARAMS)})" for key in params if key not in PARAMS]
+        wrong = unknown_params(params, PARAMS)
         source_id, notify = params.get("source_id"), params.get("notify") or []
         all_recipients = params.get("all_recipients", False)
         if not isinstance(source_id, str) or not source_id:

@@ -23,6 +23,7 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
     """Run a whole expiry.
 
     Raises:
+        TerminalRequestError: The run is dated after the wall clock and no dry run (R24).
         TerminalMetadataError: The metadata is stale, or has a value that must not be guessed about.
         TerminalDataError: Copies differ from their originals. Nothing was removed.
         TransientError: Trying again may help. Nothing was lost.
@@ -47,7 +48,8 @@ def restore_sources(
         sleep: How to wait some seconds, between looks at files that have to be thawed; that may take hours.
 
     Raises:
-        TerminalRequestError: The request cannot be done; nothing was moved.
+        TerminalRequestError: The request cannot be done, or the run is dated after the wall clock and no dry run (R24);
+            nothing was moved.
         TerminalDataError: Nothing that was asked for is whole. Nothing was moved.
         TransientError: Trying again may help. Nothing was lost.
     """

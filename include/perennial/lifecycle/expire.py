@@ -13,7 +13,7 @@ from perennial.lifecycle.audit_trail import last_events, record_expired
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
 from perennial.lifecycle.reactivating import plan_readable_return
 from perennial.lifecycle.restore import finish_restore
-from perennial.lifecycle.runs import Run, read_note, wall_clock, write_note
+from perennial.lifecycle.runs import Run, read_note, refuse_future_run, wall_clock, write_note
 from perennial.moves.committing import commit_origin, withdraw_kept
 from perennial.moves.copying import read_results
 from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
@@ -72,8 +72,10 @@ def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
     """Plan both directions; returns the addresses of the plans that have something to move.
 
     Raises:
+        TerminalRequestError: The run is dated after the wall clock (R24).
         TerminalDataError: A table was set back; nothing was moved.
     """
+    refuse_future_run(run)
     refuse_losses(warehouse)
     moves = read_note(note_uri)["moves"]
     expiry = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])

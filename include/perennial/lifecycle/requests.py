@@ -10,6 +10,7 @@ from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.outcomes import DELETED, STANDARD, THAW_TIERS
+from perennial.refusals import unknown_params
 from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
@@ -47,7 +48,7 @@ class RestoreRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        wrong = [f"unknown param {key!r} (known: {', '.join(PARAMS)})" for key in params if key not in PARAMS]
+        wrong = unknown_params(params, PARAMS)
         lists = {key: params.get(key) or [] for key in ("source_ids", "tags", "notify")}
         for key, value in lists.items():
             if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):

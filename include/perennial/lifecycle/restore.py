@@ -21,7 +21,7 @@ from perennial.lifecycle.requests import (
     resolution,
     resolve_request,
 )
-from perennial.lifecycle.runs import Run, read_note, wall_clock, write_note
+from perennial.lifecycle.runs import Run, read_note, refuse_future_run, wall_clock, write_note
 from perennial.moves.committing import commit_origin, is_in_destination
 from perennial.moves.plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, find_plan, read_plan
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
@@ -59,7 +59,12 @@ def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
 
 
 def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
-    """Plan the return of some sources. Those that have no file in the archive are available again at once."""
+    """Plan the return of some sources. Those that have no file in the archive are available again at once.
+
+    Raises:
+        TerminalRequestError: The run is dated after the wall clock (R24).
+    """
+    refuse_future_run(run)
     with _held(warehouse, source_ids):
         _settle_others(warehouse, source_ids, run)
         plan_uris = plan_sources(warehouse, RESTORE, source_ids)

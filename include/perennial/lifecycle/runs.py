@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from perennial.refusals import refuse_future_date
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
 
@@ -35,6 +36,15 @@ class Run:
 def wall_clock() -> datetime:
     """The time on the wall, for what must not follow a replayed date."""
     return datetime.now(UTC)
+
+
+def refuse_future_run(run: Run) -> None:
+    """Refuse to move anything for a run that is dated after the wall clock.
+
+    Raises:
+        TerminalRequestError: It is dated more than five minutes later (R24).
+    """
+    refuse_future_date(run.now, wall_clock())
 
 
 def write_note(warehouse: Warehouse, topic: str, content: Mapping[str, Any]) -> str:

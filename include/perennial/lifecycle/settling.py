@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from perennial.lifecycle.expire import finish_move
-from perennial.lifecycle.runs import Run, wall_clock
+from perennial.lifecycle.runs import Run, refuse_future_run, wall_clock
 from perennial.moves.committing import is_in_destination
 from perennial.moves.plan import DIRECTIONS, RESTORE, MovePlan, find_plan
 from perennial.moves.records import PendingRecord, pending_records, remove_pending
@@ -15,7 +15,7 @@ from perennial.warehouse.heads import refuse_losses
 
 log = logging.getLogger(__name__)
 
-# A restore that has been silent so long is dead; an expiry needs no such patience, its DAG runs one at a time.
+# A restore that has been silent so long is dead; an expiry needs no such patience, its runs take turns.
 RESTORE_SILENT_SECONDS = 15 * 60
 # A move that has been silent so long without reaching its destination will not go on: its plan is out of date.
 ABANDONED_SECONDS = 24 * 60 * 60
@@ -30,8 +30,10 @@ def settle_dead_moves(warehouse: Warehouse, run: Run) -> int:
         Moves finished.
 
     Raises:
+        TerminalRequestError: The run is dated after the wall clock (R24).
         TerminalDataError: A table was set back; nothing was moved.
     """
+    refuse_future_run(run)
     refuse_losses(warehouse)
     settled = 0
     for direction in DIRECTIONS.values():

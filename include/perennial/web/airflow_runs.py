@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from perennial.refusals import lies_ahead
 from perennial.web.access import RESTORE_DAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
-    from datetime import datetime
 
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
@@ -70,6 +71,11 @@ class RestoreRun:
         """Return one of the lists that were asked for; Airflow's own form and API let anything into it."""
         value = self.conf.get(param)
         return tuple(map(_text, value)) if isinstance(value, list) else ()
+
+    @property
+    def lies_ahead(self) -> bool:
+        """Whether Airflow begins it on a day that is still to come; until then it does nothing."""
+        return self.state not in OVER and lies_ahead(self.now, datetime.now(UTC))
 
     @property
     def reason(self) -> str:

@@ -66,7 +66,7 @@ def restoring_sources(desk: Desk, at_once: bool = False) -> dict[str, str]:
     Returns:
         The id of the run by source; empty text where something else than a run of Airflow does it.
     """
-    runs = recent_runs(desk.session, (QUEUED, RUNNING), limit=None)
+    runs = [run for run in recent_runs(desk.session, (QUEUED, RUNNING), limit=None) if not run.lies_ahead]
     found = dict.fromkeys(_moving_sources(desk, at_once), "")
     found |= {source_id: run.run_id for run, source_ids in _wanted(desk, runs) for source_id in source_ids}
     return found

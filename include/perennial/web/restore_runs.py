@@ -294,6 +294,11 @@ def _requested(request_uri: str) -> list[RequestedSource]:
 def _error(desk: Desk, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:
     from perennial.airflow import kept_error_of
 
+    if run.lies_ahead:
+        return (
+            f"The run is dated {wording.moment(run.now)}, and Airflow begins it only then. If it was meant for now, "
+            "mark it failed in Airflow and ask again without a date."
+        )
     if run.state == QUEUED:
         return find_obstacle(desk.session)
     if run.state == SUCCESS:

@@ -1,0 +1,82 @@
+"""A real scheduler: runs that are dated in the future never start in Airflow 3.3, and hold up nobody (R24)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from perennial.settings import PROJECT_ROOT
+from tests.browser.conftest import Served, token
+
+DAG = "expire_interactions"
+FUTURE = [datetime.now(UTC) + timedelta(days=365 + number) for number in range(3)]
+PATIENCE_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def airflow(served: Served) -> Iterator[httpx.Client]:
+    """Airflow's API, with the expiry beside the DAGs that the other tests need."""
+    link = served.warehouse.settings.home / "dags" / f"{DAG}.py"
+    link.symlink_to(PROJECT_ROOT / "dags" / link.name)
+    headers = {"Authorization": f"Bearer {token(served)}"}
+    with httpx.Client(base_url=f"{served.url}/api/v2/dags/", headers=headers, timeout=60) as client:
+        until(lambda: client.get(DAG).status_code == 200)
+        yield client
+        # A server whose tasks are at work takes a minute to stop.
+        until(lambda: all(run["end_date"] for run in runs(client)))
+        client.patch(DAG, json={"is_paused": True}).raise_for_status()
+        link.unlink()
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return found
+
+
+def runs(airflow: httpx.Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = airflow.get(f"{DAG}/dagRuns").raise_for_status().json()["dag_runs"]
+    return found
+
+
+def trigger(airflow: httpx.Client, at: datetime | None, **conf: Any) -> str:
+    body = {"logical_date": at and at.isoformat(), "conf": conf}
+    return str(airflow.post(f"{DAG}/dagRuns", json=body).raise_for_status().json()["dag_run_id"])
+
+
+def states(airflow: httpx.Client, run_id: str) -> list[str | None]:
+    answer = airflow.get(f"{DAG}/dagRuns/{run_id}/taskInstances").raise_for_status().json()
+    return [task["state"] for task in answer["task_instances"]]
+
+
+def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(served: Served, airflow: httpx.Client) -> None:
+    # `perennial up` wants its DAGs to run; nobody has unpaused this one.
+    assert airflow.get(DAG).json()["is_paused"] is False
+    hung = [trigger(airflow, at) for at in FUTURE]
+    until(lambda: {run["dag_run_id"] for run in runs(airflow) if run["state"] == "running"} >= set(hung))
+
+    normal = trigger(airflow, None)
+
+    ended = until(lambda: [r for r in runs(airflow) if r["dag_run_id"] == normal and r["end_date"]])
+    assert ended[0]["state"] == "success"
+    decided = served.warehouse.read("expiry_decisions").to_pylist()
+    assert {row["decision"] for row in decided if row["run_id"] == normal} >= {"active", "recent", "referenced"}
+    assert {run["dag_run_id"]: run["state"] for run in runs(airflow)}.items() >= dict.fromkeys(hung, "running").items()
+    assert {state for run_id in hung for state in states(airflow, run_id)} == {None}
+    for run_id in hung:
+        airflow.patch(f"{DAG}/dagRuns/{run_id}", json={"state": "failed"}).raise_for_status()
+
+
+@pytest.mark.parametrize("conf", [{"dry_run": "yes"}, {"dry_run": None}], ids=["text", "null"])
+def test_airflow_takes_no_value_of_the_wrong_type(airflow: httpx.Client, conf: dict[str, Any]) -> None:
+    answer = airflow.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": conf})
+
+    assert answer.status_code == 400
+    assert "dry_run" in answer.text
