@@ -24,7 +24,7 @@ from typing import Any
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step
+from perennial.airflow import DEFAULT_ARGS, current_page_url, current_run, current_run_url, kept_error, step
 from perennial.notify import ADDRESS_PATTERN
 
 
@@ -89,6 +89,7 @@ def export_user_data() -> None:
                 written=UserDataFile(**written) if written else None,
                 error=kept_error(warehouse),
                 run_url=current_run_url(),
+                page_url=current_page_url(),
             )
             report = tell_requesters(warehouse, get_current_context()["params"], attempt)
         return {"file_uri": report.file_uri, "error": report.error}

@@ -34,7 +34,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowFailException
 
-from perennial.airflow import DEFAULT_ARGS, current_run, current_run_url, kept_error, step, testable
+from perennial.airflow import DEFAULT_ARGS, current_page_url, current_run, current_run_url, kept_error, step, testable
 from perennial.notify import ADDRESS_PATTERN
 from perennial.outcomes import STANDARD, THAW_TIERS
 from perennial.tasks import move_files
@@ -113,7 +113,9 @@ def restore_interactions() -> None:
 
         context = get_current_context()
         with step() as warehouse:
-            attempt = Attempt(request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url())
+            attempt = Attempt(
+                request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url(), current_page_url()
+            )
             report = tell_requesters(warehouse, current_run(), context["params"], attempt)
         return {"state": report.state, "error": report.error}
 

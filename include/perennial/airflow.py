@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
-from perennial.errors import PerennialError, TerminalError
+from perennial.errors import PerennialError, TerminalDeliveryError, TerminalError, TransientDeliveryError
 from perennial.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,13 +95,23 @@ def current_run() -> Run:
 
 def current_run_url() -> str | None:
     """Return the address of the current run on Airflow's page; None where no address is configured."""
-    from airflow.configuration import conf
-
-    from perennial.notify import run_url
+    from perennial.notify import airflow_url, run_url
 
     dag_run = get_current_context()["dag_run"]
-    base_url = conf.get("api", "base_url", fallback="")
-    return run_url(base_url, dag_run.dag_id, dag_run.run_id) if base_url else None
+    return run_url(base_url, dag_run.dag_id, dag_run.run_id) if (base_url := airflow_url()) else None
+
+
+def current_page_url() -> str | None:
+    """Return the address of the page; None where no address is configured."""
+    from perennial.notify import airflow_url, page_url
+
+    return page_url(base_url) if (base_url := airflow_url()) else None
+
+
+def is_last_attempt() -> bool:
+    """Tell whether the current task is not tried again when it fails."""
+    task = get_current_context()["ti"]
+    return bool(task.try_number > task.max_tries)
 
 
 @contextmanager
@@ -114,7 +124,9 @@ def step() -> Iterator[Warehouse]:
     try:
         yield warehouse
     except PerennialError as error:
-        _keep_error(warehouse, str(error))
+        # Who could not be told is written down by itself, and is not why the work failed.
+        if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
+            _keep_error(warehouse, str(error))
         if isinstance(error, TerminalError):
             raise AirflowFailException(str(error)) from error
         raise
