@@ -19,6 +19,7 @@ from perennial.cli.printing import (
     said_plainly,
     shown,
 )
+from perennial.cli.undelivered import print_undelivered
 
 app = typer.Typer()
 
@@ -79,6 +80,8 @@ def status(
         console.print("\n[bold]What the archive costs and saves[/]")
         for fact in found.facts():
             console.print(f"  {fact.label:16} {escape(fact.text)}", highlight=False, soft_wrap=True)
+        if source is None:
+            print_undelivered(warehouse, run)
 
 
 @app.command()

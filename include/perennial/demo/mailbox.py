@@ -51,13 +51,14 @@ class ReceivedMail:
 
 
 class LocalController(Controller):
-    """An aiosmtpd server on 127.0.0.1; port 0 takes a free one. `handler` as aiosmtpd has it."""
+    """An aiosmtpd server on 127.0.0.1; port 0 takes a free one. `handler` and `options` as aiosmtpd has them."""
 
-    def __init__(self, handler: object, port: int = 0) -> None:
+    def __init__(self, handler: object, port: int = 0, **options: Any) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
-        super().__init__(handler, hostname="127.0.0.1", port=self._socket.getsockname()[1], enable_SMTPUTF8=True)
+        options = {"enable_SMTPUTF8": True} | options
+        super().__init__(handler, hostname="127.0.0.1", port=self._socket.getsockname()[1], **options)
 
     def _create_server(self) -> Coroutine[Any, Any, asyncio.AbstractServer]:
         return self.loop.create_server(self._factory_invoker, sock=self._socket)
@@ -106,9 +107,9 @@ class Mailbox:
         return "250 OK"
 
 
-def airflow_connection(port: int, sender: str = SENDER) -> str:
-    """Return an Airflow connection to a plain mail server on this machine, as JSON."""
-    extra = {"disable_ssl": True, "disable_tls": True, "from_email": sender, "timeout": 10, "retry_limit": 0}
+def airflow_connection(port: int, sender: str = SENDER, **changed: Any) -> str:
+    """Return an Airflow connection to a plain mail server on this machine, as JSON; `changed` goes into its extra."""
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": sender, "timeout": 10, "retry_limit": 0, **changed}
     return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra})
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from perennial.cost import Fact
-from perennial.errors import TerminalSettingError, TransientDeliveryError
+from perennial.errors import TerminalSettingError
 from perennial.lifecycle.costing import is_on_s3, run_costs
 from perennial.lifecycle.expire import expiry_report
 from perennial.lifecycle.requests import TO_RESTORE, read_resolution
@@ -65,9 +65,7 @@ def tell_owners(
     report = replace(expiry_report(warehouse, run), run_url=run_url, page_url=page_url)
     digests = digests_by_owner(report)
     saved = _saved(warehouse, run, digests)
-    letters = [
-        Letter(message=expiry_digest(digest, saved[owner]), to=(owner,)) for owner, digest in digests.items()
-    ]
+    letters = [Letter(message=expiry_digest(digest, saved[owner]), to=(owner,)) for owner, digest in digests.items()]
     nobody = Counter((source.owner_email or "").strip() for source in sources_without_owner(report))
     unaddressed = {owner: f"{count(number, 'source')} expired" for owner, number in nobody.items()}
     delivery = deliver(DeliveryRecord.of(warehouse, EXPIRY, run.run_id), letters, unaddressed)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
 from perennial.notify.addresses import is_address
@@ -18,7 +19,9 @@ from perennial.notify.message import Letter
 from perennial.notify.smtp import Refusal, send
 from perennial.notify.wording import count
 from perennial.storage import storage_for
-from perennial.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from perennial.warehouse import Warehouse
 
 RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "export"
 
@@ -115,17 +118,13 @@ class DeliveryRecord:
     def note_delivered(self, delivered: Mapping[str, str]) -> None:
         """Write down who has a mail."""
         if self.root:
-            storage_for(uri := self._uri("deliveries")).write(uri, _json(delivered))
+            _write(self._uri("deliveries"), delivered)
 
     def note_undelivered(self, undelivered: Iterable[Undelivered]) -> None:
-        """Write down who could not be told; everybody could, where it is empty."""
-        if not self.root:
-            return
-        uri, missed = self._uri("undelivered"), [asdict(each) for each in undelivered]
-        if missed:
-            storage_for(uri).write(uri, _json(missed))
-        else:
-            storage_for(uri).delete(uri)
+        """Write down who could not be told; an empty list replaces an earlier one, for roles that may delete nothing."""
+        missed = [asdict(each) for each in undelivered]
+        if self.root and (missed or self.undelivered()):
+            _write(self._uri("undelivered"), missed)
 
     def _uri(self, directory: str) -> str:
         # A run id may hold any character, and so may not become a path.
@@ -144,11 +143,12 @@ def deliver(
         unaddressed: Subjects of mails that have no recipient who can be written to, by what stands for their address.
     """
     delivered = record.delivered()
-    posted = {to.casefold(): (letter, to) for letter in letters for to in reversed(letter.to)}
-    missing = [
-        (letter, to) for key, (letter, to) in posted.items() if delivered.get(key) != letter.message.reference
-    ]
-    subjects = {to: letter.message.subject for letter, to in missing} | (unaddressed or {})
+    posted: dict[str, tuple[Letter, str]] = {}
+    for letter in letters:
+        for to in letter.to:
+            posted.setdefault(to.casefold(), (letter, to))
+    missing = [(letter, to) for key, (letter, to) in posted.items() if delivered.get(key) != letter.message.reference]
+    subjects = {to: letter.message.subject for letter, to in missing} | dict(unaddressed or {})
 
     def accepted(letter: Letter, to: str) -> None:
         delivered[to.casefold()] = letter.message.reference
@@ -195,11 +195,12 @@ def _others(delivered_count: int) -> str:
     return f"{count(delivered_count, 'other recipient has', 'other recipients have')} it." if delivered_count else ""
 
 
-def _json(content: object) -> bytes:
-    return json.dumps(content, ensure_ascii=True).encode()
+def _write(uri: str, content: object) -> None:
+    """Write a note, in plain ASCII: what stands for an address may hold anything."""
+    storage_for(uri).write(uri, json.dumps(content).encode())
 
 
-def _read(uri: str) -> object:
+def _read(uri: str) -> Any:
     try:
         return json.loads(storage_for(uri).read(uri))
     except FileNotFoundError:

@@ -44,18 +44,17 @@ def send(posted: Iterable[tuple[Letter, str]], accepted: Callable[[Letter, str],
         Who did not get the mail, and why. When the server cannot be used at all, those are all who are left.
     """
     refusals: dict[str, Refusal] = {}
-    broken: Refusal | None = None
+    unusable: Refusal | None = None
     with _Server() as server:
         for letter, recipient in posted:
-            if broken is None:
-                try:
-                    refusal = server.take(letter, recipient)
-                except (TerminalDeliveryError, TransientDeliveryError) as error:
-                    broken = Refusal(str(error), isinstance(error, TerminalDeliveryError))
-            if broken or refusal:
-                refusals[recipient] = broken or refusal
-            else:
+            try:
+                refusal = unusable or server.take(letter, recipient)
+            except (TerminalDeliveryError, TransientDeliveryError) as error:
+                refusal = unusable = Refusal(str(error), isinstance(error, TerminalDeliveryError))
+            if refusal is None:
                 accepted(letter, recipient)
+            else:
+                refusals[recipient] = refusal
     return refusals
 
 
@@ -67,7 +66,7 @@ class _Server:
 
     def __init__(self) -> None:
         self._hook: Any = None
-        self._has_taken_mail = False
+        self._is_used = False
 
     def __enter__(self) -> _Server:
         return self
@@ -81,27 +80,27 @@ class _Server:
     def take(self, letter: Letter, recipient: str) -> Refusal | None:
         """Hand over one mail; None when the server has taken it.
 
-        Many servers limit the mails of a connection, so one that has carried a mail is replaced before a refusal for
-        now is believed.
+        Servers limit what one connection may do, or close it, so a refusal for now is believed only on a fresh one.
 
         Raises:
             TransientDeliveryError: The server is down, or takes no connection for now.
             TerminalDeliveryError: The connection is missing or wrong.
         """
-        worn = self._has_taken_mail
+        was_used = self._is_used
         refusal = self._try(letter, recipient)
-        if worn and refusal is not None and not refusal.for_good:
+        if was_used and refusal is not None and not refusal.for_good:
             self._close()
             refusal = self._try(letter, recipient)
         return refusal
 
     def _try(self, letter: Letter, recipient: str) -> Refusal | None:
         hook = self._connected()
+        self._is_used = True
         client, sender = hook._smtp_client, hook.from_email
         to = [address for address in letter.to if is_address(address)]
         mail = as_email(letter.message, sender=sender, to=to, sent_at=datetime.now(UTC))
         try:
-            # Not send_message: it writes with another policy, which turns a line that starts with "From " into ">From ".
+            # Not send_message: it writes with another policy, which puts ">" before a line that starts with "From ".
             client.sendmail(parseaddr(sender)[1], [recipient], mail.as_bytes())
         except smtplib.SMTPRecipientsRefused as error:
             return self._refused(*error.recipients[recipient])
@@ -111,7 +110,6 @@ class _Server:
             # It may be this mail that breaks it: the next one is tried on a connection of its own.
             self._close()
             return Refusal(f"the connection broke: {error}", for_good=False)
-        self._has_taken_mail = True
         return None
 
     def _refused(self, code: int, answer: bytes | str) -> Refusal:
@@ -127,7 +125,7 @@ class _Server:
     def _close(self) -> None:
         if self._hook is not None:
             self._hook._smtp_client.close()
-        self._hook, self._has_taken_mail = None, False
+        self._hook, self._is_used = None, False
 
 
 def _connect() -> Any:
@@ -150,13 +148,14 @@ def _connect() -> Any:
         raise TransientDeliveryError(text) from error
     except (smtplib.SMTPException, OSError) as error:
         raise TransientDeliveryError(_unusable(f"could not be used: {type(error).__name__}: {error}")) from error
-    address = parseaddr(hook.from_email or "")[1]
+    client, address = hook._smtp_client, parseaddr(hook.from_email or "")[1]
+    assert isinstance(client, smtplib.SMTP)
     if "@" in address and address.isascii():
         return hook
-    hook._smtp_client.close()
+    client.close()
     raise TerminalDeliveryError(
-        f"The Airflow connection {CONNECTION_ID} has the sender {hook.from_email!r}; set from_email in its extra fields "
-        "to an e-mail address in ASCII letters."
+        f"The Airflow connection {CONNECTION_ID} has the sender {hook.from_email!r}; set from_email in its extra "
+        "fields to an e-mail address in ASCII letters."
     )
 
 

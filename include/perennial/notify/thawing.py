@@ -23,7 +23,7 @@ def thaw_message(report: ThawReport) -> Message:
     text, html = render(
         "thaw",
         report=report,
-        headline=f"{what} {'is' if len(report.names) == 1 else 'are'} being thawed: {longest}",
+        headline=f"{what} {'is' if len(named) == 1 else 'are'} being thawed: {longest}",
         longest=longest,
         slower=slower,
         file_count=sum(report.frozen_as.values()),
