@@ -79,7 +79,7 @@ def test_an_owner_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
 
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
 def test_a_restore_tells_every_other_requester_then_fails_and_names_who_was_refused(
-    answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expire_sources(workspace.warehouse, Run("expiry", NOW))
     with listening(StrictServer(refuses={BOB: [answer]}), monkeypatch) as server:
@@ -92,15 +92,16 @@ def test_a_restore_tells_every_other_requester_then_fails_and_names_who_was_refu
     assert states["tell_requesters"] == "failed"
     (missed,) = list_undelivered(workspace.warehouse)
     assert (missed.recipient, missed.reason, missed.topic) == (BOB, answer, "restore")
-    assert f"did not reach {BOB} ({answer})" in caplog.text
 
 
 def restored(workspace: Workspace, run: Run, **changed: Any) -> Attempt:
+    """Bring a source back, as far as the mail about it."""
     from perennial.lifecycle.restore import check_request
 
     expire_sources(workspace.warehouse, Run("expiry", NOW))
+    request_uri = check_request(workspace.warehouse, {**CONF, **changed})
     restore_sources(workspace.warehouse, CONF, run)
-    return Attempt(check_request(workspace.warehouse, {**CONF, **changed}))
+    return Attempt(request_uri)
 
 
 def test_a_requester_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
@@ -124,7 +125,7 @@ def test_a_request_that_is_refused_for_one_bad_address_is_told_to_the_good_ones(
 ) -> None:
     monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
     params = {**CONF, "notify": ["ann@example.com", "jörg@example.com"]}
-    with pytest.raises(TerminalDeliveryError, match="jörg@example.com"):
+    with pytest.raises(TerminalDeliveryError, match=r"jörg@example\.com"):
         tell_requesters(workspace.warehouse, Run("r1", NOW), params, Attempt(None, error="notify holds a bad address"))
     (mail,) = mailbox.messages()
     assert mail.recipients == ("ann@example.com",)
@@ -150,7 +151,7 @@ def test_a_restore_that_fails_and_finishes_after_all_is_told_of_both_times(
 ) -> None:
     monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
     run = Run("r1", NOW + timedelta(hours=1), "ann")
-    attempt = restored(workspace, run)
+    attempt = restored(workspace, run, notify=["ann@example.com"])
     conf = {**CONF, "notify": ["ann@example.com"]}
     for failed in (True, True, False, False):
         refused = Attempt(None, error="Archived file 7 is missing.")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kill import Point, run_and_kill
+from tests.strict_mail_server import CONNECTION, StrictServer, listening
 
 from perennial.demo.mailbox import Mailbox, airflow_connection, open_mailbox
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
@@ -19,8 +21,6 @@ from perennial.notify import Attachment, Delivery, DeliveryRecord, Letter, Messa
 from perennial.notify.message import as_email
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.kill import Point, run_and_kill
-from tests.strict_mail_server import CONNECTION, StrictServer, listening
 
 MESSAGE = Message(
     reference="restore:manual__1",
