@@ -121,7 +121,7 @@ class DeliveryRecord:
             _write(self._uri("deliveries"), delivered)
 
     def note_undelivered(self, undelivered: Iterable[Undelivered]) -> None:
-        """Write down who could not be told; an empty list replaces an earlier one, for roles that may delete nothing."""
+        """Write down who could not be told; an empty list replaces an earlier one, as not every role may delete."""
         missed = [asdict(each) for each in undelivered]
         if self.root and (missed or self.undelivered()):
             _write(self._uri("undelivered"), missed)
