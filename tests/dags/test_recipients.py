@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from perennial.cli import app
+from perennial.demo import in_process
 from perennial.demo.mailbox import Mailbox, airflow_connection
 from perennial.demo.serving import free_port
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
@@ -75,6 +77,21 @@ def test_an_owner_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
         assert tell_owners(warehouse, run) == 3
     assert server.copies == Counter(OWNERS)
     assert BOB not in {missed.recipient for missed in list_undelivered(warehouse)}
+
+
+def test_a_daily_run_is_tried_again_for_an_owner_who_is_refused_for_now(
+    workspace: Workspace, run_dag: RunDag, dags: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not by `run_dag`, which allows no second try.
+    dag = dags["expire_interactions"]
+    monkeypatch.setattr(dag.get_task("tell_owners"), "retries", 1)
+    monkeypatch.setattr(dag.get_task("tell_owners"), "retry_delay", timedelta(0))
+    with listening(StrictServer(refuses={BOB: [FOR_NOW, FOR_NOW, ""]}), monkeypatch) as server:
+        run = in_process.run_dag(dag, None, NOW + timedelta(minutes=1))
+
+    assert run.state == "success"
+    assert server.copies == Counter(OWNERS)
+    assert BOB not in {missed.recipient for missed in list_undelivered(workspace.warehouse)}
 
 
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])

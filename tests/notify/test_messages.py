@@ -324,10 +324,10 @@ def test_what_is_expired_or_failed_is_brought_back_on_the_page_with_the_sources_
         [link] = {link for link in links(message) if link.startswith(f"{PAGE}/restore?")}
         assert parse_qs(urlsplit(link).query) == {"id": ["a/b&c"]}
         assert link in message.text
+        assert "{" not in message.text, "nobody has to type JSON"
         for part in both_parts(message):
             assert "airflow dags trigger restore" not in part
             assert "perennial restore" not in part
-            assert "{" not in part
 
 
 def test_a_refused_request_by_tag_is_made_again_on_the_page_by_that_tag() -> None:
@@ -348,6 +348,14 @@ def test_a_digest_of_hundreds_ticks_as_many_as_an_address_holds_and_says_how_man
         assert f"{len(ticked)} of these 400 sources are chosen there already" in part.replace("\n", " ")
     assert [attachment.filename for attachment in message.attachments] == ["expired-sources.csv", "restore-command.txt"]
     assert len(message.html.encode()) < 102_000
+
+
+def test_a_few_ids_that_are_too_long_for_one_address_come_with_the_command_that_names_all() -> None:
+    message = expiry_digest(expiry(*(expired(n, source_id=f"{n}" + "x" * 499) for n in range(5)), page_url=PAGE))
+    assert "3 of these 5 sources are chosen there already" in message.text
+    [command] = message.attachments
+    assert command.filename == "restore-command.txt"
+    assert len(shlex.split(command.content.decode())) == 2 + 5 + 2
 
 
 @pytest.mark.parametrize("uri", ["file:///srv/warehouse/report.html", "/srv/warehouse/report.html"])

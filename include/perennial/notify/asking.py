@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perennial.notify.again import COMMAND_IDS
 from perennial.notify.links import RestoreLink, restore_link
+
+# A command with more ids is unreadable.
+_COMMAND_IDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,8 @@ class RestoreAdvice:
         link: The page with these ticked; None where there is no page.
         source_count: How many sources it is about.
         command: The shell command that does the same.
-        attached: Whether that goes along as a file: it is too long to be shown, and the page does not do it all.
+        attached: Whether that goes along as a file: the page does not do it all, or there is none and it is too long to
+            be shown.
     """
 
     link: RestoreLink | None
@@ -38,7 +41,7 @@ def restore_advice(
         link=link,
         source_count=len(ids),
         command=restore_command(ids, tags, notify),
-        attached=len(ids) + len(tags) > COMMAND_IDS and (link is None or link.source_count < len(ids)),
+        attached=link.source_count < len(ids) if link else len(ids) + len(tags) > _COMMAND_IDS,
     )
 
 

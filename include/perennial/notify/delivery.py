@@ -85,7 +85,8 @@ class Delivery:
 
 def describe(undelivered: Iterable[Undelivered]) -> str:
     """Name everybody who could not be told, and why."""
-    return f"The mail did not reach {'; '.join(f'{each.recipient} ({each.reason})' for each in undelivered)}."
+    missed = [f"{each.recipient or 'an owner'} ({each.reason})" for each in undelivered]
+    return f"The mail did not reach {'; '.join(missed)}."
 
 
 @dataclass(frozen=True)
