@@ -23,7 +23,17 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, current_run_url, report_written, step
+from perennial.airflow import (
+    DEFAULT_ARGS,
+    MAX_ACTIVE_RUNS,
+    assets,
+    current_page_url,
+    current_run,
+    current_run_url,
+    is_last_attempt,
+    report_written,
+    step,
+)
 from perennial.tasks import move_files
 
 
@@ -72,7 +82,7 @@ def expire_interactions() -> None:
         from perennial.lifecycle.telling import tell_owners
 
         with step() as warehouse:
-            return tell_owners(warehouse, current_run(), current_run_url())
+            return tell_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
 
     decided = decide()
     settle() >> decided

@@ -27,6 +27,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    current_page_url,
     current_params,
     current_run,
     current_run_url,
@@ -95,6 +96,7 @@ def export_user_data() -> None:
                 written=UserDataFile(**written) if written else None,
                 error=kept_error(warehouse),
                 run_url=current_run_url(),
+                page_url=current_page_url(),
             )
             report = tell_requesters(warehouse, get_current_context()["params"], attempt)
         return {"file_uri": report.file_uri, "error": report.error}

@@ -37,6 +37,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    current_page_url,
     current_params,
     current_run,
     current_run_url,
@@ -118,7 +119,9 @@ def restore_interactions() -> None:
 
         context = get_current_context()
         with step() as warehouse:
-            attempt = Attempt(request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url())
+            attempt = Attempt(
+                request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url(), current_page_url()
+            )
             report = tell_requesters(warehouse, current_run(), context["params"], attempt)
         return {"state": report.state, "error": report.error}
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from perennial.errors import PerennialError, TerminalError, TerminalRequestError
+from perennial.errors import (
+    PerennialError,
+    TerminalDeliveryError,
+    TerminalError,
+    TerminalRequestError,
+    TransientDeliveryError,
+)
 from perennial.refusals import unknown_params
 from perennial.settings import Settings
 
@@ -156,13 +162,23 @@ def _take_turn(warehouse: Warehouse) -> str:
 
 def current_run_url() -> str | None:
     """Return the address of the current run on Airflow's page; None where no address is configured."""
-    from airflow.configuration import conf
-
-    from perennial.notify import run_url
+    from perennial.notify import airflow_url, run_url
 
     dag_run = get_current_context()["dag_run"]
-    base_url = conf.get("api", "base_url", fallback="")
-    return run_url(base_url, dag_run.dag_id, dag_run.run_id) if base_url else None
+    return run_url(base_url, dag_run.dag_id, dag_run.run_id) if (base_url := airflow_url()) else None
+
+
+def current_page_url() -> str | None:
+    """Return the address of the page; None where no address is configured."""
+    from perennial.notify import airflow_url, page_url
+
+    return page_url(base_url) if (base_url := airflow_url()) else None
+
+
+def is_last_attempt() -> bool:
+    """Tell whether the current task is not tried again when it fails."""
+    task = get_current_context()["ti"]
+    return bool(task.try_number > task.max_tries)
 
 
 @contextmanager
@@ -186,7 +202,9 @@ def step(first: bool = False) -> Iterator[Warehouse]:
             raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
-        _keep_error(warehouse, str(error))
+        # Who could not be told is written down by itself, and is not why the work failed.
+        if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
+            _keep_error(warehouse, str(error))
         if isinstance(error, TerminalError):
             raise AirflowFailException(str(error)) from error
         raise

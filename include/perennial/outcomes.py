@@ -75,6 +75,7 @@ class RestoreReport:
         error: What went wrong, for a person; empty when nothing did.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
+        page_url: Address of the page; None where none is configured.
         dry_run: Whether it only looked.
     """
 
@@ -91,6 +92,7 @@ class RestoreReport:
     error: str = ""
     report_uri: str | None = None
     run_url: str | None = None
+    page_url: str | None = None
     dry_run: bool = False
 
 
@@ -109,9 +111,10 @@ class ThawReport:
         asked_tier: What was asked for.
         frozen_as: Files to thaw by the storage class that they lie in.
         total_bytes: Their size.
-        names: The sources that wait, by name.
+        sources: Names of the sources that wait, by id.
         notify: Who is told.
         run_url: Address of the run on Airflow's page.
+        page_url: Address of the page; None where none is configured.
     """
 
     run_id: str
@@ -124,9 +127,10 @@ class ThawReport:
     asked_tier: str = ""
     frozen_as: Mapping[str, int] = field(default_factory=dict)
     total_bytes: int = 0
-    names: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
     notify: tuple[str, ...] = ()
     run_url: str | None = None
+    page_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +169,7 @@ class ExpiryReport:
         retention_months: R2.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
+        page_url: Address of the page; None where none is configured.
         dry_run: Whether it only looked.
     """
 
@@ -174,6 +179,7 @@ class ExpiryReport:
     retention_months: int = 3
     report_uri: str | None = None
     run_url: str | None = None
+    page_url: str | None = None
     dry_run: bool = False
 
 
@@ -196,6 +202,7 @@ class ExportReport:
         error: What went wrong, for a person; empty when nothing did.
         missing: expired, deleted or archived by another program, where that is why there is no file; empty otherwise.
         run_url: Address of the run on Airflow's page.
+        page_url: Address of the page; None where none is configured.
     """
 
     run_id: str
@@ -212,3 +219,4 @@ class ExportReport:
     error: str = ""
     missing: Literal["", "expired", "deleted", "archived"] = ""
     run_url: str | None = None
+    page_url: str | None = None

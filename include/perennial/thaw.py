@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from perennial.airflow import current_run, current_run_url, open_warehouse, step
+from perennial.airflow import current_page_url, current_run, current_run_url, open_warehouse, step
 from perennial.errors import TerminalError
 from perennial.notify import warn_late_restore
 
@@ -63,7 +63,7 @@ class ThawFiles(BaseOperator):
             thawing = start_thaw(warehouse, run, self.plan_uris, context["params"]["thaw_tier"])
             if thawing is None:
                 return
-            tell_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url())
+            tell_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())
         expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
         trigger = ThawTrigger(run_id=run.run_id, plan_uris=self.plan_uris)
         self.defer(trigger=trigger, method_name="look_again", timeout=max(PATIENCE * expected, timedelta(hours=1)))
@@ -117,12 +117,20 @@ async def warn_when_late(*, context: dict[str, Any] | None = None, **named: Any)
     run_id = str(((context or {}).get("dag_run") or {}).get("dag_run_id"))
     while (thawing := await asyncio.to_thread(_thawing, run_id)) is not None:
         if thawing.ended:
-            return "ended while it was waited for"
+            return "the run has ended"
         seconds = (late_at(thawing) - datetime.now(UTC)).total_seconds()
         if seconds <= 0:
             break
         await asyncio.sleep(seconds)
-    return await warn_late_restore(context=context, **named)
+    return await warn_late_restore(context=context, root=await asyncio.to_thread(_notes_root), **named)
+
+
+def _notes_root() -> str | None:
+    try:
+        return open_warehouse().operations_uri()
+    except Exception:  # as in `_thawing`
+        log.exception("Who is told that a restore is late cannot be written down")
+        return None
 
 
 def late_at(thawing: Thawing) -> datetime:

@@ -72,9 +72,11 @@ def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
     (mail,) = mailbox.messages()
     assert mail.subject == "User data export failed: Name of old"
     assert "30 expired interactions of campaign 'old' (since 2026-06-01)" in mail.text
-    commands = re.findall(r"^airflow dags trigger (\w+) --conf '(.+)'$", mail.text, flags=re.MULTILINE)
-    assert [name for name, _ in commands] == ["restore_interactions", "export_user_data"]
-    assert commands[0][1].startswith('{"source_ids": ["old"], "notify": ["ann@example.com", "bob@example.com"]')
+    assert re.findall(r"^http\S+perennial/\S+$", mail.text, flags=re.MULTILINE) == [
+        "http://127.0.0.1:8080/perennial/restore?id=old",
+        "http://127.0.0.1:8080/perennial/source?id=old",
+    ]
+    assert "airflow dags trigger" not in mail.text
 
 
 @pytest.mark.parametrize(

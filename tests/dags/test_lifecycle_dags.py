@@ -173,4 +173,5 @@ def test_r18_the_mail_of_a_refused_restore_does_not_claim_that_deleted_data_is_s
     for part in (mail.text, mail.html):
         assert "deleted under the previous policy" in part
         assert "still stored" not in part
-        assert "airflow dags trigger" not in part
+        assert "perennial/restore?" not in part
+        assert "perennial restore" not in part

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import shlex
+import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -17,13 +19,22 @@ from perennial.notify import (
     Message,
     digests_by_owner,
     expiry_digest,
+    export_message,
     late_restore_message,
     restore_message,
     run_url,
     sources_without_owner,
+    thaw_message,
 )
 from perennial.notify.messages import BODY_ROWS
-from perennial.outcomes import ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+from perennial.outcomes import (
+    ExpiredSource,
+    ExpiryReport,
+    ExportReport,
+    RestoreReport,
+    SourceOutcome,
+    ThawReport,
+)
 
 ASKED = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 HOSTILE = [
@@ -133,7 +144,7 @@ def test_a_refused_request_names_the_requested_ids_and_how_to_ask_again() -> Non
         assert "cmp-1" in part
         assert "cmp-x" in part
         assert "Nothing was moved." in part
-        assert '"tags": ["sprnig"]' in part
+        assert "perennial restore cmp-1 cmp-x --tag sprnig --notify ada@example.com" in part
 
 
 def test_a_restore_in_part_offers_to_repeat_only_what_failed() -> None:
@@ -141,7 +152,7 @@ def test_a_restore_in_part_offers_to_repeat_only_what_failed() -> None:
                      source_ids=("cmp-1", "cmp-2", "cmp-3"), error="1 source failed.")  # fmt: skip
     message = restore_message(report)
     assert message.subject == "Restored in part: 1 of 3 sources, 1,000,001 interactions"
-    assert '"source_ids": ["cmp-2", "cmp-3"]' in message.text
+    assert "perennial restore cmp-2 cmp-3 --notify ada@example.com" in message.text
     for part in both_parts(message):
         assert "Damaged file." in part
         assert "The run ended before its turn." in part
@@ -183,10 +194,13 @@ def test_five_thousand_sources_stay_readable_and_every_one_is_named_in_the_attac
     )
 
 
-def test_five_thousand_failures_come_with_the_request_that_repeats_them() -> None:
+def test_five_thousand_failures_come_with_the_command_that_repeats_them() -> None:
     report = restore(state="failed", sources=tuple(source(number, "failed") for number in range(5000)), error="x")
-    params = next(a for a in restore_message(report).attachments if a.filename == "restore-params.json")
-    assert set(json.loads(params.content)["source_ids"]) == {f"cmp-{number}" for number in range(5000)}
+    command = next(a for a in restore_message(report).attachments if a.filename == "restore-command.txt")
+    words = shlex.split(command.content.decode())
+    assert words[:2] == ["perennial", "restore"]
+    assert set(words[2:-2]) == {f"cmp-{number}" for number in range(5000)}
+    assert words[-2:] == ["--notify", "ada@example.com"]
 
 
 def test_a_spreadsheet_does_not_run_what_a_name_holds() -> None:
@@ -236,15 +250,20 @@ def assert_harmless(message: Message) -> None:
     assert "\n" not in message.subject
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, "it's", "$(rm -rf ~) `x` $HOME"], ids=lambda text: ascii(text)[:30])
+@pytest.mark.parametrize("text", [*HOSTILE[:8], *HOSTILE[9:], "it's", "$(rm -rf ~) `x` $HOME", "-rf", "\\", "\\'\n"],
+                         ids=lambda text: ascii(text)[:30])  # fmt: skip
 def test_the_command_that_brings_a_source_back_names_exactly_that_source(text: str) -> None:
     message = expiry_digest(expiry(expired(1, source_id=text)))
-    command = next(line for line in message.text.splitlines() if line.startswith("airflow dags trigger"))
-    *words, conf = shlex.split(command)
-    assert words == ["airflow", "dags", "trigger", "restore_interactions", "--conf"]
-    assert json.loads(conf)["source_ids"] == [text]
-    assert json.loads(conf)["notify"] == ["ada@example.com"]
-    assert conf in Page(message.html).seen
+    command = next(line for line in message.text.splitlines() if line.startswith("perennial restore"))
+    # As a shell reads it: a function in place of the program hands back its words.
+    script = f"export LC_ALL=C.UTF-8\nperennial() {{ printf '%s\\0' \"$@\"; }}\n{command}\n"
+    words = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout.decode().split("\0")[:-1]
+    assert words in (
+        ["restore", text, "--notify", "ada@example.com"],
+        ["restore", "--notify", "ada@example.com", "--", text],
+    )
+    assert words.index("--") < words.index(text) if text.startswith("-") else "--" not in words
+    assert command in Page(message.html).seen
 
 
 def test_a_digest_names_each_source_why_rows_size_and_how_to_bring_it_back() -> None:
@@ -252,18 +271,137 @@ def test_a_digest_names_each_source_why_rows_size_and_how_to_bring_it_back() -> 
     assert message.subject == "Interaction data moved to the archive: 2 sources"
     for part in both_parts(message):
         for figure in ("Campaign 1", "cmp-2", "Inactive since 1 May", "Inactive since 2 May", "501", "502", "1,003",
-                       "3.0 MB", "Nothing was deleted", "3 months", '"source_ids": ["cmp-2", "cmp-1"]',
-                       "s3://archive/report.html"):  # fmt: skip
+                       "3.0 MB", "Nothing was deleted", "3 months",
+                       "perennial restore cmp-2 cmp-1 --notify ada@example.com", "s3://archive/report.html"):  # fmt: skip
             assert figure in part
 
 
-def test_a_digest_of_thousands_attaches_the_list_and_the_request() -> None:
+def test_a_digest_of_thousands_attaches_the_list_and_the_command() -> None:
     message = expiry_digest(expiry(*(expired(number) for number in range(5000))))
-    table, params = message.attachments
+    table, command = message.attachments
     assert len(table.content.decode("utf-8-sig").splitlines()) == 5001
-    assert len(json.loads(params.content)["source_ids"]) == 5000
+    assert len(shlex.split(command.content.decode())) == 2 + 5000 + 2
     assert len(message.html.encode()) < 102_000
-    assert "airflow dags trigger" not in message.text
+    assert "perennial restore" not in message.text
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+PAGE = "https://airflow.example.com/perennial"
+
+
+def links(message: Message) -> list[str]:
+    return [str(value) for name, value in Page(message.html).attributes if name == "href"]
+
+
+def about_sources(source_id: str, page: str | None = PAGE) -> list[Message]:
+    """Every kind of mail, each about one source."""
+    run = {"dag_run_id": "r/1", "state": "running", "conf": {"source_ids": [source_id]}}
+    thaw = ThawReport(run_id="r/1", requested_by="ada", reason="", requested_at=ASKED, asked_at=ASKED, expected_at=ASKED,
+                      tier="Standard", frozen_as={"GLACIER": 1}, sources={source_id: "Spring"}, page_url=page)  # fmt: skip
+    export = ExportReport(run_id="r/1", requested_by="ada", source_id=source_id, name="Spring", missing="expired",
+                          error="1 interaction is expired.", page_url=page)  # fmt: skip
+    return [
+        restore_message(restore(sources=(source(1, source_id=source_id),), page_url=page)),
+        restore_message(restore(state="failed", sources=(source(1, "failed", source_id=source_id),), page_url=page)),
+        expiry_digest(expiry(expired(1, source_id=source_id), page_url=page)),
+        late_restore_message(run, ASKED, None, page),
+        thaw_message(thaw),
+        export_message(export),
+    ]
+
+
+@pytest.mark.parametrize("source_id", ["cmp-1", "a/b&c=d #é 🏴 مرحبا", "x" * 500])
+def test_every_name_in_a_mail_leads_to_the_page_of_its_source(source_id: str) -> None:
+    for message in about_sources(source_id):
+        [link] = {link for link in links(message) if link.startswith(f"{PAGE}/source?")}
+        assert parse_qs(urlsplit(link).query) == {"id": [source_id]}
+
+
+def test_what_is_expired_or_failed_is_brought_back_on_the_page_with_the_sources_ticked() -> None:
+    failed, digest, export = (about_sources("a/b&c")[number] for number in (1, 2, 5))
+    for message in (failed, digest, export):
+        [link] = {link for link in links(message) if link.startswith(f"{PAGE}/restore?")}
+        assert parse_qs(urlsplit(link).query) == {"id": ["a/b&c"]}
+        assert link in message.text
+        assert "{" not in message.text, "nobody has to type JSON"
+        for part in both_parts(message):
+            assert "airflow dags trigger restore" not in part
+            assert "perennial restore" not in part
+
+
+def test_a_refused_request_by_tag_is_made_again_on_the_page_by_that_tag() -> None:
+    report = restore(state="failed", source_ids=("cmp-x",), tags=("spring sale",), error="Unknown.", page_url=PAGE)
+    [link] = {link for link in links(restore_message(report)) if link.startswith(f"{PAGE}/restore?")}
+    assert parse_qs(urlsplit(link).query) == {"tags": ["spring sale"], "id": ["cmp-x"]}
+
+
+def test_a_digest_of_hundreds_ticks_as_many_as_an_address_holds_and_says_how_many_that_are() -> None:
+    message = expiry_digest(expiry(*(expired(number) for number in range(400)), page_url=PAGE))
+    [link] = {link for link in links(message) if link.startswith(f"{PAGE}/restore?")}
+    ticked = parse_qs(urlsplit(link).query)["id"]
+    assert 100 < len(ticked) < 400
+    assert len(link) <= 2_000
+    assert ticked == [f"cmp-{number}" for number in range(399, 399 - len(ticked), -1)], "the largest first"
+    assert f"{PAGE}/sources?state=expired&sort=state&order=desc" in links(message)
+    for part in both_parts(message):
+        assert f"{len(ticked)} of these 400 sources are chosen there already" in part.replace("\n", " ")
+    assert [attachment.filename for attachment in message.attachments] == ["expired-sources.csv", "restore-command.txt"]
+    assert len(message.html.encode()) < 102_000
+
+
+def test_a_few_ids_that_are_too_long_for_one_address_come_with_the_command_that_names_all() -> None:
+    message = expiry_digest(expiry(*(expired(n, source_id=f"{n}" + "x" * 499) for n in range(5)), page_url=PAGE))
+    assert "3 of these 5 sources are chosen there already" in message.text
+    [command] = message.attachments
+    assert command.filename == "restore-command.txt"
+    assert len(shlex.split(command.content.decode())) == 2 + 5 + 2
+
+
+@pytest.mark.parametrize("uri", ["file:///srv/warehouse/report.html", "/srv/warehouse/report.html"])
+def test_no_mail_holds_the_address_of_a_file_on_the_machine_that_runs_airflow(uri: str) -> None:
+    mails = [
+        restore_message(restore(sources=(source(1),), report_uri=uri)),
+        expiry_digest(expiry(expired(1), report_uri=uri)),
+    ]
+    for message in mails:
+        for part in both_parts(message):
+            assert "/srv/warehouse" not in part
+            assert "Comparison" not in part
+    # Where the file is that somebody has asked for is what they want to know.
+    for part in both_parts(export_message(ExportReport(run_id="r", requested_by="ada", source_id="s", file_uri=uri))):
+        assert "On the machine that runs Airflow:" in part
+        assert "/srv/warehouse/report.html" in part
+        assert "file:" not in part
+
+
+def test_one_is_said_of_one_and_everybody_is_told_why_they_get_the_mail() -> None:
+    one = expiry_digest(expiry(expired(1, row_count=1)))
+    for part in both_parts(one):
+        for words in (
+            "This source of yours was inactive",
+            "nothing active uses it",
+            "1 interaction",
+            "owner of this source",
+        ):
+            assert words in part.replace("\n", " ")
+        assert "1 interactions" not in part.replace("\n", " ")
+    for message in about_sources("cmp-1"):
+        for part in both_parts(message):
+            assert "You get this mail because" in part
+
+
+def test_news_that_differ_have_references_that_differ() -> None:
+    told = [
+        restore(state="failed", sources=(source(1, "failed"),), error="File 7 is missing."),
+        restore(state="failed", sources=(source(1, "failed"),), error="File 8 is missing."),
+        restore(state="finished in part", sources=(source(1, "failed"), source(2))),
+        restore(sources=(source(1), source(2))),
+    ]
+    references = [restore_message(report).reference for report in told]
+    assert len(set(references)) == len(told)
+    later = replace(told[0], finished_at=ASKED + timedelta(hours=1))
+    assert restore_message(later).reference == references[0]
 
 
 def test_each_owner_gets_one_digest_of_their_own_sources() -> None:
@@ -286,7 +424,15 @@ def test_a_late_restore_says_how_long_what_was_asked_and_what_to_do() -> None:
     message = late_restore_message(run, ASKED + timedelta(minutes=15, seconds=2), "https://airflow.example.com/run")
     assert message.subject == "Restore is late: 2 sources and 1 tag"
     for part in both_parts(message):
-        for figure in ("15 min 2 s", "cmp-1", "cmp-2", "spring", "Christmas", "Nothing is lost", "manual__1"):
+        for figure in (
+            "It has been running for 15 minutes.",
+            "cmp-1",
+            "cmp-2",
+            "spring",
+            "Christmas",
+            "Nothing is lost",
+            "manual__1",
+        ):
             assert figure in part
     assert "https://airflow.example.com/run" in message.html
 

@@ -25,7 +25,7 @@ def report(**fields: Any) -> ThawReport:
         "tier": "Standard",
         "frozen_as": {"GLACIER": 120},
         "total_bytes": 1_500_000,
-        "names": ("Spring",),
+        "sources": {"cmp-1": "Spring"},
         "notify": ("ann@example.com",),
         **fields,
     }
@@ -63,7 +63,7 @@ def test_a_slower_tier_than_was_asked_for_is_explained() -> None:
 
 def test_of_several_classes_the_slowest_decides_and_each_is_named() -> None:
     frozen_as = {"GLACIER": 1, "DEEP_ARCHIVE": 2_000}
-    message = thaw_message(report(frozen_as=frozen_as, names=("Spring", "Autumn")))
+    message = thaw_message(report(frozen_as=frozen_as, sources={"cmp-1": "Spring", "cmp-2": "Autumn"}))
 
     assert longest_thaw(frozen_as, "Standard") == timedelta(hours=12)
     assert message.subject == "Restore is thawing: 2 sources, up to 12 hours"
@@ -76,11 +76,11 @@ def test_of_several_classes_the_slowest_decides_and_each_is_named() -> None:
     "text", ["<script>alert(1)</script>", "a\r\nBcc: evil@example.com", "مرحبا", "{{ 7 * 7 }}", "x" * 500]
 )
 def test_other_peoples_text_stays_text(text: str) -> None:
-    message = thaw_message(report(names=(text, "b"), reason=text, run_id=text, requested_by=text))
+    message = thaw_message(report(sources={"1": text, "2": "b"}, reason=text, run_id=text, requested_by=text))
 
     assert "<script>" not in message.html
     assert "\r" not in message.text
-    assert "\n" not in thaw_message(report(names=(text,))).subject
+    assert "\n" not in thaw_message(report(sources={"1": text})).subject
 
 
 def test_a_mail_that_is_sent_again_is_the_same_mail() -> None:
@@ -88,7 +88,7 @@ def test_a_mail_that_is_sent_again_is_the_same_mail() -> None:
 
 
 def test_of_many_sources_some_are_named() -> None:
-    message = thaw_message(report(names=tuple(f"Source {number}" for number in range(1_020))))
+    message = thaw_message(report(sources={str(number): f"Source {number}" for number in range(1_020)}))
 
     for part in (message.text, message.html):
         assert "Source 19" in part

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun
 from perennial.web.restore_runs import count_copied, phase_of, told_of
 from tests.rows import visible
+from tests.strict_mail_server import StrictServer, listening
 from tests.web.conftest import As
 from tests.web.restoring import NOW, ORDER, expired_workspace, forget_runs, run_queued
 from tests.workspace import Workspace
@@ -119,6 +121,32 @@ def test_a_run_that_fails_midway_says_what_failed_and_can_be_asked_for_again(
     again = uma.post("/perennial/api/restores", json=ORDER).json()
     assert run_queued(dags, again["run_id"]) == "success"
     assert len(mailbox.messages()) == 2
+
+
+def test_a_restore_whose_mail_was_refused_for_one_address_says_whose_and_the_overview_lists_it(
+    uma: TestClient, workspace: Workspace, dags: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in dags["restore_interactions"].tasks:
+        monkeypatch.setattr(task, "retries", 0)
+    order = {**ORDER, "notify": ["uma@example.com", "bob@example.com"]}
+    with listening(StrictServer(refuses={"bob@example.com": ["550 no such <user>"]}), monkeypatch) as server:
+        started = uma.post("/perennial/api/restores", json=order).json()
+        assert run_queued(dags, started["run_id"]) == "failed"
+    assert server.copies == {"uma@example.com": 1}
+
+    failed = uma.get(started["progress_url"]).json()
+    assert failed["error"] == "The mail did not reach bob@example.com (550 no such <user>)."
+    assert [(source["source_id"], source["outcome"]) for source in failed["sources"]] == [("old", "restored")]
+    (missed,) = uma.get("/perennial/api/overview").json()["undelivered"]
+    assert datetime.fromisoformat(missed.pop("tried_at")) > NOW
+    assert missed == {
+        "recipient": "bob@example.com", "subject": "Restored: Name of old, 30 interactions", "topic": "restore",
+        "run_id": started["run_id"], "reason": "550 no such <user>", "for_good": True,
+    }  # fmt: skip
+    page = uma.get("/perennial/overview").text
+    assert "Mails that did not reach somebody" in page
+    assert "bob@example.com" in page
+    assert "550 no such &lt;user&gt;" in page
 
 
 def test_a_restore_outside_airflow_is_under_way_too(uma: TestClient, workspace: Workspace) -> None:

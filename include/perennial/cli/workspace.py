@@ -20,6 +20,7 @@ from perennial.cli.printing import (
     say,
     shown,
 )
+from perennial.cli.undelivered import print_undelivered
 from perennial.statements import statement
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def status(
         console.print("\n[bold]What the archive costs and saves[/]")
         for fact in found.facts():
             console.print(f"  {fact.label:16} {escape(fact.text)}", highlight=False, soft_wrap=True)
+        if source is None:
+            print_undelivered(warehouse, run)
 
 
 def _unseen(session: DuckDBPyConnection) -> dict[str, int]:

@@ -51,13 +51,14 @@ class ReceivedMail:
 
 
 class LocalController(Controller):
-    """An aiosmtpd server on 127.0.0.1; port 0 takes a free one. `handler` as aiosmtpd has it."""
+    """An aiosmtpd server on 127.0.0.1; port 0 takes a free one. `handler` and `options` as aiosmtpd has them."""
 
-    def __init__(self, handler: object, port: int = 0) -> None:
+    def __init__(self, handler: object, port: int = 0, **options: Any) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
-        super().__init__(handler, hostname="127.0.0.1", port=self._socket.getsockname()[1], enable_SMTPUTF8=True)
+        options = {"enable_SMTPUTF8": True} | options
+        super().__init__(handler, hostname="127.0.0.1", port=self._socket.getsockname()[1], **options)
 
     def _create_server(self) -> Coroutine[Any, Any, asyncio.AbstractServer]:
         return self.loop.create_server(self._factory_invoker, sock=self._socket)
@@ -76,6 +77,7 @@ class Mailbox:
         self.port = port
         self._controller: LocalController | None = None
         self._storing = threading.Lock()
+        self._caught: list[tuple[str, str, list[str]]] = []
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd tells every command of every client
 
     def __enter__(self) -> Mailbox:
@@ -99,27 +101,38 @@ class Mailbox:
         return airflow_connection(self.port)
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
-        """Keep one message before the client is told that it is accepted; aiosmtpd calls this."""
+        """Keep one message before the client is told that it is accepted; aiosmtpd calls this.
+
+        A message that comes once for each recipient is one message; one that somebody gets again is another.
+        """
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
+        message_id = str(_parsed(content)["Message-ID"] or "")
         with self._storing:
-            _store(self.directory, content, envelope.rcpt_tos)
+            for known_id, stem, recipients in self._caught:
+                if message_id and known_id == message_id and not set(recipients).intersection(envelope.rcpt_tos):
+                    recipients += envelope.rcpt_tos
+                    _store(self.directory, content, recipients, stem)
+                    return "250 OK"
+            stem = _store(self.directory, content, envelope.rcpt_tos)
+            self._caught.append((message_id, stem, list(envelope.rcpt_tos)))
         return "250 OK"
 
 
-def airflow_connection(port: int, sender: str = SENDER) -> str:
-    """Return an Airflow connection to a plain mail server on this machine, as JSON."""
-    extra = {"disable_ssl": True, "disable_tls": True, "from_email": sender, "timeout": 10, "retry_limit": 0}
+def airflow_connection(port: int, sender: str = SENDER, **changed: Any) -> str:
+    """Return an Airflow connection to a plain mail server on this machine, as JSON; `changed` goes into its extra."""
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": sender, "timeout": 10, "retry_limit": 0, **changed}
     return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra})
 
 
-def _store(directory: Path, content: bytes, recipients: list[str]) -> None:
+def _store(directory: Path, content: bytes, recipients: list[str], stem: str = "") -> str:
     taken = [int(path.stem) for path in directory.glob("[0-9]*.eml") if path.stem.isdigit()]
-    stem = f"{max(taken, default=0) + 1:04d}"
+    stem = stem or f"{max(taken, default=0) + 1:04d}"
     envelope = "".join(f"X-RcptTo: {recipient}\r\n" for recipient in recipients).encode()
     mail = _parsed(content)
     storage = storage_for(str(directory))
     storage.write(str(directory / f"{stem}.html"), _page(mail).encode("utf-8", "backslashreplace"))
     storage.write(str(directory / f"{stem}.eml"), envelope + content)
+    return stem
 
 
 def _parsed(content: bytes) -> EmailMessage:

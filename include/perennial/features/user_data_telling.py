@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from perennial.features.user_data import ExportedSource, UserDataFile, open_source
-from perennial.notify import export_message, refuse_bad_addresses, send
+from perennial.notify import DeliveryRecord, Letter, deliver, export_message, is_address, refuse_bad_addresses
+from perennial.notify.delivery import EXPORT
 from perennial.outcomes import ExportReport
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class ExportAttempt:
         written: The file; None where there is none.
         error: What went wrong last, for a person; empty when nothing did.
         run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
     """
 
     run_id: str
@@ -31,6 +33,7 @@ class ExportAttempt:
     written: UserDataFile | None = None
     error: str = ""
     run_url: str | None = None
+    page_url: str | None = None
 
 
 def tell_requesters(warehouse: Warehouse, params: Mapping[str, Any], attempt: ExportAttempt) -> ExportReport:
@@ -38,13 +41,16 @@ def tell_requesters(warehouse: Warehouse, params: Mapping[str, Any], attempt: Ex
 
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be told.
-        TransientDeliveryError: The mail server is down for now.
+        TransientDeliveryError: Somebody was refused for now; the next attempt tells nobody twice.
+        TerminalDeliveryError: Somebody was refused for good.
     """
     notify = params.get("notify") or []
-    refuse_bad_addresses(notify)
+    if isinstance(notify, str) or not any(map(is_address, notify)):
+        refuse_bad_addresses(notify)
     with open_source(warehouse, str(params.get("source_id") or "")) as (_, source):
-        report = _report(source, attempt, tuple(notify), params.get("all_recipients") is True)
-    send(export_message(report), list(report.notify))
+        report = _report(source, attempt, tuple(map(str, notify)), params.get("all_recipients") is True)
+    letter = Letter(message=export_message(report), to=report.notify)
+    deliver(DeliveryRecord.of(warehouse, EXPORT, attempt.run_id), [letter]).refuse_gaps()
     return report
 
 
@@ -65,6 +71,7 @@ def _report(source: ExportedSource, attempt: ExportAttempt, notify: tuple[str, .
         notify=notify,
         all_recipients=everybody,
         run_url=attempt.run_url,
+        page_url=attempt.page_url,
         **told,
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from perennial.cost import Fact
-from perennial.errors import TerminalDeliveryError, TerminalSettingError, TransientDeliveryError
+from perennial.errors import TerminalSettingError
 from perennial.lifecycle.costing import is_on_s3, run_costs
 from perennial.lifecycle.expire import expiry_report
 from perennial.lifecycle.requests import TO_RESTORE, read_resolution
@@ -17,30 +18,62 @@ from perennial.lifecycle.restore import abandon_restore, restore_report
 from perennial.lifecycle.runs import Run, read_note, wall_clock
 from perennial.lifecycle.thaw_notes import Thawing, end_thawing, write_thawing
 from perennial.notify import (
+    DeliveryRecord,
+    Letter,
+    deliver,
+    describe,
     digests_by_owner,
     expiry_digest,
+    is_address,
     refuse_bad_addresses,
     restore_message,
-    send,
     sources_without_owner,
     thaw_message,
 )
+from perennial.notify.delivery import EXPIRY, RESTORE, THAW
+from perennial.notify.wording import count
 from perennial.outcomes import ExpiryReport, RestoreReport, ThawReport
 from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
 
-def tell_owners(warehouse: Warehouse, run: Run, run_url: str | None = None) -> int:
-    """Send every owner of a source that a run expired one digest; returns the digests sent."""
-    report = replace(expiry_report(warehouse, run), run_url=run_url)
+def tell_owners(
+    warehouse: Warehouse,
+    run: Run,
+    run_url: str | None = None,
+    page_url: str | None = None,
+    last_attempt: bool = False,
+) -> int:
+    """Send every owner of a source that a run expired one digest, once.
+
+    Who cannot be told fails no run: the page and `perennial status` list them.
+
+    Args:
+        warehouse: Where the run worked.
+        run: The run.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
+        last_attempt: Whether this is not tried again.
+
+    Returns:
+        How many owners have their digest.
+
+    Raises:
+        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+    """
+    report = replace(expiry_report(warehouse, run), run_url=run_url, page_url=page_url)
     digests = digests_by_owner(report)
     saved = _saved(warehouse, run, digests)
-    for owner, digest in digests.items():
-        send(expiry_digest(digest, saved[owner]), [owner])
-    if nobody := sources_without_owner(report):
-        log.warning("%d expired sources have no owner to tell, %r among them", len(nobody), nobody[0].source_id)
-    return len(digests)
+    letters = [Letter(message=expiry_digest(digest, saved[owner]), to=(owner,)) for owner, digest in digests.items()]
+    nobody = Counter((source.owner_email or "").strip() for source in sources_without_owner(report))
+    unaddressed = {owner: f"{count(number, 'source')} expired" for owner, number in nobody.items()}
+    delivery = deliver(DeliveryRecord.of(warehouse, EXPIRY, run.run_id), letters, unaddressed)
+    if delivery.is_worth_repeating and not last_attempt:
+        delivery.refuse_gaps()
+    if delivery.undelivered:
+        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    return len(delivery.delivered)
 
 
 def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) -> dict[str, Sequence[Fact]]:
@@ -60,7 +93,12 @@ def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) 
 
 
 def tell_of_thaw(
-    warehouse: Warehouse, run: Run, request_uri: str, thawing: Thawing, run_url: str | None = None
+    warehouse: Warehouse,
+    run: Run,
+    request_uri: str,
+    thawing: Thawing,
+    run_url: str | None = None,
+    page_url: str | None = None,
 ) -> None:
     """Tell the requesters once how long their data thaws. That a mail cannot be sent holds nothing up."""
     if thawing.told:
@@ -77,17 +115,18 @@ def tell_of_thaw(
         asked_tier=thawing.tier,
         frozen_as=thawing.frozen_as,
         total_bytes=thawing.total_bytes,
-        names=tuple(source.name or source.source_id for source in sources if source.outcome == TO_RESTORE),
+        sources={source.source_id: source.name for source in sources if source.outcome == TO_RESTORE},
         notify=request.notify,
         run_url=run_url,
+        page_url=page_url,
     )
-    try:
-        send(thaw_message(report), list(request.notify))
-    except (TerminalDeliveryError, TransientDeliveryError) as error:
+    letter = Letter(message=thaw_message(report), to=request.notify)
+    delivery = deliver(DeliveryRecord.of(warehouse, THAW, run.run_id), [letter])
+    if delivery.undelivered:
         # The data is worth more than the word of it; the last mail of the run fails visibly.
-        log.warning("%s: nobody was told of the thaw: %s", run.run_id, error)
-        return
-    write_thawing(warehouse, replace(thawing, told=True))
+        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    if not delivery.is_worth_repeating:
+        write_thawing(warehouse, replace(thawing, told=True))
 
 
 @dataclass(frozen=True)
@@ -99,12 +138,14 @@ class Attempt:
         plan_uris: Addresses of its plans.
         error: What went wrong last, for a person; empty when nothing did.
         run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
     """
 
     request_uri: str | None
     plan_uris: tuple[str, ...] = ()
     error: str = ""
     run_url: str | None = None
+    page_url: str | None = None
 
 
 def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt) -> RestoreReport:
@@ -112,7 +153,8 @@ def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], a
 
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be told.
-        TransientDeliveryError: The mail server is down for now.
+        TransientDeliveryError: Somebody was refused for now; the next attempt tells nobody twice.
+        TerminalDeliveryError: Somebody was refused for good.
     """
     if attempt.request_uri is None:
         report = _refused(run, params, attempt.error)
@@ -123,8 +165,9 @@ def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], a
     for plan_uri in attempt.plan_uris:
         abandon_restore(warehouse, plan_uri)
     end_thawing(warehouse, run.run_id)
-    report = replace(report, run_url=attempt.run_url)
-    send(restore_message(report), list(report.notify))
+    report = replace(report, run_url=attempt.run_url, page_url=attempt.page_url)
+    letter = Letter(message=restore_message(report), to=report.notify)
+    deliver(DeliveryRecord.of(warehouse, RESTORE, run.run_id), [letter]).refuse_gaps()
     return report
 
 
@@ -136,7 +179,9 @@ def _details(report: RestoreReport) -> str:
 def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:
     """The report of a request that was refused before anything moved, in the requester's own words."""
     notify = _texts(params.get("notify"))
-    refuse_bad_addresses(notify)
+    # A bad address is why it was refused, perhaps; whoever has a good one is told that.
+    if not any(map(is_address, notify)):
+        refuse_bad_addresses(notify)
     return RestoreReport(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",

@@ -13,7 +13,7 @@ from perennial.warehouse import Warehouse
 
 # One directory an operation, one file an operation. Anything else below `operations/` is left alone.
 DIRECTORY_TOPICS = ("moves", "loads")
-FILE_TOPICS = ("decided", "requests", "errors", "thaws")
+FILE_TOPICS = ("decided", "requests", "errors", "thaws", "deliveries", "undelivered")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class OperationFiles:
 
     Attributes:
         uri: Its directory, or its only file.
-        topic: moves, loads, decided, requests, errors or thaws.
+        topic: moves, loads, decided, requests, errors, thaws, deliveries or undelivered.
         files: All of them.
     """
 

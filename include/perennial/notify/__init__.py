@@ -1,9 +1,11 @@
 """What people are told, and how it reaches them."""
 
 from perennial.notify.addresses import ADDRESS_PATTERN, is_address, refuse_bad_addresses
-from perennial.notify.deadline import warn_late_restore
+from perennial.notify.deadline import airflow_url, warn_late_restore
+from perennial.notify.delivery import Delivery, DeliveryRecord, Undelivered, deliver, describe, list_undelivered
 from perennial.notify.exports import export_message
-from perennial.notify.message import Attachment, Message
+from perennial.notify.links import page_url
+from perennial.notify.message import Attachment, Letter, Message
 from perennial.notify.messages import (
     digests_by_owner,
     expiry_digest,
@@ -12,22 +14,29 @@ from perennial.notify.messages import (
     run_url,
     sources_without_owner,
 )
-from perennial.notify.smtp import send
 from perennial.notify.thawing import thaw_message
 
 __all__ = [
     "ADDRESS_PATTERN",
     "Attachment",
+    "Delivery",
+    "DeliveryRecord",
+    "Letter",
     "Message",
+    "Undelivered",
+    "airflow_url",
+    "deliver",
+    "describe",
     "digests_by_owner",
     "expiry_digest",
     "export_message",
     "is_address",
     "late_restore_message",
+    "list_undelivered",
+    "page_url",
     "refuse_bad_addresses",
     "restore_message",
     "run_url",
-    "send",
     "sources_without_owner",
     "thaw_message",
     "warn_late_restore",

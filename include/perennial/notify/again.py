@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from perennial.notify.wording import visible_json
 
-# A command with more ids is unreadable, and Linux refuses one argument beyond 128 kB: the params are attached instead.
-COMMAND_IDS = 20
+# Linux refuses one argument beyond that.
 _ARGUMENT_BYTES = 128 * 1024
 
 
@@ -20,12 +19,10 @@ class RestoreAgain:
     Attributes:
         conf: Its params as JSON, free of invisible characters.
         command: The shell command that triggers it.
-        attached: Whether it is too long to be shown, so that `conf` goes along as a file.
     """
 
     conf: str
     command: str
-    attached: bool
 
     @property
     def fits_a_shell(self) -> bool:
@@ -43,5 +40,4 @@ def restore_again(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]
     return RestoreAgain(
         conf=conf,
         command=f"airflow dags trigger restore_interactions --conf {shlex.quote(conf)}",
-        attached=len(ids) + len(tags) > COMMAND_IDS,
     )

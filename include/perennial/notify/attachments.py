@@ -1,4 +1,4 @@
-"""What is too long for the body of a message: the table as CSV, the request as JSON."""
+"""What is too long for the body of a message: the table as CSV, the command as text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from perennial.notify.again import RestoreAgain
+from perennial.notify.asking import RestoreAdvice
 from perennial.notify.message import Attachment
 from perennial.outcomes import ExpiredSource, SourceOutcome
 
 Sources = Sequence[SourceOutcome | ExpiredSource]
 
 
-def attached(filename: str, sources: Sources, body_rows: int, again: RestoreAgain | None) -> tuple[Attachment, ...]:
-    """Return every source as CSV when the body does not show them all, and the params when it does not show them."""
+def attached(filename: str, sources: Sources, body_rows: int, advice: RestoreAdvice | None) -> tuple[Attachment, ...]:
+    """Return every source as CSV when the body does not show them all, and the command when it is too long for it."""
     files = []
     if len(sources) > body_rows:
         files.append(Attachment(filename=filename, media_type="text/csv", content=table_csv(sources)))
-    if again and again.attached:
-        content = again.conf.encode()
-        files.append(Attachment(filename="restore-params.json", media_type="application/json", content=content))
+    if advice and advice.attached:
+        content = f"{advice.command}\n".encode("utf-8", "backslashreplace")
+        files.append(Attachment(filename="restore-command.txt", media_type="text/plain", content=content))
     return tuple(files)
 
 

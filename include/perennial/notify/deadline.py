@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from perennial.notify.addresses import is_address
+from perennial.notify.delivery import LATE, DeliveryRecord, deliver, describe
+from perennial.notify.links import page_url
+from perennial.notify.message import Letter
 from perennial.notify.messages import late_restore_message, run_url
-from perennial.notify.smtp import send
 
 _log = logging.getLogger(__name__)
 
+_OVER = ("success", "failed")
+# The task that sends the last mail of a run, and its states before it does so.
+_LAST_MAIL, _NOT_BEGUN = "tell_requesters", (None, "scheduled", "queued")
 
-async def warn_late_restore(*, context: dict[str, Any] | None = None, **_: Any) -> str:
-    """Tell the requesters of a restore that it is late.
+
+async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str | None = None, **_: Any) -> str:
+    """Tell the requesters of a restore that it is late, unless it has ended.
 
     The mail leaves from a thread: it does not hold up other triggers, and the asynchronous SmtpHook (smtp 3.2) starts
     TLS twice, which fails on servers that ask for STARTTLS.
 
     Args:
         context: `dag_run` as Airflow's API shows it, and `deadline`; a deadline's context holds nothing else.
+        root: Directory of the workspace's notes, where it is written down who was told; None where it is not known.
 
     Returns:
         What was done, for the callback's record.
@@ -29,17 +37,45 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, **_: Any) 
     dag_run = (context or {}).get("dag_run") or {}
     conf = dag_run.get("conf") or {}
     notify = conf.get("notify")
-    to = list(dict.fromkeys(filter(is_address, notify))) if isinstance(notify, list) else []
+    to = tuple(dict.fromkeys(filter(is_address, notify))) if isinstance(notify, list) else ()
     if not to:
         _log.warning("Run %s is late and its conf names nobody to tell", dag_run.get("dag_run_id"))
         return "nobody to tell"
-    message = late_restore_message(dag_run, datetime.now(UTC), _address_of(dag_run))
-    await asyncio.to_thread(send, message, to)
-    return f"told {', '.join(to)}"
+    # Airflow 3.3 drops the deadline of a run that succeeds in time, and keeps that of one that fails. What it hands
+    # over is the run as it was when the deadline passed, which can be long ago: the run may end at any moment.
+    if await _has_ended(dag_run):
+        return "the run has ended"
+    base_url = airflow_url()
+    url = run_url(base_url, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id"))) if base_url else None
+    message = late_restore_message(dag_run, datetime.now(UTC), url, page_url(base_url) if base_url else None)
+    record = DeliveryRecord(LATE, str(dag_run.get("dag_run_id")), root)
+    delivery = await asyncio.to_thread(deliver, record, [Letter(message=message, to=to)])
+    told = f"told {', '.join(delivery.delivered) or 'nobody'}"
+    return f"{told}. {describe(delivery.undelivered)}" if delivery.undelivered else told
 
 
-def _address_of(dag_run: dict[str, Any]) -> str | None:
+async def _has_ended(dag_run: Mapping[str, Any]) -> bool:
+    """Ask Airflow; where it does not answer, what it said when the deadline passed has to do."""
+    try:
+        return await asyncio.to_thread(_ended_by_now, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id")))
+    except Exception:  # whatever it is: a restore that stands still because of it is late
+        _log.warning("Airflow does not say how run %s is", dag_run.get("dag_run_id"), exc_info=True)
+        return dag_run.get("state") in _OVER
+
+
+def _ended_by_now(dag_id: str, run_id: str) -> bool:
+    """Tell whether a run is over, or its last mail is on its way; a run that somebody has removed is over, too."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    # The triggerer asks the database for it, through its supervisor: a trigger has no session of its own.
+    states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id])
+    if run_id not in states or states[run_id].get(_LAST_MAIL) not in _NOT_BEGUN:
+        return True
+    return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) in _OVER
+
+
+def airflow_url() -> str:
+    """Return Airflow's own address; empty where none is configured."""
     from airflow.configuration import conf
 
-    base_url = conf.get("api", "base_url", fallback="")
-    return run_url(base_url, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id"))) if base_url else None
+    return str(conf.get("api", "base_url", fallback=""))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from perennial.notify.again import restore_again
+from perennial.notify.asking import restore_advice
+from perennial.notify.links import source_link
 from perennial.notify.message import Message
+from perennial.notify.messages import reference
 from perennial.notify.pages import render
 from perennial.notify.wording import count, isolated, one_line, visible_json
 from perennial.outcomes import ExportReport
@@ -16,7 +18,7 @@ def export_message(report: ExportReport) -> Message:
     written = report.file_uri is not None
     restore = None
     if report.missing in ("expired", "archived"):
-        restore = restore_again([report.source_id], (), report.notify, "Needed for an export of its user data")
+        restore = restore_advice(report.page_url, [report.source_id], (), report.notify)
     text, html = render(
         "export",
         report=report,
@@ -25,12 +27,13 @@ def export_message(report: ExportReport) -> Message:
         restore=restore,
         # Deleted data never comes back, and so the same request never succeeds.
         again=export_again(report) if report.source_id and report.missing != "deleted" else None,
+        again_url=source_link(report.page_url, report.source_id),
         tone="good" if written else "bad",
     )
     what = isolated(one_line(report.name or report.source_id))
     users = count(report.user_count, "user")
     return Message(
-        reference=f"export:{report.run_id}",
+        reference=reference("export", report.run_id, report.file_uri, report.error),
         subject=f"User data: {what}, {users}" if written else f"User data export failed: {what}",
         text=text,
         html=html,

@@ -38,6 +38,14 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """One message, and everybody who gets it. Each of them sees who else does."""
+
+    message: Message
+    to: tuple[str, ...]
+
+
 def as_email(message: Message, *, sender: str, to: list[str], sent_at: datetime) -> EmailMessage:
     """Build the MIME form: text and HTML alternatives, then attachments."""
     mail = EmailMessage(policy=SMTP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +13,11 @@ from urllib.parse import quote
 
 from perennial.cost import Fact
 from perennial.notify.addresses import is_address
-from perennial.notify.again import restore_again
+from perennial.notify.asking import restore_advice
 from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.pages import render
-from perennial.notify.wording import count, duration, isolated, one_line
+from perennial.notify.wording import count, duration, isolated, one_line, spoken
 from perennial.outcomes import DELETED, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
@@ -38,7 +40,7 @@ def restore_message(report: RestoreReport) -> Message:
     restored = [source for source in sources if source.outcome == "restored"]
     failed = tuple(source.source_id for source in sources if source.outcome == "failed")
     wanted = (failed, ()) if report.sources else (report.source_ids, report.tags)
-    again = restore_again(*wanted, report.notify, report.reason)
+    advice = restore_advice(report.page_url, *wanted, report.notify) if report.state != "finished" else None
     text, html = render(
         "restore",
         report=report,
@@ -52,24 +54,26 @@ def restore_message(report: RestoreReport) -> Message:
         first_expiry=min((s.expires_at for s in restored if s.expires_at), default=None),
         took=duration(report.finished_at - report.requested_at),
         error_lines=report.error.strip().splitlines(),
-        again=again,
+        advice=advice,
         stored=any(source.outcome != DELETED for source in sources) or not sources,
         tone=_tone(report, sources),
     )
     return Message(
-        reference=f"restore:{report.run_id}",
+        # A run that was cleared and ends in another way has something new to tell.
+        reference=reference("restore", report.run_id, report.state, report.error,
+                            *sorted((source.source_id, source.outcome) for source in sources)),
         subject=_restore_subject(report, sources, restored),
         text=text,
         html=html,
-        attachments=attached("restored-sources.csv", sources, BODY_ROWS, again if report.state != "finished" else None),
-    )
+        attachments=attached("restored-sources.csv", sources, BODY_ROWS, advice),
+    )  # fmt: skip
 
 
 def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
     """Tell one owner which of their sources a run expired, why, what that saves, and how to bring each back."""
     sources = sorted(report.sources, key=lambda source: (-source.row_count, source.source_id))
     owners = list(filter(is_address, map(_owner, sources)))[:1]
-    again = restore_again([source.source_id for source in sources], (), owners, "Needed again")
+    advice = restore_advice(report.page_url, [source.source_id for source in sources], (), owners)
     text, html = render(
         "expiry",
         report=report,
@@ -78,16 +82,16 @@ def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
         row_count=sum(source.row_count for source in sources),
         total_bytes=sum(source.total_bytes for source in sources),
         costs=costs,
-        again=again,
+        advice=advice,
         tone="info",
     )
     verb = "would move" if report.dry_run else "moved"
     return Message(
-        reference=f"expiry:{report.run_id}",
+        reference=reference("expiry", report.run_id, *sorted(source.source_id for source in sources)),
         subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {isolated(_what(sources))}",
         text=text,
         html=html,
-        attachments=attached("expired-sources.csv", sources, BODY_ROWS, again),
+        attachments=attached("expired-sources.csv", sources, BODY_ROWS, advice),
     )
 
 
@@ -110,13 +114,16 @@ def sources_without_owner(report: ExpiryReport) -> tuple[ExpiredSource, ...]:
     return tuple(source for source in report.sources if not is_address(_owner(source)))
 
 
-def late_restore_message(dag_run: Mapping[str, Any], now: datetime, url: str | None = None) -> Message:
+def late_restore_message(
+    dag_run: Mapping[str, Any], now: datetime, url: str | None = None, page_url: str | None = None
+) -> Message:
     """Warn that a restore runs longer than 15 minutes.
 
     Args:
         dag_run: As Airflow's API shows a run: `dag_run_id`, `queued_at` (or `run_after`), `state`, `conf`.
         now: When the warning is sent.
         url: Address of the run.
+        page_url: Address of the page.
     """
     conf = dag_run.get("conf") or {}
     since = _instant(dag_run.get("queued_at") or dag_run.get("run_after"))
@@ -125,20 +132,33 @@ def late_restore_message(dag_run: Mapping[str, Any], now: datetime, url: str | N
     text, html = render(
         "late",
         run_id=run_id,
-        state=str(dag_run.get("state") or "running"),
+        doing="waiting for its turn" if dag_run.get("state") == "queued" else "running",
         reason=str(conf.get("reason") or ""),
         since=since,
-        running=duration(now - since) if since else f"more than {_LATE_AFTER}",
+        running=spoken(now - since) if since else f"more than {_LATE_AFTER}",
         limit=_LATE_AFTER,
         ids=ids[:BODY_ROWS],
         id_count=len(ids),
         tags=tags[:BODY_ROWS],
         tag_count=len(tags),
         run_url=url,
+        page_url=page_url,
         tone="warn",
     )
     what = isolated(one_line(ids[0])) if len(ids) == 1 and not tags else _requested(len(ids), len(tags))
-    return Message(reference=f"late:{run_id}", subject=f"Restore is late: {what}", text=text, html=html)
+    return Message(
+        # A run that was cleared has started anew, and may be late anew.
+        reference=reference("late", run_id, str(since)),
+        subject=f"Restore is late: {what}",
+        text=text,
+        html=html,
+    )
+
+
+def reference(topic: str, run_id: str, *news: object) -> str:
+    """Name what a mail has to tell: the same for the same news, so that nobody is told it twice."""
+    told = hashlib.sha256(json.dumps(news).encode()).hexdigest()[:16]
+    return f"{topic}:{run_id}:{told}"
 
 
 def _by_outcome(report: RestoreReport) -> list[SourceOutcome]:

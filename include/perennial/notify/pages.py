@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from perennial.notify import wording
+from perennial.notify import links, wording
 
 TEMPLATE_ROOT = Path(__file__).parents[1] / "templates"
 
@@ -39,10 +39,17 @@ def _environment(*, html: bool) -> Environment:
     )
     environment.filters.update(
         count=wording.count, size=wording.size, exact_size=wording.exact_size, moment=wording.moment,
-        day=wording.day, shortened=wording.shortened, verbatim=Verbatim,
+        day=wording.day, shortened=wording.shortened, verbatim=Verbatim, local_path=local_path,
     )  # fmt: skip
+    environment.globals.update(source_link=links.source_link, run_link=links.run_link)
     environment.tests["web_address"] = lambda value: str(value).startswith(("http://", "https://"))
+    environment.tests["local"] = lambda value: local_path(str(value)).startswith("/")
     return environment
+
+
+def local_path(uri: str) -> str:
+    """Return the path of a file of this machine as people write it; any other address as it is."""
+    return uri.removeprefix("file://")
 
 
 class Verbatim(str):

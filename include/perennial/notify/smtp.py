@@ -3,108 +3,166 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from email.utils import parseaddr
+from typing import TYPE_CHECKING, Any
 
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
-from perennial.notify.message import Message, as_email
+from perennial.notify.addresses import is_address
+from perennial.notify.message import Letter, as_email
 
 if TYPE_CHECKING:
-    from email.message import EmailMessage
+    from types import TracebackType
 
 CONNECTION_ID = "smtp_default"
 
-Refused = Mapping[str, tuple[int, bytes]]
-Transport = Callable[[Message, list[str]], Refused]
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why one recipient did not get a mail.
+
+    Attributes:
+        reason: The server's words, or what is wrong with the connection.
+        for_good: Whether trying again later is of no use.
+    """
+
+    reason: str
+    for_good: bool
 
 
-def send(message: Message, to: list[str], transport: Transport | None = None) -> None:
-    """Send one message to all its recipients, as one mail.
-
-    Delivery is at least once: a retry after a lost answer repeats the mail, under the same Message-ID.
+def send(posted: Iterable[tuple[Letter, str]], accepted: Callable[[Letter, str], None]) -> dict[str, Refusal]:
+    """Hand mails over, each to one recipient: what the server refuses for one of them touches nobody else.
 
     Args:
-        message: What to send.
-        to: Addresses, checked already.
-        transport: Hands the mail over and returns who was refused; through `smtp_default` unless given.
-
-    Raises:
-        TransientDeliveryError: The server is down, or refuses for now (4xx).
-        TerminalDeliveryError: The connection is missing or wrong, or the server refuses for good (5xx); names the
-            refused addresses.
-    """
-    try:
-        refused = (transport or through_airflow)(message, to)
-    except smtplib.SMTPRecipientsRefused as error:
-        refused = error.recipients
-    except smtplib.SMTPResponseException as error:
-        raise _failed(error.smtp_code, f"answered {error.smtp_code} {_text(error.smtp_error)}") from error
-    except (smtplib.SMTPException, OSError) as error:
-        raise _failed(None, f"could not be used: {type(error).__name__}: {error}") from error
-    if refused:
-        raise _recipients_refused(refused, to)
-
-
-def through_airflow(message: Message, to: list[str]) -> Refused:
-    """Hand the mail to the server of `smtp_default`.
-
-    SmtpHook itself sends HTML only; its connection, TLS and login are used, and the mail is built here.
+        posted: Each letter with one of its recipients.
+        accepted: Called for each mail as soon as the server has taken it.
 
     Returns:
-        The recipients that were refused, each with the server's code and text.
+        Who did not get the mail, and why. When the server cannot be used at all, those are all who are left.
     """
+    refusals: dict[str, Refusal] = {}
+    unusable: Refusal | None = None
+    with _Server() as server:
+        for letter, recipient in posted:
+            try:
+                refusal = unusable or server.take(letter, recipient)
+            except (TerminalDeliveryError, TransientDeliveryError) as error:
+                refusal = unusable = Refusal(str(error), isinstance(error, TerminalDeliveryError))
+            if refusal is None:
+                accepted(letter, recipient)
+            else:
+                refusals[recipient] = refusal
+    return refusals
+
+
+class _Server:
+    """The mail server of `smtp_default`, connected when it is needed.
+
+    SmtpHook itself sends HTML only; its connection, TLS and login are used, and the mail is built here.
+    """
+
+    def __init__(self) -> None:
+        self._hook: Any = None
+        self._is_used = False
+
+    def __enter__(self) -> _Server:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._hook is not None:
+            with suppress(smtplib.SMTPException, OSError):
+                self._hook._smtp_client.quit()
+        self._close()
+
+    def take(self, letter: Letter, recipient: str) -> Refusal | None:
+        """Hand over one mail; None when the server has taken it.
+
+        Servers limit what one connection may do, or close it, so a refusal for now is believed only on a fresh one.
+
+        Raises:
+            TransientDeliveryError: The server is down, or takes no connection for now.
+            TerminalDeliveryError: The connection is missing or wrong.
+        """
+        was_used = self._is_used
+        refusal = self._try(letter, recipient)
+        if was_used and refusal is not None and not refusal.for_good:
+            self._close()
+            refusal = self._try(letter, recipient)
+        return refusal
+
+    def _try(self, letter: Letter, recipient: str) -> Refusal | None:
+        hook = self._connected()
+        self._is_used = True
+        client, sender = hook._smtp_client, hook.from_email
+        to = [address for address in letter.to if is_address(address)]
+        mail = as_email(letter.message, sender=sender, to=to, sent_at=datetime.now(UTC))
+        try:
+            # Not send_message: it writes with another policy, which puts ">" before a line that starts with "From ".
+            client.sendmail(parseaddr(sender)[1], [recipient], mail.as_bytes())
+        except smtplib.SMTPRecipientsRefused as error:
+            return self._refused(*error.recipients[recipient])
+        except smtplib.SMTPResponseException as error:
+            return self._refused(error.smtp_code, error.smtp_error)
+        except (smtplib.SMTPException, OSError) as error:
+            # It may be this mail that breaks it: the next one is tried on a connection of its own.
+            self._close()
+            return Refusal(f"the connection broke: {error}", for_good=False)
+        return None
+
+    def _refused(self, code: int, answer: bytes | str) -> Refusal:
+        if self._hook._smtp_client.sock is None:  # 421: the server has said goodbye
+            self._close()
+        return Refusal(f"{code} {_text(answer)}", for_good=code >= 500)
+
+    def _connected(self) -> Any:
+        if self._hook is None:
+            self._hook = _connect()
+        return self._hook
+
+    def _close(self) -> None:
+        if self._hook is not None:
+            self._hook._smtp_client.close()
+        self._hook, self._is_used = None, False
+
+
+def _connect() -> Any:
     from airflow.providers.common.compat.sdk import AirflowException
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     try:
         hook = SmtpHook(CONNECTION_ID).get_conn()
     except AirflowException as error:
-        raise _unusable(error) from error
-    with hook:
-        client = hook._smtp_client
-        assert isinstance(client, smtplib.SMTP)
-        mail = _addressed(message, hook.from_email, to)
-        # Not send_message: it writes with another policy, which turns a line that starts with "From " into ">From ".
-        refused = client.sendmail(mail["From"], to, mail.as_bytes())
-        with suppress(smtplib.SMTPException, OSError):  # accepted already: a lost goodbye must not send it again
-            client.quit()
-        return refused
-
-
-def _addressed(message: Message, sender: str | None, to: list[str]) -> EmailMessage:
-    if not sender:
+        if "Unable to connect" in str(error):
+            raise TransientDeliveryError(_unusable(f"hung up: {error}")) from error
         raise TerminalDeliveryError(
-            f"The Airflow connection {CONNECTION_ID} names no sender; set from_email in its extra fields."
-        )
-    return as_email(message, sender=sender, to=to, sent_at=datetime.now(UTC))
-
-
-def _unusable(error: Exception) -> TerminalDeliveryError | TransientDeliveryError:
-    if "Unable to connect" in str(error):
-        return TransientDeliveryError(f"The mail server of the Airflow connection {CONNECTION_ID} hung up: {error}")
-    return TerminalDeliveryError(
-        f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it with conn type smtp, host, port "
-        "and from_email in its extra fields."
+            f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it with conn type smtp, host, "
+            "port and from_email in its extra fields."
+        ) from error
+    except smtplib.SMTPResponseException as error:
+        text = _unusable(f"answered {error.smtp_code} {_text(error.smtp_error)}")
+        if error.smtp_code >= 500:
+            raise TerminalDeliveryError(f"{text} Correct the connection, then clear the task.") from error
+        raise TransientDeliveryError(text) from error
+    except (smtplib.SMTPException, OSError) as error:
+        raise TransientDeliveryError(_unusable(f"could not be used: {type(error).__name__}: {error}")) from error
+    client, address = hook._smtp_client, parseaddr(hook.from_email or "")[1]
+    assert isinstance(client, smtplib.SMTP)
+    if "@" in address and address.isascii():
+        return hook
+    client.close()
+    raise TerminalDeliveryError(
+        f"The Airflow connection {CONNECTION_ID} has the sender {hook.from_email!r}; set from_email in its extra "
+        "fields to an e-mail address in ASCII letters."
     )
 
 
-def _failed(code: int | None, what: str) -> TerminalDeliveryError | TransientDeliveryError:
-    text = f"The mail server of the Airflow connection {CONNECTION_ID} {what}."
-    if code is not None and code >= 500:
-        return TerminalDeliveryError(f"{text} Correct the connection, then clear the task to send the message.")
-    return TransientDeliveryError(f"{text} The message is sent when the task is tried again.")
-
-
-def _recipients_refused(refused: Refused, to: list[str]) -> TerminalDeliveryError | TransientDeliveryError:
-    listed = "; ".join(f"{address} ({code} {_text(reason)})" for address, (code, reason) in refused.items())
-    others = "the others received the message" if len(refused) < len(to) else "nobody received the message"
-    text = f"The mail server refused {listed}; {others}."
-    if any(code < 500 for code, _ in refused.values()):
-        return TransientDeliveryError(f"{text} It is sent again when the task is tried again.")
-    return TerminalDeliveryError(f"{text} Correct the address, or tell the person another way.")
+def _unusable(what: str) -> str:
+    return f"The mail server of the Airflow connection {CONNECTION_ID} {what}."
 
 
 def _text(answer: bytes | str) -> str:
-    return answer.decode("utf-8", "backslashreplace") if isinstance(answer, bytes) else answer
+    text = answer.decode("utf-8", "backslashreplace") if isinstance(answer, bytes) else answer
+    return " ".join(text.split())

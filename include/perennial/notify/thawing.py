@@ -12,7 +12,9 @@ _NAMES = 20
 
 def thaw_message(report: ThawReport) -> Message:
     """Tell the requesters how long it takes until their data is back, as soon as that is known."""
-    what = one_line(report.names[0]) if len(report.names) == 1 else count(len(report.names), "source")
+    named = list(report.sources.items())
+    only = named[0][1] or named[0][0] if len(named) == 1 else ""
+    what = one_line(only) if only else count(len(named), "source")
     slowest = max(report.frozen_as, key=lambda name: longest_thaw([name], report.tier))
     longest = span(*THAW_TIMES[slowest, report.tier])
     slower = ""
@@ -21,15 +23,15 @@ def thaw_message(report: ThawReport) -> Message:
     text, html = render(
         "thaw",
         report=report,
-        headline=f"{what} {'is' if len(report.names) == 1 else 'are'} being thawed: {longest}",
+        headline=f"{what} {'is' if len(named) == 1 else 'are'} being thawed: {longest}",
         longest=longest,
         slower=slower,
         file_count=sum(report.frozen_as.values()),
         classes=[
             (name, files, span(*THAW_TIMES[name, report.tier])) for name, files in sorted(report.frozen_as.items())
         ],
-        names=report.names[:_NAMES],
-        name_count=len(report.names),
+        sources=named[:_NAMES],
+        source_count=len(named),
         tone="info",
     )
     return Message(

@@ -67,6 +67,13 @@ def duration(span: timedelta) -> str:
     return f"{seconds // 3_600:,} h {seconds % 3_600 // 60} min"
 
 
+def spoken(span: timedelta) -> str:
+    """Write a duration in whole minutes as it stands in a sentence: `15 minutes`, `1 hour 4 minutes`."""
+    hours, minutes = divmod(max(1, round(span.total_seconds() / 60)), 60)
+    parts = [count(number, unit) for number, unit in ((hours, "hour"), (minutes, "minute")) if number]
+    return " ".join(parts)
+
+
 def span(shortest: timedelta | None, longest: timedelta) -> str:
     """Write how long something takes: `3 to 5 hours`, `1 to 5 minutes`, `up to 12 hours`."""
     unit, name = (timedelta(hours=1), "hour") if longest >= timedelta(hours=1) else (timedelta(minutes=1), "minute")

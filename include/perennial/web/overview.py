@@ -8,9 +8,9 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from perennial.notify import run_url, wording
+from perennial.notify import list_undelivered, run_url, wording
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.charts import Chart, Theme, drawn
 from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, StateSum, read_overview
@@ -18,6 +18,8 @@ from perennial.web.pages import render
 from perennial.web.restore_desk import DeskDep
 
 router = APIRouter(dependencies=[READ], tags=["overview"])
+
+_UNDELIVERED = 100
 
 
 class RestoredItem(BaseModel):
@@ -32,6 +34,20 @@ class RestoredItem(BaseModel):
     took_seconds: float | None
 
 
+class UndeliveredItem(BaseModel):
+    """A mail that did not reach somebody."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    recipient: str = Field(description="The address, or what the platform has instead of one; empty where it has none")
+    subject: str
+    topic: str = Field(description="restore, thaw, late, expiry or export")
+    run_id: str
+    reason: str = Field(description="The mail server's words, or what is wrong with the address")
+    for_good: bool = Field(description="Whether trying again is of no use before somebody has changed something")
+    tried_at: datetime
+
+
 class OverviewAnswer(BaseModel):
     """Figures of the whole workspace."""
 
@@ -40,6 +56,7 @@ class OverviewAnswer(BaseModel):
     expiring: list[ExpiringOn]
     kept_count: int = Field(description="Sources that would expire in that time if no filter kept them (R4)")
     undecided: str = Field(description="Why nothing expires; empty where something may")
+    undelivered: list[UndeliveredItem] = Field(description="Mails that did not reach somebody, at most the latest 100")
     restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")
 
 
@@ -55,7 +72,9 @@ def overview_page(request: Request, desk: DeskDep) -> HTMLResponse:
         for restore in found.restores
     ]
     moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored or day.loaded]
-    return render(request, "overview.html.j2", found=found, moved=moved, restores=restores)
+    return render(
+        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(desk)
+    )  # fmt: skip
 
 
 @router.get("/api/overview", summary="Bytes held over time, what expires soon, restores and how long they took")
@@ -68,6 +87,7 @@ def show_overview(desk: DeskDep) -> OverviewAnswer:
         expiring=list(found.expiring),
         kept_count=found.kept_count,
         undecided=found.undecided,
+        undelivered=_undelivered(desk),
         restores=[
             RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
             for restore in found.restores
@@ -82,6 +102,10 @@ def overview_chart(desk: DeskDep, figures: Literal["held", "expiring", "restores
     charts = {"held": lambda: _held(found.held), "expiring": lambda: _expiring(found.expiring),
               "restores": lambda: _restores(found.restores)}  # fmt: skip
     return drawn(charts[figures](), theme)
+
+
+def _undelivered(desk: DeskDep) -> list[UndeliveredItem]:
+    return [UndeliveredItem.model_validate(missed) for missed in list_undelivered(desk.warehouse)[:_UNDELIVERED]]
 
 
 def _now(desk: DeskDep) -> Overview:

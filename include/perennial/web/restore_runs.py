@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from perennial.notify import run_url, wording
+from perennial.notify import DeliveryRecord, describe, run_url, wording
+from perennial.notify.delivery import RESTORE
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.airflow_runs import (
     FAILED,
@@ -308,6 +309,10 @@ def _error(desk: Desk, run: RestoreRun, states: Mapping[str, Mapping[int, str | 
         retried = any(state == "up_for_retry" for mapped in states.values() for state in mapped.values())
         return f"A step failed and is tried again: {kept or 'its log in Airflow says why.'}" if retried else ""
     told = task_results(desk.session, "tell_requesters", [run.run_id]).get(run.run_id) or {}
+    undelivered = DeliveryRecord.of(desk.warehouse, RESTORE, run.run_id).undelivered()
+    wrong = [str(told.get("error") or kept), describe(undelivered) if undelivered else ""]
+    if any(wrong):
+        return " ".join(filter(None, wrong))
     failed = [task_id for task_id, mapped in states.items() if "failed" in mapped.values()]
     where = f"The log of {', '.join(failed)}" if failed else "The page of the run"
-    return str(told.get("error") or kept or f"{where} in Airflow says why.")
+    return f"{where} in Airflow says why."

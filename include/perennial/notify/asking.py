@@ -1,0 +1,67 @@
+"""How a reader of a mail asks for a restore: on the page where there is one, on the command line where not."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial.notify.links import RestoreLink, restore_link
+
+# A command with more ids is unreadable.
+_COMMAND_IDS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreAdvice:
+    """How to ask for a restore of some sources and tags.
+
+    Attributes:
+        link: The page with these ticked; None where there is no page.
+        source_count: How many sources it is about.
+        command: The shell command that does the same.
+        attached: Whether that goes along as a file: the page does not do it all, or there is none and it is too long to
+            be shown.
+    """
+
+    link: RestoreLink | None
+    source_count: int
+    command: str
+    attached: bool
+
+
+def restore_advice(
+    page: str | None, ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]
+) -> RestoreAdvice | None:
+    """Say how to ask for a restore of these sources and tags; None when there are none."""
+    if not ids and not tags:
+        return None
+    link = restore_link(page, ids, tags)
+    return RestoreAdvice(
+        link=link,
+        source_count=len(ids),
+        command=restore_command(ids, tags, notify),
+        attached=link.source_count < len(ids) if link else len(ids) + len(tags) > _COMMAND_IDS,
+    )
+
+
+def restore_command(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]) -> str:
+    """Return the shell command that restores these sources and tags, free of invisible characters."""
+    options = [word for tag in tags for word in ("--tag", tag)]
+    options += [word for address in notify or ["you@example.com"] for word in ("--notify", address)]
+    # What begins with a hyphen would be taken for an option.
+    after = ["--", *ids] if any(source_id.startswith("-") for source_id in ids) else []
+    words = [*options, *after] if after else [*ids, *options]
+    return " ".join(["perennial restore", *map(_word, words)])
+
+
+def _word(text: str) -> str:
+    """Quote one word for a shell; what cannot be seen is escaped, as bash and zsh read it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = "".join(char if char.isprintable() else _escaped(char) for char in text.replace("\\", "\\\\"))
+    return "$'" + escaped.replace("'", "\\'") + "'"
+
+
+def _escaped(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
