@@ -1,6 +1,80 @@
 WITH retention AS (
   SELECT
     CAST(:retention_months AS INT) AS months
+), missed AS (
+  SELECT
+    vanished_sources.source_id AS source_id,
+    vanished_sources.kind AS kind,
+    vanished_sources.name AS name,
+    vanished_sources.status AS status,
+    vanished_sources.created_at AS created_at,
+    vanished_sources.stopped_at AS stopped_at,
+    vanished_sources.last_sent_at AS last_sent_at,
+    vanished_sources.owner_email AS owner_email,
+    vanished_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
+    vanished_sources.tags AS tags,
+    vanished_sources.missed_at AS missed_at,
+    vanished_sources.run_id AS run_id,
+    ROW_NUMBER() OVER (
+      PARTITION BY vanished_sources.source_id
+      ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC NULLS LAST
+    ) AS place
+  FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 19 AS vanished_sources
+), absent_sources AS (
+  SELECT
+    missed.source_id AS source_id,
+    COALESCE(missed.kind, 'source') AS kind,
+    COALESCE(missed.name, missed.source_id) AS name,
+    CASE missed.status
+      WHEN 'draft'
+      THEN 'draft'
+      WHEN 'archived'
+      THEN 'archived'
+      ELSE 'stopped'
+    END AS status,
+    COALESCE(missed.created_at, missed.missed_at) AS created_at,
+    missed.stopped_at AS stopped_at,
+    missed.last_sent_at AS last_sent_at,
+    missed.owner_email AS owner_email,
+    missed.interaction_data_deleted_at AS interaction_data_deleted_at,
+    missed.tags AS tags,
+    missed.missed_at AS vanished_at
+  FROM missed AS missed
+  WHERE
+    missed.place = 1
+    AND NOT EXISTS(
+      SELECT
+        1 AS `1`
+      FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+      WHERE
+        sources.source_id = missed.source_id
+    )
+), known_sources AS (
+  SELECT
+    sources.source_id AS source_id,
+    sources.kind AS kind,
+    sources.name AS name,
+    sources.status AS status,
+    sources.created_at AS created_at,
+    sources.stopped_at AS stopped_at,
+    sources.last_sent_at AS last_sent_at,
+    sources.owner_email AS owner_email,
+    sources.interaction_data_deleted_at AS interaction_data_deleted_at,
+    CAST(NULL AS TIMESTAMP) AS vanished_at
+  FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+  UNION ALL
+  SELECT
+    absent_sources.source_id AS source_id,
+    absent_sources.kind AS kind,
+    absent_sources.name AS name,
+    absent_sources.status AS status,
+    absent_sources.created_at AS created_at,
+    absent_sources.stopped_at AS stopped_at,
+    absent_sources.last_sent_at AS last_sent_at,
+    absent_sources.owner_email AS owner_email,
+    absent_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
+    absent_sources.vanished_at AS vanished_at
+  FROM absent_sources AS absent_sources
 ), moves AS (
   SELECT
     lifecycle_events.source_id AS source_id,
@@ -26,21 +100,26 @@ WITH retention AS (
     moves.source_id
 ), listed AS (
   SELECT
-    sources.source_id AS source_id,
-    MAX(sources.kind) AS kind,
-    MAX(sources.name) AS name,
+    known_sources.source_id AS source_id,
+    MAX(known_sources.kind) AS kind,
+    MAX(known_sources.name) AS name,
     CASE
-      WHEN BOOL_OR(sources.status = 'active')
+      WHEN BOOL_OR(known_sources.status = 'active')
       THEN 'active'
-      ELSE MIN(sources.status)
+      ELSE MIN(known_sources.status)
     END AS status,
-    MAX(sources.created_at) AS created_at,
-    MAX(sources.stopped_at) AS stopped_at,
-    MAX(sources.last_sent_at) AS last_sent_at,
-    MAX(sources.interaction_data_deleted_at) AS deleted_at
-  FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+    MAX(known_sources.created_at) FILTER(WHERE
+      known_sources.created_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP)) AS created_at,
+    MAX(known_sources.stopped_at) FILTER(WHERE
+      known_sources.stopped_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP)) AS stopped_at,
+    MAX(known_sources.last_sent_at) FILTER(WHERE
+      known_sources.last_sent_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP)) AS last_sent_at,
+    MAX(known_sources.interaction_data_deleted_at) FILTER(WHERE
+      known_sources.interaction_data_deleted_at BETWEEN CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP) AND NOW()) AS deleted_at,
+    MAX(known_sources.vanished_at) AS vanished_at
+  FROM known_sources AS known_sources
   GROUP BY
-    sources.source_id
+    known_sources.source_id
 ), clocks AS (
   SELECT
     COALESCE(listed.source_id, source_moves.source_id) AS source_id,
@@ -51,6 +130,7 @@ WITH retention AS (
     listed.stopped_at AS stopped_at,
     listed.last_sent_at AS last_sent_at,
     listed.deleted_at AS deleted_at,
+    listed.vanished_at AS vanished_at,
     source_moves.last_event AS last_event,
     source_moves.last_moved_at AS last_moved_at,
     source_moves.last_restored_at AS last_restored_at,
@@ -64,9 +144,12 @@ WITH retention AS (
     END AS state,
     CASE
       WHEN listed.deleted_at IS NULL AND listed.status <> 'active'
-      THEN COALESCE(
-        GREATEST(listed.stopped_at, listed.last_sent_at, source_moves.last_restored_at),
-        listed.created_at
+      THEN GREATEST(
+        listed.created_at,
+        listed.stopped_at,
+        listed.last_sent_at,
+        source_moves.last_restored_at,
+        listed.vanished_at
       )
     END AS clock_started_at
   FROM listed AS listed
@@ -84,6 +167,7 @@ WITH retention AS (
     clocks.stopped_at AS stopped_at,
     clocks.last_sent_at AS last_sent_at,
     clocks.last_restored_at AS last_restored_at,
+    clocks.vanished_at AS vanished_at,
     CASE clocks.state
       WHEN 'deleted'
       THEN clocks.deleted_at
@@ -148,7 +232,7 @@ WITH retention AS (
     interactions.user_id AS user_id,
     interactions.external_user_id AS external_user_id,
     interactions.source_id AS source_id,
-    sources.name AS source_name,
+    known_sources.name AS source_name,
     interactions.variant_id AS variant_id,
     variants.name AS variation_name,
     interactions.channel AS channel,
@@ -161,8 +245,8 @@ WITH retention AS (
     interactions.send_id AS send_id,
     interactions.is_suspected_bot_click AS is_suspected_bot_click
   FROM available_interactions AS interactions
-  LEFT JOIN `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
-    ON interactions.source_id = sources.source_id
+  LEFT JOIN known_sources AS known_sources
+    ON interactions.source_id = known_sources.source_id
   LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS variants
     ON interactions.variant_id = variants.variant_id
   WHERE

@@ -1,4 +1,90 @@
-WITH available_interactions AS (
+WITH missed AS (
+  SELECT
+    vanished_sources.source_id AS source_id,
+    vanished_sources.kind AS kind,
+    vanished_sources.name AS name,
+    vanished_sources.status AS status,
+    vanished_sources.created_at AS created_at,
+    vanished_sources.stopped_at AS stopped_at,
+    vanished_sources.last_sent_at AS last_sent_at,
+    vanished_sources.owner_email AS owner_email,
+    vanished_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
+    vanished_sources.tags AS tags,
+    vanished_sources.missed_at AS missed_at,
+    vanished_sources.run_id AS run_id,
+    ROW_NUMBER() OVER (
+      PARTITION BY vanished_sources.source_id
+      ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC NULLS LAST
+    ) AS place
+  FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 19 AS vanished_sources
+), absent_sources AS (
+  SELECT
+    missed.source_id AS source_id,
+    COALESCE(missed.kind, 'source') AS kind,
+    COALESCE(missed.name, missed.source_id) AS name,
+    CASE missed.status
+      WHEN 'draft'
+      THEN 'draft'
+      WHEN 'archived'
+      THEN 'archived'
+      ELSE 'stopped'
+    END AS status,
+    COALESCE(missed.created_at, missed.missed_at) AS created_at,
+    missed.stopped_at AS stopped_at,
+    missed.last_sent_at AS last_sent_at,
+    missed.owner_email AS owner_email,
+    missed.interaction_data_deleted_at AS interaction_data_deleted_at,
+    missed.tags AS tags,
+    missed.missed_at AS vanished_at
+  FROM missed AS missed
+  WHERE
+    missed.place = 1
+    AND NOT EXISTS(
+      SELECT
+        1 AS `1`
+      FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+      WHERE
+        sources.source_id = missed.source_id
+    )
+), known_sources AS (
+  SELECT
+    sources.source_id AS source_id,
+    sources.kind AS kind,
+    sources.name AS name,
+    sources.status AS status,
+    sources.created_at AS created_at,
+    sources.stopped_at AS stopped_at,
+    sources.last_sent_at AS last_sent_at,
+    sources.owner_email AS owner_email,
+    sources.interaction_data_deleted_at AS interaction_data_deleted_at,
+    CAST(NULL AS TIMESTAMP) AS vanished_at
+  FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+  UNION ALL
+  SELECT
+    absent_sources.source_id AS source_id,
+    absent_sources.kind AS kind,
+    absent_sources.name AS name,
+    absent_sources.status AS status,
+    absent_sources.created_at AS created_at,
+    absent_sources.stopped_at AS stopped_at,
+    absent_sources.last_sent_at AS last_sent_at,
+    absent_sources.owner_email AS owner_email,
+    absent_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
+    absent_sources.vanished_at AS vanished_at
+  FROM absent_sources AS absent_sources
+), known_source_tags AS (
+  SELECT
+    source_tags.source_id AS source_id,
+    source_tags.tag AS tag
+  FROM `lake`.`messaging`.`source_tags` VERSION AS OF 2 AS source_tags
+  UNION
+  SELECT
+    absent_sources.source_id AS source_id,
+    listed.tag AS tag
+  FROM absent_sources AS absent_sources
+  LATERAL VIEW
+  EXPLODE(absent_sources.tags) listed AS tag
+), available_interactions AS (
   SELECT
     interactions.event_id AS event_id,
     interactions.event_type AS event_type,
@@ -23,11 +109,11 @@ WITH available_interactions AS (
     interactions.source_id IN (:available_interactions_source_ids_1, :available_interactions_source_ids_2)
 ), tagged AS (
   SELECT DISTINCT
-    source_tags.source_id AS source_id,
-    source_tags.tag AS tag
-  FROM `lake`.`messaging`.`source_tags` VERSION AS OF 2 AS source_tags
+    known_source_tags.source_id AS source_id,
+    known_source_tags.tag AS tag
+  FROM known_source_tags AS known_source_tags
   WHERE
-    source_tags.tag IN (:v12)
+    known_source_tags.tag IN (:v12)
 ), tag_sources AS (
   SELECT
     looked_at.source_id AS source_id,
@@ -39,14 +125,14 @@ WITH available_interactions AS (
     FROM (
       SELECT
         tagged.tag AS tag,
-        sources.source_id AS source_id,
+        known_sources.source_id AS source_id,
         ROW_NUMBER() OVER (
           PARTITION BY tagged.tag
-          ORDER BY sources.last_sent_at DESC, sources.source_id ASC NULLS LAST
+          ORDER BY known_sources.last_sent_at DESC, known_sources.source_id ASC NULLS LAST
         ) AS place
-      FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+      FROM known_sources AS known_sources
       INNER JOIN tagged AS tagged
-        ON sources.source_id = tagged.source_id
+        ON known_sources.source_id = tagged.source_id
     ) AS placed
     WHERE
       placed.place <= 200

@@ -43,7 +43,7 @@ WITH sides AS (
     written_interactions.dispatch_id AS dispatch_id,
     written_interactions.send_id AS send_id,
     written_interactions.is_suspected_bot_click AS is_suspected_bot_click
-  FROM "lake"."messaging"."compaction_0123" FOR VERSION AS OF 19 AS written_interactions
+  FROM "lake"."messaging"."compaction_0123" FOR VERSION AS OF 20 AS written_interactions
 )
 SELECT
   sides.side AS side,

@@ -138,10 +138,14 @@ WITH source_totals AS (
       THEN 'active'
       ELSE MIN(known_sources.status)
     END AS status,
-    MAX(known_sources.created_at) AS created_at,
-    MAX(known_sources.stopped_at) AS stopped_at,
-    MAX(known_sources.last_sent_at) AS last_sent_at,
-    MAX(known_sources.interaction_data_deleted_at) AS deleted_at,
+    MAX(known_sources.created_at) FILTER(WHERE
+      known_sources.created_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP)) AS created_at,
+    MAX(known_sources.stopped_at) FILTER(WHERE
+      known_sources.stopped_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP)) AS stopped_at,
+    MAX(known_sources.last_sent_at) FILTER(WHERE
+      known_sources.last_sent_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP)) AS last_sent_at,
+    MAX(known_sources.interaction_data_deleted_at) FILTER(WHERE
+      known_sources.interaction_data_deleted_at BETWEEN CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP) AND NOW()) AS deleted_at,
     MAX(known_sources.vanished_at) AS vanished_at
   FROM known_sources AS known_sources
   GROUP BY
@@ -171,11 +175,11 @@ WITH source_totals AS (
     CASE
       WHEN listed.deleted_at IS NULL AND listed.status <> 'active'
       THEN GREATEST(
-        listed.vanished_at,
-        COALESCE(
-          GREATEST(listed.stopped_at, listed.last_sent_at, source_moves.last_restored_at),
-          listed.created_at
-        )
+        listed.created_at,
+        listed.stopped_at,
+        listed.last_sent_at,
+        source_moves.last_restored_at,
+        listed.vanished_at
       )
     END AS clock_started_at
   FROM listed AS listed

@@ -141,10 +141,14 @@ WITH source_totals AS (
         THEN 'active'
         ELSE MIN(known_sources.status)
       END AS status,
-      MAX(known_sources.created_at) AS created_at,
-      MAX(known_sources.stopped_at) AS stopped_at,
-      MAX(known_sources.last_sent_at) AS last_sent_at,
-      MAX(known_sources.interaction_data_deleted_at) AS deleted_at,
+      MAX(known_sources.created_at) FILTER(WHERE
+        known_sources.created_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)) AS created_at,
+      MAX(known_sources.stopped_at) FILTER(WHERE
+        known_sources.stopped_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)) AS stopped_at,
+      MAX(known_sources.last_sent_at) FILTER(WHERE
+        known_sources.last_sent_at >= CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)) AS last_sent_at,
+      MAX(known_sources.interaction_data_deleted_at) FILTER(WHERE
+        known_sources.interaction_data_deleted_at BETWEEN CAST('2000-01-01 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE) AND NOW()) AS deleted_at,
       MAX(known_sources.vanished_at) AS vanished_at
     FROM known_sources AS known_sources
     GROUP BY
@@ -175,15 +179,7 @@ WITH source_totals AS (
         WHEN listed.deleted_at IS NULL AND listed.status <> 'active'
         THEN ARRAY_MAX(
           FILTER(
-            ARRAY[listed.vanished_at, COALESCE(
-              ARRAY_MAX(
-                FILTER(
-                  ARRAY[listed.stopped_at, listed.last_sent_at, source_moves.last_restored_at],
-                  x -> NOT x IS NULL
-                )
-              ),
-              listed.created_at
-            )],
+            ARRAY[listed.created_at, listed.stopped_at, listed.last_sent_at, source_moves.last_restored_at, listed.vanished_at],
             x -> NOT x IS NULL
           )
         )
