@@ -19,7 +19,8 @@ from perennial.moves.plan import EXPIRE, RESTORE, MovePlan, read_plan
 from perennial.moves.records import remove_pending, sources_under_way
 from perennial.outcomes import ExpiredSource, ExpiryReport
 from perennial.platform import read_adopted, read_metadata
-from perennial.policy import decide, kept_sources, refuse_stale_metadata
+from perennial.policy import decide, refuse_stale_metadata
+from perennial.referrers import kept_sources
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, EXPIRY_DECISIONS
 from perennial.warehouse import SourceTotal, Warehouse
