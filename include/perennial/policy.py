@@ -6,18 +6,17 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perennial.audiences import Reference, TerminalDefinitionError, parse
-from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
 from perennial.errors import TerminalMetadataError
+from perennial.referrers import create_source_referrers
 from perennial.settings import REFERRER_KINDS
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
-from perennial.vanished import absent_rows, no_rows, unknown_source
+from perennial.vanished import absent_rows, known_ids, no_rows, unknown_source
 
 if TYPE_CHECKING:
     import duckdb
@@ -239,79 +238,12 @@ def decide_from(metadata: Metadata, holdings: Holdings, as_of: datetime, rules: 
         create_source_referrers(
             connection,
             metadata.audiences,
-            lambda: _known_ids(metadata.sources, holdings.vanished),
+            lambda: known_ids(metadata.sources, holdings.vanished),
             rules.exempting_referrers,
         )
         for view in ("source_stories", "source_keepers", "source_facts"):
             connection.execute(statement(f"policy/create_{view}"))
         return _decided(connection, as_of)
-
-
-@dataclass(frozen=True)
-class KeptSources:
-    """The sources that active referrers keep.
-
-    Attributes:
-        source_ids: Their ids; of all there are, where a referrer could name any.
-        unread: The paths of active referrers that cannot be read and could name any source.
-    """
-
-    source_ids: frozenset[str]
-    unread: tuple[str, ...] = ()
-
-    @property
-    def told(self) -> str:
-        """Why nothing expires, for a person; empty where nothing stands in the way."""
-        if not self.unread:
-            return ""
-        named = f"{self.unread[0]}{f' and {len(self.unread) - 1:,} more' if len(self.unread) > 1 else ''}"
-        return (
-            f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
-            "definition on the platform, then run sync_sources; `perennial check` lists what is wrong."
-        )
-
-
-def kept_sources(warehouse: Warehouse) -> KeptSources:
-    """Find the sources that an active referrer keeps, whether they are due or not (R4, R6)."""
-    from perennial.engines.duckdb import open_connection
-
-    def source_ids() -> pa.ChunkedArray:
-        return _known_ids(warehouse.read(SOURCES.name), absent_rows(warehouse))
-
-    with open_connection() as connection:
-        kinds = Rules.of(warehouse).exempting_referrers
-        create_source_referrers(connection, warehouse.read(AUDIENCES.name), source_ids, kinds)
-        named = connection.execute(statement("policy/list_kept_sources")).fetchall()
-        unread = connection.execute(statement("policy/list_unread_referrers")).fetchall()
-    kept = source_ids().to_pylist() if unread else [source_id for (source_id,) in named]
-    return KeptSources(frozenset(kept), tuple(path for (path,) in unread))
-
-
-def _known_ids(sources: pa.Table, vanished: pa.Table) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    ids = [sources["source_id"], vanished["source_id"]]
-    return pa.chunked_array(
-        [chunk.cast(pa.large_string()) for column in ids for chunk in column.chunks], pa.large_string()
-    )
-
-
-def create_source_referrers(
-    connection: duckdb.DuckDBPyConnection,
-    audiences: pa.Table,
-    source_ids: Callable[[], pa.ChunkedArray],
-    referrer_kinds: Collection[str],
-) -> None:
-    """Put relation `source_referrers` in place: who keeps which source (R4).
-
-    Args:
-        connection: Where to.
-        audiences: As `audience_references`.
-        source_ids: Likewise.
-        referrer_kinds: The kinds of owner that keep a source (R6).
-    """
-    connection.register("audience_references", audience_references(audiences, source_ids))
-    connection.execute(statement("policy/create_source_referrers"), {"referrer_kinds": list(referrer_kinds)})
 
 
 def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:
@@ -364,49 +296,6 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
                     f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
                     "it on the platform (or in its SELECT in include/sql/platform/), then run sync_sources."
                 )
-
-
-def audience_references(audiences: pa.Table, source_ids: Callable[[], pa.ChunkedArray]) -> pa.Table:
-    """Find the sources and segments that audiences name, or could name where they cannot be read.
-
-    Only audiences of active owners and of segments are read: the others keep nothing (R4).
-
-    Args:
-        audiences: owner_kind, owner_id, owner_status, part, definition.
-        source_ids: Returns every known source; asked only where an audience cannot be read.
-
-    Returns:
-        One row an audience and reference: owner_kind, owner_id, owner_status, filter, kind (source, segment, or any: it
-        could name any source), id.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    read = audiences.filter((pc.field("owner_status") == "active") | (pc.field("owner_kind") == "segment"))
-    positions: list[int] = []
-    references: list[Reference] = []
-    unread: list[tuple[int, UnreadPart]] = []
-    # Through NumPy, because boxing every string as an Arrow scalar first takes as long as parsing it.
-    for position, definition in enumerate(read["definition"].to_numpy()):
-        try:
-            found = parse(definition).references
-        except TerminalDefinitionError:
-            possible = possible_meaning(definition)
-            found = possible.references
-            unread += [(position, part) for part in possible.unread]
-        positions += [position] * len(found)
-        references += found
-    if unread:
-        segment_ids = read.filter(pc.field("owner_kind") == "segment")["owner_id"]
-        for position, reference in possible_references(unread, source_ids(), segment_ids):
-            positions.append(position)
-            references.append(reference)
-    names = ("filter", "kind", "id")
-    named = zip(*references, strict=True) if references else ((), (), ())
-    table = read.select(["owner_kind", "owner_id", "owner_status"]).take(pa.array(positions, pa.int64()))
-    for name, column in zip(names, named, strict=True):
-        table = table.append_column(name, pa.array(column, pa.string()))
-    return table
 
 
 # --- relations --------------------------------------------------------------------------------------------------------

@@ -165,6 +165,15 @@ def absent_rows(warehouse: Warehouse) -> pa.Table:
     return missed.filter(pa.array([name not in there for name in missed["source_id"].to_pylist()], pa.bool_()))
 
 
+def known_ids(sources: pa.Table, vanished: pa.Table) -> pa.ChunkedArray:
+    """Return the id of every source that is known: on the platform, or as it was last known."""
+    import pyarrow as pa
+
+    text = pa.large_string()
+    ids = (sources["source_id"], vanished["source_id"])
+    return pa.chunked_array([chunk for column in ids for chunk in column.cast(text).chunks], text)
+
+
 def no_rows() -> pa.Table:
     """Return `vanished_sources` without a row."""
     import pyarrow as pa

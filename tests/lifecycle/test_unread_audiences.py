@@ -21,7 +21,7 @@ from perennial.features.users_export import open_segment_export
 from perennial.lifecycle import Run, direct, expire_sources
 from perennial.lifecycle.expire import decide_expiry
 from perennial.platform import sync_sources
-from perennial.policy import KeptSources, kept_sources
+from perennial.referrers import KeptSources, kept_sources
 from perennial.statements import statement
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill

@@ -70,7 +70,7 @@ def status(
     """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs."""
     from perennial.engines.duckdb import open_status_session
     from perennial.lifecycle.costing import archive_costs, run_costs
-    from perennial.policy import kept_sources
+    from perennial.referrers import kept_sources
     from perennial.vanished import unknown_source
 
     if source is not None and run is not None:

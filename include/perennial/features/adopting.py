@@ -13,7 +13,8 @@ from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.platform import lay_over_sources, read_adopted
 from perennial.platform.times import EARLIEST
-from perennial.policy import create_source_referrers, refuse_stale_metadata
+from perennial.policy import refuse_stale_metadata
+from perennial.referrers import create_source_referrers
 from perennial.statements import statement
 from perennial.tables import ADOPTED_DELETIONS, AUDIENCES, SOURCES
 

@@ -20,7 +20,8 @@ from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read
 from perennial.moves.records import remove_pending, sources_under_way
 from perennial.outcomes import ExpiredSource, ExpiryReport
 from perennial.platform import read_adopted, read_metadata
-from perennial.policy import Metadata, SyncedMetadata, decide, kept_sources, refuse_stale_metadata
+from perennial.policy import Metadata, SyncedMetadata, decide, refuse_stale_metadata
+from perennial.referrers import kept_sources
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, EXPIRY_DECISIONS, SOURCES
 from perennial.vanished import find_losses

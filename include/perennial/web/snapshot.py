@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perennial.policy import kept_sources
+from perennial.referrers import kept_sources
 from perennial.statements import statement
 from perennial.tables import (
     AUDIENCES,

@@ -1,6 +1,6 @@
 -- Audience definitions. Grain: one row an owner and part.
--- Edit it to read your own platform's tables; keep the column names. A definition that cannot be read fails no sync: while
--- an active campaign or Canvas reaches it, it keeps every source that it could name (R4), so map the filters you know.
+-- Edit it to read your own platform's tables; keep the column names. A definition that cannot be read fails no sync:
+-- while an active campaign or Canvas reaches it, it keeps every source that it could name (R4). Map what you know.
 SELECT
     owner_kind,                  -- campaign | canvas | segment | content_card
     owner_id,
