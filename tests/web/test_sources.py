@@ -103,6 +103,7 @@ def test_each_row_says_where_the_data_is_and_how_much(page: As) -> None:
     def row(**fields: Any) -> dict[str, Any]:
         return {
             "kind": "campaign",
+            "vanished_at": None,
             "tags": [],
             "last_sent_at": None,
             "row_count": 0,
@@ -216,7 +217,7 @@ def test_all_that_match_are_named_and_handed_on_as_the_selection_itself(page: As
     [
         ("state=lost", 400, "state is 'lost'; give one of available, due, kept, expired, restoring, deleted, or leave it out."),
         ("kind=e-mail", 400, "kind is 'e-mail'; give one of campaign, canvas, or leave it out."),
-        ("status=on", 400, "status is 'on'; give one of draft, active, stopped, archived, or leave it out."),
+        ("status=on", 400, "status is 'on'; give one of draft, active, stopped, archived, vanished, or leave it out."),
         ("sort=name;--", 400, "sort is 'name;--'; give one of name, kind, status, tags, state, last_sent, interactions, size."),
         ("order=up", 400, "order is 'up'; give one of asc, desc."),
         ("page=0", 422, "query.page: Input should be greater than or equal to 1"),

@@ -7,4 +7,4 @@ FROM source_totals
 WHERE
     table_name = 'interactions'
     AND source_id NOT IN (SELECT source_id FROM known_sources)
-ORDER BY row_count DESC, source_id
+ORDER BY row_count DESC, source_id ASC
