@@ -51,7 +51,7 @@ def test_loads_know_nothing_of_columns_that_somebody_added_and_leave_their_value
     )
 
 
-@pytest.mark.parametrize("table", LOADED_TABLES)
+@pytest.mark.parametrize("table", [LOADED_TABLES[0], LOADED_TABLES[-1]])
 def test_a_column_that_wants_values_stops_a_load_before_anything_is_committed(
     settings: Settings, warehouse: Warehouse, table: str
 ) -> None:

@@ -132,6 +132,27 @@ def test_a_file_whose_partition_tells_its_source_is_read_and_moves(workspace: Wo
     assert multiset(warehouse, HOT) <= ours
 
 
+def test_deleted_rows_that_cannot_be_told_are_refused_until_they_are_rewritten(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    warehouse = workspace.warehouse
+    append_hot(warehouse, [interaction("running", 0)])
+    add_columns(warehouse, HOT, ["filename"])
+    rows = [{**interaction("copied", number), **values(number, ["filename"])} for number in range(6)]
+    uri = register_file(warehouse, tmp_path / "copied.parquet", rows)
+    assert multiset(warehouse, HOT).total() == 7
+    delete_rows(warehouse, HOT, "copied", [1])
+    left = as_others_read(warehouse)
+
+    with pytest.raises(TerminalDataError, match=f"File {uri} .* has no field ids, but a column 'filename' and delete"):
+        multiset(warehouse, HOT)
+
+    table = load(warehouse, HOT)
+    table.overwrite(table.scan().to_arrow())
+    assert multiset(warehouse, HOT).total() == 6
+    assert as_others_read(warehouse) == left
+
+
 def test_without_the_mapping_nothing_is_read_as_null_and_moving_loses_nothing(
     workspace: Workspace, tmp_path: Path
 ) -> None:

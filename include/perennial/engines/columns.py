@@ -133,8 +133,8 @@ def _type_in_file(kind: Any, column: FileColumn | None) -> str:
         for field in kind.fields
         if field.field_id in inside
     )
-    # Nothing of what the file has in it is still there.
-    return f"STRUCT({fields})" if fields else duckdb_type(kind)
+    # Where nothing of what the file has in it is left, any of it still says where the whole is null.
+    return f"STRUCT({fields or f'{identifier(column.fields[0].name)} VARCHAR'})"
 
 
 def _expression(kind: Any, column: FileColumn | None, value: str, depth: int) -> str:
@@ -145,6 +145,9 @@ def _expression(kind: Any, column: FileColumn | None, value: str, depth: int) ->
         element = _expression(kind.element_type, column.fields[0], f"e{depth}", depth + 1)
         return value if element == f"e{depth}" else f"list_transform({value}, lambda e{depth}: {element})"
     if hasattr(kind, "key_type"):
+        if len(column.fields) != 2:
+            # A name mapping that does not say what lies in it.
+            return value
         entry = f"e{depth}"
         ours = _expression(kind.key_type, column.fields[0], f"{entry}.key", depth + 1)
         theirs = _expression(kind.value_type, column.fields[1], f"{entry}.value", depth + 1)

@@ -29,6 +29,8 @@ _FIELD_ID = b"PARQUET:field_id"
 # Names that `write_files` gives, and those of plain copies, which are what their originals were.
 _OURS = re.compile(r"(compact-)?([0-9a-f]{32}|[0-9a-f]{64})-\d+\.parquet")
 _COPY = re.compile(r"[0-9a-f]{64}\.parquet")
+# What DuckDB calls a row's file and position.
+_VIRTUAL = ("filename", "file_row_number")
 _READ_AT_ONCE = 16
 _MOST_KNOWN = 200_000
 _known: dict[str, tuple[FileColumn, ...]] = {}
@@ -109,6 +111,7 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
                 f"{mapping_of(table.schema())} if the file's columns are called like the table's."
             )
         else:
+            _refuse_shadows(table, live, columns)
             layout = FileLayout(_named(table, live, columns, mapping.root), _partition(table, live), has_ids=False)
         groups.setdefault(layout, []).append(live)
     return groups
@@ -186,6 +189,16 @@ def _partition(table: Table, live: LiveFile) -> tuple[tuple[int, Any], ...]:
         for place, field in enumerate(spec.fields)
         if isinstance(field.transform, IdentityTransform)
     )
+
+
+def _refuse_shadows(table: Table, live: LiveFile, columns: Iterable[FileColumn]) -> None:
+    """Refuse a file of which deleted rows cannot be told: a column of its own has the name of what they are told by."""
+    taken = next((column.name for column in columns if column.name.lower() in _VIRTUAL), None)
+    if live.deletes and taken:
+        raise TerminalDataError(
+            f"File {live.uri} of table {table.name()[-1]} has no field ids, but a column {taken!r} and delete files: "
+            "which rows are deleted cannot be told. Let the engine that deleted them rewrite the table's data files."
+        )
 
 
 def _refuse_halves(
