@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.types import LongType
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -27,6 +28,7 @@ from perennial.settings import Settings
 from perennial.statements import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
+from tests.others import add_columns
 
 HOSTILE = ('it\'s "quoted"; DROP TABLE users; --', "a/b\\c d%20:x$y", "🦄 ünïcode\nnew line", "x" * 500)
 NESTED = {"and": [{"filter": "segment_membership", "segment_id": "s'1"}, {"not": {"or": []}}]}
@@ -213,6 +215,27 @@ def test_every_column_arrives_with_the_type_of_the_contract(synced: Warehouse) -
     assert dict(outcome.row_counts) == {
         "sources": 6, "source_tags": 6, "source_variants": 2, "canvas_steps": 1, "audiences": 5, "users": 6,
     }  # fmt: skip
+
+
+def test_columns_that_somebody_added_are_null_and_one_that_wants_values_is_refused(
+    synced: Warehouse, platform: PlatformUnderTest
+) -> None:
+    for table in SYNCED:
+        add_columns(synced, table.name)
+    sync_sources(synced, "run-1")
+    assert all(row["point"] is None and row["select"] is None for row in synced.read("sources").to_pylist())
+    before = rows_of(synced)
+
+    platform.execute("UPDATE sources SET name = 'Changed' WHERE source_id = 'cmp-spring'")
+    with synced.table("users").update_schema(allow_incompatible_changes=True) as update:
+        update.add_column("theirs", LongType(), required=True)
+    with pytest.raises(TerminalSettingError, match=r"Table users has column 'theirs', .* required long"):
+        sync_sources(synced, "run-2")
+    with synced.table("users").update_schema() as update:
+        update.make_column_optional("theirs")
+    assert rows_of(synced)["sources"] == before["sources"]
+    sync_sources(synced, "run-3")
+    assert rows(synced, "sources", "source_id")["cmp-spring"]["name"] == "Changed"
 
 
 def test_hostile_ids_and_names_arrive_as_they_are(synced: Warehouse) -> None:

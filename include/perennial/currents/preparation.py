@@ -26,6 +26,7 @@ from perennial.tables import (
 )
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.files import time_bounds
+from perennial.warehouse.schemas import contract_columns
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -197,12 +198,12 @@ def _show_earlier(warehouse: Warehouse, ledger: Table, batch: Batch) -> None:
     searched = [live for live in ledger_files if _may_know(ledger, live, days)]
     if sum(live.row_count for live in ledger_files) <= WHOLE_LEDGER_ROWS:
         searched = ledger_files
-    create_view(connection, LOADED_EVENTS.name, searched, ledger)
+    create_view(connection, LOADED_EVENTS.name, searched, ledger, contract_columns(LOADED_EVENTS.name, ledger.schema()))
     rejected = warehouse.table(REJECTED_EVENTS.name)
     known_before = any(file.known_before for file in batch.read)
-    create_view(
-        connection, REJECTED_EVENTS.name, list(warehouse.live_files(rejected)) if known_before else [], rejected
-    )
+    rejected_files = list(warehouse.live_files(rejected)) if known_before else []
+    columns = contract_columns(REJECTED_EVENTS.name, rejected.schema())
+    create_view(connection, REJECTED_EVENTS.name, rejected_files, rejected, columns)
 
 
 def _may_know(ledger: Table, live: LiveFile, days: Sequence[int]) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
+from perennial.engines.columns import no_values, quoted, scan
 from perennial.errors import TransientConflictError
 from perennial.statements import statement
 from perennial.tables import (
@@ -29,20 +30,11 @@ from perennial.tables import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.schema import Schema
     from pyiceberg.table import Table as IcebergTable
-    from pyiceberg.types import NestedField
 
     from perennial.warehouse import LiveFile, Warehouse
 
-_DUCKDB_TYPES = {
-    "string": "VARCHAR",
-    "boolean": "BOOLEAN",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "date": "DATE",
-    "timestamptz": "TIMESTAMPTZ",
-    "list<string>": "VARCHAR[]",
-}
 # What tells where interactions are; small beside the interactions themselves.
 STATUS_TABLES = (SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name, EXPIRY_DECISIONS.name)
 # What is in place for everybody who asks the whole warehouse, in order.
@@ -155,36 +147,60 @@ _OF_ARROW = re.compile(r"^\w*Error: (.+)$", re.MULTILINE)
 
 
 def create_view(
-    connection: duckdb.DuckDBPyConnection, name: str, live_files: Sequence[LiveFile], table: IcebergTable
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    live_files: Sequence[LiveFile],
+    table: IcebergTable,
+    schema: Schema | None = None,
 ) -> None:
     """Show data files as one view, delete files of other engines applied.
 
     The addresses are this warehouse's own; a view takes no binds, so they are quoted as literals.
+
+    Args:
+        connection: Where to.
+        name: Of the view; comes from code.
+        live_files: The files.
+        table: Whose files they are, as loaded.
+        schema: The columns of the view; None for all of the table's.
+
+    Raises:
+        TerminalDataError: A file is there and cannot be read rightly.
     """
-    plain = [live.uri for live in live_files if not live.deletes]
-    merged = [live for live in live_files if live.deletes]
-    parts = []
-    reach(connection, table, plain)
-    if plain:
-        schema = ", ".join(
-            f"{field.field_id}: {{name: '{field.name}', type: '{_duckdb_type(field)}', default_value: NULL}}"
-            for field in table.schema().fields
-        )
-        files = ", ".join(quoted(local_path(uri)) for uri in plain)
-        parts.append(f"SELECT * FROM read_parquet([{files}], schema = MAP {{{schema}}})")
-    if merged:
-        connection.register(f"{name}__merged", _merge_deletes(table, merged))
-        parts.append(f"SELECT * FROM {name}__merged")
-    if not parts:
-        parts.append(_no_rows(table))
+    schema = schema or table.schema()
     try:
+        parts = _parts(connection, name, live_files, table, schema)
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         # A file that has vanished, or that this role may not read, must not take the other tables with it, nor be left
         # out without a word. What Arrow says of a bucket comes as a traceback, with no class of DuckDB's own.
         told = _OF_ARROW.search(str(error))
         said = quoted(f"{name} cannot be read: {told[1] if told else error}")
-        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(table)} OR error({said})")
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(schema)} OR error({said})")
+
+
+def _parts(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    live_files: Sequence[LiveFile],
+    table: IcebergTable,
+    schema: Schema,
+) -> list[str]:
+    from perennial.warehouse.files import deleted_rows
+    from perennial.warehouse.layouts import laid_out
+
+    parts = []
+    reach(connection, table, (live.uri for live in live_files))
+    for merged in (False, True):
+        some = [live for live in live_files if bool(live.deletes) is merged]
+        left_out = ""
+        if merged and some:
+            connection.register(f"{name}__deleted", deleted_rows(table, some, local_path))
+            left_out = f" ANTI JOIN {name}__deleted AS d ON d.path = r.filename AND d.position = r.file_row_number"
+        for layout, group in laid_out(table, some, schema).items():
+            files = ", ".join(quoted(local_path(live.uri)) for live in group)
+            parts.append(scan(schema, layout, files) + left_out)
+    return parts or [_no_rows(schema)]
 
 
 def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
@@ -204,17 +220,8 @@ def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iter
     connection.register_filesystem(RemoteFiles(files))
 
 
-def _no_rows(table: IcebergTable) -> str:
-    columns = ", ".join(f"NULL::{_duckdb_type(field)} AS {field.name}" for field in table.schema().fields)
-    return f"SELECT {columns} WHERE FALSE"
-
-
-def _merge_deletes(table: IcebergTable, live_files: Sequence[LiveFile]) -> pa.Table:
-    import pyarrow as pa
-
-    from perennial.warehouse.files import read_rows
-
-    return pa.Table.from_batches(read_rows(table, live_files), schema=table.schema().as_arrow())
+def _no_rows(schema: Schema) -> str:
+    return f"SELECT {no_values(schema)} WHERE FALSE"
 
 
 def source_totals(warehouse: Warehouse) -> pa.Table:
@@ -231,15 +238,6 @@ def source_totals(warehouse: Warehouse) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema([*text, *((count, pa.int64()) for count in counts)]))
 
 
-def _duckdb_type(field: NestedField) -> str:
-    return _DUCKDB_TYPES[str(field.field_type)]
-
-
 def local_path(uri: str) -> str:
     """Return an address as DuckDB reads it."""
     return re.sub(r"^s3[an]://", "s3://", uri.removeprefix("file://"))
-
-
-def quoted(text: str) -> str:
-    """Write a text as a literal, for statements that take no binds."""
-    return "'" + text.replace("'", "''") + "'"

@@ -11,24 +11,16 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError, UnsupportedError
 from sqlglot.optimizer.qualify import qualify
 
+from perennial.engines.columns import declared_type
 from perennial.engines.dialects import Dialect, Rewrite
 from perennial.engines.typing import with_types
 from perennial.errors import TerminalEngineError
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 
 _CANONICAL = "duckdb"
-_TYPES = {
-    "string": "VARCHAR",
-    "boolean": "BOOLEAN",
-    "int": "INT",
-    "long": "BIGINT",
-    "date": "DATE",
-    "timestamptz": "TIMESTAMPTZ",
-    "list<string>": "VARCHAR[]",
-}
 _COUNTS = {"source_id": "VARCHAR", "file_count": "BIGINT", "row_count": "BIGINT", "total_bytes": "BIGINT"}
 _COLUMNS = {
-    **{table.name: {column.name: _TYPES[column.type] for column in table.columns} for table in TABLES},
+    **{table.name: {column.name: declared_type(column.type) for column in table.columns} for table in TABLES},
     **{f"{table.name}_partitions": _COUNTS for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)},
 }
 

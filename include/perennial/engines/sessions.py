@@ -12,6 +12,7 @@ from perennial.engines.facts import DuckDBFacts, EngineFacts
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
+from perennial.warehouse.schemas import contract_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,7 +77,9 @@ class Opening:
         for name in names:
             if name not in self.shown:
                 table = self.table(name)
-                create_view(self.connection, name, list(self.warehouse.live_files(table)), table)
+                # Our statements know these columns and no others, as an engine is told.
+                columns = contract_columns(name, table.schema())
+                create_view(self.connection, name, list(self.warehouse.live_files(table)), table, columns)
                 self.shown.add(name)
 
     def offer(self, names: Iterable[str]) -> None:
@@ -117,7 +120,9 @@ def open_feature_session(
         # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
         visible = [live for live in found if live.source_id not in hidden]
         if engine is None:
-            create_view(opening.connection, "available_interactions", visible, opening.table(INTERACTIONS.name))
+            hot = opening.table(INTERACTIONS.name)
+            columns = contract_columns(INTERACTIONS.name, hot.schema())
+            create_view(opening.connection, "available_interactions", visible, hot, columns)
             facts: Facts = DuckDBFacts(opening.connection)
         else:
             with_rows = {live.source_id for live in found}

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from perennial.engines.duckdb import local_path, quoted
+from perennial.engines.columns import duckdb_type, field_ids, identifier, quoted
+from perennial.engines.duckdb import local_path
 from perennial.errors import TerminalDataError
 from perennial.storage import storage_for
 from perennial.tables import TABLES, Table
 from perennial.warehouse.files import ColumnStatistics, FileStatistics, written_file
+from perennial.warehouse.schemas import refuse_unwritable
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # As many characters of a text bound as pyiceberg keeps by default.
 _BOUND_LENGTH = 16
+# A name that no table has a column of.
+_PARTITION_NUMBER = "perennial_partition_number"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def staged_files(
 
     Args:
         connection: Where the relation is.
-        relation: Name of a table or view that has the table's columns; comes from code, never from outside.
+        relation: Name of a table or view that has the columns of the contract, and any that somebody has added: those
+            that it lacks are null. It comes from code, never from outside.
         table: As loaded.
         stem: Start of the file names; unique, and free of ids from outside.
 
@@ -70,7 +75,9 @@ def staged_files(
 
     Raises:
         TerminalDataError: A required column holds nulls.
+        TerminalSettingError: The table has a required column that nothing here has values for.
     """
+    refuse_unwritable(table.name()[-1], table.schema())
     declared = next(known for known in TABLES if known.name == table.name()[-1])
     key = declared.partition_by
     # Paths carry a number in place of the partition's value, which may hold any character.
@@ -84,7 +91,7 @@ def staged_files(
     try:
         staged = []
         for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
-            value = values[int(written["partition_keys"]["partition_number"])]
+            value = values[int(written["partition_keys"][_PARTITION_NUMBER])]
             statistics = _file_statistics(written, table, key, value)
             data_file = written_file(table, place(written_name(stem, index)), value, statistics)
             staged.append(StagedFile(Path(written["filename"]), data_file))
@@ -121,20 +128,26 @@ def written_name(stem: str, index: int) -> str:
 def _copy(
     connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, declared: Table, directory: Path
 ) -> Iterator[dict[str, Any]]:
-    fields = table.schema().fields
-    columns = ", ".join(f"{relation}.{field.name}" for field in fields)
-    field_ids = ", ".join(f"{field.name}: {_field_ids(field)}" for field in fields)
+    # A column that somebody has added is left out where there are no values for it: that reads as null.
+    held = {name for name, *_ in connection.execute(f"SELECT * FROM {relation} LIMIT 0").description or ()}
+    fields = [field for field in table.schema().fields if field.name in held or _is_declared(declared, field)]
+    columns = ", ".join(
+        f"{relation}.{identifier(field.name)}::{duckdb_type(field.field_type)} AS {identifier(field.name)}"
+        for field in fields
+    )
+    ids = ", ".join(f"{quoted(field.name)}: {field_ids(field)}" for field in fields)
     partition = f"{relation}.{declared.partition_by}" if declared.partition_by else "NULL::VARCHAR"
+    order = [f"{relation}.{column}" for column in declared.sort_by]
     directory.parent.mkdir(parents=True, exist_ok=True)
     # One thread, or several would interleave the sorted rows.
     threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
     connection.execute("SET threads = 1")
     try:
         result = connection.execute(
-            f"COPY (SELECT {columns}, number AS partition_number FROM {relation} "
+            f"COPY (SELECT {columns}, partitions.number AS {_PARTITION_NUMBER} FROM {relation} "
             f"JOIN partitions ON partitions.value IS NOT DISTINCT FROM {partition} "
-            f"ORDER BY {', '.join(['number', *declared.sort_by])}) TO {quoted(str(directory))} (FORMAT parquet, "
-            f"PARTITION_BY (partition_number), WRITE_PARTITION_COLUMNS false, FIELD_IDS {{{field_ids}}}, "
+            f"ORDER BY {', '.join(['partitions.number', *order])}) TO {quoted(str(directory))} (FORMAT parquet, "
+            f"PARTITION_BY ({_PARTITION_NUMBER}), WRITE_PARTITION_COLUMNS false, FIELD_IDS {{{ids}}}, "
             "FILENAME_PATTERN 'part-{uuid}', COMPRESSION zstd, RETURN_STATS true)"
         )
         names = [description[0] for description in result.description or ()]
@@ -143,11 +156,8 @@ def _copy(
         connection.execute(f"SET threads = {threads}")
 
 
-def _field_ids(field: NestedField) -> str:
-    """Write down a column's field id; a list's elements have one of their own, or other readers refuse the file."""
-    if field.field_type.is_primitive:
-        return str(field.field_id)
-    return f"{{__duckdb_field_id: {field.field_id}, element: {field.field_type.element_id}}}"  # type: ignore[attr-defined]  # a list
+def _is_declared(declared: Table, field: NestedField) -> bool:
+    return any(column.name == field.name for column in declared.columns)
 
 
 def _file_statistics(
@@ -155,7 +165,7 @@ def _file_statistics(
 ) -> FileStatistics:
     columns = []
     for field in table.schema().fields:
-        found = written["column_statistics"].get(f'"{field.name}"')
+        found = written["column_statistics"].get(identifier(field.name))
         # A list has statistics of its elements only, and nothing prunes by them.
         if found is None or "column_size_bytes" not in found:
             continue
@@ -190,7 +200,8 @@ def _bounds(kind: str, lower: str, upper: str) -> tuple[Any, Any]:
         return _days(lower), _days(upper)
     if kind == "boolean":
         return lower == "1", upper == "1"
-    return int(lower), int(upper)
+    # Of a type that somebody has added there are none, which is allowed: nothing here asks for such a column.
+    return (int(lower), int(upper)) if kind in ("int", "long") else (None, None)
 
 
 def _microseconds(text: str) -> int:

@@ -157,8 +157,10 @@ def _sources_decided(decisions: pa.Table, name: str) -> list[str]:
 def _keep_decisions(warehouse: Warehouse, run: Run, decisions: pa.Table) -> None:
     import pyarrow as pa
 
-    schema = warehouse.arrow_schema(EXPIRY_DECISIONS.name)
     of_run = {"as_of": run.now, "run_id": run.run_id}
+    known = {*of_run, *decisions.column_names}
+    # A column that somebody has added is left out: that reads as null.
+    schema = pa.schema(field for field in warehouse.arrow_schema(EXPIRY_DECISIONS.name) if field.name in known)
     columns = [
         pa.repeat(pa.scalar(of_run[field.name], field.type), len(decisions))
         if field.name in of_run

@@ -37,6 +37,7 @@ from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.files import taken_over
+from perennial.warehouse.schemas import unknown_columns
 from perennial.warehouse.staging import find_staging, is_like
 
 if TYPE_CHECKING:
@@ -63,9 +64,13 @@ _REMEDY = (
 def whole_sources(warehouse: Warehouse, table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
     """Choose the sources that an engine merges, each with all its files: it cannot be told to read some of them.
 
-    Those of which at least half the bytes have to be written anyway, and whose id every engine can make a path of.
+    None where somebody has added columns: engines are told those of the contract, and the others would be lost. Else
+    those of which at least half the bytes have to be written anyway, and whose id every engine can make a path of.
     """
     worth: dict[str, int] = {}
+    if unknown := unknown_columns(table.name()[-1], table.schema()):
+        log.info("%s has column %s: it is merged in process", table.name()[-1], unknown[0].name)
+        return []
     for group in groups:
         if group.source_id is not None and 0 < len(quote(group.source_id, safe="")) <= _ID_LENGTH:
             worth[group.source_id] = worth.get(group.source_id, 0) + group.total_bytes

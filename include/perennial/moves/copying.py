@@ -17,6 +17,7 @@ from perennial.moves.rewriting import rewrite_files
 from perennial.storage import algorithm_of, storage_for
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.files import read_file_list, relocated, write_file_list
+from perennial.warehouse.schemas import refuse_unlike
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -68,8 +69,11 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
     """
     steps = [step for step in plan.steps if step.chunk == chunk]
     originals = planned_files(warehouse, plan, {step.source_id for step in steps})
+    warehouse.align_facts()
     origin = warehouse.table(plan.direction.origin)
     destination = warehouse.table(plan.direction.destination)
+    # What is rewritten gets the columns that the destination has now.
+    refuse_unlike(origin, destination)
     sources = {step.source_id for step in steps if step.rewritten}
     listed = {file_name(live.uri): live for live in warehouse.live_files(destination, sources)}
     storage = storage_for(plan.steps[0].copy_uri)

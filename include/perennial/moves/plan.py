@@ -17,10 +17,11 @@ from perennial.engines.writing import written_name
 from perennial.errors import TerminalDataError
 from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
 from perennial.storage import storage_for
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.commits import order_manifests, removed_since
 from perennial.warehouse.files import data_file_count
+from perennial.warehouse.schemas import refuse_unlike, refuse_unwritable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -149,9 +150,13 @@ def plan_move(
 
     Raises:
         TerminalDataError: A file is of a kind that cannot be moved.
-        TerminalSettingError: The two tables have different columns.
+        TerminalSettingError: Somebody has given the two tables columns that contradict each other, or one of the tables
+            that a move writes a column that nothing here has values for.
+        TransientConflictError: Somebody changed columns while the move was planned.
     """
-    warehouse.refuse_unequal_schemas()
+    warehouse.align_facts()
+    for name in (LIFECYCLE_EVENTS.name, ARCHIVED_FILES.name):
+        refuse_unwritable(name, warehouse.table(name).schema())
     _refuse_unusable_storage(warehouse, direction)
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
     stamp = wall_clock.isoformat()
@@ -181,6 +186,7 @@ def _planned(
     warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: PendingRecord, max_chunks: int
 ) -> MovePlan | None:
     destination, origin = warehouse.table(direction.destination), warehouse.table(direction.origin)
+    refuse_unlike(origin, destination)
     files = _files_to_move(warehouse, origin, direction, source_ids)
     if not files:
         return None

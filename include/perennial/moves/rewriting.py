@@ -14,6 +14,7 @@ from perennial.engines.writing import staged_files, upload_files
 from perennial.statements import statement
 from perennial.warehouse import LiveFile
 from perennial.warehouse.files import relocated
+from perennial.warehouse.schemas import refuse_unrewritable
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -46,8 +47,10 @@ def rewrite_files(
     An unpartitioned table gets one file. What was written is read before it is put in its place, for from a cold
     storage class it could not be read.
     """
+    refuse_unrewritable(destination)
     with open_connection() as connection:
-        create_view(connection, "originals", live_files, origin)
+        # Both sides as the destination has them, so that the hashes are of the same columns in the same order.
+        create_view(connection, "originals", live_files, origin, destination.schema())
         with staged_files(connection, "originals", destination, stem) as staged:
             written = [LiveFile(relocated(one.data_file, str(one.path))) for one in staged]
             create_view(connection, "rewritten", written, destination)

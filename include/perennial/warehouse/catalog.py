@@ -14,24 +14,17 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField,
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    IcebergType,
-    IntegerType,
-    ListType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestamptzType,
-)
+from pyiceberg.types import NestedField
 from pyiceberg.utils.config import Config
 
 from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
+from perennial.warehouse.aligning import align, set_columns
 from perennial.warehouse.commits import FileChange, commit_change
 from perennial.warehouse.files import LiveFile, SourceTotal, files_of
+from perennial.warehouse.name_mappings import with_columns
+from perennial.warehouse.schemas import completed, iceberg_type, refuse_broken, refuse_unwritable
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -45,14 +38,6 @@ STAGED_BYTES = 64 * 2**20
 # The one property that pyiceberg wants as a number; it reads the others from text.
 _MAX_RETRIES = "glue.max-retries"
 
-_TYPES: dict[str, IcebergType] = {
-    "string": StringType(),
-    "boolean": BooleanType(),
-    "int": IntegerType(),
-    "long": LongType(),
-    "date": DateType(),
-    "timestamptz": TimestamptzType(),
-}
 _PROPERTIES = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
@@ -85,19 +70,23 @@ class Warehouse:
     def create_tables(self) -> list[str]:
         """Create the namespace and every table of the contract; give existing tables the columns they lack.
 
-        Hot and archive get the same columns in the same order and so the same field ids.
+        Hot and archive get the same columns and field ids.
 
         Returns:
             What was changed, one sentence each; empty when everything was in place.
+
+        Raises:
+            TerminalSettingError: Somebody has added a column that stands where ours belongs.
         """
         with told(self.settings.catalog):
             self.catalog.create_namespace_if_not_exists(self.settings.namespace)
             missing = self.missing_tables()
-            return [
+            changes = [
                 change
                 for table in TABLES
                 for change in (self._create(table) if table.name in missing else self._evolve(table))
             ]
+            return changes + align(self._load, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 
     def missing_tables(self) -> set[str]:
         """Return the tables of the contract that the catalog does not have."""
@@ -112,8 +101,13 @@ class Warehouse:
         """Load a table's current metadata.
 
         Raises:
-            TerminalSettingError: The table is not there.
+            TerminalSettingError: The table is not there, or lacks what the contract says it has.
         """
+        table = self._load(name)
+        refuse_broken(name, table)
+        return table
+
+    def _load(self, name: str) -> IcebergTable:
         try:
             with told(self.settings.catalog):
                 return self.catalog.load_table((self.settings.namespace, name))
@@ -246,6 +240,7 @@ class Warehouse:
         # pyiceberg offers no public way to write files now and commit them later.
         from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
+        refuse_unwritable(table.name()[-1], table.schema())
         return iter(_dataframe_to_data_files(table_metadata=table.metadata, df=rows, io=table.io))
 
     # --- creation -------------------------------------------------------------------------------------------------
@@ -275,28 +270,29 @@ class Warehouse:
         return {} if uri is None else {"write.data.path": uri.rstrip("/")}
 
     def _evolve(self, declared: Table) -> list[str]:
-        changes = self._rename(declared)
-        table = self.table(declared.name)
-        present = {field.name for field in table.schema().fields}
-        missing = [column for column in declared.columns if column.name not in present]
-        if missing:
-            with table.update_schema() as update:
-                for column in missing:
-                    update.add_column(column.name, _column_type(column.type, 0), doc=column.doc)
-            changes += [f"added column {declared.name}.{column.name}" for column in missing]
+        changes = self._rename(declared) + self._complete(declared)
+        table = self._load(declared.name)
         wanted = {**_PROPERTIES, **self._location_properties(declared)}
         del wanted["format-version"]
         if stale := {key: value for key, value in wanted.items() if table.properties.get(key) != value}:
-            with self.table(declared.name).transaction() as transaction:
+            with table.transaction() as transaction:
                 transaction.set_properties(stale)
             changes += [f"set {declared.name} {key} = {value}" for key, value in stale.items()]
         return changes
+
+    def _complete(self, declared: Table) -> list[str]:
+        table = self._load(declared.name)
+        fields = completed(declared, table)
+        # The archive gets its columns from hot, under the same ids.
+        if declared.name == INTERACTIONS_ARCHIVE.name:
+            return []
+        return set_columns(table, fields, with_columns(table, fields))
 
     def _rename(self, declared: Table) -> list[str]:
         renamed = RENAMED_COLUMNS.get(declared.name)
         if renamed is None:
             return []
-        table = self.table(declared.name)
+        table = self._load(declared.name)
         present = {field.name for field in table.schema().fields}
         former = {new: old for new, old in renamed.items() if old in present}
         if former:
@@ -305,18 +301,14 @@ class Warehouse:
                     update.rename_column(old, new)
         return [f"renamed column {declared.name}.{old} to {new}" for new, old in former.items()]
 
-    def refuse_unequal_schemas(self) -> None:
-        """Refuse to move files between tables whose columns differ.
+    def align_facts(self) -> None:
+        """Give hot and archive the same columns, so that files can move between them.
 
         Raises:
-            TerminalSettingError: An upgrade was interrupted, or another program changed one of the two tables.
+            TerminalSettingError: Somebody has given them columns that contradict each other; nothing was changed.
+            TransientConflictError: Other writers won every race.
         """
-        hot, archive = self.table(INTERACTIONS.name).schema(), self.table(INTERACTIONS_ARCHIVE.name).schema()
-        if hot.as_struct() != archive.as_struct():
-            raise TerminalSettingError(
-                f"Tables {INTERACTIONS.name} and {INTERACTIONS_ARCHIVE.name} have different columns or field ids; "
-                "run `perennial init` to evolve both."
-            )
+        align(self.table, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 
 
 def _chunked(rows: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
@@ -382,15 +374,9 @@ def _schema(declared: Table) -> Schema:
     for position, column in enumerate(declared.columns, start=1):
         element_id = 1000 + position
         fields.append(
-            NestedField(position, column.name, _column_type(column.type, element_id), column.required, doc=column.doc)
+            NestedField(position, column.name, iceberg_type(column.type, element_id), column.required, doc=column.doc)
         )
     return Schema(*fields)
-
-
-def _column_type(name: str, element_id: int) -> IcebergType:
-    if name == "list<string>":
-        return ListType(element_id, StringType(), element_required=True)
-    return _TYPES[name]
 
 
 def _partition_spec(declared: Table) -> PartitionSpec:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.conversions import from_bytes, to_bytes
-from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -239,15 +238,38 @@ def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
         yield entry.data_file
 
 
-def read_rows(table: Table, live_files: Iterable[LiveFile]) -> Iterator[pa.RecordBatch]:
-    """Read data files of a loaded table with their delete files applied; columns are the table's own."""
-    from pyiceberg.io.pyarrow import ArrowScan
+def deleted_rows(table: Table, live_files: Iterable[LiveFile], path: Callable[[str], str]) -> pa.Table:
+    """Read which rows of some data files their delete files hide.
 
-    tasks = [FileScanTask(live.data_file, set(live.deletes)) for live in live_files]
-    schema = table.schema().as_arrow()
-    # Arrow reads a file's texts as the file has them, large or not, whoever wrote it.
-    for batch in ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks):
-        yield batch.cast(schema)
+    Args:
+        table: As loaded.
+        live_files: The data files.
+        path: Makes a path of an address.
+
+    Returns:
+        Columns path and position, from 0.
+
+    Raises:
+        TerminalDataError: The delete files cannot be read.
+    """
+    import pyarrow as pa
+    from pyiceberg.io.pyarrow import _read_all_delete_files
+
+    tasks = {live.uri: FileScanTask(live.data_file, set(live.deletes)) for live in live_files}
+    schema = pa.schema([("path", pa.string()), ("position", pa.int64())])
+    try:
+        deletes = _read_all_delete_files(table.io, tasks.values())
+    except ValueError as error:
+        raise TerminalDataError(
+            f"Delete files of table {table.name()[-1]} cannot be read ({error}); have the engine that wrote them "
+            "rewrite the table's data files first."
+        ) from error
+    parts = [
+        pa.table([pa.array([path(uri)] * len(positions), pa.string()), positions.cast(pa.int64())], schema=schema)
+        for uri in tasks
+        for positions in deletes.get(uri, ())
+    ]
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform
 
 from perennial.tables import TABLES
+from perennial.warehouse.schemas import same_columns
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def is_like(staging: Table, table: Table) -> bool:
 
     A catalog numbers the columns of a new table itself, which differs where a table's columns were ever changed.
     """
-    return staging.schema().as_struct() == table.schema().as_struct() and staging.spec() == table.spec()
+    return same_columns(staging.schema(), table.schema()) and staging.spec() == table.spec()
 
 
 def staging_names(warehouse: Warehouse) -> list[str]:

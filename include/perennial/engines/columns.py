@@ -1,0 +1,163 @@
+"""What Iceberg columns are in DuckDB: types, identifiers, and expressions that read a file's columns as the table's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from perennial.errors import TerminalDataError
+from perennial.warehouse.schemas import inner_fields
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    from perennial.warehouse.layouts import FileColumn, FileLayout
+
+_TYPES = {
+    "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "int": "INTEGER",
+    "long": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "date": "DATE",
+    "time": "TIME",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMPTZ",
+    "uuid": "UUID",
+    "binary": "BLOB",
+}
+
+
+def declared_type(name: str) -> str:
+    """Return DuckDB's name of a type of the contract."""
+    if name.startswith("list<"):
+        return f"{declared_type(name[len('list<') : -1])}[]"
+    return _TYPES[name]
+
+
+def duckdb_type(kind: Any) -> str:
+    """Return DuckDB's name of an Iceberg type.
+
+    Raises:
+        TerminalDataError: It has none.
+    """
+    if hasattr(kind, "element_type"):
+        return f"{duckdb_type(kind.element_type)}[]"
+    if hasattr(kind, "key_type"):
+        return f"MAP({duckdb_type(kind.key_type)}, {duckdb_type(kind.value_type)})"
+    if kind.is_struct:
+        fields = ", ".join(f"{identifier(field.name)} {duckdb_type(field.field_type)}" for field in kind.fields)
+        return f"STRUCT({fields})"
+    name = str(kind)
+    if name.startswith("decimal("):
+        return name.upper()
+    if name.startswith("fixed["):
+        return _TYPES["binary"]
+    if name not in _TYPES:
+        raise TerminalDataError(
+            f"A column of Iceberg type {name} cannot be read here. Take the column out of the table (ALTER TABLE … "
+            "DROP COLUMN), or make it one of another type."
+        )
+    return _TYPES[name]
+
+
+def identifier(name: str) -> str:
+    """Quote a name, whatever characters it has."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(text: str) -> str:
+    """Write a text as a literal, for statements that take no binds."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
+    """Write a SELECT that reads data files of one layout as the table has its columns; the files are `r`."""
+    found = {column.field_id: column for column in layout.columns} if layout else {}
+    if layout is None or layout.has_ids:
+        columns = {field.field_id: f"r.f{field.field_id}" for field in schema.fields}
+        source = f"read_parquet([{files}], {_by_field_id(schema, found)})"
+    else:
+        columns = {field_id: f"r.{identifier(column.name)}" for field_id, column in found.items() if field_id}
+        source = f"read_parquet([{files}], hive_partitioning = false)"
+    partition = dict(layout.partition) if layout else {}
+    selected = []
+    for field in schema.fields:
+        kind, value = duckdb_type(field.field_type), partition.get(field.field_id)
+        # What a file leaves out because its partition has it.
+        expression = "NULL" if value is None else quoted(str(value))
+        if (place := columns.get(field.field_id)) is not None:
+            expression = _expression(field.field_type, found.get(field.field_id), place, 0)
+        selected.append(f"{expression}::{kind} AS {identifier(field.name)}")
+    return f"SELECT {', '.join(selected)} FROM {source} AS r"
+
+
+def _by_field_id(schema: Schema, found: Mapping[int | None, FileColumn]) -> str:
+    """Write the argument of read_parquet that finds columns by field id; what is in them is called as in the file."""
+    columns = ", ".join(
+        f"{field.field_id}: {{name: 'f{field.field_id}', "
+        f"type: {quoted(_type_in_file(field.field_type, found.get(field.field_id)))}, default_value: NULL}}"
+        for field in schema.fields
+    )
+    return f"schema = MAP {{{columns}}}"
+
+
+def no_values(schema: Schema) -> str:
+    """Write the select list of the table's columns without any values."""
+    return ", ".join(f"NULL::{duckdb_type(field.field_type)} AS {identifier(field.name)}" for field in schema.fields)
+
+
+def field_ids(field: NestedField) -> str:
+    """Write down a column's field ids as COPY takes them: without those inside it, other readers refuse the file."""
+    kind: Any = field.field_type
+    if kind.is_primitive:
+        return str(field.field_id)
+    inside = ", ".join(f"{quoted(one.name)}: {field_ids(one)}" for one in inner_fields(kind))
+    return f"{{__duckdb_field_id: {field.field_id}, {inside}}}"
+
+
+def _type_in_file(kind: Any, column: FileColumn | None) -> str:
+    """Return the type to read a column as: the table's, but for the names of what is in it."""
+    if column is None or not column.fields:
+        return duckdb_type(kind)
+    if hasattr(kind, "element_type"):
+        return f"{_type_in_file(kind.element_type, column.fields[0])}[]"
+    if hasattr(kind, "key_type"):
+        key, value = column.fields
+        return f"MAP({_type_in_file(kind.key_type, key)}, {_type_in_file(kind.value_type, value)})"
+    inside = {one.field_id: one for one in column.fields}
+    fields = ", ".join(
+        f"{identifier(inside[field.field_id].name)} {_type_in_file(field.field_type, inside[field.field_id])}"
+        for field in kind.fields
+        if field.field_id in inside
+    )
+    # Where nothing of what the file has in it is left, any of it still says where the whole is null.
+    return f"STRUCT({fields or f'{identifier(column.fields[0].name)} VARCHAR'})"
+
+
+def _expression(kind: Any, column: FileColumn | None, value: str, depth: int) -> str:
+    """Write a value of a file as the table's type has it."""
+    if column is None or not column.fields:
+        return value
+    if hasattr(kind, "element_type"):
+        element = _expression(kind.element_type, column.fields[0], f"e{depth}", depth + 1)
+        return value if element == f"e{depth}" else f"list_transform({value}, lambda e{depth}: {element})"
+    if hasattr(kind, "key_type"):
+        if len(column.fields) != 2:
+            # A name mapping that does not say what lies in it.
+            return value
+        entry = f"e{depth}"
+        ours = _expression(kind.key_type, column.fields[0], f"{entry}.key", depth + 1)
+        theirs = _expression(kind.value_type, column.fields[1], f"{entry}.value", depth + 1)
+        packed = f"struct_pack(key := {ours}, value := {theirs})"
+        return f"map_from_entries(list_transform(map_entries({value}), lambda {entry}: {packed}))"
+    inside = {one.field_id: one for one in column.fields}
+    parts = []
+    for field in kind.fields:
+        part = f"NULL::{duckdb_type(field.field_type)}"
+        if (one := inside.get(field.field_id)) is not None:
+            part = _expression(field.field_type, one, f"{value}.{identifier(one.name)}", depth)
+        parts.append(f"{identifier(field.name)} := {part}")
+    return f"CASE WHEN {value} IS NULL THEN NULL ELSE struct_pack({', '.join(parts)}) END"

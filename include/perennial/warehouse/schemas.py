@@ -1,0 +1,301 @@
+"""Columns of a table as they are and as the contract has them: what is compared, what may differ, what is refused.
+
+Other writers may add columns, describe and reorder them, make types wider and fields optional. What counts is what a
+data file is read by: field id, name, type, and whether nulls are allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.exceptions import ResolveError
+from pyiceberg.schema import Schema, promote
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    FixedType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    MapType,
+    NestedField,
+    StringType,
+    StructType,
+    TimestamptzType,
+)
+
+from perennial.errors import TerminalSettingError, TransientConflictError
+from perennial.tables import RENAMED_COLUMNS, TABLES, Column, Table
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
+
+_TYPES: dict[str, IcebergType] = {
+    "string": StringType(),
+    "boolean": BooleanType(),
+    "int": IntegerType(),
+    "long": LongType(),
+    "date": DateType(),
+    "timestamptz": TimestamptzType(),
+}
+_DECLARED = {table.name: table for table in TABLES}
+
+
+class UnlikeError(Exception):
+    """Two definitions of one column that no third one covers."""
+
+
+def iceberg_type(name: str, element_id: int) -> IcebergType:
+    """Return a type of the contract."""
+    if name == "list<string>":
+        return ListType(element_id, StringType(), element_required=True)
+    return _TYPES[name]
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def same_columns(one: Schema, other: Schema) -> bool:
+    """Whether files written for one schema can be read by the other: the same ids, names, types and nulls."""
+    return bool(shape(one.as_struct()) == shape(other.as_struct()))
+
+
+def refuse_unlike(origin: IcebergTable, destination: IcebergTable) -> None:
+    """Refuse to go on with a move when the columns of its two tables, as they were loaded, differ.
+
+    Raises:
+        TransientConflictError: Somebody has changed one of them just now.
+    """
+    if not same_columns(origin.schema(), destination.schema()):
+        raise TransientConflictError(
+            f"Somebody changed the columns of {origin.name()[-1]} or {destination.name()[-1]} during a move; run it "
+            "again. Nothing was removed."
+        )
+
+
+def shape(kind: IcebergType) -> Any:
+    """Return what matters of a type: neither comments nor the order of columns do."""
+    if isinstance(kind, StructType):
+        return frozenset((field.field_id, field.name, field.required, shape(field.field_type)) for field in kind.fields)
+    if isinstance(kind, ListType):
+        return "list", kind.element_id, kind.element_required, shape(kind.element_type)
+    if isinstance(kind, MapType):
+        ids = kind.key_id, kind.value_id, kind.value_required
+        return "map", *ids, shape(kind.key_type), shape(kind.value_type)
+    return str(kind)
+
+
+def field_ids(field: NestedField) -> Iterator[int]:
+    """List the ids of a column and of everything in it."""
+    yield field.field_id
+    for nested in inner_fields(field.field_type):
+        yield from field_ids(nested)
+
+
+def inner_fields(kind: IcebergType) -> tuple[NestedField, ...]:
+    """List what lies inside a type: of a list its element, of a map its key and its value."""
+    if isinstance(kind, ListType):
+        return (kind.element_field,)
+    if isinstance(kind, MapType):
+        return kind.key_field, kind.value_field
+    return kind.fields if isinstance(kind, StructType) else ()
+
+
+def merged_field(one: NestedField, other: NestedField) -> NestedField:
+    """Define a column such that the values of both definitions can be read.
+
+    Raises:
+        UnlikeError: There is no such definition.
+    """
+    if one.field_id != other.field_id or one.name != other.name:
+        raise UnlikeError
+    kind = _merged_type(one.field_type, other.field_type)
+    return NestedField(one.field_id, one.name, kind, one.required and other.required, doc=one.doc or other.doc)
+
+
+def _merged_type(one: IcebergType, other: IcebergType) -> IcebergType:
+    if isinstance(one, StructType) and isinstance(other, StructType):
+        others = {field.field_id: field for field in other.fields}
+        merged = [merged_field(field, others.pop(field.field_id, _optional(field))) for field in one.fields]
+        return StructType(*merged, *(_optional(field) for field in others.values()))
+    if isinstance(one, ListType) and isinstance(other, ListType):
+        element = merged_field(one.element_field, other.element_field)
+        return ListType(element.field_id, element.field_type, element.required)
+    if isinstance(one, MapType) and isinstance(other, MapType):
+        key, value = merged_field(one.key_field, other.key_field), merged_field(one.value_field, other.value_field)
+        return MapType(key.field_id, key.field_type, value.field_id, value.field_type, value.required)
+    wider = _wider(one, other) or _wider(other, one)
+    if wider is None:
+        raise UnlikeError
+    return wider
+
+
+def _optional(field: NestedField) -> NestedField:
+    return NestedField(field.field_id, field.name, field.field_type, False, doc=field.doc)
+
+
+def _wider(narrow: IcebergType, wide: IcebergType) -> IcebergType | None:
+    """Return the second type where values of the first may be read as it."""
+    if narrow == wide:
+        return wide
+    # What the format calls a promotion; pyiceberg knows more of them, which other engines do not read.
+    if not isinstance(narrow, IntegerType | FloatType | DecimalType):
+        return None
+    try:
+        return promote(narrow, wide)
+    except ResolveError:
+        return None
+
+
+def defined(field: NestedField) -> str:
+    """Write a column down for an error."""
+    return f"{field.name!r}, id {field.field_id}, {'required' if field.required else 'optional'} {field.field_type}"
+
+
+# --- the contract -----------------------------------------------------------------------------------------------------
+
+
+def refuse_broken(name: str, table: IcebergTable) -> None:
+    """Refuse a table that lacks a column of the contract, has it with another type, or has two of nearly one name.
+
+    Raises:
+        TerminalSettingError: Names the table, what was found, and what to do.
+    """
+    by_name: dict[str, list[str]] = {}
+    for field in table.schema().fields:
+        by_name.setdefault(field.name.lower(), []).append(field.name)
+    if alike := next((names for names in by_name.values() if len(names) > 1), None):
+        raise TerminalSettingError(
+            f"Table {name} has columns {alike[0]!r} and {alike[1]!r}, which engines cannot tell apart; rename the one "
+            "that is not the contract's: ALTER TABLE … RENAME COLUMN."
+        )
+    present = {field.name: field for field in table.schema().fields}
+    for column in _DECLARED[name].columns if name in _DECLARED else ():
+        found = present.get(column.name)
+        if found is None or not serves(column, found):
+            _refuse_unfit(name, column, table)
+            what = f"has no column {column.name!r}" if found is None else f"has column {defined(found)}"
+            remedy = "adds it or brings it back" if found is None else f"makes it {column.type}"
+            raise TerminalSettingError(f"Table {name} {what}; run `perennial init`, which {remedy}.")
+
+
+def completed(declared: Table, table: IcebergTable) -> list[NestedField]:
+    """Return a table's columns with what it lacks of the contract.
+
+    A column that it once had comes back under its former id, and its values with it.
+
+    Raises:
+        TerminalSettingError: A column stands where one of the contract belongs, or one of the contract was renamed.
+    """
+    present = {field.name: field for field in table.schema().fields}
+    next_id = 1 + table.metadata.last_column_id
+    for column in declared.columns:
+        _refuse_unfit(declared.name, column, table)
+        field, former = present.get(column.name), _former_field(table, column)
+        if field is None and former is not None:
+            present[column.name] = former
+        elif field is None:
+            kind = iceberg_type(column.type, next_id + 1)
+            present[column.name] = NestedField(next_id, column.name, kind, doc=column.doc)
+            next_id += 2
+        elif not serves(column, field):
+            kind = iceberg_type(column.type, 0)
+            present[column.name] = NestedField(field.field_id, field.name, kind, field.required, doc=field.doc)
+    return list(present.values())
+
+
+def serves(column: Column, field: NestedField) -> bool:
+    """Whether a column can be used as that of the contract: the same type, or a wider one."""
+    kind, wanted = field.field_type, iceberg_type(column.type, 0)
+    if isinstance(wanted, ListType):
+        return isinstance(kind, ListType) and kind.element_type == wanted.element_type
+    return _wider(wanted, kind) is not None
+
+
+def _former_fields(table: IcebergTable, column: Column) -> list[NestedField]:
+    """Find what a table once had as a column of the contract, by the schemas that its metadata keeps."""
+    known = sorted(table.metadata.schemas, key=lambda schema: schema.schema_id)
+    fields = (field for schema in known for field in schema.fields)
+    return [field for field in fields if field.name == column.name and serves(column, field)]
+
+
+def _former_field(table: IcebergTable, column: Column) -> NestedField | None:
+    used = {field.field_id for field in table.schema().fields}
+    return next((field for field in _former_fields(table, column) if field.field_id not in used), None)
+
+
+def _refuse_unfit(name: str, column: Column, table: IcebergTable) -> None:
+    """Refuse what `perennial init` cannot put right: another type, or another name."""
+    present = {field.field_id: field for field in table.schema().fields}
+    field = next((field for field in present.values() if field.name == column.name), None)
+    if field is not None:
+        if serves(column, field) or _wider(field.field_type, iceberg_type(column.type, 0)) is not None:
+            return
+        raise TerminalSettingError(
+            f"Table {name} has column {defined(field)}, where the contract has {column.name!r}, {column.type}. Rename "
+            f'that column: ALTER TABLE … RENAME COLUMN "{column.name}" TO another name; then run `perennial init`, '
+            "which adds ours."
+        )
+    if _former_field(table, column) is not None or column.name in RENAMED_COLUMNS.get(name, {}):
+        return
+    renamed = (present[former.field_id] for former in _former_fields(table, column) if former.field_id in present)
+    if (now := next(renamed, None)) is not None:
+        raise TerminalSettingError(
+            f"Table {name} has no column {column.name!r}: it was renamed to {now.name!r}. Rename it back: ALTER TABLE "
+            f'… RENAME COLUMN "{now.name}" TO "{column.name}".'
+        )
+
+
+def refuse_unwritable(name: str, schema: Schema) -> None:
+    """Refuse a table that wants values which nobody here has.
+
+    Raises:
+        TerminalSettingError: Names the table, the column, and what to do.
+    """
+    declared = _DECLARED.get(name)
+    if declared is None:
+        return
+    always = {column.name for column in declared.columns if column.required}
+    for field in schema.fields:
+        if field.required and field.name not in always:
+            raise TerminalSettingError(
+                f"Table {name} has column {defined(field)}: no row may be without a value there, and nothing here "
+                "fills it in. Nothing was written. Make it optional: ALTER TABLE … ALTER COLUMN "
+                f'"{field.name}" DROP NOT NULL.'
+            )
+
+
+def refuse_unrewritable(table: IcebergTable) -> None:
+    """Refuse a table of which the rows cannot be written anew by DuckDB such that others can read them.
+
+    Raises:
+        TerminalSettingError: Names the table, the column, and what to do.
+    """
+    for field in table.schema().fields:
+        if _holds_fixed(field):
+            raise TerminalSettingError(
+                f"Table {table.name()[-1]} has column {defined(field)}: bytes of a fixed length cannot be written "
+                "here. Nothing was moved. Add a column of type binary, copy the values to it, and drop this one: "
+                f'ALTER TABLE … DROP COLUMN "{field.name}".'
+            )
+
+
+def _holds_fixed(field: NestedField) -> bool:
+    return isinstance(field.field_type, FixedType) or any(map(_holds_fixed, inner_fields(field.field_type)))
+
+
+def contract_columns(name: str, schema: Schema) -> Schema:
+    """Return the columns of a table that the contract knows; all of a table that it does not."""
+    declared = _DECLARED.get(name)
+    known = {column.name for column in declared.columns} if declared else set(schema.column_names)
+    return Schema(*(field for field in schema.fields if field.name in known))
+
+
+def unknown_columns(name: str, schema: Schema) -> list[NestedField]:
+    """Return the columns that somebody else has added."""
+    known = set(contract_columns(name, schema).column_names)
+    return [field for field in schema.fields if field.name not in known]
