@@ -53,8 +53,13 @@ class _DeleteRows(_FastAppendFiles):
         return [writer.to_manifest_file(), *super()._process_manifests(manifests)]
 
 
-def delete_rows(warehouse: Warehouse, name: str, source_id: str, positions: list[int]) -> str:
-    """Delete rows of a source's first file by position; returns the delete file's address."""
+def delete_rows(
+    warehouse: Warehouse, name: str, source_id: str, positions: list[int], by_equality: bool = False
+) -> str:
+    """Delete rows of a source's first file by position; returns the delete file's address.
+
+    Where it is said to be by equality, nobody here gets as far as to read the file.
+    """
     table = warehouse.table(name)
     data_file = min(warehouse.live_files(table, [source_id]), key=lambda live: live.uri).data_file
     schema = pa.schema(
@@ -69,7 +74,7 @@ def delete_rows(warehouse: Warehouse, name: str, source_id: str, positions: list
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     bound = {PATH_ID: data_file.file_path.encode()}
     delete_file = DataFile.from_args(
-        content=DataFileContent.POSITION_DELETES,
+        content=DataFileContent.EQUALITY_DELETES if by_equality else DataFileContent.POSITION_DELETES,
         file_path=uri,
         file_format=FileFormat.PARQUET,
         partition=data_file.partition,
@@ -83,7 +88,7 @@ def delete_rows(warehouse: Warehouse, name: str, source_id: str, positions: list
         upper_bounds=bound,
         key_metadata=None,
         split_offsets=None,
-        equality_ids=None,
+        equality_ids=[1] if by_equality else None,
         sort_order_id=None,
     )
     delete_file.spec_id = table.spec().spec_id

@@ -17,6 +17,7 @@ from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENT
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask
 from tests.currents.landing import OPEN, event, land_avro, load
+from tests.maintenance.deletes import delete_rows
 from tests.others.writer import (
     NOW,
     add_file,
@@ -199,3 +200,9 @@ def test_a_table_that_somebody_created_first_is_refused_until_init_has_put_it_ri
     restores(warehouse)
     assert rows <= hot_and_archive(warehouse)
     assert warehouse.source_totals(HOT)["gone"].row_count == 7
+
+
+def test_deletes_by_equality_are_refused(warehouse: Warehouse) -> None:
+    uri = delete_rows(warehouse, HOT, "old", [0], by_equality=True)
+    refused(warehouse, expires, TerminalDataError, HOT, "equality deletes", "rewrite the table's data files")
+    assert warehouse.table(HOT).io.new_input(uri).exists()

@@ -10,10 +10,8 @@ import pytest
 from pyiceberg.exceptions import ValidationException
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 
-from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables
 from perennial.maintenance.groups import SMALL_BYTES
-from perennial.moves.plan import EXPIRE, plan_move
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import FileChange, Warehouse, manifests
 from perennial.warehouse.commits import commit_change, order_manifests, removed_since
@@ -21,7 +19,7 @@ from perennial.warehouse.files import ColumnStatistics, FileStatistics, written_
 from perennial.warehouse.manifests import SnapshotProducer, may_hold, overlap
 from tests.kill import Point, run_and_kill
 from tests.maintenance.deletes import delete_rows
-from tests.rows import EPOCH, append_hot, interaction, multiset
+from tests.rows import append_hot, interaction, multiset
 
 SOURCES = ["", "a", "b", "ä", "b/c?d=%25", "🦄", "z"]
 
@@ -107,7 +105,7 @@ def test_loads_of_many_sources_are_ordered_so_that_one_source_is_in_few_manifest
 
     assert listed(warehouse) == before
     for source_id in sources:
-        found = [manifest for manifest in data_manifests(warehouse) if may_hold(manifest, [source_id], {0})]
+        found = [manifest for manifest in data_manifests(warehouse) if may_hold(manifest, [source_id], {0: 0})]
         # Ten files of a source, and twice three in a manifest.
         assert len(found) <= 3
     assert not order_manifests(warehouse, INTERACTIONS.name)
@@ -183,17 +181,3 @@ def test_ordering_that_is_killed_leaves_every_row_where_it_is(warehouse: Warehou
 
 def ordered(warehouse: Warehouse) -> None:
     order_manifests(warehouse, INTERACTIONS.name)
-
-
-def test_files_that_another_engine_partitioned_otherwise_are_refused_by_a_move_not_passed_over(
-    warehouse: Warehouse,
-) -> None:
-    append_hot(warehouse, [interaction("a", 1)])
-    with warehouse.table(INTERACTIONS.name).update_spec() as update:
-        update.remove_field("source_id")
-        update.add_identity("channel")
-    warehouse.append_rows(INTERACTIONS.name, [interaction("a", 2)], "another engine")
-
-    with pytest.raises(TerminalDataError, match="partition spec"):
-        plan_move(warehouse, EXPIRE, ["a"], "m1", EPOCH)
-    assert multiset(warehouse, INTERACTIONS.name).total() == 2
