@@ -211,8 +211,8 @@ def refuse_loss(table: Table) -> None:
 def refusal(losses: list[Loss]) -> str:
     """What a run says that refuses to go on."""
     return (
-        f"{' '.join(map(str, losses))} Nothing was moved, loaded or deleted. `perennial repair` says what can be put "
-        "right, and `perennial repair --yes` does it; see docs/runbooks/table-set-back.md."
+        f"{' '.join(map(str, losses))} Nothing is moved, loaded or deleted until this is repaired. `perennial repair` "
+        "says what can be put right, and `perennial repair --yes` does it; see docs/runbooks/table-set-back.md."
     )
 
 
