@@ -19,7 +19,8 @@ from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED
 from perennial.warehouse.commits import ATTEMPTS, set_tag
-from perennial.warehouse.lineage import TAG, refuse_loss
+from perennial.warehouse.lineage import TAG
+from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime) -> int:
     for attempt in range(ATTEMPTS):
         table = load()
         if table.name()[-1] in COUNTED:
-            refuse_loss(table)
+            refuse_loss(table, None)
         expired = sorted(_expirable(table, cutoff))
         if not expired and not _is_ahead(table):
             return 0
