@@ -33,6 +33,7 @@ from perennial.warehouse.repairing import repair_table
 from tests.currents.landing import event, land_json, load
 from tests.kill import Point, run_and_kill
 from tests.maintenance.steps import Move
+from tests.rows import append_hot, interaction, multiset
 from tests.workspace import Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
@@ -202,6 +203,26 @@ def others_rows(warehouse: Warehouse, name: str) -> Counter[str]:
 
 def expire_all_but_heads(warehouse: Warehouse, name: str) -> None:
     warehouse.table(name).maintenance.expire_snapshots().older_than(datetime.now(UTC) + timedelta(days=1)).commit()
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["as it was", "others have committed since"])
+def test_it_is_the_same_on_s3_with_a_rest_catalog(lake_warehouse: Warehouse, others: bool) -> None:
+    for number in range(3):
+        append_hot(lake_warehouse, [interaction("a", number), interaction("b", number)])
+    before = multiset(lake_warehouse, INTERACTIONS.name)
+    set_back(lake_warehouse, INTERACTIONS.name)
+    if others:
+        append_elsewhere(lake_warehouse, INTERACTIONS.name)
+        expire_all_but_heads(lake_warehouse, INTERACTIONS.name)
+    with pytest.raises(TerminalDataError, match="Table interactions was set back"):
+        append_hot(lake_warehouse, [interaction("a", 9)])
+
+    repair_all(lake_warehouse)
+
+    theirs = multiset(lake_warehouse, INTERACTIONS.name, ["a", "b"]) - before
+    assert multiset(lake_warehouse, INTERACTIONS.name) == before + theirs
+    assert theirs.total() == others
+    assert not lost(lake_warehouse)
 
 
 def test_others_commits_that_were_undone_stay_undone(world: Warehouse) -> None:

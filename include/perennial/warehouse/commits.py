@@ -22,8 +22,9 @@ from pyiceberg.table.snapshots import ancestors_of
 from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED
 from perennial.warehouse.foreign import refuse_unwritable
-from perennial.warehouse.heads import note_head
-from perennial.warehouse.lineage import OPERATION_KEY, operation_of, refuse_loss, tagged
+from perennial.warehouse.heads import note_head, read_head
+from perennial.warehouse.lineage import OPERATION_KEY, operation_of, tagged
+from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.telling import told
 
@@ -72,9 +73,11 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
     """
     for attempt in range(ATTEMPTS):
+        # The note first: of a table that is loaded before, it may be ahead.
+        head = read_head(warehouse, name) if name in COUNTED else None
         table = warehouse.table(name)
         if name in COUNTED:
-            refuse_loss(table)
+            refuse_loss(table, head)
         if operation in operations(table):
             return False
         delta = change(table)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from perennial.errors import PerennialError, TerminalDataError
 from perennial.storage import storage_for
 from perennial.tables import COUNTED
-from perennial.warehouse.lineage import Head, Loss, find_loss, number_of, operation_of, refusal
+from perennial.warehouse.lineage import Head, number_of, operation_of
+from perennial.warehouse.losses import Loss, find_loss, refusal
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

@@ -20,7 +20,8 @@ from pyiceberg.utils.properties import property_as_bool, property_as_int
 from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED
 from perennial.warehouse.commits import ATTEMPTS, set_tag
-from perennial.warehouse.lineage import TAG, refuse_loss
+from perennial.warehouse.lineage import TAG
+from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.telling import told
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime)
     for attempt in range(ATTEMPTS):
         table = load()
         if table.name()[-1] in COUNTED:
-            refuse_loss(table)
+            refuse_loss(table, None)
         expired = sorted(_expirable(table, cutoff, now))
         if not expired and not _is_ahead(table):
             return 0

@@ -23,7 +23,8 @@ from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, SetSn
 from perennial.errors import TransientConflictError
 from perennial.warehouse.commits import ATTEMPTS, set_tag
 from perennial.warehouse.heads import note_head, read_head
-from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, Head, Loss, find_loss, operation_of, tagged
+from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, TAG, Head, operation_of, tagged
+from perennial.warehouse.losses import Loss, find_loss
 from perennial.warehouse.manifests import SnapshotProducer
 from perennial.warehouse.replaying import is_rewrite, plan_replay, replay
 from perennial.warehouse.telling import told
@@ -149,7 +150,7 @@ def _way(table: Table, head: Head | None) -> _Way:
 
 def _by_hand(table: Table, undone: Undone | None) -> str:
     name = table.name()[-1]
-    tag = table.metadata.refs.get("perennial")
+    tag = table.metadata.refs.get(TAG)
     target = undone.target.snapshot_id if undone is not None else tag.snapshot_id if tag is not None else None
     back = (
         f"Either set the main branch of {name} to snapshot {target} (Spark: CALL system.set_current_snapshot), which "
