@@ -333,12 +333,11 @@ def test_a_run_under_way_commits_nothing_to_a_table_that_was_set_back(world: War
 def test_a_move_whose_destination_is_set_back_on_the_way_removes_nothing_and_goes_on_after_the_repair(
     world: Warehouse,
 ) -> None:
-    before = contents(world)
+    before, start = contents(world), world.table(INTERACTIONS_ARCHIVE.name).metadata.current_snapshot_id
     move = Move(world, EXPIRE, ["running"])
     move.plan()
     move.copy()
     move.add()
-    start = first_snapshot(world.table(INTERACTIONS_ARCHIVE.name))
     set_back(world, INTERACTIONS_ARCHIVE.name, start)
 
     with pytest.raises(TerminalDataError, match="Table interactions_archive was set back"):
