@@ -201,6 +201,13 @@ def others_rows(warehouse: Warehouse, name: str) -> Counter[str]:
     return Counter({text: count for text, count in contents(warehouse)[name].items() if '"other ' in text})
 
 
+def ours(rows: Rows) -> Rows:
+    """Without those: setting a table back undoes appends and deletes of others, and they stay undone."""
+    return {
+        name: Counter({text: n for text, n in found.items() if '"other ' not in text}) for name, found in rows.items()
+    }
+
+
 def expire_all_but_heads(warehouse: Warehouse, name: str) -> None:
     warehouse.table(name).maintenance.expire_snapshots().older_than(datetime.now(UTC) + timedelta(days=1)).commit()
 
@@ -252,7 +259,8 @@ def test_a_repair_that_is_killed_between_two_tables_is_finished_by_the_next(worl
     assert list(lost(world)) == names[3:]
     repair_all(world)
 
-    assert contents(world) == {**before, INTERACTIONS_ARCHIVE.name: before[INTERACTIONS_ARCHIVE.name] + theirs}
+    assert ours(contents(world)) == ours(before)
+    assert others_rows(world, INTERACTIONS_ARCHIVE.name) == theirs
     assert not lost(world)
 
 
@@ -289,7 +297,7 @@ def test_a_table_set_back_before_there_were_tags_and_notes_is_found_by_what_was_
     for name in COUNTED:
         world.table(name).manage_snapshots().remove_tag(TAG).commit()
     shutil.rmtree(Path(world.operations_uri().removeprefix("file://"), "heads"))
-    before, theirs = contents(world), others_rows(world, INTERACTIONS.name)
+    before = contents(world)
     assert not lost(world)
     assert len([*Path(world.operations_uri().removeprefix("file://"), "heads").iterdir()]) == len(COUNTED)
     shutil.rmtree(Path(world.operations_uri().removeprefix("file://"), "heads"))
@@ -297,7 +305,7 @@ def test_a_table_set_back_before_there_were_tags_and_notes_is_found_by_what_was_
     set_back(world, INTERACTIONS.name)
     assert list(lost(world)) == [INTERACTIONS.name]
     run("repair", "--yes")
-    assert contents(world) == {**before, INTERACTIONS.name: before[INTERACTIONS.name] - theirs}
+    assert ours(contents(world)) == ours(before)
     assert TAG in world.table(INTERACTIONS.name).refs()
 
 
