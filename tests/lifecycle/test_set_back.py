@@ -24,7 +24,14 @@ from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import compact_tables, expire_old_snapshots, purge_files
 from perennial.moves.plan import EXPIRE, RESTORE
 from perennial.settings import Settings
-from perennial.tables import ADOPTED_DELETIONS, COUNTED, INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_EVENTS
+from perennial.tables import (
+    ADOPTED_DELETIONS,
+    COUNTED,
+    INTERACTIONS,
+    INTERACTIONS_ARCHIVE,
+    LOADED_EVENTS,
+    VANISHED_SOURCES,
+)
 from perennial.warehouse import FileChange, Warehouse
 from perennial.warehouse.commits import commit_change
 from perennial.warehouse.heads import find_losses
@@ -69,6 +76,8 @@ def work(warehouse: Warehouse, number: int) -> None:
     load(warehouse)
     adopted = {"source_id": f"s{number}", "reason": "test", "adopted_at": NOW}
     warehouse.append_rows(ADOPTED_DELETIONS.name, [adopted], f"adopt:{number}")
+    missed = {"source_id": f"v{number}", "tags": [], "missed_at": NOW, "run_id": f"r{number}"}
+    warehouse.append_rows(VANISHED_SOURCES.name, [missed], f"missed:{number}")
 
 
 def contents(warehouse: Warehouse) -> Rows:
