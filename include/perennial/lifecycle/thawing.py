@@ -155,14 +155,28 @@ def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> I
 
 
 def wait_for_thaw(
-    warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str, sleep: Callable[[float], object] = time.sleep
+    warehouse: Warehouse,
+    run: Run,
+    plan_uris: Sequence[str],
+    tier: str,
+    sleep: Callable[[float], object] = time.sleep,
+    asked: Callable[[Thawing], object] = lambda _: None,
 ) -> None:
     """Ask and wait in this process, for hours if need be.
+
+    Args:
+        warehouse: Where.
+        run: Who waits.
+        plan_uris: Its plans.
+        tier: How fast files are thawed.
+        sleep: How to wait some seconds.
+        asked: Called each time that files have been asked for.
 
     Raises:
         TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
     """
-    while start_thaw(warehouse, run, plan_uris, tier) is not None:
+    while (thawing := start_thaw(warehouse, run, plan_uris, tier)) is not None:
+        asked(thawing)
         for pause in thaw_looks(warehouse, run.run_id, plan_uris):
             sleep(pause)
 

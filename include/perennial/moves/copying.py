@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,8 +57,16 @@ class CopyResult:
     damage: str = ""
 
 
-def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
+def copy_chunk(
+    warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callable[[], object] = lambda: None
+) -> int:
     """Copy one chunk of a plan and write down the results. Repeating it does the same again (M1).
+
+    Args:
+        warehouse: Where.
+        plan: What is to be copied.
+        chunk: Which part of it.
+        copied: Called after each file.
 
     Returns:
         Files copied.
@@ -84,6 +92,7 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
     with ThreadPoolExecutor(storage.in_flight) as pool:
         for result in pool.map(copying.run, steps):
             results.append(result)
+            copied()
             if time.monotonic() - logged > LOG_EVERY_SECONDS:
                 logged = time.monotonic()
                 rate = len(results) / (logged - started)
