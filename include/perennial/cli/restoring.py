@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from perennial.cli.printing import console, opened_warehouse, print_rows
+from perennial.cli.printing import console, opened_warehouse, print_rows, say_exactly
 from perennial.counting import count
 from perennial.outcomes import STANDARD, THAW_TIERS
 
@@ -73,7 +73,7 @@ def restore(
         with opened_warehouse() as warehouse, _watched() as watch:
             report, delivery = restore_and_tell(warehouse, params, run, watch)
     except KeyboardInterrupt:
-        _say("Stopped. Nothing was lost: run the same command again, and what was begun is finished.")
+        say_exactly("Stopped. Nothing was lost: run the same command again, and what was begun is finished.")
         raise typer.Exit(_INTERRUPTED) from None
     _print(report, delivery)
     if report.state != "finished" or delivery.undelivered:
@@ -97,7 +97,7 @@ def _watched() -> Iterator[Watch]:
             bar.update(task, description=doing, completed=done, total=total or None, done=of)
             if not errors.is_terminal and [doing] != shown[-1:]:
                 shown.append(doing)
-                _say(f"{doing} …" if not of else f"{doing} {count(total, 'file')} …")
+                say_exactly(f"{doing} …" if not of else f"{doing} {count(total, 'file')} …")
 
         yield watch
 
@@ -110,13 +110,13 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
         print_rows(columns, [_row(source, report.dry_run) for source in report.sources])
     console.print(Text(f"Run {report.run_id}: {report.state}."), soft_wrap=True)
     if report.error and report.error not in {source.detail for source in report.sources}:
-        _say(report.error, "red")
+        say_exactly(report.error, "red")
     if delivery.delivered:
         console.print(Text(f"Told {', '.join(delivery.delivered)}."), soft_wrap=True)
     if delivery.undelivered:
-        _say(
-            f"{describe(delivery.undelivered)} What the table says stands: tell them another way. Airflow's connection "
-            "smtp_default has to name a mail server, in the variable AIRFLOW_CONN_SMTP_DEFAULT for example.",
+        say_exactly(
+            f"{describe(delivery.undelivered)} What was done stands: tell them another way. Here, the connection comes "
+            "from the variable AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database.",
             "yellow",
         )
 
@@ -131,10 +131,6 @@ def _row(source: SourceOutcome, dry_run: bool) -> tuple[Any, ...]:
         source.expires_at,
         source.detail or None,
     )
-
-
-def _say(text: str, style: str = "") -> None:
-    Console(stderr=True).print(Text(text, style), soft_wrap=True)
 
 
 def _user() -> str:

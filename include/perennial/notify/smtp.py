@@ -138,13 +138,13 @@ def _connect() -> Any:
         if "Unable to connect" in str(error):
             raise TransientDeliveryError(_unusable(f"hung up: {error}")) from error
         raise TerminalDeliveryError(
-            f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it with conn type smtp, host, "
-            "port and from_email in its extra fields."
+            f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it, or set "
+            "AIRFLOW_CONN_SMTP_DEFAULT, with conn type smtp, host, port and from_email in its extra fields."
         ) from error
     except smtplib.SMTPResponseException as error:
         text = _unusable(f"answered {error.smtp_code} {_text(error.smtp_error)}")
         if error.smtp_code >= 500:
-            raise TerminalDeliveryError(f"{text} Correct the connection, then clear the task.") from error
+            raise TerminalDeliveryError(f"{text} Correct the connection, then clear the task of the run.") from error
         raise TransientDeliveryError(text) from error
     except (smtplib.SMTPException, OSError) as error:
         raise TransientDeliveryError(_unusable(f"could not be used: {type(error).__name__}: {error}")) from error
