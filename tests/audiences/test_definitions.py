@@ -222,11 +222,11 @@ def test_ids_that_the_platform_does_not_have_are_listed_with_their_paths() -> No
         variants={("c2", "of another")},
         segments=set(),
     )
-    assert dict(unknown_ids(definition, known)) == {
-        "$.and[1].campaign_id": "there is no campaign 'v1'; name one that exists, or remove the filter.",
-        "$.and[2].not.step_id": "Canvas 'v1' has no step 'gone'; name one that exists, or remove the filter.",
-        "$.and[3].variant_id": "campaign 'c1' has no variation 'of another'; name one that exists, or remove the filter.",
-        "$.and[4].segment_id": "there is no segment 's9'; name one that exists, or remove the filter.",
+    assert {found.path: found.flaw for found in unknown_ids(definition, known)} == {
+        "$.and[1].campaign_id": "'v1' is not a known campaign; name one that exists, or remove the filter.",
+        "$.and[2].not.step_id": "'gone' is not a step of Canvas 'v1'; name one that exists, or remove the filter.",
+        "$.and[3].variant_id": "'of another' is not a variation of campaign 'c1'; name one that exists, or remove the filter.",
+        "$.and[4].segment_id": "'s9' is not a known segment; name one that exists, or remove the filter.",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -84,12 +84,14 @@ def said_plainly() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def print_query(session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: str = "") -> None:
+def print_query(
+    session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: Callable[[], str] | None = None
+) -> None:
     result = session.execute(statement(name), binds)
     columns = [column[0] for column in result.description or ()]
     rows = result.fetchall()
     if missing and not rows:
-        raise TerminalRequestError(missing)
+        raise TerminalRequestError(missing())
     print_rows(columns, rows)
 
 

@@ -105,7 +105,7 @@ def find_flaws(definition: Definition, known: KnownIds, gaps: Gaps) -> Iterator[
         known: What the platform has of all it names.
         gaps: What is not all there.
     """
-    unknown = dict(unknown_ids(definition, known))
+    unknown = {found.path: found.flaw for found in unknown_ids(definition, known)}
     for path, node in filter_nodes(definition.root):
         name = node["filter"]
         declared = FILTERS[name]

@@ -22,10 +22,11 @@ from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.notify import refuse_bad_addresses
-from perennial.refusals import unknown_params
+from perennial.refusals import sentences, unknown_params
 from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
+from perennial.vanished import nearest_source, unknown_source
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -71,7 +72,7 @@ class ExportRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        wrong = unknown_params(params, PARAMS)
+        wrong: list[str] = []
         source_id, notify = params.get("source_id"), params.get("notify") or []
         all_recipients = params.get("all_recipients", False)
         if not isinstance(source_id, str) or not source_id:
@@ -80,8 +81,9 @@ class ExportRequest:
             wrong.append(f"notify is {notify!r}; give a list of e-mail addresses")
         if not isinstance(all_recipients, bool):
             wrong.append(f"all_recipients is {all_recipients!r}; give true or false")
+        wrong += unknown_params(params, PARAMS)
         if wrong:
-            raise TerminalRequestError(f"The request cannot be done, nothing was written: {'; '.join(wrong)}.")
+            raise TerminalRequestError(sentences(wrong))
         refuse_bad_addresses(notify)
         return cls(source_id=str(source_id), notify=tuple(dict.fromkeys(notify)), all_recipients=all_recipients)
 
@@ -105,12 +107,15 @@ class UserDataFile:
 
 @dataclass(frozen=True)
 class ExportedSource:
-    """The campaign or Canvas of a request, and what of its interactions is not there; unknown ones have no kind."""
+    """The campaign or Canvas of a request, and what of its interactions is not there.
+
+    An unknown one has no kind, and perhaps another that is spelled like it."""
 
     source_id: str
     kind: str
     name: str
     completeness: Completeness
+    nearest_id: str = ""
 
 
 def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> ExportRequest:
@@ -160,15 +165,13 @@ def open_source(
         found = session.connection.execute(statement("features/find_exported_source"), {"source_id": source_id})
         kind, name = found.fetchone() or ("", "")
         missing = find_missing(session.connection, {source_id})
-        yield session, ExportedSource(source_id, kind, name, missing)
+        nearest_id = "" if kind else nearest_source(session.connection, source_id)
+        yield session, ExportedSource(source_id, kind, name, missing, nearest_id)
 
 
 def _refuse_short(source: ExportedSource) -> None:
     if not source.kind:
-        raise TerminalRequestError(
-            f"The platform does not know source {source.source_id!r}; nothing was written. Correct the request, or run "
-            "sync_sources if it is new."
-        )
+        raise unknown_source(source.source_id, 0, source.nearest_id)
     if not source.completeness.complete:
         raise TerminalIncompleteError(source.completeness)
 

@@ -43,9 +43,7 @@ def chunk_count(plan_uri: str) -> int:
     return read_plan(plan_uri).chunk_count
 
 
-def copy_files(
-    warehouse: Warehouse, plan_uri: str, chunk: int, copied: Callable[[], object] = lambda: None
-) -> int:
+def copy_files(warehouse: Warehouse, plan_uri: str, chunk: int, copied: Callable[[], object] = lambda: None) -> int:
     """Step 2: copy one chunk, calling `copied` after each file; returns the files copied."""
     return copy_chunk(warehouse, _touched(warehouse, plan_uri), chunk, copied)
 

@@ -57,9 +57,7 @@ class CopyResult:
     damage: str = ""
 
 
-def copy_chunk(
-    warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callable[[], object] = lambda: None
-) -> int:
+def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callable[[], object] = lambda: None) -> int:
     """Copy one chunk of a plan and write down the results. Repeating it does the same again (M1).
 
     Args:

@@ -37,6 +37,4 @@ def restore_again(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]
     wanted = {"source_ids": list(ids), "tags": list(tags), "notify": list(notify) or ["you@example.com"]}
     params = {key: values for key, values in wanted.items() if values}
     said = reason[:500] or "Needed again"
-    return RestoreAgain(
-        conf=visible_json({**params, "reason": said}), command=restore_command(ids, tags, notify, said)
-    )
+    return RestoreAgain(conf=visible_json({**params, "reason": said}), command=restore_command(ids, tags, notify, said))

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
-from perennial.counting import count
+from perennial.counting import count as count
 
 # Emoji and several scripts are built with the two joiners; every other invisible character is shown as its escape.
 _JOINERS = "\u200c\u200d"
