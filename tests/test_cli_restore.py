@@ -29,7 +29,7 @@ from tests.strict_mail_server import CONNECTION, StrictServer, listening
 from tests.workspace import Workspace
 
 NOW = datetime.now(UTC)
-HOSTILE = ["cmp-old\\", "it's \"x\" $HOME `id`", "-rf", "two\nlines\u2028\\"]
+HOSTILE = ["cmp-old\\", 'it\'s "x" $HOME `id`', "-rf", "two\nlines\u2028\\"]
 TELL = ("--notify", "ann@example.com")
 
 
@@ -73,7 +73,6 @@ def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_ai
             "PATH": os.environ["PATH"],
             "PERENNIAL_HOME": str(warehouse.settings.home),
             "AIRFLOW_HOME": str(tmp_path / "airflow"),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://127.0.0.1:1/none",
             CONNECTION: mailbox.airflow_connection(),
             # Also where no locale is set.
             "LC_ALL": "C",
@@ -81,6 +80,12 @@ def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_ai
         done = subprocess.run(["bash", "-c", again.command], env=environment, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
         (mail,) = mailbox.messages()
+        # An Airflow that does not even start keeps nothing from coming back; who asked for it is told here.
+        environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = "nonsense"
+        command = f"{again.command} cmp-winter-coats"
+        failed = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (failed.returncode, "already available" in failed.stdout) == (1, True)
+    assert "The mail did not reach ann@example.com (Airflow, whose connection smtp_default is used, " in failed.stderr
     assert visible(warehouse) == multiset(warehouse, "interactions") == expired
     assert mail.subject == "Restored: 5 sources, 15 interactions"
     assert (mail.recipients, "it's" in mail.text) == (("ann@example.com",), True)

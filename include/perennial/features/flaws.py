@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from perennial.audiences import Definition, KnownIds, filter_nodes, unknown_ids
+from perennial.counting import count
 from perennial.features.completeness import MissingSource
 from perennial.filters import FILTERS, FilterGroup
 from perennial.notify.again import restore_again
@@ -76,7 +77,7 @@ class Gaps:
         )
         if source.state == "archived":
             detail = (
-                f"Another program has put {source.archived_rows:,} interactions of {_named(source)}, which is "
+                f"Another program has put {count(source.archived_rows, 'interaction')} of {_named(source)}, which is "
                 "available, into long-term storage: they are left out."
             )
         return Flaw("incomplete", None, "", source_id, detail, _restore((source_id,)), (source_id,))

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from perennial.counting import count
 from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
@@ -152,7 +153,7 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
         file_bytes = path.stat().st_size
         storage_for(uri).upload(path, uri)
     seconds = time.monotonic() - started
-    log.info("%d users in %.1f s, %.0f a second: %s", user_count, seconds, user_count / seconds, uri)
+    log.info("%s in %.1f s, %.0f a second: %s", count(user_count, "user"), seconds, user_count / seconds, uri)
     return UserDataFile(file_uri=uri, user_count=user_count, file_bytes=file_bytes, as_of=as_of)
 
 

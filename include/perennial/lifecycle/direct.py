@@ -162,4 +162,8 @@ def _move(warehouse: Warehouse, plan_uris: list[str], run: Run, watch: Watch = l
 
 def _page_url() -> str | None:
     # Airflow is imported for it, and so only when a mail is written, which needs Airflow's connection anyway.
-    return page_url(base_url) if (base_url := airflow_url()) else None
+    try:
+        return page_url(base_url) if (base_url := airflow_url()) else None
+    except Exception:  # whatever it is, without the link the mail says the same
+        log.warning("Airflow does not say where the page is", exc_info=True)
+        return None

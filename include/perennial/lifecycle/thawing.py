@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from perennial.counting import count as counted
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.lifecycle.runs import Run, wall_clock
 from perennial.lifecycle.thaw_notes import Thawing, find_thawing, write_thawing
@@ -123,7 +124,8 @@ def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
         if cold := asked.frozen_as:
             hours = longest_thaw(cold.values(), asked.tier).total_seconds() / 3600
             raise TransientError(
-                f"{len(cold):,} files that entered the archive meanwhile have to be thawed, {min(cold)} among them. "
+                f"{counted(len(cold), 'file')} that entered the archive meanwhile must be thawed, {min(cold)} among "
+                "them. "
                 f"Run the restore again in {hours:.0f} hours. Nothing was lost."
             )
 
@@ -245,7 +247,8 @@ def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict
             if time.monotonic() - logged > LOG_EVERY_SECONDS:
                 logged = time.monotonic()
                 rate = len(states) / (logged - started)
-                log.info("thaw: %d of %d files asked for, %.0f a second", len(states), len(uris), rate)
+                asked_for = counted(len(uris), "file")
+                log.info("thaw: %d of %s asked for, %.0f a second", len(states), asked_for, rate)
     return states
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from perennial.counting import count
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
 from perennial.moves.plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewriting import rewrite_files
@@ -95,7 +96,12 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callabl
                 logged = time.monotonic()
                 rate = len(results) / (logged - started)
                 log.info(
-                    "%s chunk %d: %d of %d files, %.0f a second", plan.move_id, chunk, len(results), len(steps), rate
+                    "%s chunk %d: %d of %s, %.0f a second",
+                    plan.move_id,
+                    chunk,
+                    len(results),
+                    count(len(steps), "file"),
+                    rate,
                 )
     written = [result.copy_uri for result in results if result.copied_bytes]
     storage.make_durable(written)

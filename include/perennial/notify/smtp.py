@@ -129,9 +129,13 @@ class _Server:
 
 
 def _connect() -> Any:
-    from airflow.providers.common.compat.sdk import AirflowException
-    from airflow.providers.smtp.hooks.smtp import SmtpHook
-
+    try:
+        from airflow.providers.common.compat.sdk import AirflowException
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+    except Exception as error:  # it reads its configuration, and may fail at anything there
+        raise TerminalDeliveryError(
+            f"Airflow, whose connection {CONNECTION_ID} is used, does not start ({error}); correct its configuration."
+        ) from error
     try:
         hook = SmtpHook(CONNECTION_ID).get_conn()
     except AirflowException as error:
