@@ -111,6 +111,12 @@ def test_sql_answers_from_every_table_and_view(workspace: Workspace) -> None:
     assert "2,468" in run("sql", "SELECT count(*) AS n FROM available_interactions")
 
 
+def test_one_row_is_one_row_and_what_ends_in_a_backslash_is_shown_as_it_is(workspace: Workspace) -> None:
+    lines = run("sql", r"SELECT 'old\' AS source_id").splitlines()
+    assert [line.strip() for line in lines] == ["source_id", "old\\", "1 row"]
+    assert run("sql", "SELECT unnest([1, 2])").splitlines()[-1] == "2 rows"
+
+
 def test_without_tables_the_remedy_is_named() -> None:
     assert "perennial init" in run("status", exit_code=1)
 

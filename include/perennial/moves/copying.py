@@ -95,14 +95,8 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callabl
             if time.monotonic() - logged > LOG_EVERY_SECONDS:
                 logged = time.monotonic()
                 rate = len(results) / (logged - started)
-                log.info(
-                    "%s chunk %d: %d of %s, %.0f a second",
-                    plan.move_id,
-                    chunk,
-                    len(results),
-                    count(len(steps), "file"),
-                    rate,
-                )
+                files = count(len(steps), "file")
+                log.info("%s chunk %d: %d of %s, %.0f a second", plan.move_id, chunk, len(results), files, rate)
     written = [result.copy_uri for result in results if result.copied_bytes]
     storage.make_durable(written)
     write_file_list(destination, _rewritten_uri(plan, chunk), copying.rewritten)
