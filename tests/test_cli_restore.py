@@ -195,7 +195,7 @@ def test_what_does_not_come_back_is_named_and_the_rest_comes(
         (mail,) = mailbox.messages()
     assert re.search(r"^cmp-old\\ +Name of cmp-old\\ +failed", said.stdout, re.MULTILINE)
     assert re.search(r"^cmp-winter-coats +Winter coats +restored +3 ", said.stdout, re.MULTILINE)
-    assert "finished in part" in said.stdout
+    assert "finished in part (1 failed, 1 restored)" in said.stdout
     assert mail.subject.startswith("Restored in part: 1 of 2 sources")
 
 

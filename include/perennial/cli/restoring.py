@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ app = typer.Typer()
 
 # What a shell says of a program that Ctrl-C has ended.
 _INTERRUPTED = 130
+# Of more sources the mail has all of them, in a file.
+_ROWS = 100
 
 
 @app.command()
@@ -107,8 +110,12 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
 
     if report.sources:
         columns = ["source", "name", "outcome", "interactions", "expires again", "detail"]
-        print_rows(columns, [_row(source, report.dry_run) for source in report.sources])
-    console.print(Text(f"Run {report.run_id}: {report.state}."), soft_wrap=True)
+        # What needs attention comes first.
+        ordered = sorted(report.sources, key=lambda source: (source.outcome != "failed", source.outcome == "restored"))
+        print_rows(columns, [_row(source, report.dry_run) for source in ordered[:_ROWS]])
+    outcomes = Counter(source.outcome for source in report.sources)
+    summary = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
+    console.print(Text(f"Run {report.run_id}: {report.state}{f' ({summary})' if summary else ''}."), soft_wrap=True)
     if report.error and report.error not in {source.detail for source in report.sources}:
         say_exactly(report.error, "red")
     if delivery.delivered:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from perennial.cli.printing import (
     console,
@@ -136,7 +137,7 @@ def explain(
             found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
         except TerminalUnseenError as unseen:
             # There is no clock to explain, and that is the answer.
-            console.print(escape(str(unseen)), soft_wrap=True)
+            console.print(Text(str(unseen)), soft_wrap=True)
             return
     decision = found.decision
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -152,7 +153,7 @@ def explain(
         ("in hot", count(found.hot_rows, "interaction")),
         *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
     ):
-        table.add_row(f"[bold]{label}[/]", escape(value))
+        table.add_row(f"[bold]{label}[/]", Text(value))
     console.print(table)
 
 
