@@ -15,11 +15,12 @@ from perennial.cli.printing import (
     moment_of,
     opened_warehouse,
     print_query,
-    print_rows,
+    print_result,
     said_plainly,
     say,
     shown,
 )
+from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.cli.undelivered import print_undelivered
 from perennial.statements import statement
 
@@ -152,14 +153,25 @@ def explain(
 @app.command()
 def sql(
     query: Annotated[str | None, typer.Argument(help="A statement; standard input where there is none.")] = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL: every table and view of the contract is in place."""
-    from perennial.engines.duckdb import open_session
+    """Ask the warehouse in SQL, read only; what an answer leaves out is said on standard error (R16).
 
-    with opened_warehouse() as warehouse, open_session(warehouse) as session:
-        result = session.sql(query if query is not None else sys.stdin.read())
-        if result is not None:
-            print_rows(result.columns, result.fetchall())
+    Every table and view of the contract is in place.
+    """
+    from perennial.engines.duckdb import open_session
+    from perennial.engines.read_only import refuse_writes
+    from perennial.features.queries import narrowed_query, what_is_left_out
+
+    write = row_writer(as_csv, as_json) or print_result
+    asked = query if query is not None else sys.stdin.read()
+    with opened_warehouse() as warehouse:
+        refuse_writes(asked, "perennial sql")
+        with open_session(warehouse) as session:
+            write(session.execute(asked))
+            if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
+                say(f"[yellow]{escape(left_out)}[/]")
 
 
 def _clock(events: dict[str, datetime], started_by: str | None) -> str:
