@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from typer.testing import CliRunner
 
 import perennial
 from perennial.cli import app
-from perennial.engines.duckdb import VIEWS
+from perennial.engines.duckdb import VIEWS, open_session
+from perennial.engines.read_only import refuse_writes
 from perennial.errors import TerminalRequestError
-from perennial.features.queries import NARROWED_VIEWS, narrowed_query
+from perennial.features.queries import NARROWED_VIEWS, narrowed_query, what_is_left_out
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.statements import statement
@@ -35,7 +36,7 @@ ODD = "it's\nold"
 
 
 @pytest.fixture(scope="module")
-def warehouse(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """A campaign and a Canvas that are expired, one with a name that is hard to quote, and two that are there."""
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(tmp_path_factory.mktemp("asked"))}))
     warehouse.create_tables()
@@ -81,7 +82,7 @@ SAID = {
     "FROM campaign_interactions WHERE NOT source_id = 'kept'": BOTH,
     "FROM campaign_interactions WHERE source_id = 'kept' OR channel = 'email'": BOTH,
     "SELECT count(*) FILTER (source_id = 'kept') / count(*) FROM campaign_interactions": BOTH,
-    "FROM campaign_interactions JOIN campaign_interactions AS o USING (user_id) WHERE o.source_id = 'kept'": BOTH,
+    "SELECT count(*) FROM campaign_interactions JOIN campaign_interactions AS o USING (user_id) WHERE o.source_id = 'kept'": BOTH,
     "FROM canvas_interactions": "Left out of canvas_interactions: 1,234 expired interactions of 1 source.",
     "SUMMARIZE available_interactions": ALL,
     "PIVOT available_interactions ON interaction USING count(*) GROUP BY source_id": ALL,
@@ -108,18 +109,30 @@ UNSAID = (
 )
 
 
+@pytest.fixture(scope="module")
+def session(warehouse: Warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_session(warehouse) as session:
+        yield session
+
+
 @pytest.mark.parametrize(("query", "said"), SAID.items(), ids=SAID)
-def test_r16_an_answer_in_sql_says_in_one_line_what_it_leaves_out(query: str, said: str) -> None:
-    result = ask(query)
-    assert said in result.stderr
-    assert "perennial restore " in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert "Left out" not in result.stdout
+def test_r16_an_answer_in_sql_says_in_one_line_what_it_leaves_out(
+    warehouse: Warehouse, session: duckdb.DuckDBPyConnection, query: str, said: str
+) -> None:
+    session.execute(query).fetchall()
+    line = what_is_left_out(warehouse, session, narrowed_query(query))
+    assert said in line
+    assert "Bring them back: perennial restore " in line
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize("query", UNSAID, ids=UNSAID)
-def test_an_answer_that_is_complete_says_nothing(query: str) -> None:
-    assert ask(query).stderr == ""
+def test_an_answer_that_is_complete_says_nothing(
+    warehouse: Warehouse, session: duckdb.DuckDBPyConnection, query: str
+) -> None:
+    session.execute(query).fetchall()
+    narrowed = narrowed_query(query)
+    assert narrowed is None or what_is_left_out(warehouse, session, narrowed) == ""
 
 
 def test_a_name_that_is_hard_to_quote_stays_in_the_one_line_and_can_be_pasted() -> None:
@@ -181,16 +194,15 @@ def test_r16_a_connection_says_once_what_its_views_leave_out(capsys: pytest.Capt
     assert said.count("\n") == 1
 
 
-def test_a_restore_ends_what_is_said(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
-    warehouse = Warehouse(settings)
-    warehouse.create_tables()
+def test_a_restore_ends_what_is_said(capsys: pytest.CaptureFixture[str], local_warehouse: Warehouse) -> None:
+    warehouse = local_warehouse
     workspace = Workspace(warehouse)
     workspace.source("old")
     append_hot(warehouse, [interaction("old", 1)])
     workspace.sync()
     expire_sources(warehouse, Run("r1", NOW))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PERENNIAL_HOME", str(settings.home))
+        patch.setenv("PERENNIAL_HOME", str(warehouse.settings.home))
         perennial.connect().close()
         assert "1 expired interaction of 1 source." in capsys.readouterr().err
         restore_sources(warehouse, {"source_ids": ["old"], "notify": ["ann@example.com"]}, Run("r2", NOW))
@@ -235,7 +247,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("query", "named"), REFUSED.items(), ids=REFUSED)
-def test_sql_is_read_only(query: str, named: str, tmp_path: Path) -> None:
+def test_sql_and_query_are_read_only(query: str, named: str, tmp_path: Path) -> None:
     asked = query.replace("{file}", str(tmp_path / "file"))
     result = ask(asked, exit_code=1)
     assert "perennial sql is read only" in result.stderr
@@ -262,8 +274,9 @@ def test_sql_is_read_only(query: str, named: str, tmp_path: Path) -> None:
         "(FROM sources) UNION ALL (FROM sources)",
     ],
 )
-def test_whatever_asks_is_answered(query: str) -> None:
-    assert ask(query).stderr == ""
+def test_whatever_asks_is_answered(session: duckdb.DuckDBPyConnection, query: str) -> None:
+    refuse_writes(query, "perennial sql")
+    assert session.execute(query).description
 
 
 VALUES = """SELECT
@@ -301,12 +314,3 @@ def test_what_programs_read_is_not_mixed_with_what_is_left_out() -> None:
     assert result.stdout == "n\n0\n"
     assert OLD in result.stderr
     assert "not both" in ask("--csv", "--json", "SELECT 1", exit_code=2).stderr
-
-
-def test_the_names_that_are_told_of_are_those_that_duckdb_finds() -> None:
-    with perennial.connect() as connection:
-        for query in [*SAID, *UNSAID]:
-            if re.match("FROM|SELECT|WITH", query) and "query_table" not in query:
-                found = {name.lower() for name in duckdb.get_table_names(query, connection=connection)}
-                narrowed = narrowed_query(query)
-                assert (narrowed.views if narrowed else set()) == found & NARROWED_VIEWS.keys(), query

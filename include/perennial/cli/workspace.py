@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from perennial.cli.overview import STATES, Wanted, list_workspace
 from perennial.cli.printing import (
     console,
     moment_of,
@@ -67,25 +68,39 @@ def up(port: Annotated[int, typer.Option(help="Port of Airflow's page on 127.0.0
 def status(
     source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None,
     run: Annotated[str | None, typer.Option(help="Id of a run: what it moved, instead.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only sources in this state: {', '.join(STATES)}.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only sources with this tag.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="List so many at most: 100, or all for a program.")] = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs."""
+    """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs.
+
+    A source that an active referrer keeps has no date of expiry. With --csv or --json the list of sources is all there
+    is.
+    """
     from perennial.engines.duckdb import open_status_session
     from perennial.lifecycle.costing import archive_costs, run_costs
-    from perennial.referrers import kept_sources
     from perennial.vanished import unknown_source
 
     if source is not None and run is not None:
         raise typer.BadParameter("Give either a source or --run, and not both.")
+    write = row_writer(as_csv, as_json)
+    wanted = Wanted(state, tag, limit)
+    if (source is not None or run is not None) and (write or wanted != Wanted()):
+        raise typer.BadParameter(
+            "--state, --tag, --limit, --csv and --json are of the list of all sources; leave SOURCE and --run away."
+        )
     with opened_warehouse() as warehouse:
         with open_status_session(warehouse) as session:
             if run is not None:
                 missing = f"No run {run!r} has moved anything."
                 print_query(session, "cli/sum_events_of_run", {"run_id": run}, missing)
             elif source is None:
-                print_query(session, "cli/list_sources", {})
+                list_workspace(warehouse, session, wanted, write)
+                if write is not None:
+                    return
                 _print_unseen(_unseen(session))
-                if kept := kept_sources(warehouse).told:
-                    say(f"[yellow]{escape(kept)}[/]")
             else:
                 missing = str(unknown_source(source, _unseen(session).get(source, 0)))
                 print_query(session, "cli/show_source", {"source_id": source}, missing)
