@@ -139,7 +139,9 @@ def test_a_name_that_is_hard_to_quote_stays_in_the_one_line_and_can_be_pasted() 
     quoted = ODD.replace("'", "''")
     said = ask(f"FROM campaign_interactions WHERE source_id = '{quoted}'").stderr
     assert said.count("\n") == 1
-    assert "perennial restore $'it\\'s\\u000aold' --notify" in said
+    words = said.partition("perennial restore ")[2].strip()
+    pasted = subprocess.run(["bash", "-c", f"printf '%s|' {words}"], capture_output=True, text=True, check=True)
+    assert pasted.stdout.startswith(f"{ODD}|--notify|")
 
 
 def test_r16_what_cannot_be_read_says_how_much_is_left_out_where_it_names_a_view() -> None:

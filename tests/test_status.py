@@ -86,6 +86,11 @@ def test_who_keeps_a_source_is_a_column_and_what_is_kept_has_no_date() -> None:
     (line,) = [line for line in status().splitlines() if line.startswith("twice")]
     assert "campaign:a and 1 more" in line
     assert "2025-04-01" not in line
+    shown = status("twice")
+    assert "campaign:a and 1 more" in shown
+    assert shown.count("2025-04-01") == 0
+    explained = CliRunner().invoke(app, ["explain", "twice", "--as-of", "2026-06-01"]).output
+    assert "not while it is kept; its clock ended on 2025-04-01" in " ".join(explained.split())
 
 
 @pytest.mark.parametrize(
@@ -119,10 +124,10 @@ def test_a_long_list_is_cut_and_says_how_to_see_the_rest(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--state", "expird"), "'expird' is no state of a source; did you mean 'expired'?"),
-        (("--state", "x"), "'x' is no state of a source; there are: available, kept, expired, deleted."),
-        (("--tag", "Sprng"), "'Sprng' is no tag of a source; did you mean 'spring'?"),
-        (("--tag", "x"), "'x' is no tag of a source; there are: spring."),
+        (("--state", "expird"), "'expird' is not a state of a source; did you mean 'expired'?"),
+        (("--state", "x"), "'x' is not a state of a source; there are: available, kept, expired, deleted."),
+        (("--tag", "Sprng"), "'Sprng' is not a tag of a source; did you mean 'spring'?"),
+        (("--tag", "x"), "'x' is not a tag of a source; there are: spring."),
     ],
     ids=["state", "no such state", "tag", "no such tag"],
 )

@@ -55,12 +55,10 @@ def list_workspace(
         wanted: Which sources.
         write: What writes the rows for a program; None: a person reads.
     """
-    from perennial.referrers import KeptSources, show_referrers, unread_referrers
+    from perennial.referrers import KeptSources, unread_referrers
 
     _refuse_unknown(session, wanted)
-    show_referrers(session, warehouse)
-    for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
-        session.execute(statement(name))
+    show_listed_sources(warehouse, session)
     binds: dict[str, Any] = {"state": wanted.state, "tag": wanted.tag}
     if write is not None:
         write(session.execute(statement("cli/list_sources"), {**binds, "row_limit": wanted.limit}))
@@ -70,6 +68,15 @@ def list_workspace(
     _print_sources(session, binds, wanted.limit or _SHOWN_ROWS)
     if kept := KeptSources(frozenset(), unread_referrers(session)).told:
         say(f"[yellow]{escape(kept)}[/]")
+
+
+def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
+    """Put relation `listed_sources` in place in a status session: every source, and who keeps it."""
+    from perennial.referrers import show_referrers
+
+    show_referrers(session, warehouse)
+    for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
+        session.execute(statement(name))
 
 
 def _print_sources(session: DuckDBPyConnection, binds: dict[str, Any], limit: int) -> None:
@@ -107,6 +114,6 @@ def _refuse_unknown(session: DuckDBPyConnection, wanted: Wanted) -> None:
 def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
     nearest = nearest_name(value, known)
     if nearest:
-        return f"{value!r} is no {noun}; did you mean {nearest!r}?"
+        return f"{value!r} is not a {noun}; did you mean {nearest!r}?"
     more = " and others" if len(known) > _NAMED else ""
-    return f"{value!r} is no {noun}; there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
+    return f"{value!r} is not a {noun}; there are: {', '.join(known[:_NAMED]) or 'none'}{more}."

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from perennial.cli.overview import STATES, Wanted, list_workspace
+from perennial.cli.overview import STATES, Wanted, list_workspace, show_listed_sources
 from perennial.cli.printing import (
     console,
     moment_of,
@@ -27,6 +27,8 @@ from perennial.statements import statement
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from perennial.policy import Decision
 
 app = typer.Typer()
 
@@ -102,6 +104,7 @@ def status(
                     return
                 _print_unseen(_unseen(session))
             else:
+                show_listed_sources(warehouse, session)
                 missing = str(unknown_source(source, _unseen(session).get(source, 0)))
                 print_query(session, "cli/show_source", {"source_id": source}, missing)
                 print_query(session, "cli/list_lifecycle_events", {"source_id": source})
@@ -157,7 +160,7 @@ def explain(
         ("state", f"{found.state} since {shown(found.since)}" if found.since else found.state),
         ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
-        ("expires", shown(decision.expires_at) if decision.expires_at else "its clock does not run"),
+        ("expires", _expiry(decision)),
         ("in hot", f"{found.hot_rows:,} interactions"),
         *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
     ):
@@ -187,6 +190,13 @@ def sql(
             write(session.execute(asked))
             if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
                 say(f"[yellow]{escape(left_out)}[/]")
+
+
+def _expiry(decision: Decision) -> str:
+    if decision.expires_at is None:
+        return "its clock does not run"
+    date = shown(decision.expires_at)
+    return f"not while it is kept; its clock ended on {date}" if decision.decision == "referenced" else date
 
 
 def _clock(events: dict[str, datetime], started_by: str | None) -> str:

@@ -27,6 +27,7 @@ SELECT
     END AS kept_by,
     sources.hot_rows,
     sources.archived_rows,
-    sources.vanished_at
+    sources.vanished_at,
+    sources.clock_started_at
 FROM source_availability AS sources
 LEFT JOIN kept ON sources.source_id = kept.source_id
