@@ -72,6 +72,8 @@ class ExportRequest:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
         wrong = unknown_params(params, PARAMS)
+        # Null is what Airflow's form sends for a field that is empty.
+        params = {name: value for name, value in params.items() if value is not None}
         source_id, notify = params.get("source_id"), params.get("notify") or []
         all_recipients = params.get("all_recipients", False)
         if not isinstance(source_id, str) or not source_id:

@@ -66,7 +66,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=shown, segment=segment,
+        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, dated=wording.dated, shown=shown, segment=segment,
         query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip

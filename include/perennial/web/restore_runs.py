@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from perennial.notify import DeliveryRecord, describe, run_url, wording
 from perennial.notify.delivery import RESTORE
+from perennial.statements import statement
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.airflow_runs import (
     FAILED,
@@ -103,7 +104,10 @@ RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", 
 def restores_page(request: Request, desk: DeskDep) -> HTMLResponse:
     """Show the latest restores."""
     runs, obstacle = restores(request, desk), find_obstacle(desk.session)
-    return render(request, "restores.html.j2", runs=runs, obstacle=obstacle, duration=_duration)
+    single = [run.source_ids[0] for run in runs if run.source_id_count == 1]
+    with desk.snapshot.cursor() as cursor:
+        names = dict(cursor.execute(statement("web/find_known_sources"), {"source_ids": single}).fetchall())
+    return render(request, "restores.html.j2", runs=runs, names=names, obstacle=obstacle, duration=_duration)
 
 
 @router.get("/restores/run", response_class=HTMLResponse, include_in_schema=False)
@@ -222,7 +226,7 @@ def told_of(phase: State, copied: int, total: int, thawing: Thawing | None = Non
         "planning": "Planning: listing the files that come back",
         "copying": "Copying",
         "verifying": "Verifying: comparing every copy with its original",
-        "committing": "Committing: the data becomes visible when all of it is there",
+        "committing": "Committing: the data is shown when everything is back",
         "telling": "Sending the e-mail",
         "done": "Done",
         "failed": "Failed",
