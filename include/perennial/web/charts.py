@@ -61,7 +61,8 @@ def drawn(chart: Chart, theme: Literal["light", "dark"], narrow: bool = False) -
     kind = pygal.Line if chart.shape == "lines" else pygal.Bar
     drawing = kind(
         **(_NARROW if narrow else _WIDE), style=_style(theme), js=(), no_data_text="Nothing yet",
-        value_formatter=chart.written, legend_at_bottom=True, show_legend=len(chart.series) > 1, show_dots=len(chart.labels) < 2,
+        value_formatter=chart.written, legend_at_bottom=True, show_legend=len(chart.series) > 1,
+        show_dots=len(chart.labels) < 2,
         stroke_style={"width": 2}, truncate_legend=-1, truncate_label=-1,
         show_minor_x_labels=len(chart.labels) <= (2 if narrow else 8),
         min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, margin_right=44, spacing=8,

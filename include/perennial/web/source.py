@@ -23,6 +23,7 @@ from perennial.web.restore_desk import Desk, DeskDep
 from perennial.web.source_facts import (
     DailyCount,
     LifecycleEvent,
+    Told,
     airflow_runs,
     find_references,
     known_source,
@@ -97,7 +98,7 @@ def source_page(request: Request, desk: DeskDep, source_id: SourceId) -> HTMLRes
     return render(
         request, "source.html.j2", told=told, source=told.source, names=list(series), labels=labels,
         table=[row for row in reversed(table) if any(row[1])],
-        verdict=verdict(told.explanation, desk.warehouse.settings.retention_months, told.source.restoring) if told.explanation else "",
+        verdict=_verdict(desk, told),
         keepers=find_keepers(desk.warehouse, source_id, find_references(desk, paths[:MOST_SHOWN])),
         keeper_count=len(paths),
         history=_linked(request, desk, told.history),
@@ -145,6 +146,12 @@ def source_chart(
 
 def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]]]:
     return by_period((count.stat_date, count.interaction, count.event_count) for count in daily)
+
+
+def _verdict(desk: Desk, told: Told) -> str:
+    if told.explanation is None:
+        return ""
+    return verdict(told.explanation, desk.warehouse.settings.retention_months, told.source.restoring)
 
 
 def _linked(request: Request, desk: Desk, history: Sequence[LifecycleEvent]) -> list[tuple[LifecycleEvent, str | None]]:

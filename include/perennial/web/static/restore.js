@@ -22,6 +22,7 @@ async function look() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!page.querySelector("#facts")) throw new Error("it wants you to log in again");
     over = page.querySelector("#facts[data-over]") !== null;
+    labelCells(page);
     take(page);
     failures = 0;
   } catch (error) {
