@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 # Emoji and several scripts are built with the two joiners; every other invisible character is shown as its escape.
 _JOINERS = "\u200c\u200d"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
-# Not as a part of something longer, such as an id.
+# Not as a part of something longer, nor in quotation marks: that is an id.
 _ISO_DATE = re.compile(
-    r"(?<![\w.-])(?P<month>\d{4}-\d{2})(?:-(?P<day>\d{2})(?:[ T](?P<time>\d{2}:\d{2})(?= UTC))?)?(?![\w-])"
+    r"(?<![\w.'-])(?P<month>\d{4}-\d{2})(?:-(?P<day>\d{2})(?:[ T](?P<time>\d{2}:\d{2})(?= UTC))?)?(?![\w'-])"
 )
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 

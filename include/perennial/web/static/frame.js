@@ -19,7 +19,10 @@ function labelCells(page) {
     for (const row of table.tBodies[0].rows) {
       // A cell over many columns stands for the whole row.
       if (row.cells.length !== labels.length) continue;
-      for (const [position, cell] of [...row.cells].entries()) cell.dataset.label = labels[position];
+      for (const [position, cell] of [...row.cells].entries()) {
+        if (cell.textContent.trim()) cell.dataset.label = labels[position];
+        else cell.classList.add("blank");
+      }
     }
     table.classList.add("cards");
   }
