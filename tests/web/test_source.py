@@ -135,9 +135,9 @@ def test_a_restore_under_way_leads_to_its_progress(page: As) -> None:
     forget_runs()
     order = {"source_ids": ["old"], "notify": ["uma@example.com"]}
     run_id = page("uma").post("/perennial/api/restores", json=order).json()["run_id"]
-    assert f'<a href="/perennial/restores/run?{urlencode({"id": run_id})}">See how far it is</a>' in opened(page, "old")
+    assert f'<a href="/perennial/restores/run?{urlencode({"id": run_id})}">Show its progress</a>' in opened(page, "old")
     forget_runs()
-    assert '<a href="/perennial/restores">See how far it is</a>' in opened(page, "coming")
+    assert '<a href="/perennial/restores">Show its progress</a>' in opened(page, "coming")
 
 
 def test_available_data_has_no_banner(page: As) -> None:

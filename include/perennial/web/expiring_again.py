@@ -60,12 +60,11 @@ def expiring_again(
     """
     from perennial.engines.duckdb import create_views, open_connection
 
-    known = cursor.execute(statement("web/select_known_sources"), {"source_ids": source_ids}).to_arrow_table()
+    chosen = {"source_ids": list(source_ids)}
+    known = cursor.sql(statement("web/select_known_sources"), params=chosen).to_arrow_table()
     with open_connection() as connection:
         connection.register("known_sources", known)
-        binds = {"source_ids": source_ids, "now": now}
-        moves = connection.execute(statement("web/list_moves_if_restored"), binds).to_arrow_table()
-        connection.register("source_moves", moves)
+        connection.sql(statement("web/list_moves_if_restored"), params={**chosen, "now": now}).create("source_moves")
         connection.execute(statement("views/create_retention"), {"months": months})
         create_views(connection, ["source_states"])
         first_at, last_at, active_count = connection.execute(statement("web/sum_expiry_days")).fetchall()[0]
