@@ -322,7 +322,10 @@ def test_sources_that_come_back_expire_again_or_are_active(again: tuple[Any, ...
 
 def test_a_restore_of_one_source_is_listed_under_its_name(uma: TestClient) -> None:
     assert uma.post("/perennial/api/restores", json=ORDER).status_code == 202
-    assert "<bdi>Name of old</bdi>" in uma.get("/perennial/restores").text
+    listed = uma.get("/perennial/restores").text
+    (address,) = re.findall(r'href="(/perennial/restores/run[^"]*)"', listed)
+    for text in (listed, uma.get(html.unescape(address)).text):
+        assert "<bdi>Name of old</bdi>" in text
 
 
 def test_unknown_ids_are_named_on_the_page_and_the_button_is_off(uma: TestClient) -> None:

@@ -104,9 +104,7 @@ RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", 
 def restores_page(request: Request, desk: DeskDep) -> HTMLResponse:
     """Show the latest restores."""
     runs, obstacle = restores(request, desk), find_obstacle(desk.session)
-    single = [run.source_ids[0] for run in runs if run.source_id_count == 1]
-    with desk.snapshot.cursor() as cursor:
-        names = dict(cursor.execute(statement("web/find_known_sources"), {"source_ids": single}).fetchall())
+    names = _names(desk, [run.source_ids[0] for run in runs if run.source_id_count == 1])
     return render(request, "restores.html.j2", runs=runs, names=names, obstacle=obstacle, duration=_duration)
 
 
@@ -114,7 +112,8 @@ def restores_page(request: Request, desk: DeskDep) -> HTMLResponse:
 def run_page(request: Request, desk: DeskDep, run_id: RunId) -> HTMLResponse:
     """Show how a restore goes."""
     run = restore(request, desk, run_id)
-    return render(request, "restore_run.html.j2", run=run, over=run.state in OVER, duration=_duration)
+    names = {} if run.sources else _names(desk, run.source_ids)
+    return render(request, "restore_run.html.j2", run=run, names=names, over=run.state in OVER, duration=_duration)
 
 
 @router.get("/api/restores", summary="The latest restores", response_model=list[RestoreSummary])
@@ -138,6 +137,11 @@ def restore(request: Request, desk: DeskDep, run_id: RunId) -> RestoreProgress:
             "latest ones."
         )
     return _progress(request, desk, run)
+
+
+def _names(desk: Desk, source_ids: Sequence[str]) -> dict[str, str]:
+    with desk.snapshot.cursor() as cursor:
+        return dict(cursor.execute(statement("web/find_known_sources"), {"source_ids": list(source_ids)}).fetchall())
 
 
 def _duration(seconds: float) -> str:
