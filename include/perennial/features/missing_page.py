@@ -1,4 +1,4 @@
-"""Which of the sources that a list leaves out an answer names (R16); light, for commands and routes are described by it."""
+"""Which of the sources that a list leaves out an answer names (R16); the command line is described by what is here."""
 
 from __future__ import annotations
 

@@ -146,7 +146,8 @@ class ReceivedSession:
 
     def is_for_nobody(self) -> bool:
         """Whether no user is asked for, so that no list can be short."""
-        return not self.session.facts.query(statement("features/find_asked_users")).read_all().num_rows
+        counted = self.session.facts.query(statement("features/count_asked_users")).read_all()
+        return not counted["user_count"][0].as_py()
 
     def find_missing(
         self, kinds: frozenset[Kind], page: MissingPage, named: Completeness = NOTHING_MISSING

@@ -12,6 +12,5 @@ FROM missing_sources
 WHERE
     kind IN (SELECT unnest($kinds::VARCHAR[]))
     AND source_id NOT IN (SELECT unnest($named_ids::VARCHAR[]))
-ORDER BY since DESC NULLS LAST, name, source_id
-LIMIT $most
-OFFSET $first
+ORDER BY since DESC NULLS LAST, name ASC, source_id ASC
+LIMIT $most OFFSET $first
