@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.errors import TerminalDataError, TerminalSettingError, TransientError
 from perennial.storage import ColdState, Temperature, s3
 from perennial.storage.s3 import S3Storage, s3_storage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from perennial.features.audience import segment_definition
-from perennial.features.completeness import Completeness, MissingSource, TerminalIncompleteError
+from perennial.features.completeness import Completeness, CountedSources, MissingSource, TerminalIncompleteError
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
@@ -191,10 +192,24 @@ def test_a_sentence_names_a_few_sources_and_the_request_all_of_them() -> None:
         "Left out: 42 expired interactions of campaign 'c0' (since 2026-06-01), campaign 'c1' (since 2026-06-01), "
         "campaign 'c2' (since 2026-06-01), campaign 'c3' (since 2026-06-01), campaign 'c4' (since 2026-06-01) and 16 more."
     )
-    # No shell takes more than 128 kB.
+    # Nobody pastes 20,000.
     most = Completeness(tuple(replace(OLD, source_id=f"c{number}") for number in range(20_000)))
     assert most.restore is not None
-    assert most.remedy() == f"To bring it back, trigger restore_interactions with these params: {most.restore.conf}"
+    assert most.remedy() == f"To bring 200 of 20,000 sources back: {most.restore.command}"
+    assert json.loads(most.restore.conf)["source_ids"] == [f"c{number}" for number in range(200)]
+    # No shell takes more than 128 kB.
+    longest = Completeness(tuple(replace(OLD, source_id=f"{number:0900}") for number in range(200)))
+    assert longest.restore is not None
+    assert longest.remedy() == (
+        f"To bring it back, trigger restore_interactions with these params: {longest.restore.conf}"
+    )
+    counted = Completeness((OLD,), (CountedSources("expired", 9, 100), CountedSources("deleted", 4, 0)), 1)
+    assert counted.sentence() == (
+        'Left out: 102 expired interactions of campaign "it\'s old" (since 2026-06-01) and 9 more; '
+        "deleted under the previous policy: 4 sources."
+    )
+    assert counted.remedy() == f"To bring 1 of 10 sources back: {RESTORE_OLD}"
+    assert Completeness((replace(OLD, archived_rows=1),)).sentence().startswith("Left out: 1 expired interaction of ")
     assert (Completeness().sentence(), Completeness().remedy(), Completeness().restore) == ("", "", None)
 
 

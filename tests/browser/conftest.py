@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import free_port, running_airflow
+from perennial.demo.ports import free_port
+from perennial.demo.serving import running_airflow
 from perennial.lifecycle import Run, expire_sources
 from perennial.settings import PROJECT_ROOT, Settings
 from perennial.tables import USERS

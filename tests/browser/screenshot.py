@@ -9,7 +9,8 @@ import tempfile
 from rich.console import Console
 
 from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import free_port, running_airflow
+from perennial.demo.ports import free_port
+from perennial.demo.serving import running_airflow
 from perennial.demo.story import tell_story
 from perennial.settings import PROJECT_ROOT, Settings
 from tests.browser.chromium import find_chromium, open_browser

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from perennial.cli import app
 from perennial.demo import in_process
 from perennial.demo.mailbox import Mailbox, airflow_connection
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.lifecycle.telling import Attempt, tell_owners, tell_requesters

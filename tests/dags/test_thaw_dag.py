@@ -17,7 +17,7 @@ import pytest
 from airflow.sdk.module_loading import import_string
 
 from perennial.demo.mailbox import Mailbox, airflow_connection
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.lifecycle import Run, expire_sources, thawing
 from perennial.lifecycle.restore import check_request, plan_restore
 from perennial.lifecycle.telling import tell_of_thaw

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.engines.analysts import open_facts
 from perennial.engines.dialects import Dialect
 from perennial.engines.dialects.athena import ATHENA

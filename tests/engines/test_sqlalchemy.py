@@ -16,7 +16,7 @@ import sqlglot
 from sqlalchemy.engine import make_url
 from sqlglot import exp
 
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.engines.sqlalchemy import SqlAlchemyEngine
 from perennial.errors import TerminalEngineError, TransientEngineError
 from tests.aws import ACCOUNT, KEY, REGION, SECRET, Aws

@@ -32,7 +32,7 @@ def test_r14_r16_an_expiry_takes_the_expired_sources_off_the_lists_and_names_the
     assert story.expired.profiles[user_id] == replace(
         before,
         campaigns_received=tuple(kept),
-        campaigns_completeness=Completeness((DELETED, OLD)),
+        campaigns_completeness=Completeness((OLD, DELETED)),
         canvas_messages_received=tuple(kept_canvases),
         canvases_completeness=Completeness((OLD_JOURNEY,)),
     )

@@ -109,7 +109,12 @@ def test_an_export_of_everybody_holds_profiles_and_all_that_was_received(story: 
         "users": [exported(user_id) for user_id in EVERYBODY],
         "invalid_user_ids": [],
         "unavailable_fields": [],
-        "completeness": {"complete": False, "missing": [left_out(DELETED)]},
+        "completeness": {
+            "complete": False,
+            "missing_count": 1,
+            "restorable_count": 0,
+            "missing": [left_out(DELETED)],
+        },
     }
 
 
@@ -149,7 +154,9 @@ def test_r14_r16_an_expiry_takes_the_expired_sources_out_of_the_export_and_names
         "users": [exported(user_id, "old", "old journey") for user_id in EVERYBODY],
         "completeness": {
             "complete": False,
-            "missing": [left_out(DELETED), left_out(OLD), left_out(OLD_JOURNEY)],
+            "missing_count": 3,
+            "restorable_count": 2,
+            "missing": [left_out(OLD), left_out(OLD_JOURNEY), left_out(DELETED)],
             "restore_command": restore.command,
         },
     }
@@ -290,9 +297,9 @@ def test_r14_r16_a_segment_of_an_expired_source_says_what_happens_to_it_and_to_t
     everybody = [exported(user_id, "old", "old journey") for user_id in EVERYBODY]
     narrowed = replace(OLD, paths=("segment:old $",))
     widened = replace(OLD, paths=("segment:not-old $.not",), effects=frozenset({"widens"}))
-    assert story.expired.segments["old"] == ([], Completeness((DELETED, narrowed, OLD_JOURNEY)))
-    assert story.expired.segments["not-old"] == (everybody, Completeness((DELETED, widened, OLD_JOURNEY)))
-    assert story.expired.segments["everybody"] == (everybody, Completeness((DELETED, OLD, OLD_JOURNEY)))
+    assert story.expired.segments["old"] == ([], Completeness((narrowed,)))
+    assert story.expired.segments["not-old"] == (everybody, Completeness((widened, OLD_JOURNEY, DELETED)))
+    assert story.expired.segments["everybody"] == (everybody, Completeness((OLD, OLD_JOURNEY, DELETED)))
 
 
 def test_r17_after_a_restore_every_segment_is_what_it_was(story: Story) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyiceberg.types import StringType
 
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.engines.spark import SparkEngine, SparkSession
 from perennial.errors import TerminalDataError
 from perennial.maintenance import groups, maintain_warehouse, on_engine

@@ -17,7 +17,7 @@ from moto.glue.responses import GlueResponse
 from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from perennial.demo.serving import free_port
+from perennial.demo.ports import free_port
 from perennial.errors import TerminalSettingError, TransientError
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage

@@ -16,7 +16,6 @@ from fastapi.testclient import TestClient
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web.expiring_again import ExpiringAgain
-from perennial.web.restore_preview import expected_time
 from tests.web.conftest import As
 from tests.web.restoring import HOSTILE, ORDER, expired_workspace, forget_runs, form, hand_on, restore_dag_with, runs
 
@@ -56,10 +55,19 @@ def test_before_the_click_the_page_says_what_comes_back_and_what_cannot(uma: Tes
     }
     assert (preview["source_count"], preview["row_count"]) == (2, 60)
     assert preview["total_bytes"] > 0
-    assert preview["expected"] == "No restore has been measured yet."
+    assert preview["expected"] == (
+        "Probably 10 seconds to 1 min 0 s. No restore of about that size has been measured yet."
+    )
+    assert (preview["expected_seconds"], preview["expected_from_runs"]) == ([10, 60], 0)
     assert (preview["thaw"], preview["refusal"]) == ("", "")
     text = uma.get("/perennial/restore", params={"id": ids}).text
-    for said in ("2 sources", "60", "No restore has been measured yet", "Already available", "Deleted under"):
+    for said in (
+        "2 sources",
+        "60",
+        "No restore of about that size has been measured yet",
+        "Already available",
+        "Deleted under",
+    ):
         assert said in text
     assert "disabled" not in text
 
@@ -351,13 +359,3 @@ def test_a_viewer_sees_what_would_come_back_but_not_a_button_that_works(page: As
     text = page("vic").get("/perennial/restore", params={"id": "old"}).text
     assert "Your role in Airflow" in text
     assert '<button class="primary" disabled' in text
-
-
-def test_guesses_grow_with_the_bytes_and_say_where_they_end() -> None:
-    measured = [(1_000_000, timedelta(seconds=30)), (10_000_000, timedelta(minutes=2))]
-    assert [expected_time(measured, size) for size in (5_000, 2_000_000, 20_000_000, 10**12)] == [
-        "About 30 seconds, based on an earlier restore of 1.0 MB.",
-        "About 2 min 0 s, based on an earlier restore of 10.0 MB.",
-        "At most about 4 min 0 s: the largest restore measured so far, 10.0 MB, took 2 min 0 s.",
-        "No restore of that size has been measured yet; the largest restore measured so far, 10.0 MB, took 2 min 0 s.",
-    ]

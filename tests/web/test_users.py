@@ -67,7 +67,7 @@ def test_the_page_lists_newest_first_names_what_is_left_out_and_leads_to_its_res
     assert "deleted under the previous policy: campaign &#39;deleted&#39; (since 1 May 2023)" in campaigns
     assert '<a href="/perennial/restore?id=old">Restore 1 source</a>' in campaigns
     left_out = re.findall(r'<li><a href="/perennial/source\?id=([^"]*)"[^\n]*</a>, ([^\n]*)</li>', campaigns)
-    assert left_out == [("deleted", "deleted since 1 May 2023"), ("old", "expired since 1 Jun 2026")]
+    assert left_out == [("old", "expired since 1 Jun 2026"), ("deleted", "deleted since 1 May 2023")]
     assert '<a href="/perennial/restore?id=old+journey">Restore 1 source</a>' in canvases
     assert "Hello</bdi> <small>1 Jan 2026, 01:03 UTC</small>" in canvases
 
@@ -162,7 +162,24 @@ class TestMany:
         [query] = re.findall(r'href="/perennial/restore\?([^"]*)">Restore 51 sources</a>', text)
         assert parse_qsl(html.unescape(query)) == [("kind", "campaign"), ("state", "expired"), ("all", "1")]
         assert "<details>" in text
-        assert len(re.findall("<li>", text)) == 51
+        assert len(re.findall("<li>", text)) == 20
+        assert "51 sources left out" in text
+        assert 'And 31 more: <a href="/perennial/sources?kind=campaign&amp;state=expired">' in text
+
+    def test_r16_a_program_pages_through_what_is_left_out(self, page: As) -> None:
+        named: list[str] = []
+        following: int | None = 0
+        while following is not None:
+            answer = page("uma").get(f"/perennial/api/user?id=u00&missing_limit=25&missing_from={following}").json()
+            left_out = answer["campaigns_completeness"]
+            assert (left_out["missing_count"], left_out["restorable_count"]) == (51, 51)
+            named += [source["source_id"] for source in left_out["missing"]]
+            following = left_out["missing_next"]
+        assert named == [f"n{number:02}" for number in range(51)]
+        exported = page("uma").post("/perennial/users/export/ids?missing_from=50", json={"braze_id": "u00"}).json()
+        assert [source["source_id"] for source in exported["completeness"]["missing"]] == ["n50"]
+        for refused in ("missing_from=-1", "missing_limit=0", "missing_limit=1001"):
+            assert page("uma").get(f"/perennial/api/user?id=u00&{refused}").status_code == 422
 
     def test_a_search_shows_twenty_users_and_says_that_there_are_more(self, page: As) -> None:
         answer = page("uma").get("/perennial/api/users", params={"q": "<i>shared</i>"}).json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, say_left_out
 from perennial.errors import TerminalRequestError
+from perennial.features.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 
 if TYPE_CHECKING:
     from perennial.features.received import CampaignReceived, CanvasReceived
@@ -19,23 +21,36 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+MissingFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--missing-from", min=0, help="Name the sources that are left out one by one, after so many; newest first."
+    ),
+]
+MissingLimit = Annotated[
+    int, typer.Option("--missing-limit", min=1, max=MISSING_LIMIT_MOST, help="How many of them to name at a time.")
+]
 _CAMPAIGN_COLUMNS = ["campaign", "id", "last received", "engaged", "converted", "control", "variation"]
 _CANVAS_COLUMNS = ["canvas", "id", "last message", "last entered", "control", "variation", "steps"]
 
 
 @app.command()
-def profile(user: Annotated[str, typer.Argument(help="Id of a user on the platform.")]) -> None:
+def profile(
+    user: Annotated[str, typer.Argument(help="Id of a user on the platform.")],
+    missing_from: MissingFrom = None,
+    missing_limit: MissingLimit = MISSING_LIMIT,
+) -> None:
     """List the campaigns and Canvas messages a user received; what is left out is said on standard error (R14, R16)."""
     from perennial.features.profile import read_profile
 
     with opened_warehouse() as warehouse:
-        found = read_profile(warehouse, user)
+        found = read_profile(warehouse, user, MissingPage(missing_from or 0, missing_limit))
         console.print("[bold]Campaigns received[/]")
         print_rows(_CAMPAIGN_COLUMNS, [_campaign_row(campaign) for campaign in found.campaigns_received])
-        say_left_out(found.campaigns_completeness, lists=True)
+        say_left_out(found.campaigns_completeness, True, missing_from)
         console.print("\n[bold]Canvas messages received[/]")
         print_rows(_CANVAS_COLUMNS, [_canvas_row(canvas) for canvas in found.canvas_messages_received])
-        say_left_out(found.canvases_completeness, lists=True)
+        say_left_out(found.canvases_completeness, True, missing_from)
 
 
 @app.command()
@@ -45,36 +60,52 @@ def users_export(
     field: Annotated[list[str] | None, typer.Option(help="A field to export; all where none is named.")] = None,
     segment: Annotated[str | None, typer.Option(help="Id of a segment whose users to export, instead of ids.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rather than leave expired data out.")] = False,
+    missing_from: MissingFrom = None,
+    missing_limit: MissingLimit = MISSING_LIMIT,
 ) -> None:
     """Export up to 50 users as JSON, or all of a segment as JSON lines; standard error says what is left out (R16)."""
     fields = {"fields_to_export": field} if field else {}
+    naming = Naming(strict, missing_from, missing_limit)
     with opened_warehouse() as warehouse:
         if segment is None:
-            _export_ids(warehouse, {"external_ids": external_id or [], "braze_id": braze_id or [], **fields}, strict)
+            _export_ids(warehouse, {"external_ids": external_id or [], "braze_id": braze_id or [], **fields}, naming)
         elif external_id or braze_id:
             raise TerminalRequestError("Give either ids or --segment, and not both.")
         else:
-            _export_segment(warehouse, {"segment_id": segment, **fields}, strict)
+            _export_segment(warehouse, {"segment_id": segment, **fields}, naming)
 
 
-def _export_ids(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool) -> None:
+@dataclass(frozen=True)
+class Naming:
+    """Whether an export may leave something out, and which of that it names."""
+
+    strict: bool
+    missing_from: int | None
+    missing_limit: int
+
+    @property
+    def page(self) -> MissingPage:
+        return MissingPage(self.missing_from or 0, self.missing_limit)
+
+
+def _export_ids(warehouse: Warehouse, asked: Mapping[str, Any], naming: Naming) -> None:
     from perennial.features.export_models import parse_request
     from perennial.features.users_export import export_users
 
-    response = export_users(warehouse, parse_request(asked), strict)
+    response = export_users(warehouse, parse_request(asked), naming.strict, naming.page)
     if response.completeness is not None:
-        say_left_out(response.completeness, lists=True)
+        say_left_out(response.completeness, True, naming.missing_from)
     sys.stdout.write(f"{response.to_json()}\n")
 
 
-def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], strict: bool) -> None:
+def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], naming: Naming) -> None:
     from perennial.features.export_models import parse_segment_request
     from perennial.features.users_export import open_segment_export
 
     request = parse_segment_request(asked)
-    with open_segment_export(warehouse, request, datetime.now(UTC), strict) as export:
+    with open_segment_export(warehouse, request, datetime.now(UTC), naming.strict, naming.page) as export:
         # Before the first user: whoever reads only some of them has to know as well.
-        say_left_out(export.completeness, lists=bool(request.kinds))
+        say_left_out(export.completeness, bool(request.kinds), naming.missing_from)
         if export.unavailable_fields:
             say(escape(f"There is nothing here for the fields {', '.join(export.unavailable_fields)}."))
         sys.stdout.writelines(f"{user.to_json()}\n" for user in export.users())

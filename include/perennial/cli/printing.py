@@ -52,12 +52,13 @@ def say_exactly(text: str, style: str = "") -> None:
     Console(stderr=True).print(Text(text, style), soft_wrap=True)
 
 
-def say_left_out(completeness: Completeness, lists: bool = False) -> None:
+def say_left_out(completeness: Completeness, lists: bool = False, missing_from: int | None = None) -> None:
     """Say on standard error what an answer leaves out, what that does to it, and how to get it back (R16).
 
     Args:
         completeness: Of the answer.
         lists: Whether the answer lists what users received.
+        missing_from: From where on the missing sources are to be named one by one; None: only a few, in a sentence.
     """
     if completeness.complete:
         return
@@ -71,6 +72,19 @@ def say_left_out(completeness: Completeness, lists: bool = False) -> None:
     say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")
     if remedy := completeness.remedy():
         say_exactly(remedy)
+    if lists:
+        _say_page(completeness, missing_from)
+
+
+def _say_page(completeness: Completeness, missing_from: int | None) -> None:
+    if missing_from is not None:
+        for source in completeness.missing:
+            rows = f", {count(source.archived_rows, 'interaction')}" if source.archived_rows else ""
+            say_exactly(f"  {source.kind} {source.source_id!r}: {source.state} since {source.since_date}{rows}")
+        if completeness.next_from is not None:
+            say(f"The next are named with --missing-from {completeness.next_from}.")
+    elif not completeness.is_named_whole:
+        say("All are named, those that left last first, with --missing-from 0.")
 
 
 @contextmanager

@@ -62,8 +62,10 @@ def demo(
 
 
 @app.command()
-def up(port: Annotated[int, typer.Option(help="Port of Airflow's page on 127.0.0.1.")] = 8080) -> None:
-    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C."""
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page on 127.0.0.1.")] = 8080,
+) -> None:
+    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of who started it."""
     from perennial.demo.serving import serve
 
     with said_plainly():

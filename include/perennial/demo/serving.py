@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from perennial.demo.guarding import guarded, stop_like_ctrl_c
 from perennial.demo.in_process import airflow_environment
 from perennial.demo.mailbox import Mailbox
+from perennial.demo.ports import refuse_taken
 from perennial.demo.story import MARK, tell_story
 from perennial.errors import TransientError
 from perennial.settings import PROJECT_ROOT, Settings
@@ -31,18 +31,22 @@ STOP_SECONDS = 60
 
 
 def serve(console: Console, port: int) -> None:
-    """Serve until Ctrl-C; makes the sample workspace first where there is none.
+    """Serve until Ctrl-C, SIGTERM, SIGHUP or the end of the process that started this one.
+
+    Makes the sample workspace first where there is none.
 
     Raises:
-        TransientError: The port is taken, or Airflow did not come up; its log is named.
+        TransientError: The port is taken (says by whom), or Airflow did not come up; its log is named.
+        TerminalRequestError: This user may not have the port.
     """
     # Before the sample workspace, which takes a while.
-    _refuse_taken(port)
-    settings = Settings.from_environment()
-    if not (settings.home / MARK).exists():
-        tell_story(console, 200_000)
-    with Mailbox(settings.home / "mail") as mailbox:
-        try:
+    refuse_taken(port)
+    try:
+        stop_like_ctrl_c()
+        settings = Settings.from_environment()
+        if not (settings.home / MARK).exists():
+            tell_story(console, 200_000)
+        with Mailbox(settings.home / "mail") as mailbox:
             with console.status("Airflow is starting …"), ExitStack() as running:
                 served = running.enter_context(running_airflow(settings, port, mailbox))
                 stop = running.pop_all()
@@ -51,20 +55,15 @@ def serve(console: Console, port: int) -> None:
                 console.print(f"[bold]{page}[/]  user [bold]admin[/]  password [bold]{served.password}[/]")
                 console.print(f"Mail is caught in {settings.home / 'mail'}; Ctrl-C stops everything.")
                 _watch(console, served.process, mailbox)
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        # After SIGHUP there may be no terminal any more.
+        with suppress(OSError):
             console.print("Stopped.")
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
 class ServedAirflow:
-    """A running `airflow standalone`: its address, and the password of user admin."""
+    """A running `airflow standalone`: its address, the password of user admin, and the process that guards it."""
 
     url: str
     password: str
@@ -75,12 +74,12 @@ class ServedAirflow:
 def running_airflow(
     settings: Settings, port: int, mailbox: Mailbox, dags: Path = PROJECT_ROOT / "dags"
 ) -> Iterator[ServedAirflow]:
-    """Run all of Airflow over a workspace, on 127.0.0.1, until the block ends.
+    """Run all of Airflow over a workspace, on 127.0.0.1, until the block or this process ends, however that is.
 
     Raises:
         TransientError: The port is taken, or Airflow did not come up; its log is named.
     """
-    _refuse_taken(port)
+    refuse_taken(port)
     airflow_home = settings.home / "airflow"
     passwords = airflow_home / "passwords.json"
     password = _password(passwords)
@@ -99,25 +98,12 @@ def running_airflow(
         # `airflow standalone` looks for `airflow` on PATH.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    command = [str(Path(sys.executable).with_name("airflow")), "standalone"]
+    standalone = [str(Path(sys.executable).with_name("airflow")), "standalone"]
     airflow_home.mkdir(parents=True, exist_ok=True)
-    with (airflow_home / "standalone.log").open("ab") as log:
-        # A group of its own: Ctrl-C reaches only this process, which passes it on once.
-        airflow = subprocess.Popen(
-            command, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait(airflow, port, Path(log.name))
-            yield ServedAirflow(url, password, airflow)
-        finally:
-            # SIGINT to the parent: on SIGTERM it leaves its children behind.
-            airflow.send_signal(signal.SIGINT)
-            try:
-                airflow.wait(timeout=STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                # A busy machine, or a task that does not end: nothing may stay behind.
-                os.killpg(airflow.pid, signal.SIGKILL)
-                airflow.wait()
+    log = airflow_home / "standalone.log"
+    with guarded(standalone, os.environ | environment, log, STOP_SECONDS) as airflow:
+        _wait(airflow, port, log)
+        yield ServedAirflow(url, password, airflow)
 
 
 def _password(path: Path) -> str:
@@ -129,13 +115,6 @@ def _password(path: Path) -> str:
         path.write_text(json.dumps(kept))
         path.chmod(0o600)
     return kept["admin"]
-
-
-def _refuse_taken(port: int) -> None:
-    # Whoever listens there would be taken for the server that could not start beside it.
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise TransientError(f"Something listens on port {port} already; stop it, or choose another with --port.")
 
 
 def _wait(airflow: subprocess.Popen[bytes], port: int, log: Path) -> None:

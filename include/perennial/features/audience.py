@@ -72,8 +72,8 @@ def open_audience(
         definition: JSON of spec/filters.md.
         now: What `days_ago` is counted from.
         strict: Refuse instead of answering short.
-        all_sources: Show the interactions of every source, and say what is missing of all, for who asks more of the
-            same moment than who is in the audience.
+        all_sources: Show the interactions of every source, for who asks more of the same moment than who is in the
+            audience.
 
     Raises:
         TerminalDefinitionError: The definition, or that of a segment it uses, is wrong; names the JSON path.
@@ -103,7 +103,7 @@ def open_audience(
         return None if all_sources else set(needs)
 
     with open_feature_session(warehouse, [USERS.name], needed) as session:
-        completeness = find_missing(session.connection, None if all_sources else needs.keys(), needs)
+        completeness = find_missing(session.connection, needs.keys(), needs)
         if strict and not completeness.complete:
             raise TerminalIncompleteError(completeness)
         yield Audience(queries[0], completeness, session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING, Literal
 from perennial.audiences.needs import Effect, Need
 from perennial.counting import count
 from perennial.errors import TerminalRequestError
+from perennial.features.missing_page import MissingPage
 from perennial.notify.again import RestoreAgain, restore_again
 from perennial.statements import statement
 
 if TYPE_CHECKING:
     import duckdb
 
-# Sources that a sentence names; all of them are in the answer itself.
+# Sources that a sentence names; more of them are in the answer itself.
 _NAMED = 5
+# Sources that one restore command names; nobody pastes more, and a shell takes no more than 128 kB.
+_RESTORED_AT_ONCE = 200
+_STATES = ("expired", "archived", "deleted")
 _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 
@@ -70,14 +75,48 @@ class MissingSource:
 
 
 @dataclass(frozen=True)
+class CountedSources:
+    """Missing sources that an answer counts and does not name.
+
+    Attributes:
+        state: As of a `MissingSource`.
+        source_count: How many there are.
+        archived_rows: Their interactions in long-term storage.
+    """
+
+    state: str
+    source_count: int
+    archived_rows: int
+
+
+@dataclass(frozen=True)
 class Completeness:
-    """What an answer leaves out: every source it would have needed and did not have."""
+    """What an answer leaves out: every source it would have needed and did not have.
+
+    Attributes:
+        missing: The sources that it names: all that an audience names itself, and a page of the others.
+        counted: The rest, by state.
+        next_from: What `first` of the next page is; None where no source comes after these.
+    """
 
     missing: tuple[MissingSource, ...] = ()
+    counted: tuple[CountedSources, ...] = ()
+    next_from: int | None = None
 
     @property
     def complete(self) -> bool:
-        return not self.missing
+        return not (self.missing or self.counted)
+
+    @property
+    def missing_count(self) -> int:
+        """How many sources are missing, named or not."""
+        return len(self.missing) + sum(group.source_count for group in self.counted)
+
+    @property
+    def restorable_count(self) -> int:
+        """How many of them a restore brings back."""
+        others = sum(group.source_count for group in self.counted if group.state != "deleted")
+        return len(self.restorable) + others
 
     @property
     def can_narrow(self) -> bool:
@@ -91,39 +130,67 @@ class Completeness:
 
     @property
     def restorable(self) -> tuple[str, ...]:
-        """Ids of the sources that a restore brings back."""
+        """Ids of the sources that are named and that a restore brings back."""
         return tuple(source.source_id for source in self.missing if source.is_restorable)
 
     @property
     def restore(self) -> RestoreAgain | None:
-        """The one request that brings back all that can come back."""
-        return restore_again(self.restorable, (), (), "Needed by an answer that left it out")
+        """The request that brings back all that is named and can come back, or the first 200 of it."""
+        return restore_again(self.restorable[:_RESTORED_AT_ONCE], (), (), "Needed by an answer that left it out")
 
     def sentence(self) -> str:
         """Say for a person what is missing; empty where nothing is."""
         if self.complete:
             return ""
-        expired = [source for source in self.missing if source.state == "expired"]
-        deleted = [source for source in self.missing if source.state == "deleted"]
-        archived = [source for source in self.missing if source.state == "archived"]
-        parts = [_expired(expired)] if expired else []
-        if archived:
-            rows = sum(source.archived_rows for source in archived)
+        expired, archived, deleted = map(self._of, _STATES)
+        parts = []
+        if expired.source_count:
+            rows = expired.archived_rows
+            parts.append(f"{count(rows, 'expired interaction')} of {self._names('expired')}")
+        if archived.source_count:
+            rows = archived.archived_rows
             parts.append(
                 f"{count(rows, 'interaction')} that another program put into long-term storage, of "
-                f"{_listed([f'{source.kind} {source.source_id!r}' for source in archived])}"
+                f"{self._names('archived')}"
             )
-        if deleted:
-            parts.append(f"deleted under the previous policy: {_names(deleted)}")
+        if deleted.source_count:
+            parts.append(f"deleted under the previous policy: {self._names('deleted')}")
         return f"Left out: {'; '.join(parts)}."
+
+    @property
+    def is_named_whole(self) -> bool:
+        """Whether the sentence names every source."""
+        return all(self._of(state).source_count <= _NAMED for state in _STATES) and not self.counted
 
     def remedy(self) -> str:
         """Say how to get it back; empty where nothing can come back."""
         if self.restore is None:
             return ""
+        asked = min(len(self.restorable), _RESTORED_AT_ONCE)
+        what = "it" if asked == self.restorable_count else f"{asked:,} of {self.restorable_count:,} sources"
         if not self.restore.fits_a_shell:
-            return f"To bring it back, trigger restore_interactions with these params: {self.restore.conf}"
-        return f"To bring it back: {self.restore.command}"
+            return f"To bring {what} back, trigger restore_interactions with these params: {self.restore.conf}"
+        return f"To bring {what} back: {self.restore.command}"
+
+    def _of(self, state: str) -> CountedSources:
+        """Count all sources of a state, named or not."""
+        named = [source.archived_rows for source in self.missing if source.state == state]
+        others = [group for group in self.counted if group.state == state]
+        return CountedSources(
+            state,
+            len(named) + sum(group.source_count for group in others),
+            sum(named) + sum(group.archived_rows for group in others),
+        )
+
+    def _names(self, state: str) -> str:
+        named = [source for source in self.missing if source.state == state][:_NAMED]
+        more = self._of(state).source_count - len(named)
+        if not named:
+            return count(more, "source")
+        return ", ".join(map(_named, named)) + (f" and {more:,} more" if more else "")
+
+
+NOTHING_MISSING = Completeness()
 
 
 def find_missing(
@@ -160,20 +227,52 @@ def find_missing(
     )
 
 
+def find_missing_page(
+    connection: duckdb.DuckDBPyConnection, kinds: Collection[str], page: MissingPage, named: Completeness
+) -> Completeness:
+    """Find out which sources lists of what was received leave out: name some, and count the rest.
+
+    Args:
+        connection: With `source_states`, `lifecycle_events` and `misplaced_rows` in place; later calls see what the
+            first one saw.
+        kinds: The kinds of sources that the lists are about. Sources of which the platform has forgotten the kind are
+            left out of every list.
+        page: Which sources to name.
+        named: What the answer leaves out besides, and names whole.
+    """
+    connection.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS missing_sources AS {statement('features/list_missing_sources')}",
+        {"source_ids": None},
+    )
+    binds = {
+        "kinds": sorted({*kinds, "source"}),
+        "named_ids": [source.source_id for source in named.missing],
+    }
+    paged = {"first": page.first, "most": page.limit}
+    rows = connection.execute(statement("features/page_missing_sources"), binds | paged).fetchall()
+    found = tuple(
+        MissingSource(source_id=source_id, kind=kind, name=name, state=state, since=since, archived_rows=archived_rows)
+        for source_id, kind, name, state, since, archived_rows in rows
+    )
+    sources, archived = Counter(source.state for source in found), Counter[str]()
+    for source in found:
+        archived[source.state] += source.archived_rows
+    totals = connection.execute(statement("features/sum_missing_sources"), binds).fetchall()
+    counted = tuple(
+        CountedSources(state, source_count - sources[state], archived_rows - archived[state])
+        for state, source_count, archived_rows in totals
+        if source_count > sources[state]
+    )
+    end = page.first + len(found)
+    is_last = end >= sum(source_count for _, source_count, _ in totals)
+    return Completeness((*named.missing, *found), counted, None if is_last else end)
+
+
 def _effects(need: Need, state: str) -> frozenset[Effect]:
     # An expired source is out of sight whole; of a deleted one that is active again, what came since is there.
     return need.effects if state == "expired" else need.effects | need.effects_in_part
 
 
-def _expired(sources: list[MissingSource]) -> str:
-    rows = sum(source.archived_rows for source in sources)
-    return f"{count(rows, 'expired interaction')} of {_names(sources)}"
-
-
-def _names(sources: list[MissingSource]) -> str:
-    return _listed([f"{source.kind} {source.source_id!r} (since {source.since_date})" for source in sources])
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+def _named(source: MissingSource) -> str:
+    since = f" (since {source.since_date})" if source.state != "archived" else ""
+    return f"{source.kind} {source.source_id!r}{since}"

@@ -79,12 +79,20 @@ class CompletenessObject(BaseModel):
 
     Attributes:
         complete: Whether they leave out nothing.
-        missing: The expired and deleted sources; any of them may have held something of the users.
-        restore_command: The command that brings back all that can come back.
+        missing_count: How many sources that is: expired and deleted ones, any of which may have held something of the
+            users.
+        restorable_count: How many of them a restore brings back.
+        missing: Some of them, those that left last first; `missing_from` and `missing_limit` ask for others. All that a
+            segment names itself come before them, on every page.
+        missing_next: What `missing_from` of the next page is; null where none comes after these.
+        restore_command: The command that brings back what is named here and can come back, at most 200 sources.
     """
 
     complete: bool
+    missing_count: int
+    restorable_count: int
     missing: tuple[MissingSourceObject, ...]
+    missing_next: int | None
     restore_command: str | None
 
 
@@ -92,9 +100,12 @@ def completeness_object(completeness: Completeness) -> CompletenessObject:
     """Write what is left out as programs read it."""
     return CompletenessObject(
         complete=completeness.complete,
+        missing_count=completeness.missing_count,
+        restorable_count=completeness.restorable_count,
         missing=tuple(
             MissingSourceObject.model_validate(source, from_attributes=True) for source in completeness.missing
         ),
+        missing_next=completeness.next_from,
         restore_command=completeness.restore.command if completeness.restore else None,
     )
 

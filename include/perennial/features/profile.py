@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalRequestError
 from perennial.features.completeness import Completeness
-from perennial.features.received import CAMPAIGNS, CANVASES, CampaignReceived, CanvasReceived, missing_of, open_received
+from perennial.features.missing_page import FIRST_PAGE, MissingPage
+from perennial.features.received import CAMPAIGNS, CANVASES, CampaignReceived, CanvasReceived, open_received
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -20,7 +21,8 @@ class Profile:
     Attributes:
         user_id: The platform's user id.
         campaigns_received: *Campaigns received*.
-        campaigns_completeness: The expired and deleted campaigns; any of them may have held something of this user.
+        campaigns_completeness: The expired and deleted campaigns, counted, and a page of them named; any may have held
+            something of this user.
         canvas_messages_received: *Canvas messages received*.
         canvases_completeness: The expired and deleted Canvases, likewise.
     """
@@ -32,27 +34,29 @@ class Profile:
     canvases_completeness: Completeness
 
 
-def read_profile(warehouse: Warehouse, user_id: str) -> Profile:
+def read_profile(warehouse: Warehouse, user_id: str, page: MissingPage = FIRST_PAGE) -> Profile:
     """Read what a user received of the sources whose interactions are available.
 
     Args:
         warehouse: Where everything is.
         user_id: The platform's user id.
+        page: Which of the sources that each list leaves out are named.
 
     Raises:
         TerminalRequestError: The platform has no such user.
     """
     with open_received(warehouse, CAMPAIGNS | CANVASES) as received:
         received.ask_for([user_id])
-        user = next(received.users(), None)
-    if user is None:
-        raise TerminalRequestError(
-            f"No user {user_id!r} is known; give the platform's user id, and run sync_sources if the user is new there."
+        users = list(received.users())
+        if not users:
+            raise TerminalRequestError(
+                f"No user {user_id!r} is known; give the platform's user id, and run sync_sources if the user is new "
+                "there."
+            )
+        return Profile(
+            user_id=user_id,
+            campaigns_received=users[0].campaigns,
+            campaigns_completeness=received.find_missing(CAMPAIGNS, page),
+            canvas_messages_received=users[0].canvases,
+            canvases_completeness=received.find_missing(CANVASES, page),
         )
-    return Profile(
-        user_id=user_id,
-        campaigns_received=user.campaigns,
-        campaigns_completeness=missing_of(CAMPAIGNS, received.completeness),
-        canvas_messages_received=user.canvases,
-        canvases_completeness=missing_of(CANVASES, received.completeness),
-    )

@@ -11,7 +11,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from perennial.engines.protocol import BATCH_ROWS
-from perennial.features.completeness import Completeness, find_missing
+from perennial.features.completeness import NOTHING_MISSING, Completeness, find_missing_page
+from perennial.features.missing_page import MissingPage
 from perennial.statements import statement
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 
@@ -119,12 +120,10 @@ class ReceivedSession:
     Attributes:
         session: With `tables` of `RECEIVED_TABLES` in place.
         kinds: Whose interactions are asked for.
-        completeness: What every answer leaves out.
     """
 
     session: FeatureSession
     kinds: frozenset[Kind]
-    completeness: Completeness
 
     def ask_for(self, user_ids: Collection[str], external_ids: Collection[str] = ()) -> None:
         """Say which users are meant; once a session."""
@@ -145,6 +144,26 @@ class ReceivedSession:
         for _, of_user in groupby(rows, key=itemgetter("user_id")):
             yield _user(list(of_user))
 
+    def is_for_nobody(self) -> bool:
+        """Whether no user is asked for, so that no list can be short."""
+        counted = self.session.facts.query(statement("features/count_asked_users")).read_all()
+        return not counted["user_count"][0].as_py()
+
+    def find_missing(
+        self, kinds: frozenset[Kind], page: MissingPage, named: Completeness = NOTHING_MISSING
+    ) -> Completeness:
+        """Find out what lists of these kinds leave out; not while users are being streamed.
+
+        Every source of a kind that is expired or deleted counts: the archive may lie where it cannot be read (Glacier),
+        so nobody can tell which of them hold something of a user.
+
+        Args:
+            kinds: Of `kinds`; with none, there is no list.
+            page: Which sources to name.
+            named: What the answer leaves out besides.
+        """
+        return find_missing_page(self.session.connection, kinds, page, named) if kinds else named
+
 
 RECEIVED_TABLES = (USERS.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
 
@@ -157,19 +176,7 @@ def open_received(warehouse: Warehouse, kinds: frozenset[Kind]) -> Iterator[Rece
 
     source_ids = None if kinds else ()
     with open_feature_session(warehouse, RECEIVED_TABLES, lambda _: source_ids) as session:
-        completeness = missing_of(kinds, find_missing(session.connection, source_ids))
-        yield ReceivedSession(session, kinds, completeness)
-
-
-def missing_of(kinds: frozenset[Kind], completeness: Completeness) -> Completeness:
-    """Leave out what lists of these kinds do not need.
-
-    Every source of a kind that is expired or deleted is named: the archive may lie where it cannot be read (Glacier),
-    so nobody can tell which of them hold something of a user. So are sources of which the platform has forgotten the
-    kind, and what an audience names itself.
-    """
-    kept = (source for source in completeness.missing if source.kind in {*kinds, "source"} or source.paths)
-    return Completeness(tuple(kept))
+        yield ReceivedSession(session, kinds)
 
 
 def _user(rows: list[_Row]) -> UserRecord:

@@ -13,14 +13,15 @@ from pydantic_core import from_json
 
 from perennial.engines.protocol import BATCH_ROWS
 from perennial.features.audience import open_audience, segment_definition
-from perennial.features.completeness import Completeness, TerminalIncompleteError
+from perennial.features.completeness import NOTHING_MISSING, Completeness, TerminalIncompleteError
 from perennial.features.export_models import (
     ExportRequest,
     ExportResponse,
     SegmentExportRequest,
     UserObject,
 )
-from perennial.features.received import ReceivedSession, UserRecord, missing_of, open_received
+from perennial.features.missing_page import FIRST_PAGE, MissingPage
+from perennial.features.received import ReceivedSession, UserRecord, open_received
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -29,21 +30,25 @@ if TYPE_CHECKING:
 _MEMORY_LIMIT = "1GB"
 
 
-def export_users(warehouse: Warehouse, request: ExportRequest, strict: bool = False) -> ExportResponse:
+def export_users(
+    warehouse: Warehouse, request: ExportRequest, strict: bool = False, page: MissingPage = FIRST_PAGE
+) -> ExportResponse:
     """Export users by their ids.
 
     Args:
         warehouse: Where everything is.
         request: From `parse_request`.
         strict: Refuse instead of answering short.
+        page: Which of the sources that the lists leave out are named.
 
     Raises:
         TerminalIncompleteError: The lists would leave data out, and `strict` was asked for.
     """
     with open_received(warehouse, request.kinds) as received:
-        _refuse_short(received.completeness, strict)
         received.ask_for(request.braze_id, request.external_ids)
         records = list(received.users())
+        completeness = received.find_missing(request.kinds, page) if records else NOTHING_MISSING
+        _refuse_short(completeness, strict)
     braze_ids = {record.profile["user_id"] for record in records}
     external_ids = {record.profile["external_user_id"] for record in records}
     unknown = [given for given in request.external_ids if given not in external_ids]
@@ -52,7 +57,7 @@ def export_users(warehouse: Warehouse, request: ExportRequest, strict: bool = Fa
         users=tuple(_user_object(record, request.fields) for record in records),
         invalid_user_ids=tuple(dict.fromkeys(unknown)),
         unavailable_fields=request.unavailable_fields,
-        completeness=received.completeness if request.kinds else None,
+        completeness=completeness if request.kinds else None,
     )
 
 
@@ -61,8 +66,8 @@ class SegmentExport:
     """An export of a segment, ready to be streamed, as of one moment of the warehouse.
 
     Attributes:
-        completeness: What it leaves out: sources that tell who is in the segment (they have `paths`), and sources that
-            the lists of what was received would need.
+        completeness: What it leaves out: sources that tell who is in the segment (they have `paths`, and all are
+            named), and sources that the lists of what was received would need (a page of them is named).
         unavailable_fields: Fields that were asked for and that the warehouse holds nothing for.
         fields: The fields to fill.
         received: Where it is asked.
@@ -84,7 +89,11 @@ class SegmentExport:
 
 @contextmanager
 def open_segment_export(
-    warehouse: Warehouse, request: SegmentExportRequest, now: datetime, strict: bool = False
+    warehouse: Warehouse,
+    request: SegmentExportRequest,
+    now: datetime,
+    strict: bool = False,
+    page: MissingPage = FIRST_PAGE,
 ) -> Iterator[SegmentExport]:
     """Find the users of a segment, and make their export ready.
 
@@ -93,6 +102,7 @@ def open_segment_export(
         request: From `parse_segment_request`.
         now: What `days_ago` is counted from.
         strict: Refuse instead of answering short.
+        page: Which of the sources that the lists leave out are named.
 
     Raises:
         TerminalDefinitionError: The segment does not exist, or its definition is wrong.
@@ -103,15 +113,16 @@ def open_segment_export(
         TemporaryDirectory(prefix="perennial-export-") as spill,
         open_audience(warehouse, definition, now, all_sources=bool(kinds)) as audience,
     ):
-        completeness = missing_of(kinds, audience.completeness)
-        _refuse_short(completeness, strict)
         audience.session.connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
         # Each thread has buffers of its own for groups and order: with two, 60,000 users of 40 sources do not fit.
         # Making objects of the rows takes longer than one thread needs to find them.
         audience.session.connection.execute("SET threads = 1")
         audience.session.connection.execute("SET temp_directory = $spill", {"spill": spill})
         audience.keep_users("asked_users")
-        received = ReceivedSession(audience.session, kinds, completeness)
+        received = ReceivedSession(audience.session, kinds)
+        lists = frozenset() if kinds and received.is_for_nobody() else kinds
+        completeness = received.find_missing(lists, page, audience.completeness)
+        _refuse_short(completeness, strict)
         yield SegmentExport(completeness, request.unavailable_fields, request.fields, received)
 
 

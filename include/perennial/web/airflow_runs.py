@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from perennial.refusals import lies_ahead
+from perennial.refusals import CLOCK_DIFFERENCE, lies_ahead
 from perennial.web.access import RESTORE_DAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
+    from datetime import timedelta
 
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
@@ -178,6 +179,43 @@ def recent_runs(session: Session, states: Collection[str] = (), limit: int | Non
     if states:
         query = query.where(DagRun.state.in_(states))
     return [_run(found) for found in session.scalars(query)]
+
+
+@brief
+def measured_runs(session: Session) -> dict[str, timedelta]:
+    """Tell how long runs took from the request to their end, as whoever asks on the page will wait.
+
+    Only runs that a scheduler ran from their first to their last task, and that ended well: `DAG.test`, as in the demo,
+    starts no process for a task; a backfill or a run of another date replays what was done, and one that was cleared
+    was done in part.
+
+    Returns:
+        By id, the latest first.
+    """
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.types import DagRunTriggeredByType
+    from sqlalchemy import select
+
+    query = (
+        select(DagRun)
+        .where(
+            DagRun.dag_id == RESTORE_DAG,
+            DagRun.state == SUCCESS,
+            DagRun.clear_number == 0,
+            DagRun.triggered_by.is_distinct_from(DagRunTriggeredByType.TEST),
+            DagRun.triggered_by.is_distinct_from(DagRunTriggeredByType.BACKFILL),
+            DagRun.queued_at.is_not(None),
+            DagRun.end_date.is_not(None),
+        )
+        .order_by(DagRun.id.desc())
+        .limit(RECENT)
+    )
+    runs = map(_run, session.scalars(query))
+    return {
+        run.run_id: run.ended_at - run.queued_at
+        for run in runs
+        if run.ended_at is not None and abs(run.now - run.queued_at) <= CLOCK_DIFFERENCE
+    }
 
 
 @brief

@@ -32,6 +32,7 @@ from perennial.features.export_models import (
     parse_segment_request,
 )
 from perennial.web.access import EXPORT, EXPORT_DAG
+from perennial.web.missing import MissingPageDep
 from perennial.web.problems import problem
 from perennial.web.warehouse import WarehouseDep
 
@@ -55,8 +56,9 @@ The lines hold users and nothing else. What they leave out (R16) stands in the h
 - `Perennial-Complete`: `true` or `false`. Where it is `false`, users may be missing, be there who do not belong, or
   have short lists.
 - `Perennial-Missing-Count`: how many sources are left out.
-- `Perennial-Missing`: a JSON list of them, in ASCII; as many as {_HEADER_BYTES:,} bytes hold. Ask with `strict=true`
-  for all: the answer is then a problem that names each.
+- `Perennial-Missing`: a JSON list of some of them, those that left last first, in ASCII; as many as {_HEADER_BYTES:,}
+  bytes hold. Ask with `strict=true` for more: the answer is then a problem that names them page by page
+  (`missing_from`, `missing_limit`).
 - `Perennial-Unavailable-Fields`: a JSON list of the fields that were asked for and that there is nothing for.
 
 An answer that is cut off (no end of its last chunk) is not whole: ask again. Two streams run at a time; a third is
@@ -121,19 +123,25 @@ AuditDep = Annotated[Audit, Depends(_audit, scope="function")]
     "/ids", summary="Export up to 50 users by their ids", response_model=ExportResponse, responses={409: _SHORT}
 )
 def export_ids(
-    http: Request, warehouse: WarehouseDep, audit: AuditDep, body: _IdsBody, strict: _Strict = False
+    http: Request,
+    warehouse: WarehouseDep,
+    audit: AuditDep,
+    body: _IdsBody,
+    missing: MissingPageDep,
+    strict: _Strict = False,
 ) -> Response:
     """Export users with their profile and what they received, newest first. What is null is left out.
 
-    `completeness` names every expired or deleted source that may have held something of them. Who asked for whom is
-    written into Airflow's audit log.
+    `completeness` counts the expired and deleted sources that may have held something of them and names some, those
+    that left last first; `missing_from` asks for others. Where nobody was found, nothing is missing. Who asked for whom
+    is written into Airflow's audit log.
     """
     from perennial.features.users_export import export_users
 
     request = parse_request(body)
     audit.write("export_users_by_id", request, strict)
     try:
-        export = export_users(warehouse, request, strict)
+        export = export_users(warehouse, request, strict, missing)
     except TerminalIncompleteError as error:
         return _short(http, error)
     return Response(export.to_json(), media_type="application/json")
@@ -147,7 +155,12 @@ def export_ids(
     responses={200: {"content": {NDJSON: {"schema": {"type": "string"}}}}, 409: _SHORT},
 )
 def export_segment(
-    http: Request, warehouse: WarehouseDep, audit: AuditDep, body: _SegmentBody, strict: _Strict = False
+    http: Request,
+    warehouse: WarehouseDep,
+    audit: AuditDep,
+    body: _SegmentBody,
+    missing: MissingPageDep,
+    strict: _Strict = False,
 ) -> Response:
     """Everything that can be refused is refused before the first byte."""
     from perennial.features.users_export import open_segment_export
@@ -159,7 +172,7 @@ def export_segment(
             raise TransientError("Two segments are being exported at the moment; ask again when one is done.")
         opening.callback(_STREAMS.release)
         try:
-            export = opening.enter_context(open_segment_export(warehouse, request, datetime.now(UTC), strict))
+            export = opening.enter_context(open_segment_export(warehouse, request, datetime.now(UTC), strict, missing))
         except TerminalIncompleteError as error:
             return _short(http, error)
         except TerminalDefinitionError as error:
@@ -200,7 +213,7 @@ def _headers(export: SegmentExport) -> Mapping[str, str]:
     completeness = export.completeness
     return {
         "Perennial-Complete": json.dumps(completeness.complete),
-        "Perennial-Missing-Count": str(len(completeness.missing)),
+        "Perennial-Missing-Count": str(completeness.missing_count),
         "Perennial-Missing": _fitting(completeness),
         "Perennial-Unavailable-Fields": json.dumps(export.unavailable_fields),
     }

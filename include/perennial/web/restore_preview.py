@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalRequestError
 from perennial.notify import wording
 from perennial.outcomes import STANDARD, THAW_TIMES
 from perennial.statements import statement
-from perennial.tables import LIFECYCLE_EVENTS
-from perennial.web.airflow_runs import SUCCESS, find_obstacle, recent_runs
+from perennial.web.airflow_runs import find_obstacle
 from perennial.web.expiring_again import ExpiringAgain, expiring_again
 from perennial.web.restore_desk import Desk, restoring_sources
+from perennial.web.restore_times import ExpectedTime, expect_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from perennial.lifecycle import RestoreRequest
     from perennial.lifecycle.requests import RequestedSource
 
-# Beyond so many times the largest restore that was measured, a figure would only look like knowledge.
-_FURTHEST_GUESS = 100
 _NAMED = 10
 
 
@@ -71,7 +69,7 @@ class Preview:
         row_count: Interactions that would come back.
         total_bytes: Their size.
         again: When that expires again; None where nothing comes back.
-        expected: How long it takes, from restores that were measured; empty where nothing comes back.
+        expected: How long it takes, as restores before it did; None where nothing comes back.
         thaw: How long the archive needs before that; empty where it hands data out at once.
         refusal: Why it cannot be asked for; empty where it can.
     """
@@ -81,7 +79,7 @@ class Preview:
     row_count: int = 0
     total_bytes: int = 0
     again: ExpiringAgain | None = None
-    expected: str = ""
+    expected: ExpectedTime | None = None
     thaw: str = ""
     refusal: str = ""
 
@@ -159,28 +157,9 @@ def preview_restore(desk: Desk, request: RestoreRequest) -> Preview:
         row_count=sum(source.archived_rows for source in resolved.coming),
         total_bytes=total_bytes,
         again=again,
-        expected=expected_time(_measured(desk), total_bytes),
+        expected=expect_time(desk, total_bytes),
         thaw=_thaw(desk.warehouse.settings.archive_storage_class or ""),
     )
-
-
-def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -> str:
-    """Tell how long a restore takes.
-
-    Args:
-        measured: Bytes and duration of earlier ones, smallest first.
-        total_bytes: What it brings back.
-    """
-    if not measured:
-        return "No restore has been measured yet."
-    for measured_bytes, took in measured:
-        if measured_bytes >= total_bytes:
-            return f"About {wording.duration(took)}, based on an earlier restore of {wording.size(measured_bytes)}."
-    largest, took = measured[-1]
-    known = f"the largest restore measured so far, {wording.size(largest)}, took {wording.duration(took)}"
-    if total_bytes > _FURTHEST_GUESS * largest:
-        return f"No restore of that size has been measured yet; {known}."
-    return f"At most about {wording.duration(took * (total_bytes / largest))}: {known}."
 
 
 def _refusal(desk: Desk, resolved: Resolved) -> str:
@@ -197,22 +176,6 @@ def _left(request: RestoreRequest, resolved: Resolved) -> RestoreRequest:
         return request
     left = [*resolved.coming, *(source for group in resolved.staying for source in group.sources)]
     return replace(request, source_ids=tuple(source.source_id for source in left), tags=())
-
-
-def _measured(desk: Desk) -> list[tuple[int, timedelta]]:
-    """Bytes and duration of restores that ended well, smallest first."""
-    from perennial.engines.duckdb import open_session
-
-    took = {
-        run.run_id: run.ended_at - run.started_at
-        for run in recent_runs(desk.session, (SUCCESS,))
-        if run.started_at is not None and run.ended_at is not None
-    }
-    if not took:
-        return []
-    with open_session(desk.warehouse, [LIFECYCLE_EVENTS.name]) as session:
-        rows = session.execute(statement("web/sum_restored_bytes"), {"run_ids": list(took)}).fetchall()
-    return sorted((total_bytes, took[run_id]) for run_id, total_bytes in rows)
 
 
 def _groups(pairs: Iterable[tuple[str, RequestedSource]]) -> tuple[SourceGroup, ...]:

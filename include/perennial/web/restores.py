@@ -133,7 +133,11 @@ class RestorePreview(BaseModel):
     source_count: int = Field(description="Sources that would come back")
     row_count: int = Field(description="Interactions that would come back")
     total_bytes: int = Field(description="Their size")
-    expected: str = Field(description="How long it takes, from restores that were measured")
+    expected: str = Field(description="How long it takes from the request to the e-mail, as restores before it did")
+    expected_seconds: tuple[int, int] | None = Field(
+        description="That in seconds: at the least, at the most; null where nothing comes back"
+    )
+    expected_from_runs: int = Field(description="How many restores of about that size this is known from; 0: a guess")
     expires_at: datetime | None = Field(
         description="When the first of it would expire again, if it came back now (R13); null where nothing does"
     )
@@ -214,7 +218,7 @@ def preview_by_api(
 ) -> RestorePreview:
     """Tell what would come back and what cannot, without starting anything. Name sources, tags, or all that match."""
     preview = preview_restore(desk, _chosen(desk, ids, tags, selection if everything else None))
-    resolved = preview.resolved or Resolved((), (), ())
+    resolved, expected = preview.resolved or Resolved((), (), ()), preview.expected
     sources = [_previewed(source) for source in resolved.coming]
     sources += [_previewed(source, group.of) for group in resolved.under_way for source in group.sources]
     sources += [_previewed(source) for group in resolved.staying for source in group.sources]
@@ -222,7 +226,11 @@ def preview_by_api(
         source_count=len(resolved.coming),
         row_count=preview.row_count,
         total_bytes=preview.total_bytes,
-        expected=preview.expected,
+        expected=expected.sentence if expected else "",
+        expected_seconds=(round(expected.shortest.total_seconds()), round(expected.longest.total_seconds()))
+        if expected
+        else None,
+        expected_from_runs=expected.run_count if expected else 0,
         expires_at=preview.again.first_at if preview.again else None,
         thaw=preview.thaw,
         refusal=preview.refusal,

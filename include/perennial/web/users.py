@@ -12,11 +12,13 @@ from pydantic import BaseModel, Field
 
 from perennial.errors import TerminalRequestError
 from perennial.features.export_models import CompletenessObject, completeness_object
+from perennial.features.missing_page import FIRST_PAGE, MissingPage
 from perennial.features.received import CampaignReceived, CanvasReceived
 from perennial.statements import statement
 from perennial.tables import USERS
 from perennial.web.access import READ, MayExportDep
 from perennial.web.listing import form_method
+from perennial.web.missing import MissingPageDep
 from perennial.web.pages import render
 from perennial.web.problems import NotFoundError
 from perennial.web.warehouse import WarehouseDep
@@ -31,7 +33,6 @@ router = APIRouter(dependencies=[READ], tags=["users"])
 FOUND_LIMIT = 20
 # Ids that an address of a restore holds; more are asked for by what they have in common.
 _ADDRESS_IDS = 50
-_SHOWN_SOURCES = 500
 Wanted = Annotated[str, Query(max_length=1_000, description="User id, external id or e-mail address, exactly")]
 UserId = Annotated[str, Query(alias="id", min_length=1, max_length=1_000, description="The platform's user id")]
 
@@ -98,13 +99,16 @@ def user_page(request: Request, warehouse: WarehouseDep, may_export: MayExportDe
         ("campaign", profile.campaigns_completeness, _restore_query("campaign", profile.campaigns_completeness)),
         ("canvas", profile.canvases_completeness, _restore_query("canvas", profile.canvases_completeness)),
     )
-    return render(request, "user.html.j2", user=user, profile=profile, lists=lists, shown_count=_SHOWN_SOURCES)
+    return render(request, "user.html.j2", user=user, profile=profile, lists=lists)
 
 
 @router.get("/api/user", summary="A user, and what they received")
-def read_user(warehouse: WarehouseDep, may_export: MayExportDep, user_id: UserId) -> UserProfile:
-    """Read a profile; every expired or deleted source that may have held something of the user is named."""
-    user, profile = _read(warehouse, user_id, may_export)
+def read_user(
+    warehouse: WarehouseDep, may_export: MayExportDep, user_id: UserId, missing: MissingPageDep
+) -> UserProfile:
+    """Read a profile. The expired and deleted sources that may have held something of the user are counted, and a page
+    of them is named for each list."""
+    user, profile = _read(warehouse, user_id, may_export, missing)
     return UserProfile(
         user=user,
         campaigns_received=profile.campaigns_received,
@@ -114,11 +118,13 @@ def read_user(warehouse: WarehouseDep, may_export: MayExportDep, user_id: UserId
     )
 
 
-def _read(warehouse: Warehouse, user_id: str, may_export: bool) -> tuple[PlatformUser, Profile]:
+def _read(
+    warehouse: Warehouse, user_id: str, may_export: bool, page: MissingPage = FIRST_PAGE
+) -> tuple[PlatformUser, Profile]:
     from perennial.features.profile import read_profile
 
     try:
-        profile = read_profile(warehouse, user_id)
+        profile = read_profile(warehouse, user_id, page)
     except TerminalRequestError as error:
         raise NotFoundError(str(error)) from error
     user = next((user for user in _found(warehouse, user_id, may_export).users if user.user_id == user_id), None)
@@ -145,6 +151,6 @@ def _found(warehouse: Warehouse, wanted: str, may_export: bool) -> FoundUsers:
 def _restore_query(kind: str, completeness: Completeness) -> str:
     """Write what to restore as the query of an address: ids, or all that is expired of a kind."""
     ids = completeness.restorable
-    if len(ids) <= _ADDRESS_IDS and form_method(ids) == "get":
+    if len(ids) == completeness.restorable_count <= _ADDRESS_IDS and form_method(ids) == "get":
         return urlencode([("id", source_id) for source_id in ids])
     return urlencode({"kind": kind, "state": "expired", "all": "1"})

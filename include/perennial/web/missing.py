@@ -1,0 +1,30 @@
+"""Which of the sources that an answer leaves out it names, read from an address (R16)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from perennial.features.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
+
+_MOST_PASSED_OVER = 10**9
+
+
+def _page(
+    missing_from: Annotated[
+        int,
+        Query(
+            ge=0,
+            le=_MOST_PASSED_OVER,
+            description="How many of the sources that are left out to pass over, before some are named",
+        ),
+    ] = 0,
+    missing_limit: Annotated[
+        int, Query(ge=1, le=MISSING_LIMIT_MOST, description="How many of them to name at most")
+    ] = MISSING_LIMIT,
+) -> MissingPage:
+    return MissingPage(missing_from, missing_limit)
+
+
+MissingPageDep = Annotated[MissingPage, Depends(_page)]

@@ -1,0 +1,114 @@
+"""How long a restore takes, from the click to the e-mail, as restores before it took in this Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from perennial.notify import wording
+from perennial.statements import statement
+from perennial.tables import LIFECYCLE_EVENTS
+from perennial.web.airflow_runs import measured_runs
+
+if TYPE_CHECKING:
+    from perennial.web.restore_desk import Desk
+
+# Restores are of about the same size if one has at most ten times the bytes of the other. Below 10 MB the tasks need
+# the same time whatever they move.
+_ALIKE = 10
+_SMALL_BYTES = 10_000_000
+_LATEST = 10
+# Of fewer, the fastest and the slowest say little.
+_ENOUGH = 3
+_FEW_FACTOR = 2
+# Where nothing is known of this Airflow: what the tasks take by themselves, and how many bytes are copied in a second.
+_SHORTEST, _LONGEST = timedelta(seconds=10), timedelta(minutes=1)
+_FASTEST, _SLOWEST = 200_000_000, 10_000_000
+# Beyond so many times the largest restore that was measured, a figure would only look like knowledge.
+_FURTHEST_GUESS = 100
+# A thaw takes a minute at the least, and is told of by itself.
+_MAY_HAVE_THAWED = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class ExpectedTime:
+    """How long a restore takes, from the request to the e-mail.
+
+    Attributes:
+        shortest: Rather not less.
+        longest: Rather not more.
+        run_count: How many restores of about that size this is known from; 0: none, the range is a guess.
+        sentence: It, for a person.
+    """
+
+    shortest: timedelta
+    longest: timedelta
+    run_count: int
+
+    @property
+    def sentence(self) -> str:
+        shortest, longest = wording.duration(self.shortest), wording.duration(self.longest)
+        between = f"{shortest} to {longest}" if shortest != longest else f"About {shortest}"
+        if self.run_count >= _ENOUGH:
+            return f"{between}, as the last {self.run_count} restores of about that size took."
+        if self.run_count:
+            measured = wording.count(self.run_count, "restore")
+            return f"Probably {between}: only {measured} of about that size {_have(self.run_count)} been measured."
+        return f"Probably {between}. No restore of about that size has been measured yet."
+
+
+def expect_time(desk: Desk, total_bytes: int) -> ExpectedTime:
+    """Find out how long a restore of so many bytes takes."""
+    return expected_time(_measured(desk), total_bytes)
+
+
+def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -> ExpectedTime:
+    """Tell how long a restore takes.
+
+    Args:
+        measured: Bytes and duration of earlier ones, the latest first.
+        total_bytes: What it brings back.
+    """
+    size = max(total_bytes, _SMALL_BYTES)
+    alike = [took for known, took in measured if size / _ALIKE <= max(known, _SMALL_BYTES) <= size * _ALIKE][:_LATEST]
+    if len(alike) >= _ENOUGH:
+        return ExpectedTime(min(alike), max(alike), len(alike))
+    if alike:
+        return ExpectedTime(min(alike) / _FEW_FACTOR, max(alike) * _FEW_FACTOR, len(alike))
+    shortest = _SHORTEST + timedelta(seconds=total_bytes // _FASTEST)
+    longest = _LONGEST + timedelta(seconds=total_bytes // _SLOWEST)
+    smaller = [(known, took) for known, took in measured if known < total_bytes]
+    larger = [took for known, took in measured if known >= total_bytes]
+    if smaller:
+        largest, took = max(smaller)
+        # What was measured bounds the guess: no less than the largest took, no more than as many times as long.
+        shortest = max(shortest, took)
+        if total_bytes <= _FURTHEST_GUESS * largest:
+            longest = took * (total_bytes / max(largest, 1))
+    if larger:
+        longest = min(larger)
+    return ExpectedTime(min(shortest, longest), max(shortest, longest), 0)
+
+
+def _measured(desk: Desk) -> list[tuple[int, timedelta]]:
+    """Bytes and duration of restores that ended well, the latest first; without those that had to thaw anything."""
+    from perennial.engines.duckdb import open_session
+    from perennial.lifecycle.thaw_notes import find_thawing
+
+    took = measured_runs(desk.session)
+    if not took:
+        return []
+    with open_session(desk.warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        rows = session.execute(statement("web/sum_restored_bytes"), {"run_ids": list(took)}).fetchall()
+    total_bytes = dict(rows)
+    return [
+        (total_bytes[run_id], duration)
+        for run_id, duration in took.items()
+        if run_id in total_bytes and (duration < _MAY_HAVE_THAWED or find_thawing(desk.warehouse, run_id) is None)
+    ]
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"
