@@ -191,8 +191,8 @@ def test_a_sentence_names_a_few_sources_and_the_request_all_of_them() -> None:
         "Left out: 42 expired interactions of campaign 'c0' (since 2026-06-01), campaign 'c1' (since 2026-06-01), "
         "campaign 'c2' (since 2026-06-01), campaign 'c3' (since 2026-06-01), campaign 'c4' (since 2026-06-01) and 16 more."
     )
-    # No shell takes more than 128 kB.
-    most = Completeness(tuple(replace(OLD, source_id=f"c{number}") for number in range(20_000)))
+    # Nobody pastes more than 128 kB.
+    most = Completeness(tuple(replace(OLD, source_id=f"c{number}") for number in range(40_000)))
     assert most.restore is not None
     assert most.remedy() == f"To bring it back, trigger restore_interactions with these params: {most.restore.conf}"
     assert (Completeness().sentence(), Completeness().remedy(), Completeness().restore) == ("", "", None)
