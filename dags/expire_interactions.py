@@ -19,7 +19,6 @@ run.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
@@ -28,6 +27,7 @@ from perennial.airflow import (
     MAX_ACTIVE_RUNS,
     assets,
     current_page_url,
+    current_params,
     current_run,
     current_run_url,
     is_last_attempt,
@@ -48,17 +48,20 @@ from perennial.tasks import move_files
     tags=["perennial", "lifecycle"],
     params={
         "dry_run": Param(
-            False, type="boolean", title="Dry run", description="Decide and report, but move nothing and tell nobody."
+            False,
+            type=["null", "boolean"],
+            title="Dry run (report only)",
+            description="Decides and reports, moves nothing and notifies nobody.",
         ),
     },
 )
 def expire_interactions() -> None:
     @task(max_active_tis_per_dag=1)
-    def settle(params: dict[str, Any] | None = None) -> int:
+    def settle() -> int:
         from perennial.lifecycle.settling import settle_dead_moves
 
         with step(first=True) as warehouse:
-            return 0 if (params or {})["dry_run"] else settle_dead_moves(warehouse, current_run())
+            return 0 if current_params().get("dry_run") else settle_dead_moves(warehouse, current_run())
 
     @task(outlets=assets("expiry_decisions"))
     def decide() -> str:
@@ -71,11 +74,11 @@ def expire_interactions() -> None:
         return decided.note_uri
 
     @task
-    def plan(note_uri: str, params: dict[str, Any] | None = None) -> list[str]:
+    def plan(note_uri: str) -> list[str]:
         from perennial.lifecycle.expire import plan_expiry
 
         with step() as warehouse:
-            return [] if (params or {})["dry_run"] else plan_expiry(warehouse, note_uri, current_run())
+            return [] if current_params().get("dry_run") else plan_expiry(warehouse, note_uri, current_run())
 
     @task(trigger_rule="none_failed")
     def tell_owners() -> int:

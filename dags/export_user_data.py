@@ -21,7 +21,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from perennial.airflow import (
@@ -48,21 +48,22 @@ from perennial.notify import ADDRESS_PATTERN
     tags=["perennial", "features"],
     params={
         "source_id": Param(
-            type="string", minLength=1, title="Campaign or Canvas", description="Id of the source, one a run."
+            type="string", minLength=1, title="Campaign or Canvas (one id)", description="Each run exports one source."
         ),
         "notify": Param(
-            [],
             type="array",
-            items={"type": "string", "pattern": ADDRESS_PATTERN},
-            title="Tell",
-            description="E-mail addresses that are told where the file is, one a line; at least one.",
+            minItems=1,
+            # The form also sends the empty line after the last address.
+            items={"type": "string", "pattern": f"^$|{ADDRESS_PATTERN}"},
+            title="Notify (one address per line)",
+            description="These people get one e-mail that says where the file is, or why there is none.",
         ),
         "all_recipients": Param(
             False,
-            type="boolean",
-            title="All recipients",
-            description="Everybody it had to do with. Otherwise only users who have a profile now; for the others the "
-            "columns of the profile are empty.",
+            type=["null", "boolean"],
+            title="Include users without a profile",
+            description="Everybody who received it, also users who have no profile now: their profile columns are "
+            "empty.",
         ),
     },
 )
@@ -98,7 +99,7 @@ def export_user_data() -> None:
                 run_url=current_run_url(),
                 page_url=current_page_url(),
             )
-            report = tell_requesters(warehouse, get_current_context()["params"], attempt)
+            report = tell_requesters(warehouse, current_params(), attempt)
         return {"file_uri": report.file_uri, "error": report.error}
 
     @task

@@ -22,12 +22,12 @@ every step while a table is set back; `perennial repair` says what is missing.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, report_written, step
+from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_params, report_written, step
 
+RETAIN_DAYS = 7
 COMPACTED = (
     "interactions",
     "user_message_summary",
@@ -52,12 +52,12 @@ COMPACTED = (
     tags=["perennial", "maintenance"],
     params={
         "retain_days": Param(
-            7,
-            type="integer",
+            RETAIN_DAYS,
+            type=["null", "integer"],
             minimum=1,
             maximum=36_500,
-            title="Days to retain",
-            description="Replaced snapshots and unreachable files younger than this stay.",
+            title="Days to keep replaced snapshots and files",
+            description="Replaced snapshots, and files that no snapshot lists any more, are kept for so many days.",
         ),
     },
 )
@@ -72,20 +72,20 @@ def maintain_warehouse() -> None:
         return {name: outcome.files_before - outcome.files_after for name, outcome in outcomes.items()}
 
     @task(max_active_tis_per_dag=1)
-    def expire_snapshots(params: dict[str, Any] | None = None) -> dict[str, int]:
+    def expire_snapshots() -> dict[str, int]:
         from perennial.lifecycle.runs import wall_clock
         from perennial.maintenance import expire_old_snapshots
 
         with step(first=True) as warehouse:
-            return expire_old_snapshots(warehouse, wall_clock(), (params or {})["retain_days"])
+            return expire_old_snapshots(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS))
 
     @task
-    def purge(params: dict[str, Any] | None = None) -> dict[str, int]:
+    def purge() -> dict[str, int]:
         from perennial.lifecycle.runs import wall_clock
         from perennial.maintenance import purge_files
 
         with step() as warehouse:
-            return vars(purge_files(warehouse, wall_clock(), (params or {})["retain_days"]))
+            return vars(purge_files(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS)))
 
     compact()
     expire_snapshots() >> purge()

@@ -21,7 +21,6 @@ is mended. See `docs/runbooks/restore.md`.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow.sdk import (
     AsyncCallback,
@@ -29,7 +28,6 @@ from airflow.sdk import (
     DeadlineReference,
     Param,
     dag,
-    get_current_context,
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException
@@ -66,35 +64,42 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
     params={
         "source_ids": Param(
             [],
-            type="array",
-            items={"type": "string", "minLength": 1},
-            title="Campaigns and Canvases",
-            description="Ids of the sources to bring back, one a line.",
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Campaigns and Canvases (one id per line)",
+            description="The sources to bring back.",
         ),
         "tags": Param(
             [],
-            type="array",
-            items={"type": "string", "minLength": 1},
-            title="Tags",
-            description="Bring back every expired source with one of these tags when the run starts, one a line.",
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Tags (one per line)",
+            description="Every expired source that has one of these tags when the run starts is brought back.",
         ),
         "notify": Param(
-            [],
             type="array",
-            items={"type": "string", "pattern": ADDRESS_PATTERN},
-            title="Tell",
-            description="E-mail addresses that are told how it ended, one a line; at least one.",
+            minItems=1,
+            # The form also sends the empty line after the last address.
+            items={"type": "string", "pattern": f"^$|{ADDRESS_PATTERN}"},
+            title="Notify (one address per line)",
+            description="These people get one e-mail when the restore has finished or failed.",
         ),
-        "reason": Param("", type="string", title="Reason", description="Goes into the audit trail and the e-mail."),
+        "reason": Param(
+            "", type=["null", "string"], title="Reason", description="It is shown in the history and in the e-mail."
+        ),
         "thaw_tier": Param(
             STANDARD,
-            type="string",
-            enum=list(THAW_TIERS),
-            title="Thaw tier",
-            description="How fast files in GLACIER or DEEP_ARCHIVE are thawed; DEEP_ARCHIVE has no Expedited.",
+            type=["null", "string"],
+            enum=[*THAW_TIERS, None],
+            values_display={**{tier: tier for tier in THAW_TIERS}, "None": f"Default ({STANDARD})"},
+            title="Retrieval tier",
+            description="How fast files in GLACIER or DEEP_ARCHIVE become readable; DEEP_ARCHIVE has no Expedited.",
         ),
         "dry_run": Param(
-            False, type="boolean", title="Dry run", description="Say what would come back, but move nothing."
+            False,
+            type=["null", "boolean"],
+            title="Dry run (report only)",
+            description="Reports what would come back and moves nothing.",
         ),
     },
 )
@@ -107,22 +112,21 @@ def restore_interactions() -> None:
             return check_request(warehouse, current_params())
 
     @task
-    def plan(request_uri: str, params: dict[str, Any] | None = None) -> list[str]:
+    def plan(request_uri: str) -> list[str]:
         from perennial.lifecycle.restore import plan_restore
 
         with step() as warehouse:
-            return [] if (params or {})["dry_run"] else plan_restore(warehouse, request_uri, current_run())
+            return [] if current_params().get("dry_run") else plan_restore(warehouse, request_uri, current_run())
 
     @task(trigger_rule="all_done")
     def tell_requesters(request_uri: str | None = None, plan_uris: list[str] | None = None) -> dict[str, str]:
         from perennial.lifecycle.telling import Attempt, tell_requesters
 
-        context = get_current_context()
         with step() as warehouse:
             attempt = Attempt(
                 request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url(), current_page_url()
             )
-            report = tell_requesters(warehouse, current_run(), context["params"], attempt)
+            report = tell_requesters(warehouse, current_run(), current_params(), attempt)
         return {"state": report.state, "error": report.error}
 
     @task

@@ -22,11 +22,18 @@ right are read as null; the log and the asset events count them.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
+from perennial.airflow import (
+    DEFAULT_ARGS,
+    MAX_ACTIVE_RUNS,
+    assets,
+    current_params,
+    current_run,
+    report_written,
+    step,
+)
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
 TABLES = [table.name for table in SYNCED]
@@ -44,19 +51,19 @@ TABLES = [table.name for table in SYNCED]
     params={
         "allow_vanishing": Param(
             False,
-            type="boolean",
-            title="Sources or audiences may vanish",
-            description="More than a tenth of the known sources or audiences are really gone from the platform.",
+            type=["null", "boolean"],
+            title="Allow many sources or audiences to be missing",
+            description="Accepts that more than a tenth of the known sources or audiences are gone from the platform.",
         ),
     },
 )
 def sync_sources() -> None:
     @task(outlets=assets(*TABLES, VANISHED_SOURCES.name), max_active_tis_per_dag=1)
-    def replace_tables(params: dict[str, Any] | None = None) -> dict[str, int]:
+    def replace_tables() -> dict[str, int]:
         from perennial.platform import sync_sources
 
         with step(first=True) as warehouse:
-            outcome = sync_sources(warehouse, current_run().run_id, (params or {})["allow_vanishing"])
+            outcome = sync_sources(warehouse, current_run().run_id, current_params().get("allow_vanishing", False))
         counts = {table: {"row_count": n, **outcome.remarks(table)} for table, n in outcome.row_counts.items()}
         report_written(get_current_context(), counts)
         return dict(outcome.row_counts)

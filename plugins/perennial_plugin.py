@@ -15,7 +15,8 @@ class PerennialPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow's base cl
     fastapi_apps = [{"name": "Perennial", "app": create_app(), "url_prefix": PAGE_PATH}]  # noqa: RUF012 - as Airflow reads it
     external_views = [  # noqa: RUF012
         {
-            "name": "Interaction data",
+            # Airflow's bar has room for about eight letters.
+            "name": "Expiry",
             "href": f"{PAGE_PATH}/sources",
             "icon": f"{PAGE_PATH}/static/icon.svg",
             "url_route": "interaction-data",

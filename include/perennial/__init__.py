@@ -6,6 +6,7 @@ and comes back in minutes. `docs/architecture.md` is the map; the rules R1-R18 a
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,17 +20,24 @@ if TYPE_CHECKING:
 def connect() -> DuckDBPyConnection:
     """Open a DuckDB connection with every table and view of the configured warehouse in place.
 
-    The views show the tables as they are now; connect again to see later commits.
+    The views show the tables as they are now; connect again to see later commits. Where some of them leave expired
+    interactions out, a line on standard error says so (R16).
     """
     from perennial.engines.duckdb import open_session
+    from perennial.features.queries import what_is_left_out
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
 
-    return open_session(Warehouse(Settings.from_environment()))
+    warehouse = Warehouse(Settings.from_environment())
+    connection = open_session(warehouse)
+    _say(what_is_left_out(warehouse, connection))
+    return connection
 
 
 def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
     """Ask the engine of PERENNIAL_ENGINE_URL about every table and view of the configured warehouse, as they are now.
+
+    Where the answer leaves expired interactions out, a line on standard error says so (R16).
 
     Args:
         sql: One SELECT in DuckDB's dialect, whichever the engine is; `$name` for a value.
@@ -39,12 +47,26 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
         The whole answer, in memory.
 
     Raises:
+        TerminalRequestError: The statement is no question, or not one.
         TerminalEngineError: The engine refuses the statement or the login.
         TransientEngineError: It could not be reached, or gave up.
     """
     from perennial.engines.analysts import open_facts
+    from perennial.engines.read_only import refuse_writes
+    from perennial.features.queries import narrowed_query, what_is_left_out
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
 
-    with open_facts(Warehouse(Settings.from_environment())) as facts:
-        return facts.query(sql, params).read_all()
+    refuse_writes(sql, "perennial.query()")
+    warehouse = Warehouse(Settings.from_environment())
+    with open_facts(warehouse) as facts:
+        answer = facts.query(sql, params).read_all()
+        if narrowed := narrowed_query(sql, params):
+            _say(what_is_left_out(warehouse, facts.connection, narrowed))
+    return answer
+
+
+def _say(line: str) -> None:
+    # No warning and no record of a log: the one may be an error where this is used, the other be shown nowhere.
+    if line:
+        sys.stderr.write(f"{line}\n")

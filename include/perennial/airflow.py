@@ -112,8 +112,17 @@ def current_run() -> Run:
 
 
 def current_params() -> dict[str, Any]:
-    """Return the params of the current run, without what Airflow puts into its conf."""
-    return {name: value for name, value in get_current_context()["params"].items() if name not in AIRFLOW_CONF}
+    """Return the params that the current run was given, as somebody meant them who filled in Airflow's form.
+
+    The form sends null for a field that is empty, which means its default: such a param is left out. It sends every
+    line of a list, also the empty one after the last. What Airflow itself puts into a conf is left out as well.
+    """
+    given = get_current_context()["params"].items()
+    return {
+        name: [item for item in value if item != ""] if isinstance(value, list) else value
+        for name, value in given
+        if name not in AIRFLOW_CONF and value is not None
+    }
 
 
 def _refuse_unusable_run() -> None:
@@ -124,7 +133,8 @@ def _refuse_unusable_run() -> None:
     """
     from perennial.lifecycle.runs import refuse_future_run
 
-    context, params = get_current_context(), current_params()
+    context = get_current_context()
+    params = context["params"]
     known = list(context["dag"].params)
     conf = {name: value for name, value in (context["dag_run"].conf or {}).items() if name not in AIRFLOW_CONF}
     # Airflow's [core] dag_run_conf_overrides_params = False drops what a run was asked for without a word.

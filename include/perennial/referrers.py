@@ -47,16 +47,31 @@ def kept_sources(warehouse: Warehouse) -> KeptSources:
     """Find the sources that an active referrer keeps, whether they are due or not (R4, R6)."""
     from perennial.engines.duckdb import open_connection
 
-    def source_ids() -> pa.ChunkedArray:
-        return known_ids(warehouse.read(SOURCES.name), absent_rows(warehouse))
-
     with open_connection() as connection:
-        kinds = warehouse.settings.exempting_referrers
-        create_source_referrers(connection, warehouse.read(AUDIENCES.name), source_ids, kinds)
+        show_referrers(connection, warehouse)
         named = connection.execute(statement("policy/list_kept_sources")).fetchall()
-        unread = connection.execute(statement("policy/list_unread_referrers")).fetchall()
-    kept = source_ids().to_pylist() if unread else [source_id for (source_id,) in named]
-    return KeptSources(frozenset(kept), tuple(path for (path,) in unread))
+        unread = unread_referrers(connection)
+    kept = _every_id(warehouse).to_pylist() if unread else [source_id for (source_id,) in named]
+    return KeptSources(frozenset(kept), unread)
+
+
+def show_referrers(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """Put relation `source_referrers` in place as the warehouse is now (R4, R6)."""
+    kinds = warehouse.settings.exempting_referrers
+    create_source_referrers(connection, warehouse.read(AUDIENCES.name), lambda: _every_id(warehouse), kinds)
+
+
+def unread_referrers(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """List the paths of active referrers that cannot be read and could name any source.
+
+    Args:
+        connection: With `source_referrers` in place.
+    """
+    return tuple(path for (path,) in connection.execute(statement("policy/list_unread_referrers")).fetchall())
+
+
+def _every_id(warehouse: Warehouse) -> pa.ChunkedArray:
+    return known_ids(warehouse.read(SOURCES.name), absent_rows(warehouse))
 
 
 def create_source_referrers(

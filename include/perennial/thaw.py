@@ -17,6 +17,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from perennial.airflow import current_page_url, current_run, current_run_url, open_warehouse, step
 from perennial.errors import TerminalError
 from perennial.notify import warn_late_restore
+from perennial.outcomes import STANDARD
 
 if TYPE_CHECKING:
     from perennial.lifecycle.thaw_notes import Thawing
@@ -60,7 +61,7 @@ class ThawFiles(BaseOperator):
 
         run = current_run()
         with step() as warehouse:
-            thawing = start_thaw(warehouse, run, self.plan_uris, context["params"]["thaw_tier"])
+            thawing = start_thaw(warehouse, run, self.plan_uris, context["params"]["thaw_tier"] or STANDARD)
             if thawing is None:
                 return
             tell_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())

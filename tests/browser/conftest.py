@@ -6,6 +6,7 @@ process.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=200)
 PROMO = 12
 # A machine that does other things as well must not fail a test.
 PATIENCE_MS = 60_000
+PATIENCE_SECONDS = 300
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -67,6 +69,7 @@ def fill(warehouse: Warehouse) -> None:
     stopped = {"stopped_at": LONG_AGO, "last_sent_at": LONG_AGO, "created_at": LONG_AGO - timedelta(days=90)}
     workspace.source("cmp-spring", "stopped", "season", name="Spring sale", **stopped)
     workspace.source("cmp/<b>\"'é🦄", "stopped", name="<script>alert(1)</script> ‮evil", **stopped)
+    workspace.source("cmp-form", "stopped", name="By Airflow's form", **stopped)
     for number in range(PROMO):
         workspace.source(f"cmp-promo-{number}", "stopped", "promo", name=f"Promotion {number}", **stopped)
     workspace.source("cnv-running", "active", "promo", name="Onboarding", kind="canvas", created_at=LONG_AGO)
@@ -127,6 +130,15 @@ def visit(browser: Browser, served: Served, request: pytest.FixtureRequest) -> I
         page.screenshot(path=SCREENSHOTS / f"{request.node.name}-{number}.png", full_page=True)
         page.context.close()
     assert not complaints
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for something, and return it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return found
 
 
 def token(served: Served) -> str:

@@ -37,7 +37,7 @@ def main() -> int:
             page.locator("input[name=username]").fill("admin")
             page.locator("input[type=password]").fill(airflow.password)
             page.keyboard.press("Enter")
-            page.get_by_role("link", name="Interaction data").click()
+            page.get_by_role("link", name="Expiry").click()
             frame = page.frame_locator("iframe")
             frame.locator("select[name=state]").select_option("expired")
             frame.get_by_role("button", name="Filter").click()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,11 +10,10 @@ import httpx
 import pytest
 
 from perennial.settings import PROJECT_ROOT
-from tests.browser.conftest import Served, token
+from tests.browser.conftest import Served, token, until
 
 DAG = "expire_interactions"
 FUTURE = [datetime.now(UTC) + timedelta(days=365 + number) for number in range(3)]
-PATIENCE_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +29,6 @@ def airflow(served: Served) -> Iterator[httpx.Client]:
         until(lambda: all(run["end_date"] for run in runs(client)))
         client.patch(DAG, json={"is_paused": True}).raise_for_status()
         link.unlink()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(1)
-    return found
 
 
 def runs(airflow: httpx.Client) -> list[dict[str, Any]]:
@@ -74,7 +64,7 @@ def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(served: S
         airflow.patch(f"{DAG}/dagRuns/{run_id}", json={"state": "failed"}).raise_for_status()
 
 
-@pytest.mark.parametrize("conf", [{"dry_run": "yes"}, {"dry_run": None}], ids=["text", "null"])
+@pytest.mark.parametrize("conf", [{"dry_run": "yes"}, {"dry_run": 0}], ids=["text", "number"])
 def test_airflow_takes_no_value_of_the_wrong_type(airflow: httpx.Client, conf: dict[str, Any]) -> None:
     answer = airflow.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": conf})
 

@@ -88,6 +88,46 @@ def test_no_dag_file_imports_anything_heavy(tmp_path: Path) -> None:
     assert ended.stdout.splitlines()[-1].strip() == ""
 
 
+def test_the_trigger_form_requires_only_what_has_no_default(dags: Mapping[str, Any]) -> None:
+    import jsonschema
+
+    # Airflow's form marks a field as required unless its type admits null, which it sends for an empty one.
+    required = set()
+    for dag_id, dag in dags.items():
+        for name in dag.params:
+            schema = dag.params.get_param(name).schema
+            if not jsonschema.Draft202012Validator(schema).is_valid(None):
+                required.add((dag_id, name))
+                assert "null" not in schema["type"]
+    assert required == {
+        ("export_user_data", "source_id"),
+        ("export_user_data", "notify"),
+        ("restore_interactions", "notify"),
+    }
+
+
+def test_the_labels_of_the_trigger_forms_are_plain(dags: Mapping[str, Any]) -> None:
+    labels = {
+        (dag_id, name): dag.params.get_param(name).schema["title"]
+        for dag_id, dag in dags.items()
+        for name in dag.params
+    }
+    assert labels == {
+        ("expire_interactions", "dry_run"): "Dry run (report only)",
+        ("export_user_data", "source_id"): "Campaign or Canvas (one id)",
+        ("export_user_data", "notify"): "Notify (one address per line)",
+        ("export_user_data", "all_recipients"): "Include users without a profile",
+        ("maintain_warehouse", "retain_days"): "Days to keep replaced snapshots and files",
+        ("restore_interactions", "source_ids"): "Campaigns and Canvases (one id per line)",
+        ("restore_interactions", "tags"): "Tags (one per line)",
+        ("restore_interactions", "notify"): "Notify (one address per line)",
+        ("restore_interactions", "reason"): "Reason",
+        ("restore_interactions", "thaw_tier"): "Retrieval tier",
+        ("restore_interactions", "dry_run"): "Dry run (report only)",
+        ("sync_sources", "allow_vanishing"): "Allow many sources or audiences to be missing",
+    }
+
+
 @pytest.mark.parametrize(
     ("address", "fits"),
     [("ann@example.com", True), ("a@", False), ("ann", False), ("ann@example", False), ("a b@example.com", False)],

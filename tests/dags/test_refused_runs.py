@@ -15,7 +15,7 @@ from perennial import airflow as bridge
 from perennial.airflow import kept_error_of
 from perennial.lifecycle import Run
 from perennial.lifecycle.turns import take_turn
-from perennial.tables import TABLES
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
@@ -125,12 +125,12 @@ def test_a_dry_run_that_airflow_is_told_to_ignore_moves_nothing(
     ("dag_id", "conf"),
     [
         ("expire_interactions", {"dry_run": "yes"}),
-        ("expire_interactions", {"dry_run": None}),
         ("expire_interactions", {"dry_run": 0}),
-        ("maintain_warehouse", {"retain_days": None}),
         ("maintain_warehouse", {"retain_days": True}),
         ("maintain_warehouse", {"retain_days": 10**9}),
-        ("restore_interactions", {"source_ids": None, "tags": ["promo"], "notify": ["ann@example.com"]}),
+        ("restore_interactions", {"source_ids": ["old"], "notify": []}),
+        ("restore_interactions", {"source_ids": ["old"], "notify": None}),
+        ("restore_interactions", {"source_ids": ["old"], "notify": ["ann@example.com"], "thaw_tier": "fast"}),
         ("export_user_data", {"source_id": "old", "notify": ["ann@example.com"], "all_recipients": "no"}),
     ],
     ids=str,
@@ -229,3 +229,32 @@ def test_only_one_first_task_of_a_dag_looks_whose_turn_it_is(dags: Mapping[str, 
     for dag_id in bridge.IN_TURN:
         first = [task for task in dags[dag_id].tasks if not task.upstream_task_ids]
         assert [task.max_active_tis_per_dag for task in first] == [1] * len(first)
+
+
+EMPTY = {
+    "export_user_data": {"source_id": "running", "notify": ["ann@example.com", ""], "all_recipients": None},
+    "expire_interactions": {"dry_run": None},
+    "maintain_warehouse": {"retain_days": None},
+    "restore_interactions": {
+        "source_ids": ["old", ""], "tags": None, "notify": ["ann@example.com", ""], "reason": None, "thaw_tier": None,
+        "dry_run": None,
+    },
+}  # fmt: skip
+
+
+def test_a_field_that_is_left_empty_in_airflows_form_means_its_default(workspace: Workspace, run_dag: RunDag) -> None:
+    workspace.source("running", "active")
+    workspace.sync()
+    append_hot(workspace.warehouse, [interaction("running", 1)])
+    before = multiset(workspace.warehouse, INTERACTIONS.name)
+
+    states = {
+        dag_id: run_dag(dag_id, EMPTY[dag_id]).state
+        for dag_id in ("expire_interactions", "restore_interactions", "export_user_data", "maintain_warehouse")
+    }
+
+    assert states == dict.fromkeys(EMPTY, "success")
+    events = [(row["event"], row["row_count"]) for row in workspace.warehouse.read("lifecycle_events").to_pylist()]
+    assert sorted(events) == [("expired", 3), ("restored", 3)]
+    assert multiset(workspace.warehouse, INTERACTIONS.name) == before
+    assert not multiset(workspace.warehouse, INTERACTIONS_ARCHIVE.name)

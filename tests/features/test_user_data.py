@@ -268,6 +268,11 @@ def test_a_request_that_cannot_be_done_is_refused_before_anything_is_written(
     assert not (workspace.warehouse.settings.home / "exports").exists()
 
 
+def test_a_param_that_is_null_means_its_default() -> None:
+    asked = {"source_id": "cmp", "notify": ["ann@example.com"]}
+    assert ExportRequest.from_params({**asked, "all_recipients": None}) == ExportRequest.from_params(asked)
+
+
 def test_a_run_writes_one_name_whatever_the_id_and_replaces_what_it_wrote(workspace: Workspace) -> None:
     ids = ["../../etc/passwd", "🦄/" * 50, "a b", "a/b", "%2F\n'\";--"]
     for source_id in ids:

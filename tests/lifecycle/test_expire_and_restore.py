@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perennial.errors import TerminalRequestError
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.lifecycle import RestoreRequest, Run, expire_sources, restore_sources
 from perennial.warehouse import Warehouse
 from tests.lifecycle.places import everywhere, on_s3
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
@@ -264,6 +264,12 @@ def test_a_request_that_cannot_be_done_is_refused(warehouse: Warehouse, params: 
     with pytest.raises(TerminalRequestError) as error:
         restore_sources(warehouse, params, run())
     assert said in str(error.value)
+
+
+def test_a_param_that_is_null_means_its_default() -> None:
+    asked: dict[str, object] = {"tags": ["promo"], **TELL}
+    empty = dict.fromkeys(("source_ids", "reason", "thaw_tier", "dry_run"))
+    assert RestoreRequest.from_params({**asked, **empty}) == RestoreRequest.from_params(asked)
 
 
 def test_r1_new_interactions_of_an_active_source_are_visible_although_its_old_ones_were_deleted(

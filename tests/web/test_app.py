@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import re
+import runpy
+from urllib.parse import parse_qsl, urlsplit
 
+import pytest
 from fastapi.testclient import TestClient
 
+from perennial.settings import PROJECT_ROOT
 from perennial.warehouse import Warehouse
 from tests.web.conftest import As
 from tests.workspace import Workspace
@@ -21,7 +26,35 @@ def test_a_person_who_is_logged_out_is_led_to_where_one_logs_in(server: TestClie
     for headers, status in (({}, 401), ({"Authorization": "Bearer old"}, 403)):
         answer = server.get("/perennial/sources", headers={"Accept": "text/html", **headers})
         assert answer.status_code == status
-        assert '<a href="/" data-airflow>Log in to Airflow</a>' in answer.text
+        assert (
+            '<a href="/api/v2/auth/login?next=%2Fperennial%2Fsources" data-airflow>Log in to Airflow</a>' in answer.text
+        )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/perennial/source?id=a%26b%3Fnext%3D%2F%2Fevil.example", "/perennial/restore?id=x&id=y", "/perennial/docs"],
+)
+def test_who_logs_in_comes_back_to_the_link_one_came_from(
+    server: TestClient, warehouse: Warehouse, address: str
+) -> None:
+    refused = server.get(address, headers={"Accept": "text/html"})
+    (link,) = re.findall(r'<a href="([^"]*)" data-airflow>Log in', refused.text)
+    form = server.get(html.unescape(link))
+    assert form.status_code == 307
+    assert dict(parse_qsl(urlsplit(form.headers["location"]).query)) == {"next": address}
+
+
+def test_who_sent_a_form_comes_back_to_the_sources(server: TestClient, warehouse: Warehouse) -> None:
+    refused = server.post("/perennial/restores", data={}, headers={"Accept": "text/html"})
+    assert refused.status_code == 401
+    assert 'login?next=%2Fperennial%2Fsources"' in refused.text
+
+
+def test_the_pages_name_fits_airflows_navigation() -> None:
+    plugin = runpy.run_path(str(PROJECT_ROOT / "plugins" / "perennial_plugin.py"))["PerennialPlugin"]
+    (view,) = plugin.external_views
+    assert len(view["name"]) <= 8
 
 
 def test_browsers_keep_the_static_files_and_nothing_else(page: As, warehouse: Warehouse) -> None:

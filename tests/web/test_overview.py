@@ -144,11 +144,14 @@ def test_what_a_filter_keeps_is_said_to_be_kept_and_not_to_expire(page: As, move
     kept = page("vic").get("/perennial/api/sources?state=kept").json()["sources"]
     assert [(source["source_id"], source["is_kept"]) for source in kept] == [("kept", True), ("kept soon", True)]
     text = page("vic").get("/perennial/overview").text
-    assert '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> whose time is up' in text
+    assert (
+        '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> past their date within that time but kept by an active filter.'
+        in text
+    )
     for address in ("/perennial/sources?state=kept", "/perennial/source?id=kept"):
         text = page("vic").get(address).text
-        assert "kept by an active filter; its clock ended on" in text
-        assert "expires with the next run" not in text
+        assert "kept by an active filter; could have expired on" in text
+        assert "expires with the next daily run" not in text
 
 
 def test_an_audience_nobody_can_read_is_said_to_keep_everything(
@@ -180,6 +183,9 @@ def test_restores_say_who_asked_and_how_long_it_took(page: As, moved: Workspace)
     assert "ann &lt;b&gt;" in text
     assert f"<bdi>{html.escape(run_id)}</bdi></a>" in text
     assert "At most the latest 50." in text
+    assert "Estimated from today&#39;s sizes" in text.replace("today's", "today&#39;s")
+    # One form of date.
+    assert not re.search(r"\d{4}-\d{2}-\d{2}", re.sub(r"<bdi>[^<]*</bdi>|<[^>]*>", "", text))
 
 
 def test_charts_are_images_without_scripts_beside_a_table(page: As, moved: Workspace) -> None:
@@ -187,6 +193,9 @@ def test_charts_are_images_without_scripts_beside_a_table(page: As, moved: Works
     images = [html.unescape(found) for found in re.findall(r'<img [^>]*src="([^"]*)"[^>]* alt="[^"]{20,}"', text)]
     assert images == [f"/perennial/charts/overview.svg?figures={figures}&theme={theme}" for figures in FIGURES for theme in ("light", "dark")]  # fmt: skip
     assert text.count("<details>") == len(FIGURES)
+    narrow = [html.unescape(found) for found in re.findall(r'<source media="[^"]*" srcset="([^"]*)"', text)]
+    assert narrow == [f"{image}&narrow=true" for image in images]
+    images += narrow
     for image in images:
         answer = page("vic").get(image)
         assert answer.headers["content-type"] == "image/svg+xml"

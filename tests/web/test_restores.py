@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
 import pytest
 from fastapi.testclient import TestClient
 
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from perennial.web.expiring_again import ExpiringAgain
 from perennial.web.restore_preview import expected_time
 from tests.web.conftest import As
 from tests.web.restoring import HOSTILE, ORDER, expired_workspace, forget_runs, form, hand_on, restore_dag_with, runs
+
+FEBRUARY = datetime(2027, 2, 28, 4, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +262,7 @@ def test_many_long_ids_are_handed_on_in_fields_that_a_form_may_have(uma: TestCli
 def test_a_form_that_was_tampered_with_is_refused(uma: TestClient, sources: str) -> None:
     answer = uma.post("/perennial/restores", data={"source_ids": sources, "notify": "a@example.com"})
     assert answer.status_code == 400
-    assert "no JSON list of texts" in answer.json()["detail"]
+    assert "is not a JSON list of strings" in answer.json()["detail"]
 
 
 def test_all_that_match_are_asked_for_and_those_with_a_tag_by_the_tag(uma: TestClient) -> None:
@@ -265,9 +270,62 @@ def test_all_that_match_are_asked_for_and_those_with_a_tag_by_the_tag(uma: TestC
     assert [json.loads(field) for field in expired["source_ids"]] == [sorted(["old", "older", HOSTILE])]
     tagged = form(uma.post("/perennial/restore", data={"all": "1", "tag": "promo"}).text)
     assert tagged == {"source_ids": [], "tags": ['["promo"]']}
+    # The expired ones with a tag are what a restore by that tag brings back.
+    both = form(uma.post("/perennial/restore", data={"all": "1", "tag": "promo", "state": "expired"}).text)
+    assert both == tagged
+    data = {**both, "notify": "uma@example.com"}
+    assert uma.post("/perennial/restores", data=data).status_code == 303
+    listed = re.sub(r"\s+", " ", uma.get("/perennial/restores").text)
+    assert "<td> tag <bdi>promo</bdi> </td>" in listed
+    forget_runs()
     started = uma.post("/perennial/api/restores", json={"all": {"q": "OLD"}, "notify": ["uma@example.com"]})
     assert started.status_code == 202
     assert set(runs()[0].conf["source_ids"]) == {"old", "older", HOSTILE}
+
+
+def test_the_confirmation_says_when_the_data_will_expire_again(uma: TestClient, settings: Settings) -> None:
+    restored = datetime.now(UTC)
+    with duckdb.connect() as connection:
+        (again,) = connection.execute(
+            "SELECT $1::TIMESTAMP + INTERVAL 3 MONTH", [restored.replace(tzinfo=None)]
+        ).fetchall()[0]
+    text = uma.get("/perennial/restore", params={"id": "old"}).text
+    assert f"Nothing is shown until everything is back. It will expire again on {again:%-d %b %Y}, unless" in text
+    many = uma.get("/perennial/restore", params={"id": ["old", "older"]}).text
+    assert f"They will expire again on {again:%-d %b %Y}, unless" in many
+    preview = uma.get("/perennial/api/restore", params={"id": "old"}).json()
+    assert datetime.fromisoformat(preview["expires_at"]).date() == again.date()
+    assert uma.get("/perennial/api/restore", params={"id": "running"}).json()["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("again", "sentence"),
+    [
+        ((1, None, None, 1), "It does not expire while it is active."),
+        ((3, None, None, 3), "They do not expire while they are active."),
+        (
+            (2, FEBRUARY, FEBRUARY, 1),
+            "They will expire again on 28 Feb 2027, unless they are active or used by an active audience then. 1 source is "
+            "active and does not expire until stopped.",
+        ),
+        (
+            (9, FEBRUARY, FEBRUARY + timedelta(days=1), 0),
+            "They will expire again between 28 Feb 2027 and 1 Mar 2027, unless they are active or used by an active audience "
+            "then.",
+        ),
+    ],
+    ids=["one active", "all active", "some active", "two days"],
+)
+def test_sources_that_come_back_expire_again_or_are_active(again: tuple[Any, ...], sentence: str) -> None:
+    assert ExpiringAgain(*again).sentence == sentence
+
+
+def test_a_restore_of_one_source_is_listed_under_its_name(uma: TestClient) -> None:
+    assert uma.post("/perennial/api/restores", json=ORDER).status_code == 202
+    listed = uma.get("/perennial/restores").text
+    (address,) = re.findall(r'href="(/perennial/restores/run[^"]*)"', listed)
+    for text in (listed, uma.get(html.unescape(address)).text):
+        assert "<bdi>Name of old</bdi>" in text
 
 
 def test_unknown_ids_are_named_on_the_page_and_the_button_is_off(uma: TestClient) -> None:
@@ -298,8 +356,8 @@ def test_a_viewer_sees_what_would_come_back_but_not_a_button_that_works(page: As
 def test_guesses_grow_with_the_bytes_and_say_where_they_end() -> None:
     measured = [(1_000_000, timedelta(seconds=30)), (10_000_000, timedelta(minutes=2))]
     assert [expected_time(measured, size) for size in (5_000, 2_000_000, 20_000_000, 10**12)] == [
-        "About 30 seconds: so long took a restore of 1.0 MB.",
-        "About 2 min 0 s: so long took a restore of 10.0 MB.",
+        "About 30 seconds, based on an earlier restore of 1.0 MB.",
+        "About 2 min 0 s, based on an earlier restore of 10.0 MB.",
         "At most about 4 min 0 s: the largest restore measured so far, 10.0 MB, took 2 min 0 s.",
         "No restore of that size has been measured yet; the largest restore measured so far, 10.0 MB, took 2 min 0 s.",
     ]

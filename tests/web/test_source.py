@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from perennial.filters import FilterGroup, filter_names
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.moves.records import PendingRecord, write_pending
 from perennial.notify.wording import shown
@@ -19,6 +20,7 @@ from perennial.settings import Settings
 from perennial.tables import SOURCE_DAILY_STATS
 from perennial.warehouse import Warehouse
 from perennial.web.charts import by_period
+from perennial.web.keepers import DEEDS
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
 from tests.web.restoring import forget_runs, restore_dag_with
@@ -133,9 +135,9 @@ def test_a_restore_under_way_leads_to_its_progress(page: As) -> None:
     forget_runs()
     order = {"source_ids": ["old"], "notify": ["uma@example.com"]}
     run_id = page("uma").post("/perennial/api/restores", json=order).json()["run_id"]
-    assert f'<a href="/perennial/restores/run?{urlencode({"id": run_id})}">See how far it is</a>' in opened(page, "old")
+    assert f'<a href="/perennial/restores/run?{urlencode({"id": run_id})}">Show its progress</a>' in opened(page, "old")
     forget_runs()
-    assert '<a href="/perennial/restores">See how far it is</a>' in opened(page, "coming")
+    assert '<a href="/perennial/restores">Show its progress</a>' in opened(page, "coming")
 
 
 def test_available_data_has_no_banner(page: As) -> None:
@@ -161,13 +163,39 @@ def test_the_decision_is_the_policys_own(page: As) -> None:
 
 def test_every_referrer_is_a_link_to_its_own_page(page: As) -> None:
     text = opened(page, "kept")
-    kept = text[text.index("<dt>Kept by</dt>") : text.index("</ul>")]
+    kept = text[text.index('id="keepers"') : text.index("</ul>", text.index('id="keepers"'))]
     links = [html.unescape(link) for link in re.findall(r'<a href="([^"]*)"', kept)]
     assert sorted(dict(parse_qsl(link.partition("?")[2]))["id"] for link in links) == sorted(
         (*HOSTILE, "a > segment:b > c")
     )
     assert {page("vic").get(link).status_code for link in links} == {200}
-    assert kept.count("<bdi> &gt; segment:s &gt; 1 &gt; received_message_from_campaign</bdi>") == len(links)
+    told = "targets people who received it (through the segment <bdi>segment:s &gt; 1</bdi>)</li>"
+    assert kept.count(told) == len(links)
+    assert "Kept because:" in kept
+
+
+def test_each_source_says_in_a_sentence_when_it_expires_or_why_not(page: As) -> None:
+    ended = f"{LONG_AGO:%-d %b %Y}"
+    said = {
+        "old": "Its interactions are in long-term storage until somebody restores them or it is active again.",
+        "running": "It does not expire while it is active.",
+        "gone": "Its interactions were deleted under the previous policy and cannot be restored.",
+        "coming": "A restore is bringing its interactions back. Nothing of it expires meanwhile.",
+    }
+    for source_id, sentence in said.items():
+        assert f'<p id="verdict">{sentence}</p>' in opened(page, source_id)
+    (kept,) = re.findall(r'<p id="verdict">([^<]*)</p>', opened(page, "kept"))
+    assert re.fullmatch(rf"It could have expired on \d+ \w+ \d{{4}}, 3 months after it was stopped on {ended}\.", kept)
+
+
+def test_every_date_of_a_page_has_one_form(page: As) -> None:
+    for source_id in ("old", "kept", "running", "gone", "canvas"):
+        words = re.sub(r"<code>[^<]*</code>|<[^>]*>", "", opened(page, source_id))
+        assert not re.search(r"\d{4}-\d{2}-\d{2}", words), source_id
+
+
+def test_every_filter_that_keeps_a_source_has_its_words() -> None:
+    assert DEEDS.keys() == filter_names(FilterGroup.SOURCE)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -218,9 +246,9 @@ def test_daily_analytics_are_a_chart_and_the_same_figures(page: As) -> None:
     ]
     text = opened(page, "old")
     rows = re.findall(
-        r'<th scope="row">(2026[^<]*)</th><td class="number">(\d+)</td><td class="number">(\d+)</td>', text
+        r'<th scope="row">([^<]*2026)</th><td class="number">(\d+)</td><td class="number">(\d+)</td>', text
     )
-    assert rows == [("2026-01-03", "3", "6"), ("2026-01-01", "1", "2")]
+    assert rows == [("3 Jan 2026", "3", "6"), ("1 Jan 2026", "1", "2")]
     for theme in ("light", "dark"):
         image = page("vic").get(f"/perennial/charts/source.svg?id=old&theme={theme}")
         assert image.headers["content-type"] == "image/svg+xml"
@@ -311,7 +339,32 @@ class TestChanges:
         assert (decision["decision"], decision["referenced_by"]) == (
             "referenced", ["campaign:running > unknown filter new <b>"],
         )  # fmt: skip
-        assert "unknown filter new &lt;b&gt;" in opened(page, "old")
+        text = re.sub(r"<[^>]*>", "", opened(page, "old"))
+        assert "Kept because the active campaign campaign:running may use it: its audience cannot be read." in text
+
+    @pytest.mark.parametrize(
+        ("definition", "targets"),
+        [
+            (received("old"), "targets people who received it"),
+            ({"not": received("old")}, "leaves out people who received it"),
+            ({"or": [received("old"), {"not": received("old")}]}, "depends on which people received it"),
+            (
+                {"filter": "in_campaign_control_group", "campaign_id": "old"},
+                "targets people who were in its control group",
+            ),
+        ],
+        ids=["in", "out", "both", "another filter"],
+    )
+    def test_a_marketer_reads_which_campaign_keeps_it_and_how(
+        self, page: As, workspace: Workspace, definition: Any, targets: str
+    ) -> None:
+        workspace.source("gift", "active", name="Gift guide")
+        workspace.audience("campaign:gift", definition)
+        workspace.sync()
+        assert (
+            '<p id="keepers">Kept because the active campaign <a href="/perennial/source?id=gift"><bdi>Gift guide</bdi></a> '
+            f"{targets}.</p>"
+        ) in opened(page, "old")
 
     def test_runs_that_airflow_has_are_links(self, page: As, workspace: Workspace) -> None:
         from airflow.api.common.trigger_dag import trigger_dag

@@ -63,8 +63,8 @@ def test_the_page_lists_newest_first_names_what_is_left_out_and_leads_to_its_res
     campaigns, canvases = text[text.index('id="campaigns"') :].split('id="canvases"')
     listed = re.findall(r'<th scope="row"><a href="/perennial/source\?([^"]*)"', campaigns)
     assert [dict(parse_qsl(query))["id"] for query in listed] == ["fresh", "spring", HOSTILE]
-    assert "3 expired interactions of campaign &#39;old&#39; (since 2026-06-01)" in campaigns
-    assert "deleted under the previous policy: campaign &#39;deleted&#39; (since 2023-05-01)" in campaigns
+    assert "3 expired interactions of campaign &#39;old&#39; (since 1 Jun 2026)" in campaigns
+    assert "deleted under the previous policy: campaign &#39;deleted&#39; (since 1 May 2023)" in campaigns
     assert '<a href="/perennial/restore?id=old">Restore 1 source</a>' in campaigns
     left_out = re.findall(r'<li><a href="/perennial/source\?id=([^"]*)"[^\n]*</a>, ([^\n]*)</li>', campaigns)
     assert left_out == [("deleted", "deleted since 1 May 2023"), ("old", "expired since 1 Jun 2026")]

@@ -87,12 +87,15 @@ def said_plainly() -> Iterator[None]:
 def print_query(
     session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: Callable[[], str] | None = None
 ) -> None:
-    result = session.execute(statement(name), binds)
-    columns = [column[0] for column in result.description or ()]
+    print_result(session.execute(statement(name), binds), missing)
+
+
+def print_result(result: DuckDBPyConnection, missing: Callable[[], str] | None = None) -> None:
+    """Print what an executed statement returns; where it returns nothing, `missing` may say what is wrong."""
     rows = result.fetchall()
     if missing and not rows:
         raise TerminalRequestError(missing())
-    print_rows(columns, rows)
+    print_rows([column[0] for column in result.description or ()], rows)
 
 
 def print_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:

@@ -11,22 +11,26 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from perennial.cli.overview import STATES, Wanted, list_workspace, show_listed_sources
 from perennial.cli.printing import (
     console,
     moment_of,
     opened_warehouse,
     print_query,
-    print_rows,
+    print_result,
     said_plainly,
     say,
     shown,
 )
+from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.cli.undelivered import print_undelivered
 from perennial.counting import count
 from perennial.statements import statement
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from perennial.policy import Decision
 
 app = typer.Typer()
 
@@ -70,25 +74,40 @@ def up(port: Annotated[int, typer.Option(help="Port of Airflow's page on 127.0.0
 def status(
     source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None,
     run: Annotated[str | None, typer.Option(help="Id of a run: what it moved, instead.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only sources in this state: {', '.join(STATES)}.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only sources with this tag.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="List so many at most: 100, or all for a program.")] = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs."""
+    """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs.
+
+    A source that an active referrer keeps has no date of expiry. With --csv or --json the list of sources is all there
+    is.
+    """
     from perennial.engines.duckdb import open_status_session
     from perennial.lifecycle.costing import archive_costs, run_costs
-    from perennial.referrers import kept_sources
 
     if source is not None and run is not None:
         raise typer.BadParameter("Give either a source or --run, and not both.")
+    write = row_writer(as_csv, as_json)
+    wanted = Wanted(state, tag, limit)
+    if (source is not None or run is not None) and (write or wanted != Wanted()):
+        raise typer.BadParameter(
+            "--state, --tag, --limit, --csv and --json are of the list of all sources; leave SOURCE and --run away."
+        )
     with opened_warehouse() as warehouse:
         with open_status_session(warehouse) as session:
             if run is not None:
                 missing = f"No run {run!r} has moved anything."
                 print_query(session, "cli/sum_events_of_run", {"run_id": run}, lambda: missing)
             elif source is None:
-                print_query(session, "cli/list_sources", {})
+                list_workspace(warehouse, session, wanted, write)
+                if write is not None:
+                    return
                 _print_unseen(_unseen(session))
-                if kept := kept_sources(warehouse).told:
-                    say(f"[yellow]{escape(kept)}[/]")
             else:
+                show_listed_sources(warehouse, session)
                 print_query(session, "cli/show_source", {"source_id": source}, lambda: _unknown(session, source))
                 print_query(session, "cli/list_lifecycle_events", {"source_id": source})
         found = run_costs(warehouse, run) if run is not None else archive_costs(warehouse, source and [source])
@@ -149,7 +168,7 @@ def explain(
         ("state", f"{found.state} since {shown(found.since)}" if found.since else found.state),
         ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
-        ("expires", shown(decision.expires_at) if decision.expires_at else "its clock does not run"),
+        ("expires", _expiry(decision)),
         ("in hot", count(found.hot_rows, "interaction")),
         *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
     ):
@@ -160,14 +179,32 @@ def explain(
 @app.command()
 def sql(
     query: Annotated[str | None, typer.Argument(help="A statement; standard input where there is none.")] = None,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL: every table and view of the contract is in place."""
-    from perennial.engines.duckdb import open_session
+    """Ask the warehouse in SQL, read only; what an answer leaves out is said on standard error (R16).
 
-    with opened_warehouse() as warehouse, open_session(warehouse) as session:
-        result = session.sql(query if query is not None else sys.stdin.read())
-        if result is not None:
-            print_rows(result.columns, result.fetchall())
+    Every table and view of the contract is in place.
+    """
+    from perennial.engines.duckdb import open_session
+    from perennial.engines.read_only import refuse_writes
+    from perennial.features.queries import narrowed_query, what_is_left_out
+
+    write = row_writer(as_csv, as_json) or print_result
+    asked = query if query is not None else sys.stdin.read()
+    with opened_warehouse() as warehouse:
+        refuse_writes(asked, "perennial sql")
+        with open_session(warehouse) as session:
+            write(session.execute(asked))
+            if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
+                say(f"[yellow]{escape(left_out)}[/]")
+
+
+def _expiry(decision: Decision) -> str:
+    if decision.expires_at is None:
+        return "its clock does not run"
+    date = shown(decision.expires_at)
+    return f"not while it is kept; its clock ended on {date}" if decision.decision == "referenced" else date
 
 
 def _clock(events: dict[str, datetime], started_by: str | None) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import STATE_VIEWS, VIEWS, at_one_moment, open_connection, open_session, source_totals
+from perennial.engines.duckdb import (
+    STATE_VIEWS,
+    STATUS_TABLES,
+    VIEWS,
+    at_one_moment,
+    create_state_views,
+    open_session,
+    source_totals,
+)
 from perennial.engines.facts import DuckDBFacts, EngineFacts
 from perennial.engines.protocol import Engine, Facts, open_engine
 from perennial.statements import statement
@@ -28,7 +36,10 @@ SOURCE_TOTALS = {
 
 @contextmanager
 def open_facts(warehouse: Warehouse) -> Iterator[Facts]:
-    """Open everything that `perennial.connect()` shows, in the engine of PERENNIAL_ENGINE_URL."""
+    """Open everything that `perennial.connect()` shows, in the engine of PERENNIAL_ENGINE_URL.
+
+    In the connection of the facts `source_states` and `lifecycle_events` are in place, as of the same moment.
+    """
     engine = open_engine(warehouse.settings)
     if engine is None:
         with open_session(warehouse) as connection:
@@ -54,4 +65,7 @@ def _whole(engine: Engine, warehouse: Warehouse) -> EngineFacts:
     relations.keep("retention", statement("views/create_retention"), {"months": warehouse.settings.retention_months})
     for view in (*STATE_VIEWS, "known_source_tags", "source_availability", *VIEWS):
         relations.keep(view, statement(f"views/create_{view}"), {})
-    return EngineFacts(engine, relations, open_connection())
+    # Which sources an answer leaves out is worked out in process.
+    deciding = open_session(warehouse, STATUS_TABLES)
+    create_state_views(deciding, warehouse.settings.retention_months)
+    return EngineFacts(engine, relations, deciding)

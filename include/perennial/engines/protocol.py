@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from perennial.engines.dialects import Dialect
@@ -27,6 +28,10 @@ class Facts(Protocol):
 
     Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
     """
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB in process, where decisions are made."""
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS

@@ -74,6 +74,9 @@ class ExportRequest:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
         wrong: list[str] = []
+        unknown = unknown_params(params, PARAMS)
+        # Null is what Airflow's form sends for a field that is empty.
+        params = {name: value for name, value in params.items() if value is not None}
         source_id, notify = params.get("source_id"), params.get("notify") or []
         all_recipients = params.get("all_recipients", False)
         if not isinstance(source_id, str) or not source_id:
@@ -82,7 +85,7 @@ class ExportRequest:
             wrong.append(f"notify is {notify!r}; give a list of e-mail addresses")
         if not isinstance(all_recipients, bool):
             wrong.append(f"all_recipients is {all_recipients!r}; give true or false")
-        wrong += unknown_params(params, PARAMS)
+        wrong += unknown
         if wrong:
             raise TerminalRequestError(sentences(wrong))
         refuse_bad_addresses(notify)

@@ -56,6 +56,8 @@ class RestoreRequest:
         for key, value in lists.items():
             if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
                 wrong.append(f"{key} is {value!r}; give a list of texts that are not empty")
+        # Null is what Airflow's form sends for a field that is empty.
+        params = {name: value for name, value in params.items() if value is not None}
         reason, dry_run = params.get("reason") or "", params.get("dry_run", False)
         if not isinstance(reason, str):
             wrong.append(f"reason is {reason!r}; give a text")

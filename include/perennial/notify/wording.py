@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from perennial.counting import count as count
 
 # Emoji and several scripts are built with the two joiners; every other invisible character is shown as its escape.
 _JOINERS = "\u200c\u200d"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
+# Not as a part of something longer, nor in quotation marks: that is an id.
+_ISO_DATE = re.compile(
+    r"(?<![\w.'-])(?P<month>\d{4}-\d{2})(?:-(?P<day>\d{2})(?:[ T](?P<time>\d{2}:\d{2})(?= UTC))?)?(?![\w'-])"
+)
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
 
@@ -82,9 +87,25 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
 
 
-def day(at: datetime) -> str:
+def day(at: date) -> str:
     """Write `24 Nov 2026`."""
-    return f"{at.astimezone(UTC):%-d %b %Y}"
+    in_utc = at.astimezone(UTC) if isinstance(at, datetime) else at
+    return f"{in_utc:%-d %b %Y}"
+
+
+def dated(text: str) -> str:
+    """Write the dates of a text as `day` and `moment` do: `2026-11-24`, `2026-11`, `2026-11-24 04:00 UTC`."""
+    return _ISO_DATE.sub(_spoken_date, text)
+
+
+def _spoken_date(found: re.Match[str]) -> str:
+    try:
+        at = datetime.fromisoformat(f"{found['month']}-{found['day'] or '01'}")
+    except ValueError:
+        return found[0]
+    if not found["day"]:
+        return f"{at:%b %Y}"
+    return f"{day(at.date())}, {found['time']}" if found["time"] else day(at.date())
 
 
 def visible_json(value: object) -> str:

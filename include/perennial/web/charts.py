@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query, Response
 
+from perennial.notify import wording
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 Theme = Annotated[Literal["light", "dark"], Query(description="Of the page around it")]
 
+Narrow = Annotated[bool, Query(description="Whether it is for a narrow window")]
+
 # A document of its own: its style stands in it, and nothing else may happen there.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 _MOST_PERIODS = 400
-_SIZE = {"width": 960, "height": 320}
+_WIDE = {"width": 960, "height": 320, "x_labels_major_count": 8}
+# Drawn for a phone, so that its words are as large there as elsewhere.
+_NARROW = {"width": 400, "height": 300, "x_labels_major_count": 2}
 # Colours that can be told apart without seeing red and green, at 3:1 or more on the page's ground.
 _COLORS = {
     "light": ("#1f5fbf", "#b35900", "#146c43", "#7a3fb0", "#a3180d", "#57616b", "#00707a"),
@@ -46,7 +52,7 @@ class Chart:
     whole: bool = False
 
 
-def drawn(chart: Chart, theme: Literal["light", "dark"]) -> Response:
+def drawn(chart: Chart, theme: Literal["light", "dark"], narrow: bool = False) -> Response:
     """Answer with a chart as an SVG image without scripts."""
     import pygal
 
@@ -54,13 +60,14 @@ def drawn(chart: Chart, theme: Literal["light", "dark"]) -> Response:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
     kind = pygal.Line if chart.shape == "lines" else pygal.Bar
     drawing = kind(
-        **_SIZE, style=_style(theme), js=(), no_data_text="Nothing yet", value_formatter=chart.written,
-        legend_at_bottom=True, show_legend=len(chart.series) > 1, show_dots=len(chart.labels) < 2,
-        stroke_style={"width": 2}, truncate_legend=-1, truncate_label=-1, x_labels_major_count=8,
-        show_minor_x_labels=len(chart.labels) <= 8,
+        **(_NARROW if narrow else _WIDE), style=_style(theme), js=(), no_data_text="Nothing yet",
+        value_formatter=chart.written, legend_at_bottom=True, show_legend=len(chart.series) > 1,
+        show_dots=len(chart.labels) < 2,
+        stroke_style={"width": 2}, truncate_legend=-1, truncate_label=-1,
+        show_minor_x_labels=len(chart.labels) <= (2 if narrow else 8),
         min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, margin_right=44, spacing=8,
     )  # fmt: skip
-    drawing.x_labels = list(chart.labels)
+    drawing.x_labels = [wording.dated(label) for label in chart.labels]
     if chart.whole and chart.labels and _most(chart) <= 6:
         drawing.y_labels = list(range(int(_most(chart)) + 1))
     for name, figures in chart.series.items():

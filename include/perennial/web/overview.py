@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.notify import list_undelivered, run_url, wording
 from perennial.web.access import READ, RESTORE_DAG
-from perennial.web.charts import Chart, Theme, drawn
+from perennial.web.charts import Chart, Narrow, Theme, drawn
 from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, StateSum, read_overview
 from perennial.web.pages import render
 from perennial.web.restore_desk import DeskDep
@@ -96,12 +96,14 @@ def show_overview(desk: DeskDep) -> OverviewAnswer:
 
 
 @router.get("/charts/overview.svg", response_class=Response, include_in_schema=False)
-def overview_chart(desk: DeskDep, figures: Literal["held", "expiring", "restores"], theme: Theme = "light") -> Response:
+def overview_chart(
+    desk: DeskDep, figures: Literal["held", "expiring", "restores"], theme: Theme = "light", narrow: Narrow = False
+) -> Response:
     """Draw one of the charts."""
     found = _now(desk)
     charts = {"held": lambda: _held(found.held), "expiring": lambda: _expiring(found.expiring),
               "restores": lambda: _restores(found.restores)}  # fmt: skip
-    return drawn(charts[figures](), theme)
+    return drawn(charts[figures](), theme, narrow)
 
 
 def _undelivered(desk: DeskDep) -> list[UndeliveredItem]:
@@ -125,7 +127,7 @@ def _expiring(days: Sequence[ExpiringOn]) -> Chart:
 def _restores(restores: Sequence[Restored]) -> Chart:
     timed = [(restore.restored_at, restore.took) for restore in reversed(restores) if restore.took is not None]
     minutes = [took.total_seconds() / 60 for _, took in timed]
-    return Chart([f"{at:%Y-%m-%d %H:%M}" for at, _ in timed], {"minutes": minutes}, "bars", "{:,.1f} min".format)
+    return Chart([wording.moment(at) for at, _ in timed], {"minutes": minutes}, "bars", "{:,.1f} min".format)
 
 
 def _size(figure: float) -> str:

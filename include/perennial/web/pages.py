@@ -66,8 +66,8 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, shown=shown, segment=segment,
-        query=query, named=named,
+        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, dated=wording.dated,
+        shown=shown, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
     environment.tests["whole_in_form"] = whole_in_form

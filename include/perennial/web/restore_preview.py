@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalRequestError
@@ -12,6 +12,7 @@ from perennial.outcomes import STANDARD, THAW_TIMES
 from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.web.airflow_runs import SUCCESS, find_obstacle, recent_runs
+from perennial.web.expiring_again import ExpiringAgain, expiring_again
 from perennial.web.restore_desk import Desk, restoring_sources
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Preview:
         resolved: What it comes to; None where it names what nobody knows.
         row_count: Interactions that would come back.
         total_bytes: Their size.
+        again: When that expires again; None where nothing comes back.
         expected: How long it takes, from restores that were measured; empty where nothing comes back.
         thaw: How long the archive needs before that; empty where it hands data out at once.
         refusal: Why it cannot be asked for; empty where it can.
@@ -78,6 +80,7 @@ class Preview:
     resolved: Resolved | None
     row_count: int = 0
     total_bytes: int = 0
+    again: ExpiringAgain | None = None
     expected: str = ""
     thaw: str = ""
     refusal: str = ""
@@ -150,10 +153,12 @@ def preview_restore(desk: Desk, request: RestoreRequest) -> Preview:
     coming = [source.source_id for source in resolved.coming]
     with desk.snapshot.cursor() as cursor:
         (total_bytes,) = cursor.execute(statement("web/sum_archived_bytes"), {"source_ids": coming}).fetchall()[0]
+        again = expiring_again(cursor, coming, datetime.now(UTC), desk.warehouse.settings.retention_months)
     return replace(
         preview,
         row_count=sum(source.archived_rows for source in resolved.coming),
         total_bytes=total_bytes,
+        again=again,
         expected=expected_time(_measured(desk), total_bytes),
         thaw=_thaw(desk.warehouse.settings.archive_storage_class or ""),
     )
@@ -170,7 +175,7 @@ def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -
         return "No restore has been measured yet."
     for measured_bytes, took in measured:
         if measured_bytes >= total_bytes:
-            return f"About {wording.duration(took)}: so long took a restore of {wording.size(measured_bytes)}."
+            return f"About {wording.duration(took)}, based on an earlier restore of {wording.size(measured_bytes)}."
     largest, took = measured[-1]
     known = f"the largest restore measured so far, {wording.size(largest)}, took {wording.duration(took)}"
     if total_bytes > _FURTHEST_GUESS * largest:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from perennial.notify import DeliveryRecord, describe, run_url, wording
 from perennial.notify.delivery import RESTORE
+from perennial.statements import statement
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.airflow_runs import (
     FAILED,
@@ -103,14 +104,16 @@ RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", 
 def restores_page(request: Request, desk: DeskDep) -> HTMLResponse:
     """Show the latest restores."""
     runs, obstacle = restores(request, desk), find_obstacle(desk.session)
-    return render(request, "restores.html.j2", runs=runs, obstacle=obstacle, duration=_duration)
+    names = _names(desk, [run.source_ids[0] for run in runs if run.source_id_count == 1])
+    return render(request, "restores.html.j2", runs=runs, names=names, obstacle=obstacle, duration=_duration)
 
 
 @router.get("/restores/run", response_class=HTMLResponse, include_in_schema=False)
 def run_page(request: Request, desk: DeskDep, run_id: RunId) -> HTMLResponse:
     """Show how a restore goes."""
     run = restore(request, desk, run_id)
-    return render(request, "restore_run.html.j2", run=run, over=run.state in OVER, duration=_duration)
+    names = {} if run.sources else _names(desk, run.source_ids)
+    return render(request, "restore_run.html.j2", run=run, names=names, over=run.state in OVER, duration=_duration)
 
 
 @router.get("/api/restores", summary="The latest restores", response_model=list[RestoreSummary])
@@ -134,6 +137,11 @@ def restore(request: Request, desk: DeskDep, run_id: RunId) -> RestoreProgress:
             "latest ones."
         )
     return _progress(request, desk, run)
+
+
+def _names(desk: Desk, source_ids: Sequence[str]) -> dict[str, str]:
+    with desk.snapshot.cursor() as cursor:
+        return dict(cursor.execute(statement("web/find_known_sources"), {"source_ids": list(source_ids)}).fetchall())
 
 
 def _duration(seconds: float) -> str:
@@ -222,7 +230,7 @@ def told_of(phase: State, copied: int, total: int, thawing: Thawing | None = Non
         "planning": "Planning: listing the files that come back",
         "copying": "Copying",
         "verifying": "Verifying: comparing every copy with its original",
-        "committing": "Committing: the data becomes visible when all of it is there",
+        "committing": "Committing: the data is shown when everything is back",
         "telling": "Sending the e-mail",
         "done": "Done",
         "failed": "Failed",

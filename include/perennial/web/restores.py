@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -133,6 +134,9 @@ class RestorePreview(BaseModel):
     row_count: int = Field(description="Interactions that would come back")
     total_bytes: int = Field(description="Their size")
     expected: str = Field(description="How long it takes, from restores that were measured")
+    expires_at: datetime | None = Field(
+        description="When the first of it would expire again, if it came back now (R13); null where nothing does"
+    )
     thaw: str = Field(description="How long the archive needs before that; empty where it hands data out at once")
     refusal: str = Field(description="Why it cannot be asked for; empty where it can")
     sources: list[PreviewedSource]
@@ -219,6 +223,7 @@ def preview_by_api(
         row_count=preview.row_count,
         total_bytes=preview.total_bytes,
         expected=preview.expected,
+        expires_at=preview.again.first_at if preview.again else None,
         thaw=preview.thaw,
         refusal=preview.refusal,
         sources=sources,
@@ -260,8 +265,11 @@ def _request(source_ids: list[str], tags: list[str]) -> RestoreRequest:
 
 
 def _matching(desk: Desk, selection: Selection) -> tuple[list[str], list[str]]:
-    """The ids and the tags that mean a selection; what has one tag is asked for by that tag (R11)."""
-    if selection.filters.keys() == {"tag"}:
+    """The ids and the tags that mean a selection; what has one tag is asked for by that tag (R11).
+
+    Of the sources with a tag, a restore brings back those that are expired; so it means the same with that filter.
+    """
+    if selection.tag and selection.filters.items() <= {"tag": selection.tag, "state": "expired"}.items():
         return [], [selection.tag]
     source_ids = matching_ids(desk.snapshot.now(), selection, restoring_sources(desk))
     if not source_ids:
@@ -275,7 +283,7 @@ def _listed(name: str, fields: list[str]) -> list[str]:
         return [text for field in fields for text in _LIST.validate_json(field)]
     except ValueError:
         raise TerminalRequestError(
-            f"{name} of the form is no JSON list of texts; open the page again and ask again."
+            f"{name} of the form is not a JSON list of strings; open the page again and try again."
         ) from None
 
 

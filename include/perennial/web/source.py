@@ -15,13 +15,15 @@ from perennial.features.resume_check import AudienceProblem
 from perennial.notify import run_url
 from perennial.policy import Explanation
 from perennial.web.access import READ
-from perennial.web.charts import Chart, Theme, by_period, drawn
+from perennial.web.charts import Chart, Narrow, Theme, by_period, drawn
+from perennial.web.keepers import MOST_SHOWN, find_keepers, verdict
 from perennial.web.listing import form_method
 from perennial.web.pages import render
 from perennial.web.restore_desk import Desk, DeskDep
 from perennial.web.source_facts import (
     DailyCount,
     LifecycleEvent,
+    Told,
     airflow_runs,
     find_references,
     known_source,
@@ -90,12 +92,15 @@ class SourceDetail(SourceItem):
 def source_page(request: Request, desk: DeskDep, source_id: SourceId) -> HTMLResponse:
     """Show one source."""
     told = tell(desk, source_id)
+    paths = told.explanation.decision.referenced_by if told.explanation else ()
     labels, series = _by_day(told.daily)
     table = [(label, [figures[position] for figures in series.values()]) for position, label in enumerate(labels)]
     return render(
         request, "source.html.j2", told=told, source=told.source, names=list(series), labels=labels,
         table=[row for row in reversed(table) if any(row[1])],
-        references=find_references(desk, told.explanation.decision.referenced_by if told.explanation else ()),
+        verdict=_verdict(desk, told),
+        keepers=find_keepers(desk.warehouse, source_id, find_references(desk, paths[:MOST_SHOWN])),
+        keeper_count=len(paths),
         history=_linked(request, desk, told.history),
         method=form_method(told.resume.restorable), obstacle=desk.obstacle,
     )  # fmt: skip
@@ -130,17 +135,23 @@ def _decision(explanation: Explanation | None) -> DecisionItem | None:
 
 @router.get("/charts/source.svg", response_class=Response, include_in_schema=False)
 def source_chart(
-    warehouse: WarehouseDep, snapshot: SnapshotDep, source_id: SourceId, theme: Theme = "light"
+    warehouse: WarehouseDep, snapshot: SnapshotDep, source_id: SourceId, theme: Theme = "light", narrow: Narrow = False
 ) -> Response:
     """Draw the daily analytics of a source; the same before an expiry, after it, and after a restore (R15)."""
     known_source(snapshot, source_id)
     _, daily = recorded(warehouse, source_id)
     labels, series = _by_day(daily)
-    return drawn(Chart(labels, series, "lines", "{:,.0f}".format, whole=True), theme)
+    return drawn(Chart(labels, series, "lines", "{:,.0f}".format, whole=True), theme, narrow)
 
 
 def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]]]:
     return by_period((count.stat_date, count.interaction, count.event_count) for count in daily)
+
+
+def _verdict(desk: Desk, told: Told) -> str:
+    if told.explanation is None:
+        return ""
+    return verdict(told.explanation, desk.warehouse.settings.retention_months, told.source.restoring)
 
 
 def _linked(request: Request, desk: Desk, history: Sequence[LifecycleEvent]) -> list[tuple[LifecycleEvent, str | None]]:

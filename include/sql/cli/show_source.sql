@@ -1,16 +1,17 @@
 -- Where the interactions of one source are.
--- Grain: one row. Binds: $source_id.
+-- Grain: one row. Reads listed_sources. Binds: $source_id.
 SELECT
     source_id,
     kind,
     name,
-    CASE WHEN vanished_at IS NULL THEN status ELSE 'no longer in the platform' END AS status,
+    status,
     vanished_at,
     state,
     since,
     clock_started_at,
     expires_at,
+    kept_by,
     hot_rows,
     archived_rows
-FROM source_availability
+FROM listed_sources
 WHERE source_id = $source_id

@@ -12,6 +12,24 @@ function outer() {
 
 const airflow = outer();
 
+// On a narrow window a table is a list of cards (app.css); then each cell needs the words that stand above it.
+function labelCells(page) {
+  for (const table of page.querySelectorAll(".scroll table:not(.sources)")) {
+    const labels = [...table.querySelectorAll("thead th")].map((heading) => heading.textContent.trim());
+    for (const row of table.tBodies[0].rows) {
+      // A cell over many columns stands for the whole row.
+      if (row.cells.length !== labels.length) continue;
+      for (const [position, cell] of [...row.cells].entries()) {
+        if (cell.textContent.trim()) cell.dataset.label = labels[position];
+        else cell.classList.add("blank");
+      }
+    }
+    table.classList.add("cards");
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => labelCells(document));
+
 function applyTheme() {
   const root = airflow?.documentElement;
   if (!root) return;
@@ -35,6 +53,7 @@ if (airflow) {
     // The frame's sandbox forbids target=_top; a link of the page around it may go where it likes.
     const anchor = airflow.createElement("a");
     anchor.href = link.href;
+    anchor.target = link.target;
     airflow.body.append(anchor);
     anchor.click();
     anchor.remove();

@@ -18,16 +18,19 @@ async function look() {
   let over = false;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) throw new Error(`it answered ${answer.status}`);
+    if (!answer.ok) throw new Error(`answered ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (!page.querySelector("#facts")) throw new Error("it wants you to log in again");
+    if (!page.querySelector("#facts")) throw new Error("wants you to log in again");
     over = page.querySelector("#facts[data-over]") !== null;
+    labelCells(page);
     take(page);
     failures = 0;
   } catch (error) {
     failures += 1;
-    const why = error instanceof TypeError ? "it cannot be reached" : error.message;
-    lost.textContent = `Airflow's server does not say how it goes (${why}). The restore goes on; asking again.`;
+    const why = error instanceof TypeError ? "cannot be reached" : error.message;
+    lost.textContent =
+      `The progress cannot be shown at the moment: Airflow's server ${why}. ` +
+      "The restore goes on, and this page tries again.";
   }
   lost.hidden = failures === 0;
   if (!over) setTimeout(look, Math.min(AT_MOST_MS, EVERY_MS * 2 ** failures));

@@ -1,0 +1,119 @@
+"""`perennial status` of the whole workspace: totals, then the sources, for people or for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from perennial.cli.printing import console, print_result, say
+from perennial.errors import TerminalRequestError
+from perennial.refusals import nearest_name
+from perennial.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from perennial.warehouse import Warehouse
+
+STATES = ("available", "kept", "expired", "deleted")
+"""What `--state` takes; kept are available and would expire if no active referrer named them."""
+_SHOWN_ROWS = 100
+# Tags that a sentence names.
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which sources to list.
+
+    Attributes:
+        state: One of STATES; None: any.
+        tag: A tag that they carry; None: any.
+        limit: How many at most; None: as many as a person reads, and all for a program.
+    """
+
+    state: str | None = None
+    tag: str | None = None
+    limit: int | None = None
+
+
+def list_workspace(
+    warehouse: Warehouse,
+    session: DuckDBPyConnection,
+    wanted: Wanted,
+    write: Callable[[DuckDBPyConnection], None] | None,
+) -> None:
+    """List sources, with the totals of the workspace before them where a person asks for all.
+
+    Args:
+        warehouse: What was asked.
+        session: A status session.
+        wanted: Which sources.
+        write: What writes the rows for a program; None: a person reads.
+    """
+    from perennial.referrers import KeptSources, unread_referrers
+
+    _refuse_unknown(session, wanted)
+    show_listed_sources(warehouse, session)
+    binds: dict[str, Any] = {"state": wanted.state, "tag": wanted.tag}
+    if write is not None:
+        write(session.execute(statement("cli/list_sources"), {**binds, "row_limit": wanted.limit}))
+        return
+    if wanted.state is None and wanted.tag is None:
+        _print_totals(session)
+    _print_sources(session, binds, wanted.limit or _SHOWN_ROWS)
+    if kept := KeptSources(frozenset(), unread_referrers(session)).told:
+        say(f"[yellow]{escape(kept)}[/]")
+
+
+def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
+    """Put relation `listed_sources` in place in a status session: every source, and who keeps it."""
+    from perennial.referrers import show_referrers
+
+    show_referrers(session, warehouse)
+    for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
+        session.execute(statement(name))
+
+
+def _print_sources(session: DuckDBPyConnection, binds: dict[str, Any], limit: int) -> None:
+    every = session.sql(statement("cli/list_sources"), params={**binds, "row_limit": None})
+    ((count,),) = every.aggregate("count(*)").fetchall()
+    print_result(session.execute(statement("cli/list_sources"), {**binds, "row_limit": limit}))
+    if count > limit:
+        console.print(
+            f"{count - limit:,} more are not shown. Narrow them down with --state or --tag, or list all {count:,} with "
+            f"--limit {count} or --csv.",
+            soft_wrap=True,
+        )
+
+
+def _print_totals(session: DuckDBPyConnection) -> None:
+    console.print("[bold]All sources[/]")
+    print_result(session.execute(statement("cli/sum_sources")))
+    ((due, source_id, expires_at),) = session.execute(statement("cli/find_next_expiry")).fetchall()
+    if due:
+        console.print(f"Due at the next daily run: {due:,} source{'' if due == 1 else 's'}.")
+    if source_id is not None:
+        console.print(escape(f"Expires next: {source_id!r}, on {expires_at:%Y-%m-%d}."), soft_wrap=True)
+    console.print()
+
+
+def _refuse_unknown(session: DuckDBPyConnection, wanted: Wanted) -> None:
+    if wanted.state is not None and wanted.state not in STATES:
+        raise TerminalRequestError(_unknown(wanted.state, "state of a source", STATES))
+    if wanted.tag is not None:
+        tags = [tag for (tag,) in session.execute("SELECT DISTINCT tag FROM known_source_tags ORDER BY tag").fetchall()]
+        if wanted.tag not in tags:
+            raise TerminalRequestError(_unknown(wanted.tag, "tag of a source", tags))
+
+
+def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
+    nearest = nearest_name(value, known)
+    if nearest:
+        return f"{value!r} is not a {noun}; did you mean {nearest!r}?"
+    more = " and others" if len(known) > _NAMED else ""
+    return f"{value!r} is not a {noun}; there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
