@@ -162,6 +162,7 @@ _TOGETHER |= {
         "audiences/test_hostile",
         "features/test_profile",
         "lifecycle/test_costing",
+        "lifecycle/test_set_back",
         "test_analysts",
         "web/test_access",
         "web/test_outages",

@@ -90,8 +90,8 @@ def test_explain_decides_as_of_the_moment_asked_for(workspace: Workspace) -> Non
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("explain", "nobody"), "No source 'nobody' is known"),
-        (("status", "nobody"), "No source 'nobody' is known"),
+        (("explain", "nobody"), "'nobody' is not a known source; check the id"),
+        (("status", "nobody"), "'nobody' is not a known source; check the id"),
         (("explain", "old", "--as-of", "soon"), "--as-of is 'soon'"),
         (("sql", "SELEC 1"), "syntax error"),
     ],
@@ -109,6 +109,12 @@ def test_sql_answers_from_every_table_and_view(workspace: Workspace) -> None:
     assert "1,234" in run("sql", "SELECT count(*) AS n FROM interactions_archive")
     assert "old" in run("sql", stdin="SELECT source_id FROM source_availability WHERE state = 'expired'")
     assert "2,468" in run("sql", "SELECT count(*) AS n FROM available_interactions")
+
+
+def test_one_row_is_one_row_and_what_ends_in_a_backslash_is_shown_as_it_is(workspace: Workspace) -> None:
+    lines = run("sql", r"SELECT 'old\' AS source_id").splitlines()
+    assert [line.strip() for line in lines] == ["source_id", "old\\", "1 row"]
+    assert run("sql", "SELECT unnest([1, 2])").splitlines()[-1] == "2 rows"
 
 
 def test_without_tables_the_remedy_is_named() -> None:
@@ -150,11 +156,11 @@ def test_audience_lists_users_and_says_what_it_leaves_out(workspace: Workspace, 
     assert sorted(result.stdout.split()) == sorted(user["user_id"] for user in users)
     assert "Left out: 1,234 expired interactions of campaign 'old'" in result.stderr
     assert "users may be in it who do not belong" in result.stderr
-    assert """airflow dags trigger restore_interactions --conf '{"source_ids": ["old"]""" in result.stderr
+    assert "perennial restore old --notify you@example.com --reason 'Needed by an answer" in result.stderr
     assert run("audience", "--segment", "s1", "--count") == "7\n"
     assert run("audience", "-", "--count", stdin='{"or": []}') == "0\n"
     assert "would not be complete" in run("audience", str(file), "--strict", exit_code=1)
-    assert "Reads 1 files with 1,234 interactions of 1 sources" in run("audience", "--segment", "s1", "--explain")
+    assert "Reads 1 file with 1,234 interactions of 1 source." in run("audience", "--segment", "s1", "--explain")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,7 @@ def test_audience_lists_users_and_says_what_it_leaves_out(workspace: Workspace, 
     [
         ((), "and not both"),
         (("missing.json",), "cannot be read"),
-        (("--segment", "nobody"), "$.segment_id: there is no segment 'nobody'"),
+        (("--segment", "nobody"), "$.segment_id: 'nobody' is not a known segment; name one"),
         (("-",), "$: not JSON"),
     ],
     ids=["nothing asked", "missing file", "unknown segment", "not JSON"],

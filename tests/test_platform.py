@@ -25,7 +25,7 @@ from perennial.statements import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
-from tests.others import add_columns
+from tests.other_writers import add_columns
 
 HOSTILE = ('it\'s "quoted"; DROP TABLE users; --', "a/b\\c d%20:x$y", "🦄 ünïcode\nnew line", "x" * 500)
 NESTED = {"and": [{"filter": "segment_membership", "segment_id": "s'1"}, {"not": {"or": []}}]}

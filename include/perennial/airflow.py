@@ -22,7 +22,7 @@ from perennial.errors import (
     TerminalRequestError,
     TransientDeliveryError,
 )
-from perennial.refusals import unknown_params
+from perennial.refusals import sentences, unknown_params
 from perennial.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,19 +127,16 @@ def _refuse_unusable_run() -> None:
     context, params = get_current_context(), current_params()
     known = list(context["dag"].params)
     conf = {name: value for name, value in (context["dag_run"].conf or {}).items() if name not in AIRFLOW_CONF}
-    wrong = unknown_params(conf, known)
     # Airflow's [core] dag_run_conf_overrides_params = False drops what a run was asked for without a word.
-    wrong += [
+    wrong = [
         f"param {name!r} is {conf[name]!r}, but Airflow ignores it while its setting [core] "
         "dag_run_conf_overrides_params is False"
         for name in known
         if name in conf and conf[name] != params[name]
     ]
+    wrong += unknown_params(conf, known)
     if wrong:
-        raise TerminalRequestError(
-            f"The request cannot be done, nothing was moved: {'; '.join(wrong)}. Trigger the DAG again when that is "
-            "mended."
-        )
+        raise TerminalRequestError(sentences(wrong))
     if params.get("dry_run") is not True:
         refuse_future_run(current_run())
 

@@ -16,7 +16,7 @@ from perennial.referrers import create_source_referrers
 from perennial.settings import REFERRER_KINDS
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
-from perennial.vanished import absent_rows, known_ids, no_rows, unknown_source
+from perennial.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
 
 if TYPE_CHECKING:
     import duckdb
@@ -202,7 +202,12 @@ def explain(
     rows = decide_from(metadata, holdings, as_of, Rules.of(warehouse))
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
-        raise unknown_source(source_id, holdings.hot_rows.get(source_id, 0))
+        from perennial.engines.duckdb import open_connection
+
+        with open_connection() as connection:
+            connection.register("known_sources", rows)
+            nearest = nearest_source(connection, source_id)
+        raise unknown_source(source_id, holdings.hot_rows.get(source_id, 0), nearest)
     return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
 
 

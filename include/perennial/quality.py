@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perennial.counting import count
+
 if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
@@ -146,7 +148,7 @@ def _load_checks() -> list[_Check]:
     accounted = _Check(
         gxe.ExpectColumnPairValuesToBeEqual(column_A="read", column_B="accounted"),
         "Every record that was read is accounted for",
-        lambda row: f"{row['file_uri']!r}: {row['read']:,} records read, {row['accounted']:,} accounted for.",
+        lambda row: f"{row['file_uri']!r}: {count(row['read'], 'record')} read, {row['accounted']:,} accounted for.",
     )
     return [*_identity_checks("file_uri"), accounted, _natural_check(LoadCounts, "file_uri")]
 

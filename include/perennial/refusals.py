@@ -1,4 +1,4 @@
-"""What cannot be meant: names that are nearly those of a param or a setting, and dates that are still to come (R24)."""
+"""What cannot be meant: names that are nearly known ones, and dates that are still to come (R24)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,26 @@ def nearest_name(name: str, known: Collection[str], nearness: float = 0.5) -> st
     return by_spelling[found[0]] if found else ""
 
 
+def not_known(name: str, what: str, nearest: str, otherwise: str) -> str:
+    """Say that nothing is called so: the name first, and last the nearest right one, or what to do where none is near.
+
+    Args:
+        name: As it was given.
+        what: What it should have been: known source, param.
+        nearest: What was meant, perhaps; empty where nobody knows.
+        otherwise: What to do then, with a full stop.
+    """
+    return f"{name!r} is not a {what}; " + (f"did you mean {nearest!r}?" if nearest else otherwise)
+
+
+def sentences(flaws: Iterable[str]) -> str:
+    """Join what is wrong, each with a full stop where it has none."""
+    return " ".join(flaw if flaw.endswith((".", "?")) else f"{flaw}." for flaw in flaws)
+
+
 def _unknown(name: str, known: Collection[str]) -> str:
-    if not known:
-        return f"unknown param {name!r} (there are none)"
-    nearest = nearest_name(name, known)
-    hint = f"did you mean {nearest!r}? " if nearest else ""
-    return f"unknown param {name!r} ({hint}known: {', '.join(known)})"
+    otherwise = f"use {', '.join(known)}." if known else "there are none."
+    return not_known(name, "param", nearest_name(name, known), otherwise)
 
 
 def lies_ahead(now: datetime, wall_clock: datetime) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +15,8 @@ from urllib.request import url2pathname
 
 from perennial.errors import TerminalSettingError
 from perennial.refusals import nearest_name
+
+log = logging.getLogger(__name__)
 
 PROJECT_ROOT = Path(__file__).parents[2]
 REFERRER_KINDS = ("campaign", "canvas", "content_card", "segment")
@@ -74,7 +78,7 @@ class Settings:
         Raises:
             TerminalSettingError: Names the variable, its value and what it takes.
         """
-        _refuse_misspelt(environ)
+        _warn_of_misspelt(environ)
         home = Path(environ.get(PREFIX + "HOME") or PROJECT_ROOT / ".perennial").expanduser().resolve()
         if set(str(home)) & set("#?%"):
             raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
@@ -132,15 +136,19 @@ DEFAULTS = {
 }
 
 
-def _refuse_misspelt(environ: Mapping[str, str]) -> None:
+def _warn_of_misspelt(environ: Mapping[str, str]) -> None:
     # Only what is nearly a setting: others, Kubernetes for one, have variables with this prefix too.
     known = ["HOME", *DEFAULTS]
     for name in environ:
         key = name.removeprefix(PREFIX)
         if key != name and key not in known and (nearest := nearest_name(key, known, nearness=0.85)):
-            raise TerminalSettingError(
-                f"{name} is no setting, so it would be ignored; did you mean {PREFIX}{nearest}? Rename or unset it."
-            )
+            _warn_once(name, PREFIX + nearest)
+
+
+@cache
+def _warn_once(name: str, nearest: str) -> None:
+    # Logging, and no warning of Python's: it reaches a task's log, and standard error where nobody has set up logging.
+    log.warning("%s is not a setting, and is ignored; did you mean %s?", name, nearest)
 
 
 def _refused(key: str, value: str, expected: str) -> TerminalSettingError:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from perennial.counting import count
 from perennial.errors import TerminalMetadataError, TerminalRequestError
+from perennial.refusals import not_known
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, EXPIRY_DECISIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from perennial.warehouse import Warehouse
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id", "part")}
 """The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
+CHECK_ID = "check the id, or run sync_sources if it is new on the platform."
 # More than one of so many, and no fewer than the other.
 _SHARE = 10
 _LEAST = 10
@@ -115,7 +119,8 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
     rows = [row | {"missed_at": now, "run_id": run_id} for row in rows]
     warehouse.append_rows(VANISHED_SOURCES.name, rows, operation)
     if rows:
-        log.info("%s: no longer in the platform: %d sources, %r among them", run_id, len(rows), rows[0]["source_id"])
+        named = rows[0]["source_id"]
+        log.info("%s: no longer in the platform: %s, %r among them", run_id, count(len(rows), "source"), named)
     elif first:
         make_snapshot(warehouse, VANISHED_SOURCES.name, operation)
 
@@ -138,16 +143,25 @@ class TerminalUnseenError(TerminalRequestError):
     """A source that no sync has seen, and of which the hot table holds interactions."""
 
 
-def unknown_source(source_id: str, hot_rows: int) -> TerminalRequestError:
-    """Say that nothing is known of a source but, at most, its interactions in the hot table."""
+def nearest_source(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Find the source whose id or name is spelled most like another; empty where none is. It reads `known_sources`."""
+    found = connection.execute(statement("sync/find_nearest_source"), {"name": name}).fetchone()
+    return str(found[0]) if found else ""
+
+
+def unknown_source(source_id: str, hot_rows: int, nearest: str = "") -> TerminalRequestError:
+    """Say that nothing is known of a source but, at most, its interactions in the hot table.
+
+    Args:
+        source_id: As it was given.
+        hot_rows: Its interactions there.
+        nearest: As `nearest_source` found it.
+    """
     if not hot_rows:
-        return TerminalRequestError(
-            f"No source {source_id!r} is known; check the id, or run sync_sources if it is new on the platform."
-        )
-    count = "1 interaction" if hot_rows == 1 else f"{hot_rows:,} interactions"
+        return TerminalRequestError(not_known(source_id, "known source", nearest, CHECK_ID))
     return TerminalUnseenError(
-        f"No sync has seen the source {source_id!r}. The hot table holds {count} of it, which stay there: it has no "
-        "clock. Run sync_sources if it is new on the platform."
+        f"No sync has seen the source {source_id!r}. The hot table holds {count(hot_rows, 'interaction')} of it, which "
+        "stay there: it has no clock. Run sync_sources if it is new on the platform."
     )
 
 

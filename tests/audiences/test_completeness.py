@@ -56,8 +56,7 @@ FLOW = replace(OLD, source_id="flow", kind="canvas", name="Name of flow", archiv
 GONE = replace(OLD, source_id="gone", name="Name of gone", state="deleted", since=DELETED_AT, archived_rows=0)
 BACK = replace(GONE, source_id="back", name="Name of back")
 RESTORE_OLD = (
-    "airflow dags trigger restore_interactions --conf "
-    """'{"source_ids": ["it'"'"'s old"], "notify": ["you@example.com"], "reason": "Needed by an answer that left it out"}'"""
+    """perennial restore 'it'"'"'s old' --notify you@example.com --reason 'Needed by an answer that left it out'"""
 )
 
 
@@ -187,7 +186,7 @@ def test_a_sentence_names_a_few_sources_and_the_request_all_of_them() -> None:
     many = Completeness(tuple(replace(OLD, source_id=f"c{number}") for number in range(21)))
     assert many.restore is not None
     assert many.remedy() == f"To bring it back: {many.restore.command}"
-    assert all(f'"c{number}"' in many.remedy() for number in range(21))
+    assert all(f" c{number} " in many.remedy() for number in range(21))
     assert many.sentence() == (
         "Left out: 42 expired interactions of campaign 'c0' (since 2026-06-01), campaign 'c1' (since 2026-06-01), "
         "campaign 'c2' (since 2026-06-01), campaign 'c3' (since 2026-06-01), campaign 'c4' (since 2026-06-01) and 16 more."

@@ -140,7 +140,8 @@ def test_ids_may_contain_any_character(source_id: str) -> None:
         pytest.param('{"filter": ["hard_bounced"]}', "$.filter", "is not a filter", id="name is a list"),
         pytest.param('{"filter": "hard_bounced", "filter": "marked_as_spam"}', "$", "a key twice", id="key twice"),
         pytest.param('{"and": [{"filter": "received_message_from_campaign", "campaign_id": "a", "campaign_id": "b"}]}', "$.and[0]", "a key twice", id="id twice"),
-        pytest.param('{"filter": "received_message_from_campaign", "canvas_id": "a"}', "$", "it takes campaign_id", id="id of the other kind"),
+        pytest.param('{"filter": "received_message_from_campaign", "canvas_id": "a"}', "$", 'did you mean "campaign_id"?', id="id of the other kind"),
+        pytest.param('{"filter": "recieved_message_from_campain"}', "$.filter", '"recieved_message_from_campain" is not a filter; did you mean "received_message_from_campaign"?', id="nearly a filter"),
         pytest.param('{"filter": "received_message_from_campaign", "campaign_id": "\\ud800"}', "$.campaign_id", "surrogate", id="half a surrogate pair"),
         pytest.param('{"filter": "last_received_sms", "operator": "after"}', "$", "exactly one of at and days_ago", id="no moment"),
         pytest.param('{"filter": "last_received_sms", "operator": "after", "at": "2026-01-01", "days_ago": 1}', "$", "exactly one of at and days_ago", id="two moments"),
@@ -222,11 +223,11 @@ def test_ids_that_the_platform_does_not_have_are_listed_with_their_paths() -> No
         variants={("c2", "of another")},
         segments=set(),
     )
-    assert dict(unknown_ids(definition, known)) == {
-        "$.and[1].campaign_id": "there is no campaign 'v1'; name one that exists, or remove the filter.",
-        "$.and[2].not.step_id": "Canvas 'v1' has no step 'gone'; name one that exists, or remove the filter.",
-        "$.and[3].variant_id": "campaign 'c1' has no variation 'of another'; name one that exists, or remove the filter.",
-        "$.and[4].segment_id": "there is no segment 's9'; name one that exists, or remove the filter.",
+    assert {found.path: found.flaw for found in unknown_ids(definition, known)} == {
+        "$.and[1].campaign_id": "'v1' is not a known campaign; name one that exists, or remove the filter.",
+        "$.and[2].not.step_id": "'gone' is not a step of Canvas 'v1'; name one that exists, or remove the filter.",
+        "$.and[3].variant_id": "'of another' is not a variation of campaign 'c1'; name one that exists, or remove the filter.",
+        "$.and[4].segment_id": "'s9' is not a known segment; name one that exists, or remove the filter.",
     }
 
 

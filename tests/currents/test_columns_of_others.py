@@ -14,7 +14,7 @@ from perennial.settings import Settings
 from perennial.tables import TABLES
 from perennial.warehouse import Warehouse
 from tests.currents.landing import OPEN, event, land_avro, land_json, load, rows
-from tests.others import add_columns, append, as_others_read, values
+from tests.other_writers import add_columns, append, as_others_read, values
 
 
 def contract_rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:

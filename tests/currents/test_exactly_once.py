@@ -194,10 +194,10 @@ def test_a_large_ledger_is_read_only_where_its_files_overlap_the_load(
     looked_at: list[int] = []
     show = preparation.create_view
 
-    def counting(connection: Any, name: str, live_files: Any, table: Any) -> None:
+    def counting(connection: Any, name: str, live_files: Any, *others: Any) -> None:
         if name == "loaded_events":
             looked_at.append(len(live_files))
-        show(connection, name, live_files, table)
+        show(connection, name, live_files, *others)
 
     monkeypatch.setattr(preparation, "create_view", counting)
     monkeypatch.setattr(preparation, "WHOLE_LEDGER_ROWS", 0)

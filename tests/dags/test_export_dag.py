@@ -82,8 +82,8 @@ def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
-        ({"source_id": "<nobody>"}, "does not know source '<nobody>'"),
-        ({"all_recipient": True}, "unknown param 'all_recipient'"),
+        ({"source_id": "<nobody>"}, "'<nobody>' is not a known source"),
+        ({"all_recipient": True}, "'all_recipient' is not a param; did you mean 'all_recipients'?"),
     ],
     ids=["unknown-id", "misspelt-param"],
 )

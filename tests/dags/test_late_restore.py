@@ -23,10 +23,11 @@ class Supervisor:
     """Answers a trigger as the supervisor of Airflow's triggerer does: from the API over Airflow's own database."""
 
     def __init__(self) -> None:
-        from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
         from airflow.sdk.api.client import Client
+        from airflow.sdk.execution_time.supervisor import in_process_api_server
 
-        transport = InProcessExecutionAPI().transport
+        # The one that `DAG.test` asks too: each has an event loop that nobody closes.
+        transport = in_process_api_server().transport
         self.client = Client(base_url=None, token="", dry_run=True, transport=transport)
         self.client.base_url = "http://in-process.invalid./"  # type: ignore[assignment]  # it takes a text
 

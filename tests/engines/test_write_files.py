@@ -160,5 +160,5 @@ def test_a_column_that_cannot_hold_null_refuses_one(warehouse: Warehouse) -> Non
     )
     with open_connection() as connection:
         connection.register("rows_to_write", rows)
-        with pytest.raises(TerminalDataError, match="1 rows for loaded_events have no event_id"):
+        with pytest.raises(TerminalDataError, match="1 row for loaded_events without event_id"):
             write_files(connection, "rows_to_write", table, "stem")

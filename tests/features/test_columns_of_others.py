@@ -14,7 +14,7 @@ from perennial.tables import TABLES
 from perennial.warehouse import Warehouse
 from tests.features.conftest import Moment, Story, run
 from tests.features.received_world import PEOPLE, expire, filled, restore
-from tests.others import add_columns
+from tests.other_writers import add_columns
 
 
 def test_every_question_is_answered_as_without_them(story: Story, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_every_source_that_any_part_needs_is_listed_through_segments_and_tags(wo
             ),
         },
         problems=(
-            AudienceProblem("step'1", "$.or[1].variant_id", f"canvas 'canvas' has no variation 'v'{END}"),
+            AudienceProblem("step'1", "$.or[1].variant_id", f"'v' is not a variation of canvas 'canvas'{END}"),
         ),
     )  # fmt: skip
     assert not check.ready
@@ -172,15 +172,15 @@ def test_audiences_that_cannot_be_read_or_evaluated_are_problems_and_the_rest_is
                 "segment:broken $",
                 'hard_bounced does not take "x"; it takes no parameters.',
             ),
-            AudienceProblem("of the unknown", "$.and[0].segment_id", f"there is no segment 'none'{END}"),
-            AudienceProblem("of the unknown", "$.and[1].campaign_id", f"there is no campaign 'nobody'{END}"),
+            AudienceProblem("of the unknown", "$.and[0].segment_id", f"'none' is not a known segment{END}"),
+            AudienceProblem("of the unknown", "$.and[1].campaign_id", f"'nobody' is not a known campaign{END}"),
         ),
     )  # fmt: skip
     assert requested(check) == ["canvas", HOSTILE, "old"]
 
 
 def test_a_source_that_nobody_knows_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(TerminalRequestError, match='No source "no\'body" is known'):
+    with pytest.raises(TerminalRequestError, match='"no\'body" is not a known source'):
         checked(workspace, "no'body")
 
 
@@ -216,5 +216,5 @@ def test_the_request_of_the_command_brings_back_all_that_can_come_back(warehouse
 
 def test_the_command_says_what_is_wrong_in_a_sentence(workspace: Workspace) -> None:
     workspace.sync()
-    assert "No source 'nobody' is known" in run(workspace, "nobody", 1)
+    assert "'nobody' is not a known source" in run(workspace, "nobody", 1)
     assert "Its own interactions expired on 2026-06-01" in run(workspace, "canvas", 0)

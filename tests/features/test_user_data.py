@@ -224,7 +224,7 @@ def test_r14_r17_an_expired_source_is_refused_and_after_its_restore_the_file_is_
         with pytest.raises(TerminalIncompleteError) as error:
             refused()
         assert "60 expired interactions of campaign 'cmp' (since 2026-06-01)" in str(error.value)
-        assert """airflow dags trigger restore_interactions --conf '{"source_ids": ["cmp"]""" in str(error.value)
+        assert "perennial restore cmp --notify" in str(error.value)
     assert files_below(warehouse.settings.home / "exports") == [before]
 
     restore_sources(warehouse, {"source_ids": ["cmp"], "notify": ["ann@example.com"]}, Run("r2", NOW))
@@ -248,7 +248,7 @@ def test_r18_a_deleted_source_is_refused_even_when_it_is_active_again(workspace:
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"source_id": "<nobody>"}, "does not know source '<nobody>'"),
+        ({"source_id": "<nobody>"}, "'<nobody>' is not a known source"),
         ({"source_id": ""}, "source_id is ''"),
         ({"source_id": None}, "source_id is None"),
         ({"source_id": ["cmp"]}, "source_id is ['cmp']"),
@@ -256,7 +256,7 @@ def test_r18_a_deleted_source_is_refused_even_when_it_is_active_again(workspace:
         ({"notify": "ann@example.com"}, "notify is 'ann@example.com'"),
         ({"notify": ["ann@example.com", "bob", 3]}, "'bob', 3"),
         ({"all_recipients": "yes"}, "all_recipients is 'yes'"),
-        ({"source_ids": ["cmp"]}, "unknown param 'source_ids'"),
+        ({"source_ids": ["cmp"]}, "'source_ids' is not a param; did you mean 'source_id'?"),
     ],
 )
 def test_a_request_that_cannot_be_done_is_refused_before_anything_is_written(

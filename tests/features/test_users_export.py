@@ -310,7 +310,7 @@ def test_a_segment_without_lists_reads_only_what_tells_who_is_in_it(story: Story
 def test_a_segment_that_does_not_exist_is_refused(story: Story) -> None:
     request = parse_segment_request({"segment_id": "'; DROP"})
     with (
-        pytest.raises(TerminalDefinitionError, match="there is no segment"),
+        pytest.raises(TerminalDefinitionError, match="is not a known segment"),
         open_segment_export(story.warehouse, request, NOW),
     ):
         pass
@@ -354,7 +354,7 @@ def test_the_command_prints_json_and_says_what_is_left_out(story: Story) -> None
     printed = story.expired.printed["users-export --braze-id bob"]
     assert json.loads(printed.stdout) == story.expired.export | {"users": [exported("bob", "old", "old journey")]}
     assert "So the lists of what was received may be short." in printed.stderr
-    assert "airflow dags trigger restore_interactions" in printed.stderr
+    assert "perennial restore " in printed.stderr
 
 
 def test_the_command_prints_a_segment_as_json_lines(story: Story) -> None:

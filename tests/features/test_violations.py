@@ -191,11 +191,11 @@ def test_what_the_platform_does_not_have_is_unknown_and_nothing_else(workspace: 
     name = "received_message_from_canvas_step"
     variant = "received_campaign_variant"
     rows = [
-        ("campaign:1", RECEIVED, "$.and[0].campaign_id", "nobody", "There is no campaign 'nobody'"),
-        ("campaign:1", name, "$.and[1].canvas_id", "old", "There is no canvas 'old'"),
-        ("campaign:1", name, "$.and[1].step_id", "s", "Canvas 'old' has no step 's'"),
-        ("campaign:1", "segment_membership", "$.and[2].segment_id", "none", "There is no segment 'none'"),
-        ("campaign:2", variant, "$.variant_id", "v", "Campaign 'old' has no variation 'v'"),
+        ("campaign:1", RECEIVED, "$.and[0].campaign_id", "nobody", "'nobody' is not a known campaign"),
+        ("campaign:1", name, "$.and[1].canvas_id", "old", "'old' is not a known canvas"),
+        ("campaign:1", name, "$.and[1].step_id", "s", "'s' is not a step of Canvas 'old'"),
+        ("campaign:1", "segment_membership", "$.and[2].segment_id", "none", "'none' is not a known segment"),
+        ("campaign:2", variant, "$.variant_id", "v", "'v' is not a variation of campaign 'old'"),
     ]
     assert written(workspace) == [
         *(violation(owner, "unknown", of, path, named, said + end, CORRECT) for owner, of, path, named, said in rows),

@@ -27,7 +27,7 @@ from perennial.warehouse.schemas import same_columns
 from tests.kill import Point, run_and_kill
 from tests.lifecycle.places import everywhere
 from tests.maintenance.deletes import delete_rows
-from tests.others import add_columns, append, as_others_read, load, values
+from tests.other_writers import add_columns, append, as_others_read, load, values
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
 

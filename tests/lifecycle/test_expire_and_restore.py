@@ -249,7 +249,7 @@ def test_a_dry_run_decides_and_moves_nothing(workspace: Workspace) -> None:
         ({"source_ids": ["a"]}, "notify is empty"),
         ({"source_ids": "a", **TELL}, "source_ids is 'a'"),
         ({"source_ids": [""], **TELL}, "source_ids is ['']"),
-        ({"source_ids": ["a"], "sorce": 1, **TELL}, "unknown param 'sorce'"),
+        ({"source_ids": ["a"], "sorce": 1, **TELL}, "'sorce' is not a param; did you mean 'source_ids'?"),
         ({"source_ids": ["a"], "notify": ["a@"]}, "a@"),
         ({"source_ids": ["a"], "dry_run": "yes", **TELL}, "dry_run is 'yes'"),
         ({"source_ids": ["a"], "reason": 3, **TELL}, "reason is 3"),

@@ -22,7 +22,7 @@ from perennial.warehouse.files import relocated
 from perennial.warehouse.layouts import NAME_MAPPING
 from tests.audiences.worlds import ask
 from tests.maintenance.deletes import delete_rows
-from tests.others import add_columns, as_others_read, load, register_file, values
+from tests.other_writers import add_columns, as_others_read, load, register_file, values
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace, received
 

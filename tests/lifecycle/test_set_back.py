@@ -24,7 +24,14 @@ from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import compact_tables, expire_old_snapshots, purge_files
 from perennial.moves.plan import EXPIRE, RESTORE
 from perennial.settings import Settings
-from perennial.tables import ADOPTED_DELETIONS, COUNTED, INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_EVENTS
+from perennial.tables import (
+    ADOPTED_DELETIONS,
+    COUNTED,
+    INTERACTIONS,
+    INTERACTIONS_ARCHIVE,
+    LOADED_EVENTS,
+    VANISHED_SOURCES,
+)
 from perennial.warehouse import FileChange, Warehouse
 from perennial.warehouse.commits import commit_change
 from perennial.warehouse.heads import find_losses
@@ -69,6 +76,8 @@ def work(warehouse: Warehouse, number: int) -> None:
     load(warehouse)
     adopted = {"source_id": f"s{number}", "reason": "test", "adopted_at": NOW}
     warehouse.append_rows(ADOPTED_DELETIONS.name, [adopted], f"adopt:{number}")
+    missed = {"source_id": f"v{number}", "tags": [], "missed_at": NOW, "run_id": f"r{number}"}
+    warehouse.append_rows(VANISHED_SOURCES.name, [missed], f"missed:{number}")
 
 
 def contents(warehouse: Warehouse) -> Rows:
@@ -201,6 +210,13 @@ def others_rows(warehouse: Warehouse, name: str) -> Counter[str]:
     return Counter({text: count for text, count in contents(warehouse)[name].items() if '"other ' in text})
 
 
+def ours(rows: Rows) -> Rows:
+    """Without those: setting a table back undoes appends and deletes of others, and they stay undone."""
+    return {
+        name: Counter({text: n for text, n in found.items() if '"other ' not in text}) for name, found in rows.items()
+    }
+
+
 def expire_all_but_heads(warehouse: Warehouse, name: str) -> None:
     warehouse.table(name).maintenance.expire_snapshots().older_than(datetime.now(UTC) + timedelta(days=1)).commit()
 
@@ -252,7 +268,8 @@ def test_a_repair_that_is_killed_between_two_tables_is_finished_by_the_next(worl
     assert list(lost(world)) == names[3:]
     repair_all(world)
 
-    assert contents(world) == {**before, INTERACTIONS_ARCHIVE.name: before[INTERACTIONS_ARCHIVE.name] + theirs}
+    assert ours(contents(world)) == ours(before)
+    assert others_rows(world, INTERACTIONS_ARCHIVE.name) == theirs
     assert not lost(world)
 
 
@@ -289,7 +306,7 @@ def test_a_table_set_back_before_there_were_tags_and_notes_is_found_by_what_was_
     for name in COUNTED:
         world.table(name).manage_snapshots().remove_tag(TAG).commit()
     shutil.rmtree(Path(world.operations_uri().removeprefix("file://"), "heads"))
-    before, theirs = contents(world), others_rows(world, INTERACTIONS.name)
+    before = contents(world)
     assert not lost(world)
     assert len([*Path(world.operations_uri().removeprefix("file://"), "heads").iterdir()]) == len(COUNTED)
     shutil.rmtree(Path(world.operations_uri().removeprefix("file://"), "heads"))
@@ -297,7 +314,7 @@ def test_a_table_set_back_before_there_were_tags_and_notes_is_found_by_what_was_
     set_back(world, INTERACTIONS.name)
     assert list(lost(world)) == [INTERACTIONS.name]
     run("repair", "--yes")
-    assert contents(world) == {**before, INTERACTIONS.name: before[INTERACTIONS.name] - theirs}
+    assert ours(contents(world)) == ours(before)
     assert TAG in world.table(INTERACTIONS.name).refs()
 
 
@@ -333,12 +350,11 @@ def test_a_run_under_way_commits_nothing_to_a_table_that_was_set_back(world: War
 def test_a_move_whose_destination_is_set_back_on_the_way_removes_nothing_and_goes_on_after_the_repair(
     world: Warehouse,
 ) -> None:
-    before = contents(world)
+    before, start = contents(world), world.table(INTERACTIONS_ARCHIVE.name).metadata.current_snapshot_id
     move = Move(world, EXPIRE, ["running"])
     move.plan()
     move.copy()
     move.add()
-    start = first_snapshot(world.table(INTERACTIONS_ARCHIVE.name))
     set_back(world, INTERACTIONS_ARCHIVE.name, start)
 
     with pytest.raises(TerminalDataError, match="Table interactions_archive was set back"):

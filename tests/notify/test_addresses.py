@@ -35,7 +35,7 @@ def test_an_address_that_cannot_be_written_to_is_refused_by_code_and_by_the_form
 def test_every_bad_address_is_named_and_no_good_one() -> None:
     with pytest.raises(TerminalRequestError) as refused:
         refuse_bad_addresses(["ada@example.com", "a@", None, "b c@d.e"])
-    assert all(name in str(refused.value) for name in ("'a@'", "None", "'b c@d.e'", "3 value(s)"))
+    assert all(name in str(refused.value) for name in ("'a@'", "None", "'b c@d.e'", "are not e-mail addresses"))
     assert "ada@" not in str(refused.value)
 
 

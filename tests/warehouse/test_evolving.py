@@ -10,7 +10,7 @@ from pyiceberg.types import IntegerType, LongType, StringType, TimestamptzType
 from perennial.errors import TerminalSettingError
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, SOURCES, TABLES, Column, Table
 from perennial.warehouse import Warehouse, catalog
-from tests.others import append, load
+from tests.other_writers import append, load
 from tests.rows import append_hot, hot_and_archive, interaction
 
 SEEN_AT = Column("seen_at", "timestamptz", False, "When somebody looked")

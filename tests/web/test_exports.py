@@ -52,7 +52,7 @@ def test_r16_expired_and_deleted_sources_are_named(page: As) -> None:
     completeness = page("ann").post(IDS, json={"braze_id": "ann"}).json()["completeness"]
     missing = [(source["source_id"], source["state"]) for source in completeness["missing"]]
     assert sorted(missing) == [("deleted", "deleted"), ("old", "expired"), ("old journey", "expired")]
-    assert "airflow dags trigger restore_interactions" in completeness["restore_command"]
+    assert "perennial restore old 'old journey' --notify" in completeness["restore_command"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_stream_that_leaves_nothing_out_says_so(page: As) -> None:
 def test_a_segment_that_does_not_exist_is_refused_before_the_stream(page: As) -> None:
     answer = page("uma").post(SEGMENT, json={"segment_id": "<b>lost</b>"})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
-    said = "Segment '<b>lost</b>' cannot be exported. $.segment_id: there is no segment '<b>lost</b>'; name one that exists"
+    said = "Segment '<b>lost</b>' cannot be exported. $.segment_id: '<b>lost</b>' is not a known segment; name one that exists"
     assert answer.json()["detail"].startswith(said)
 
 

@@ -249,7 +249,7 @@ def test_many_long_ids_are_handed_on_in_fields_that_a_form_may_have(uma: TestCli
     fields = form(uma.post("/perennial/restore", data={"ids": [json.dumps([source_id]) for source_id in ids]}).text)
     assert [source_id for field in fields["source_ids"] for source_id in json.loads(field)] == ids
     answer = uma.post("/perennial/restores", data={**fields, "notify": "a@example.com"})
-    assert "The platform does not know" in answer.text
+    assert "is not a known" in answer.text
     assert len(runs()) == 0
 
 

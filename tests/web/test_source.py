@@ -256,9 +256,9 @@ def test_an_id_nobody_has_is_not_found(page: As) -> None:
     for address in ("/perennial/source", "/perennial/api/source", "/perennial/charts/source.svg"):
         answer = page("vic").get(address, params={"id": "no/such <b>"})
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
-        assert "No source 'no/such <b>' is known" in answer.json()["detail"]
+        assert "'no/such <b>' is not a known source" in answer.json()["detail"]
     text = page("vic").get("/perennial/source?id=%3Cb%3E", headers={"Accept": "text/html"}).text
-    assert "No source &#39;&lt;b&gt;&#39; is known" in text
+    assert "&#39;&lt;b&gt;&#39; is not a known source" in text
     assert page("vic").get("/perennial/source").status_code == 422
 
 

@@ -7,12 +7,15 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from perennial.errors import TerminalMetadataError
 from perennial.filters import FILTERS, Filter, Parameter
+from perennial.refusals import nearest_name, not_known
 
 DEPTH_LIMIT = 32
+NAME_ANOTHER = "name one that exists, or remove the filter."
 NODE_LIMIT = 1_000
 
 _BRANCHES = ("and", "or", "not", "filter")
@@ -109,17 +112,29 @@ def parse(text: str) -> Definition:
     return Definition(root, tuple(dict.fromkeys(references)))
 
 
-def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[tuple[str, str]]:
-    """List the ids in a definition that name nothing the platform has.
+class UnknownId(NamedTuple):
+    """An id in a definition that names nothing the platform has.
 
-    Yields:
-        The JSON path of each, and what is wrong with it.
+    Attributes:
+        path: Where, as a JSON path.
+        flaw: What is wrong with it.
+        kind: source, step, variant or segment.
+        id: The id.
     """
+
+    path: str
+    flaw: str
+    kind: str
+    id: str
+
+
+def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[UnknownId]:
+    """List the ids in a definition that name nothing the platform has."""
     for path, node in filter_nodes(definition.root):
         declared = FILTERS[node["filter"]]
         for parameter in declared.parameters:
             if parameter.names and (flaw := _unknown(declared, parameter, node, known)):
-                yield f"{path}.{parameter.name}", flaw
+                yield UnknownId(f"{path}.{parameter.name}", flaw, parameter.names, node[parameter.name])
 
 
 def filter_nodes(node: dict[str, Any], path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -139,16 +154,16 @@ def _unknown(declared: Filter, parameter: Parameter, node: dict[str, Any], known
     source_id = node.get("campaign_id", node.get("canvas_id", ""))
     unchecked = source_id in known.unchecked
     found, what = {
-        "source": ((declared.source_kind, value) in known.sources, f"there is no {declared.source_kind}"),
-        "step": (unchecked or (source_id, value) in known.steps, f"Canvas {source_id!r} has no step"),
+        "source": ((declared.source_kind, value) in known.sources, f"known {declared.source_kind}"),
+        "step": (unchecked or (source_id, value) in known.steps, f"step of Canvas {source_id!r}"),
         "variant": (
             unchecked or (source_id, value) in known.variants,
-            f"{declared.source_kind} {source_id!r} has no variation",
+            f"variation of {declared.source_kind} {source_id!r}",
         ),
-        "segment": (value in known.segments, "there is no segment"),
+        "segment": (value in known.segments, "known segment"),
         "tag": (True, ""),
     }[parameter.names or "tag"]
-    return None if found else f"{what} {value!r}; name one that exists, or remove the filter."
+    return None if found else not_known(value, what, "", NAME_ANOTHER)
 
 
 # --- decoding -----------------------------------------------------------------------------------------------------
@@ -269,7 +284,7 @@ def check_filter(node: dict[str, Any], references: list[Reference]) -> None:
     name = node["filter"]
     rule = _RULES.get(name) if type(name) is str else None
     if rule is None:
-        raise Mistake(f"{_shown(name)} is not a filter; use one of {', '.join(sorted(FILTERS))}.", ".filter")
+        raise Mistake(_not_one(name, "a filter", sorted(FILTERS)), ".filter")
     if rule.special:
         _check_special(rule, node)
     elif len(node) != rule.size:
@@ -308,7 +323,9 @@ def _wrong_keys(declared: Filter, node: dict[str, Any]) -> Mistake:
     takes = ", ".join(names) or "no parameters"
     for key in node:
         if key != "filter" and key not in names:
-            return Mistake(f"{declared.name} does not take {_shown(key)}; it takes {takes}.")
+            nearest = _nearest(key, tuple(names))
+            else_ = f"did you mean {_shown(nearest)}?" if nearest else f"it takes {takes}."
+            return Mistake(f"{declared.name} does not take {_shown(key)}; {else_}")
     for parameter in declared.parameters:
         if parameter.name not in node and parameter in declared.required:
             return Mistake(f"{declared.name} needs {parameter.name}; it takes {takes}.")
@@ -365,6 +382,19 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _not_one(value: Any, what: str, known: list[str]) -> str:
+    nearest = _nearest(value, tuple(known)) if isinstance(value, str) else ""
+    return f"{_shown(value)} is not {what}; " + (
+        f"did you mean {_shown(nearest)}?" if nearest else f"use one of {', '.join(known)}."
+    )
+
+
+# The same slip may be in the definitions of 100,000 audiences.
+@lru_cache(maxsize=1_000)
+def _nearest(value: str, known: tuple[str, ...]) -> str:
+    return nearest_name(value[:100], known, nearness=0.6)
 
 
 def _no_node(node: Any) -> str:

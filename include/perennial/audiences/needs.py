@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from perennial.audiences.definitions import Definition, TerminalDefinitionError, filter_nodes
+from perennial.audiences.definitions import NAME_ANOTHER, Definition, TerminalDefinitionError, filter_nodes
 from perennial.filters import FILTERS, Filter, FilterGroup
+from perennial.refusals import not_known
 
 SEGMENT_DEPTH_LIMIT = 100
 SEGMENT_LIMIT = 1_000
@@ -54,9 +55,7 @@ def segments_of(definition: Definition, segments: Mapping[str, Definition]) -> l
                     place, f"segment {segment_id!r} contains itself ({circle}); break the circle."
                 )
             if segment_id not in segments:
-                raise TerminalDefinitionError(
-                    place, f"there is no segment {segment_id!r}; name one that exists, or remove the filter."
-                )
+                raise TerminalDefinitionError(place, not_known(segment_id, "known segment", "", NAME_ANOTHER))
             if segment_id not in levels:
                 if len(trail) == SEGMENT_DEPTH_LIMIT:
                     raise TerminalDefinitionError(place, f"more than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer.")

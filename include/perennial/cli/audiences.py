@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from perennial.cli.printing import console, moment_of, opened_warehouse, say_left_out
+from perennial.counting import count as counted
 from perennial.errors import TerminalRequestError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def _print_explanation(found: Audience) -> None:
         console.print(f"[dim]${name} = {escape(repr(value))}[/]", soft_wrap=True, highlight=False)
     files = found.session.interaction_files
     console.print(
-        f"Reads {len(files):,} files with {sum(live.row_count for live in files):,} interactions of "
-        f"{len(found.session.source_ids or ()):,} sources."
+        f"Reads {counted(len(files), 'file')} with "
+        f"{counted(sum(live.row_count for live in files), 'interaction')} of "
+        f"{counted(len(found.session.source_ids or ()), 'source')}."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from perennial.counting import count
 from perennial.errors import PerennialError, TerminalRequestError
 from perennial.settings import Settings
 from perennial.statements import statement
@@ -45,6 +47,11 @@ def say(markup: str) -> None:
     Console(stderr=True).print(markup, soft_wrap=True)
 
 
+def say_exactly(text: str, style: str = "") -> None:
+    """As `say`, of text that is no markup: every backslash stands for itself."""
+    Console(stderr=True).print(Text(text, style), soft_wrap=True)
+
+
 def say_left_out(completeness: Completeness, lists: bool = False) -> None:
     """Say on standard error what an answer leaves out, what that does to it, and how to get it back (R16).
 
@@ -63,7 +70,7 @@ def say_left_out(completeness: Completeness, lists: bool = False) -> None:
     ]
     say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")
     if remedy := completeness.remedy():
-        say(escape(remedy))
+        say_exactly(remedy)
 
 
 @contextmanager
@@ -73,19 +80,21 @@ def said_plainly() -> Iterator[None]:
     try:
         yield
     except (PerennialError, DuckDBError) as error:
-        say(f"[red]{escape(str(error))}[/]")
+        say_exactly(str(error), "red")
         raise typer.Exit(1) from error
 
 
-def print_query(session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: str = "") -> None:
+def print_query(
+    session: DuckDBPyConnection, name: str, binds: dict[str, Any], missing: Callable[[], str] | None = None
+) -> None:
     print_result(session.execute(statement(name), binds), missing)
 
 
-def print_result(result: DuckDBPyConnection, missing: str = "") -> None:
+def print_result(result: DuckDBPyConnection, missing: Callable[[], str] | None = None) -> None:
     """Print what an executed statement returns; where it returns nothing, `missing` may say what is wrong."""
     rows = result.fetchall()
     if missing and not rows:
-        raise TerminalRequestError(missing)
+        raise TerminalRequestError(missing())
     print_rows([column[0] for column in result.description or ()], rows)
 
 
@@ -96,9 +105,10 @@ def print_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
         table.add_column(escape(column), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         style = STATE_STYLES.get(str(row[columns.index("state")]), "") if "state" in columns else ""
-        table.add_row(*(escape(shown(value)) for value in row), style=style)
+        # No markup: what ends in a backslash would be shown with another.
+        table.add_row(*(Text(shown(value)) for value in row), style=style)
     console.print(table)
-    console.print(f"[dim]{len(rows):,} rows[/]")
+    console.print(f"[dim]{count(len(rows), 'row')}[/]")
 
 
 def shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from perennial.cli.overview import STATES, Wanted, list_workspace, show_listed_sources
 from perennial.cli.printing import (
@@ -23,6 +24,7 @@ from perennial.cli.printing import (
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.cli.undelivered import print_undelivered
+from perennial.counting import count
 from perennial.statements import statement
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ def init() -> None:
         changes = warehouse.create_tables()
     for change in changes:
         console.print(change)
-    console.print("Everything is in place." if not changes else f"{len(changes)} changes; everything is in place.")
+    console.print(
+        "Everything is in place." if not changes else f"{count(len(changes), 'change')}; everything is in place."
+    )
 
 
 @app.command()
@@ -83,7 +87,6 @@ def status(
     """
     from perennial.engines.duckdb import open_status_session
     from perennial.lifecycle.costing import archive_costs, run_costs
-    from perennial.vanished import unknown_source
 
     if source is not None and run is not None:
         raise typer.BadParameter("Give either a source or --run, and not both.")
@@ -97,7 +100,7 @@ def status(
         with open_status_session(warehouse) as session:
             if run is not None:
                 missing = f"No run {run!r} has moved anything."
-                print_query(session, "cli/sum_events_of_run", {"run_id": run}, missing)
+                print_query(session, "cli/sum_events_of_run", {"run_id": run}, lambda: missing)
             elif source is None:
                 list_workspace(warehouse, session, wanted, write)
                 if write is not None:
@@ -105,8 +108,7 @@ def status(
                 _print_unseen(_unseen(session))
             else:
                 show_listed_sources(warehouse, session)
-                missing = str(unknown_source(source, _unseen(session).get(source, 0)))
-                print_query(session, "cli/show_source", {"source_id": source}, missing)
+                print_query(session, "cli/show_source", {"source_id": source}, lambda: _unknown(session, source))
                 print_query(session, "cli/list_lifecycle_events", {"source_id": source})
         found = run_costs(warehouse, run) if run is not None else archive_costs(warehouse, source and [source])
         console.print("\n[bold]What the archive costs and saves[/]")
@@ -116,6 +118,12 @@ def status(
             print_undelivered(warehouse, run)
 
 
+def _unknown(session: DuckDBPyConnection, source_id: str) -> str:
+    from perennial.vanished import nearest_source, unknown_source
+
+    return str(unknown_source(source_id, _unseen(session).get(source_id, 0), nearest_source(session, source_id)))
+
+
 def _unseen(session: DuckDBPyConnection) -> dict[str, int]:
     return dict(session.execute(statement("cli/list_unseen_sources")).fetchall())
 
@@ -123,11 +131,11 @@ def _unseen(session: DuckDBPyConnection) -> dict[str, int]:
 def _print_unseen(unseen: dict[str, int]) -> None:
     if not unseen:
         return
-    count, rows = len(unseen), sum(unseen.values())
-    named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if count > _NAMED else "")
+    rows = count(sum(unseen.values()), "interaction")
+    named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if len(unseen) > _NAMED else "")
     console.print(
-        f"The hot table also holds {rows:,} interaction{'s' if rows > 1 else ''} of {count:,} "
-        f"source{'s' if count > 1 else ''} that no sync has seen: {escape(named)}. Without a clock, they stay there.",
+        f"The hot table also holds {rows} of {count(len(unseen), 'source')} that no sync has seen: {escape(named)}. "
+        "Without a clock, they stay there.",
         soft_wrap=True,
     )
 
@@ -148,7 +156,7 @@ def explain(
             found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
         except TerminalUnseenError as unseen:
             # There is no clock to explain, and that is the answer.
-            console.print(escape(str(unseen)), soft_wrap=True)
+            console.print(Text(str(unseen)), soft_wrap=True)
             return
     decision = found.decision
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -161,10 +169,10 @@ def explain(
         ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
         ("expires", _expiry(decision)),
-        ("in hot", f"{found.hot_rows:,} interactions"),
+        ("in hot", count(found.hot_rows, "interaction")),
         *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
     ):
-        table.add_row(f"[bold]{label}[/]", escape(value))
+        table.add_row(f"[bold]{label}[/]", Text(value))
     console.print(table)
 
 

@@ -8,6 +8,7 @@ from math import ceil
 
 from perennial.cost.estimates import DAYS_A_MONTH, MoveCost, early_removal_cost, restore_cost
 from perennial.cost.prices import STANDARD, PriceTable
+from perennial.counting import count
 
 _NEVER_MONTHS = 120
 SAME_CLASS = f"Nothing is saved: the archive has the storage class of the hot table ({STANDARD})."
@@ -63,11 +64,13 @@ def _monthly(cost: MoveCost, prices: PriceTable) -> str:
 
 
 def _why_dearer(cost: MoveCost) -> str:
+    files = count(cost.objects.count, "file")
     if cost.objects.small_count:
         least = f"{cost.price.minimum_object_bytes / 1024:,.0f} KiB"
-        return f"because {cost.objects.small_count:,} of {cost.objects.count:,} files are billed as {least}"
+        are = "is" if cost.objects.small_count == 1 else "are"
+        return f"because {cost.objects.small_count:,} of {files} {are} billed as {least}"
     overhead = (cost.price.overhead_bytes + cost.price.overhead_standard_bytes) / 1024
-    return f"because each of {cost.objects.count:,} files is billed with {overhead:,.0f} KiB more than it holds"
+    return f"because each of {files} is billed with {overhead:,.0f} KiB more than it holds"
 
 
 def _once(cost: MoveCost, prices: PriceTable) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from perennial.counting import count as counted
 from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
 from perennial.currents.pending import commit_load, finish_pending_loads, has_pending_loads, record_load
 from perennial.currents.preparation import LOADED_TABLES, LoadRequest, prepare_load, read_batch
@@ -129,9 +130,8 @@ def _load_batch(
         return [], []
     seconds, read = time.monotonic() - started, sum(count.read for count in counts)
     rate = read / max(seconds, 1e-9)
-    log.info(
-        "load %s: %d files, %d records, %.1f s, %.0f records/s", prepared.load_id, len(counts), read, seconds, rate
-    )
+    loaded = counted(len(counts), "file"), counted(read, "record")
+    log.info("load %s: %s, %s, %.1f s, %.0f records/s", prepared.load_id, *loaded, seconds, rate)
     return counts, batch.left
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from perennial.counting import count
 from perennial.engines.columns import duckdb_type, field_ids, identifier, quoted
 from perennial.engines.duckdb import local_path
 from perennial.errors import TerminalDataError
@@ -170,8 +171,9 @@ def _file_statistics(
         if found is None or "column_size_bytes" not in found:
             continue
         if field.required and int(found["null_count"]):
+            rows = count(int(found["null_count"]), "row")
             raise TerminalDataError(
-                f"{found['null_count']} rows for {table.name()[-1]} have no {field.name}, which is required; "
+                f"{rows} for {table.name()[-1]} without {field.name}, which is required; "
                 "nothing was committed. Look at where the rows come from."
             )
         lower, upper = found.get("min"), found.get("max")

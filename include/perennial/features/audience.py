@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from perennial.audiences import Definition, KnownIds, TerminalDefinitionError, parse, unknown_ids
 from perennial.audiences.compiling import AudienceQuery, compile_audience, tag_sources_query
+from perennial.audiences.definitions import NAME_ANOTHER
 from perennial.audiences.needs import Need, segment_nodes
 from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
+from perennial.refusals import not_known
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
+from perennial.vanished import nearest_source
 
 if TYPE_CHECKING:
     import duckdb
@@ -87,6 +90,7 @@ def open_audience(
         if any(segment_nodes(root)):
             opening.show([AUDIENCES.name])
         segments = load_segments(connection, root)
+        refuse_unknown_segments(connection, root, segments)
         definitions = {"": root, **{f"segment:{name} ": found for name, found in segments.items()}}
         if all_sources or any(found.references for found in definitions.values()):
             opening.show(_NAMES)
@@ -141,15 +145,37 @@ def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mappi
         TerminalDefinitionError: Names the path of each.
     """
     known = known_ids(connection, definitions.values())
-    flaws = [
-        (f"{where}{path}", flaw)
+    unknown = [
+        found._replace(path=f"{where}{found.path}")
         for where, definition in definitions.items()
-        for path, flaw in unknown_ids(definition, known)
+        for found in unknown_ids(definition, known)
     ]
-    if flaws:
-        (path, flaw), more = flaws[0], [path for path, _ in flaws[1:]]
+    if unknown:
+        first, more = unknown[0], [found.path for found in unknown[1:]]
         also = f" Unknown as well: {', '.join(more[:20])}{' …' if len(more) > 20 else ''}." if more else ""
-        raise TerminalDefinitionError(path, f"{flaw}{also}")
+        nearest = nearest_source(connection, first.id) if first.kind == "source" else ""
+        meant = not_known(first.id, "known source", nearest, "")
+        raise TerminalDefinitionError(first.path, f"{meant if nearest else first.flaw}{also}")
+
+
+def refuse_unknown_segments(
+    connection: duckdb.DuckDBPyConnection, definition: Definition, segments: Collection[str]
+) -> None:
+    """Refuse a definition that names a segment which does not exist.
+
+    Args:
+        connection: With `audiences` in place.
+        definition: Whose own filters are looked at, not those of its segments.
+        segments: Ids of those that exist.
+
+    Raises:
+        TerminalDefinitionError: Names the path.
+    """
+    for path, segment_id in segment_nodes(definition):
+        if segment_id not in segments:
+            found = connection.execute(statement("features/find_nearest_segment"), {"name": segment_id}).fetchone()
+            flaw = not_known(segment_id, "known segment", found[0] if found else "", NAME_ANOTHER)
+            raise TerminalDefinitionError(f"{path}.segment_id", flaw)
 
 
 def known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[Definition]) -> KnownIds:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from perennial.audiences.needs import Effect, Need
+from perennial.counting import count
 from perennial.errors import TerminalRequestError
 from perennial.notify.again import RestoreAgain, restore_again
 from perennial.statements import statement
@@ -109,7 +110,7 @@ class Completeness:
         if archived:
             rows = sum(source.archived_rows for source in archived)
             parts.append(
-                f"{rows:,} interaction{'' if rows == 1 else 's'} that another program put into long-term storage, of "
+                f"{count(rows, 'interaction')} that another program put into long-term storage, of "
                 f"{_listed([f'{source.kind} {source.source_id!r}' for source in archived])}"
             )
         if deleted:
@@ -166,7 +167,7 @@ def _effects(need: Need, state: str) -> frozenset[Effect]:
 
 def _expired(sources: list[MissingSource]) -> str:
     rows = sum(source.archived_rows for source in sources)
-    return f"{rows:,} expired interactions of {_names(sources)}"
+    return f"{count(rows, 'expired interaction')} of {_names(sources)}"
 
 
 def _names(sources: list[MissingSource]) -> str:

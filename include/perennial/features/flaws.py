@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from perennial.audiences import Definition, KnownIds, filter_nodes, unknown_ids
+from perennial.counting import count
 from perennial.features.completeness import MissingSource
 from perennial.filters import FILTERS, FilterGroup
 from perennial.notify.again import restore_again
@@ -76,7 +77,7 @@ class Gaps:
         )
         if source.state == "archived":
             detail = (
-                f"Another program has put {source.archived_rows:,} interactions of {_named(source)}, which is "
+                f"Another program has put {count(source.archived_rows, 'interaction')} of {_named(source)}, which is "
                 "available, into long-term storage: they are left out."
             )
         return Flaw("incomplete", None, "", source_id, detail, _restore((source_id,)), (source_id,))
@@ -105,7 +106,7 @@ def find_flaws(definition: Definition, known: KnownIds, gaps: Gaps) -> Iterator[
         known: What the platform has of all it names.
         gaps: What is not all there.
     """
-    unknown = dict(unknown_ids(definition, known))
+    unknown = {found.path: found.flaw for found in unknown_ids(definition, known)}
     for path, node in filter_nodes(definition.root):
         name = node["filter"]
         declared = FILTERS[name]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from perennial.audiences import Definition, TerminalDefinitionError, parse, unknown_ids
 from perennial.audiences.needs import find_needs, segments_of
 from perennial.engines.sessions import open_deciding_session
-from perennial.errors import TerminalRequestError
 from perennial.features.audience import by_source, known_ids, load_segments
 from perennial.features.completeness import MissingSource, find_missing
 from perennial.notify.again import RestoreAgain, restore_again
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS
+from perennial.vanished import nearest_source, unknown_source
 
 if TYPE_CHECKING:
     import duckdb
@@ -97,9 +97,7 @@ def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
     with open_deciding_session(warehouse, _TABLES) as connection:
         found = connection.execute(statement("features/show_source_state"), {"source_id": source_id}).fetchone()
         if found is None:
-            raise TerminalRequestError(
-                f"No source {source_id!r} is known; check the id, or run sync_sources if it is new on the platform."
-            )
+            raise unknown_source(source_id, 0, nearest_source(connection, source_id))
         kind, name, status, state, since, vanished_at = found
         binds = {"kind": kind, "source_id": source_id}
         parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
@@ -130,7 +128,7 @@ def _check_part(
     problems = [
         AudienceProblem(part, f"{where}{path}", flaw)
         for where, definition in definitions.items()
-        for path, flaw in unknown_ids(definition, known)
+        for path, flaw, *_ in unknown_ids(definition, known)
     ]
     # A segment that does not exist has been told of; what the others need is told all the same.
     named = {

@@ -18,14 +18,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from perennial.counting import count
 from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
 from perennial.features.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.notify import refuse_bad_addresses
-from perennial.refusals import unknown_params
+from perennial.refusals import sentences, unknown_params
 from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
+from perennial.vanished import nearest_source, unknown_source
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -71,7 +73,7 @@ class ExportRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        wrong = unknown_params(params, PARAMS)
+        wrong: list[str] = []
         source_id, notify = params.get("source_id"), params.get("notify") or []
         all_recipients = params.get("all_recipients", False)
         if not isinstance(source_id, str) or not source_id:
@@ -80,8 +82,9 @@ class ExportRequest:
             wrong.append(f"notify is {notify!r}; give a list of e-mail addresses")
         if not isinstance(all_recipients, bool):
             wrong.append(f"all_recipients is {all_recipients!r}; give true or false")
+        wrong += unknown_params(params, PARAMS)
         if wrong:
-            raise TerminalRequestError(f"The request cannot be done, nothing was written: {'; '.join(wrong)}.")
+            raise TerminalRequestError(sentences(wrong))
         refuse_bad_addresses(notify)
         return cls(source_id=str(source_id), notify=tuple(dict.fromkeys(notify)), all_recipients=all_recipients)
 
@@ -105,12 +108,15 @@ class UserDataFile:
 
 @dataclass(frozen=True)
 class ExportedSource:
-    """The campaign or Canvas of a request, and what of its interactions is not there; unknown ones have no kind."""
+    """The campaign or Canvas of a request, and what of its interactions is not there.
+
+    An unknown one has no kind, and perhaps another that is spelled like it."""
 
     source_id: str
     kind: str
     name: str
     completeness: Completeness
+    nearest_id: str = ""
 
 
 def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> ExportRequest:
@@ -147,7 +153,7 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
         file_bytes = path.stat().st_size
         storage_for(uri).upload(path, uri)
     seconds = time.monotonic() - started
-    log.info("%d users in %.1f s, %.0f a second: %s", user_count, seconds, user_count / seconds, uri)
+    log.info("%s in %.1f s, %.0f a second: %s", count(user_count, "user"), seconds, user_count / seconds, uri)
     return UserDataFile(file_uri=uri, user_count=user_count, file_bytes=file_bytes, as_of=as_of)
 
 
@@ -160,15 +166,13 @@ def open_source(
         found = session.connection.execute(statement("features/find_exported_source"), {"source_id": source_id})
         kind, name = found.fetchone() or ("", "")
         missing = find_missing(session.connection, {source_id})
-        yield session, ExportedSource(source_id, kind, name, missing)
+        nearest_id = "" if kind else nearest_source(session.connection, source_id)
+        yield session, ExportedSource(source_id, kind, name, missing, nearest_id)
 
 
 def _refuse_short(source: ExportedSource) -> None:
     if not source.kind:
-        raise TerminalRequestError(
-            f"The platform does not know source {source.source_id!r}; nothing was written. Correct the request, or run "
-            "sync_sources if it is new."
-        )
+        raise unknown_source(source.source_id, 0, source.nearest_id)
     if not source.completeness.complete:
         raise TerminalIncompleteError(source.completeness)
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perennial.counting import count
 from perennial.engines.duckdb import open_status_session
 from perennial.lifecycle.audit_trail import last_events, record_expired
 from perennial.lifecycle.moving import REPLANS, moved_totals, plan_sources, prepare_move
@@ -117,7 +118,8 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     left = commit_origin(warehouse, plan, leaving)
     remove_pending(warehouse, plan.direction.name, plan.move_id)
     if left and replans:
-        log.warning("%s: another writer changed %d sources, planning them again", plan.operation("plan"), len(left))
+        changed = count(len(left), "source")
+        log.warning("%s: another writer changed %s, planning again", plan.operation("plan"), changed)
         for again in prepare_move(warehouse, EXPIRE, left):
             finish_expiry(warehouse, again, run, replans - 1)
     return moved
@@ -159,7 +161,7 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
         decided = {key: due for key, due in decided.items() if key in moving or key not in known}
     kept = [source_id for source_id in plan.source_ids if source_id not in decided]
     if kept:
-        log.info("%s: %d sources stay after a second look", plan.operation("recheck"), len(kept))
+        log.info("%s: kept after a second look: %s", plan.operation("recheck"), count(len(kept), "source"))
     return {source_id: decided[source_id] for source_id in plan.source_ids if source_id in decided}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from perennial.lifecycle.runs import wall_clock
 from perennial.lifecycle.thawing import refuse_cold
@@ -43,9 +43,9 @@ def chunk_count(plan_uri: str) -> int:
     return read_plan(plan_uri).chunk_count
 
 
-def copy_files(warehouse: Warehouse, plan_uri: str, chunk: int) -> int:
-    """Step 2: copy one chunk; returns the files copied."""
-    return copy_chunk(warehouse, _touched(warehouse, plan_uri), chunk)
+def copy_files(warehouse: Warehouse, plan_uri: str, chunk: int, copied: Callable[[], object] = lambda: None) -> int:
+    """Step 2: copy one chunk, calling `copied` after each file; returns the files copied."""
+    return copy_chunk(warehouse, _touched(warehouse, plan_uri), chunk, copied)
 
 
 def verify_copies(warehouse: Warehouse, plan_uri: str) -> Verification:

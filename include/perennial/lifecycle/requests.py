@@ -10,14 +10,17 @@ from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.outcomes import DELETED, STANDARD, THAW_TIERS
-from perennial.refusals import unknown_params
+from perennial.refusals import not_known, sentences, unknown_params
 from perennial.statements import statement
+from perennial.vanished import nearest_source
 from perennial.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import duckdb
 
 TO_RESTORE = "restored"
+# For so many unknown names it is looked up what was meant.
+_GUESSED = 20
 PARAMS = ("source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run")
 
 
@@ -48,7 +51,7 @@ class RestoreRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        wrong = unknown_params(params, PARAMS)
+        unknown, wrong = unknown_params(params, PARAMS), []
         lists = {key: params.get(key) or [] for key in ("source_ids", "tags", "notify")}
         for key, value in lists.items():
             if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
@@ -60,12 +63,12 @@ class RestoreRequest:
             wrong.append(f"thaw_tier is {tier!r}; give one of {', '.join(THAW_TIERS)}")
         if not isinstance(dry_run, bool):
             wrong.append(f"dry_run is {dry_run!r}; give true or false")
-        if not wrong and not lists["source_ids"] and not lists["tags"]:
+        if not wrong and not unknown and not lists["source_ids"] and not lists["tags"]:
             wrong.append("source_ids and tags are both empty; name at least one source or one tag")
-        if not wrong and not lists["notify"]:
+        if not wrong and not unknown and not lists["notify"]:
             wrong.append("notify is empty; give at least one e-mail address")
-        if wrong:
-            raise TerminalRequestError(f"The request cannot be done, nothing was moved: {'; '.join(wrong)}.")
+        if wrong or unknown:
+            raise TerminalRequestError(sentences([*wrong, *unknown]))
         refuse_bad_addresses(list(lists["notify"]))
         unique = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
         return cls(**unique, reason=reason, thaw_tier=tier, dry_run=dry_run)
@@ -109,12 +112,31 @@ def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> l
     unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
     rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
     if unknown:
-        names = ", ".join(f"{kind} {name!r}" for kind, name in unknown)
-        raise TerminalRequestError(
-            f"The platform does not know {names}; nothing was moved. Correct the request, or run sync_sources if they "
-            "are new."
-        )
+        raise TerminalRequestError(_not_known(session, unknown))
     return [RequestedSource(*row) for row in rows]
+
+
+def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]]) -> str:
+    """Name everything that is not known, and last what was meant, perhaps."""
+    nearest = {"source": nearest_source, "tag": _nearest_tag}
+    guesses = {(kind, name): nearest[kind](session, name) for kind, name in unknown[:_GUESSED]}
+    plain: dict[str, list[str]] = {}
+    for kind, name in unknown:
+        if not guesses.get((kind, name)):
+            plain.setdefault(kind, []).append(repr(name))
+    said = [
+        f"{', '.join(names)} {f'is not a known {kind}' if len(names) == 1 else f'are not known {kind}s'}; nothing was "
+        "moved. Correct the request, or run sync_sources if it is new on the platform."
+        for kind, names in plain.items()
+    ]
+    return sentences(
+        [*said, *(not_known(name, f"known {kind}", meant, "") for (kind, name), meant in guesses.items() if meant)]
+    )
+
+
+def _nearest_tag(session: duckdb.DuckDBPyConnection, name: str) -> str:
+    found = session.execute(statement("sync/find_nearest_tag"), {"name": name}).fetchone()
+    return str(found[0]) if found else ""
 
 
 def refuse_deleted(sources: list[RequestedSource]) -> None:

@@ -18,6 +18,7 @@ from perennial.lifecycle.restore import abandon_restore, restore_report
 from perennial.lifecycle.runs import Run, read_note, wall_clock
 from perennial.lifecycle.thaw_notes import Thawing, end_thawing, write_thawing
 from perennial.notify import (
+    Delivery,
     DeliveryRecord,
     Letter,
     deliver,
@@ -149,12 +150,25 @@ class Attempt:
 
 
 def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt) -> RestoreReport:
-    """Send the one e-mail of a request, finished or failed, and let go of what a failed one held back.
+    """As `send_report`, and let it pass only if everybody has the mail.
 
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be told.
         TransientDeliveryError: Somebody was refused for now; the next attempt tells nobody twice.
         TerminalDeliveryError: Somebody was refused for good.
+    """
+    report, delivery = send_report(warehouse, run, params, attempt)
+    delivery.refuse_gaps()
+    return report
+
+
+def send_report(
+    warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt
+) -> tuple[RestoreReport, Delivery]:
+    """Send the one e-mail of a request, finished or failed, and let go of what a failed one held back.
+
+    Raises:
+        TerminalRequestError: The addresses cannot be used, so nobody can be told.
     """
     if attempt.request_uri is None:
         report = _refused(run, params, attempt.error)
@@ -167,8 +181,7 @@ def tell_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], a
     end_thawing(warehouse, run.run_id)
     report = replace(report, run_url=attempt.run_url, page_url=attempt.page_url)
     letter = Letter(message=restore_message(report), to=report.notify)
-    deliver(DeliveryRecord.of(warehouse, RESTORE, run.run_id), [letter]).refuse_gaps()
-    return report
+    return report, deliver(DeliveryRecord.of(warehouse, RESTORE, run.run_id), [letter])
 
 
 def _details(report: RestoreReport) -> str:

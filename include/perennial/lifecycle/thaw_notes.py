@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+from perennial.counting import count
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
 
@@ -48,7 +49,7 @@ class Thawing:
         return self.thawed_count >= self.file_count
 
     def __str__(self) -> str:
-        return f"thawed {self.thawed_count:,} of {self.file_count:,} files"
+        return f"thawed {self.thawed_count:,} of {count(self.file_count, 'file')}"
 
 
 def find_thawing(warehouse: Warehouse, run_id: str) -> Thawing | None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from perennial.counting import count as counted
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.lifecycle.runs import Run, wall_clock
 from perennial.lifecycle.thaw_notes import Thawing, find_thawing, write_thawing
@@ -123,7 +124,8 @@ def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
         if cold := asked.frozen_as:
             hours = longest_thaw(cold.values(), asked.tier).total_seconds() / 3600
             raise TransientError(
-                f"{len(cold):,} files that entered the archive meanwhile have to be thawed, {min(cold)} among them. "
+                f"{counted(len(cold), 'file')} that entered the archive meanwhile must be thawed, {min(cold)} among "
+                "them. "
                 f"Run the restore again in {hours:.0f} hours. Nothing was lost."
             )
 
@@ -155,14 +157,28 @@ def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> I
 
 
 def wait_for_thaw(
-    warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str, sleep: Callable[[float], object] = time.sleep
+    warehouse: Warehouse,
+    run: Run,
+    plan_uris: Sequence[str],
+    tier: str,
+    sleep: Callable[[float], object] = time.sleep,
+    asked: Callable[[Thawing], object] = lambda _: None,
 ) -> None:
     """Ask and wait in this process, for hours if need be.
+
+    Args:
+        warehouse: Where.
+        run: Who waits.
+        plan_uris: Its plans.
+        tier: How fast files are thawed.
+        sleep: How to wait some seconds.
+        asked: Called each time that files have been asked for.
 
     Raises:
         TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
     """
-    while start_thaw(warehouse, run, plan_uris, tier) is not None:
+    while (thawing := start_thaw(warehouse, run, plan_uris, tier)) is not None:
+        asked(thawing)
         for pause in thaw_looks(warehouse, run.run_id, plan_uris):
             sleep(pause)
 
@@ -231,7 +247,8 @@ def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict
             if time.monotonic() - logged > LOG_EVERY_SECONDS:
                 logged = time.monotonic()
                 rate = len(states) / (logged - started)
-                log.info("thaw: %d of %d files asked for, %.0f a second", len(states), len(uris), rate)
+                asked_for = counted(len(uris), "file")
+                log.info("thaw: %d of %s asked for, %.0f a second", len(states), asked_for, rate)
     return states
 
 

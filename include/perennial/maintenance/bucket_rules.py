@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from perennial.counting import count
 from perennial.errors import TerminalSettingError, TransientError
 from perennial.storage import storage_for
 from perennial.storage.s3_cold import COLD_CLASSES
@@ -108,6 +109,5 @@ def _harm(rule: Mapping[str, Any]) -> Iterator[str]:
 
 def _when(action: Mapping[str, Any]) -> str:
     if action.get("Days") is not None:
-        days = int(action["Days"])
-        return f"after {days} day{'' if days == 1 else 's'}"
+        return f"after {count(int(action['Days']), 'day')}"
     return f"from {action['Date']:%Y-%m-%d} on" if action.get("Date") is not None else ""

@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from perennial.counting import count
 from perennial.engines.pinning import engine_path, pinned, pinned_relations
 from perennial.engines.protocol import BATCH_ROWS, Engine, open_engine
 from perennial.engines.writing import written_name
@@ -133,7 +134,8 @@ def _merged(warehouse: Warehouse, engine: Engine, table: Table, groups: list[Fil
         copied = _copied(table, saving)
     _prove_in_process(table, copied)
     seconds = max(time.monotonic() - started, 1e-9)
-    log.info("%s: %d of %d sources merged on the engine in %.1f s", name, len(copied), len(groups), seconds)
+    sources = count(len(groups), "source")
+    log.info("%s: %d of %s merged on the engine in %.1f s", name, len(copied), sources, seconds)
     return copied
 
 
@@ -217,8 +219,9 @@ def _prove_in_process(table: Table, groups: Sequence[FileGroup]) -> None:
         if read != written:
             named = ", ".join(repr(group.source_id) for group in members[:5])
             raise TerminalDataError(
-                f"The engine wrote other rows than it was to, and its own hash does not show it: {read[0]} rows, hash "
-                f"{read[1]}, became {written[0]}, hash {written[1]}, of {len(members)} sources ({named}, …). {_REMEDY}"
+                f"The engine wrote other rows than it was to, and its own hash does not show it: "
+                f"{count(read[0], 'row')}, hash {read[1]}, became {written[0]}, hash {written[1]}, of "
+                f"{count(len(members), 'source')} ({named}, …). {_REMEDY}"
             )
 
 

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from perennial.counting import count as counted
 from perennial.errors import TerminalDataError
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
@@ -202,7 +203,8 @@ def _drop_reachable(tables: Iterable[Table], found: dict[str, _Found]) -> None:
             found.pop(file_name(uri), None)
             count += 1
     seconds = max(time.monotonic() - started, 1e-9)
-    log.info("purge: %d references read, %.0f a second; %d files are not reached", count, count / seconds, len(found))
+    read, unreached = counted(count, "reference"), counted(len(found), "file")
+    log.info("purge: %s read, %.0f a second; %s not reached", read, count / seconds, unreached)
 
 
 def _awaited_names(warehouse: Warehouse) -> set[str]:
@@ -252,7 +254,8 @@ def _delete(files: list[StoredFile], cutoff: datetime) -> list[StoredFile]:
         deleted = [stored for stored in pool.map(lambda stored: _delete_old(stored, cutoff), files) if stored]
     if deleted:
         rate = len(deleted) / max(time.monotonic() - started, 1e-9)
-        log.info("purge: %d files deleted, %d bytes, %.0f a second", len(deleted), _bytes(deleted), rate)
+        removed = counted(len(deleted), "file"), counted(_bytes(deleted), "byte")
+        log.info("purge: %s deleted, %s, %.0f a second", *removed, rate)
     return deleted
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from perennial.counting import count
 from perennial.errors import TerminalDataError, TransientError
 from perennial.moves.copying import read_copies, read_results
 from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, removed_by
@@ -49,7 +50,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collect
         return FileChange(add=list(added))
 
     committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add"))
-    log.info("%s: %d files added", plan.operation("add"), len(added) if committed else 0)
+    log.info("%s: %s added", plan.operation("add"), count(len(added) if committed else 0, "file"))
     return len(added) if committed else 0
 
 
@@ -160,7 +161,7 @@ def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep])
 
     operation = plan.repeatable_operation("withdraw")
     if commit_change(warehouse, plan.direction.destination, change, operation):
-        log.info("%s: %d files at most", operation, len(names))
+        log.info("%s: %s at most", operation, count(len(names), "file"))
 
 
 def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -> None:

@@ -6,11 +6,12 @@ import errno
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from perennial.counting import count
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
 from perennial.moves.plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewriting import rewrite_files
@@ -57,8 +58,14 @@ class CopyResult:
     damage: str = ""
 
 
-def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
+def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callable[[], object] = lambda: None) -> int:
     """Copy one chunk of a plan and write down the results. Repeating it does the same again (M1).
+
+    Args:
+        warehouse: Where.
+        plan: What is to be copied.
+        chunk: Which part of it.
+        copied: Called after each file.
 
     Returns:
         Files copied.
@@ -84,12 +91,12 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int) -> int:
     with ThreadPoolExecutor(storage.in_flight) as pool:
         for result in pool.map(copying.run, steps):
             results.append(result)
+            copied()
             if time.monotonic() - logged > LOG_EVERY_SECONDS:
                 logged = time.monotonic()
                 rate = len(results) / (logged - started)
-                log.info(
-                    "%s chunk %d: %d of %d files, %.0f a second", plan.move_id, chunk, len(results), len(steps), rate
-                )
+                files = count(len(steps), "file")
+                log.info("%s chunk %d: %d of %s, %.0f a second", plan.move_id, chunk, len(results), files, rate)
     written = [result.copy_uri for result in results if result.copied_bytes]
     storage.make_durable(written)
     write_file_list(destination, _rewritten_uri(plan, chunk), copying.rewritten)

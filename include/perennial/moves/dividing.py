@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from perennial.counting import count as counted
 from perennial.errors import TerminalDataError
 from perennial.moves.rewriting import rewrite_files
 from perennial.tables import INTERACTIONS_ARCHIVE
@@ -43,7 +44,7 @@ def divide_mixed_files(warehouse: Warehouse, name: str) -> int:
     refuse_unreadable(table, mixed)
     count = sum(_divide(warehouse, table, files) for files in _batches(mixed))
     if count:
-        log.info("%s: %d files of another partitioning divided by source", name, count)
+        log.info("%s: %s of another partitioning divided by source", name, counted(count, "file"))
     return count
 
 
@@ -54,8 +55,8 @@ def _divide(warehouse: Warehouse, table: Table, files: Sequence[LiveFile]) -> in
     rows = sum(data_file.record_count for data_file in written.data_files)
     if (written.read_rows, written.read_hash) != (rows, written.written_hash):
         raise TerminalDataError(
-            f"Dividing {len(files)} files of {name} by source, the first being {files[0].uri}, gave other rows "
-            f"({rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
+            f"Dividing {counted(len(files), 'file')} of {name} by source, the first being {files[0].uri}, gave other "
+            f"rows ({rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
         )
     replaced = False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from perennial.counting import count
 from perennial.engines.duckdb import open_session
 from perennial.moves.plan import copy_name, file_name
 from perennial.statements import statement
@@ -42,7 +43,7 @@ class LostSource:
 
     def __str__(self) -> str:
         left = f"still in storage: {', '.join(self.left)}" if self.left else "none of their files is in storage"
-        rows = f"{self.row_count:,} interaction{'' if self.row_count == 1 else 's'}"
+        rows = count(self.row_count, "interaction")
         return f"{self.source_id!r} had {rows}, and neither hot nor archive lists any; {left}."
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from perennial.counting import count
 from perennial.engines.writing import written_name
 from perennial.errors import TransientConflictError
 from perennial.moves.dividing import divide_mixed_files
@@ -207,7 +208,8 @@ def _planned(
         steps=steps,
     )
     _write_plan(plan)
-    log.info("%s: planned %d files of %d sources", plan.operation("plan"), len(files), len(plan.source_ids))
+    planned = count(len(files), "file"), count(len(plan.source_ids), "source")
+    log.info("%s: planned %s of %s", plan.operation("plan"), *planned)
     return plan
 
 

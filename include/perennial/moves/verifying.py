@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
+from perennial.counting import count
 from perennial.errors import TerminalDataError
 from perennial.moves.copying import CopyResult, read_results
 from perennial.moves.plan import EXPIRE, MovePlan
@@ -55,7 +56,8 @@ def verify_move(plan: MovePlan, check: Callable[[Sequence[Reconciliation]], Qual
         )
     uri = f"{plan.uri}/verified.json"
     storage_for(uri).write(uri, json.dumps(asdict(verification), ensure_ascii=False).encode())
-    log.info("%s: %d copies verified, %d sources damaged", plan.operation("verify"), len(results), len(damaged))
+    verified = count(len(results), "copy", "copies"), count(len(damaged), "source")
+    log.info("%s: %s verified, %s damaged", plan.operation("verify"), *verified)
     return verification
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from email.utils import getaddresses
 
 from perennial.errors import TerminalRequestError
+from perennial.refusals import not_known, sentences
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -35,8 +37,28 @@ def refuse_bad_addresses(addresses: Sequence[object]) -> None:
         )
     bad = [address for address in addresses if not is_address(address)]
     if bad:
-        raise TerminalRequestError(
-            f"notify holds {len(bad)} value(s) that are no e-mail address: {', '.join(map(repr, bad))}. "
-            "Write each as name@example.com, in ASCII letters (an international domain in its xn-- form), "
-            "without a display name."
+        raise TerminalRequestError(_not_addresses(bad))
+
+
+def _not_addresses(bad: Sequence[object]) -> str:
+    """Name what is no address, and last what was meant, perhaps."""
+    meant = {str(value): nearest for value in bad if (nearest := _nearest(value))}
+    other = [repr(value) for value in bad if str(value) not in meant]
+    said = [not_known(value, "plain e-mail address", nearest, "") for value, nearest in meant.items()]
+    if other:
+        are = "is not an e-mail address" if len(other) == 1 else "are not e-mail addresses"
+        said.insert(
+            0,
+            f"{', '.join(other)} {are}; write name@example.com, in ASCII letters (an international domain in its xn-- "
+            "form), without a display name.",
         )
+    return sentences(said)
+
+
+def _nearest(value: object) -> str:
+    """The address that a value holds, or becomes without a slip of the keyboard; empty where that is not one."""
+    text = str(value).strip()
+    found = [address for _, address in getaddresses([text])]
+    slips = text.replace(" ", "").replace(",", ".").replace("..", ".").replace("@@", "@")
+    candidates = [*(found if len(found) == 1 else []), slips]
+    return next(filter(is_address, candidates), "")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from perennial.notify.asking import restore_command
 from perennial.notify.wording import visible_json
 
-# Linux refuses one argument beyond that.
-_ARGUMENT_BYTES = 128 * 1024
+# Linux refuses commands not much longer, and nobody pastes one.
+_COMMAND_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreAgain:
-    """A request to `restore_interactions`.
+    """A request to bring sources back.
 
     Attributes:
-        conf: Its params as JSON, free of invisible characters.
-        command: The shell command that triggers it.
+        conf: The params of `restore_interactions` as JSON, free of invisible characters.
+        command: The shell command that does the same.
     """
 
     conf: str
@@ -27,7 +27,7 @@ class RestoreAgain:
     @property
     def fits_a_shell(self) -> bool:
         """Whether a shell takes the command; `conf` has to be handed over otherwise."""
-        return len(self.command.encode()) < _ARGUMENT_BYTES
+        return len(self.command.encode()) < _COMMAND_BYTES
 
 
 def restore_again(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str], reason: str) -> RestoreAgain | None:
@@ -36,8 +36,5 @@ def restore_again(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]
         return None
     wanted = {"source_ids": list(ids), "tags": list(tags), "notify": list(notify) or ["you@example.com"]}
     params = {key: values for key, values in wanted.items() if values}
-    conf = visible_json({**params, "reason": reason[:500] or "Needed again"})
-    return RestoreAgain(
-        conf=conf,
-        command=f"airflow dags trigger restore_interactions --conf {shlex.quote(conf)}",
-    )
+    said = reason[:500] or "Needed again"
+    return RestoreAgain(conf=visible_json({**params, "reason": said}), command=restore_command(ids, tags, notify, said))

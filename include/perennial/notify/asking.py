@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from perennial.notify.links import RestoreLink, restore_link
 
@@ -45,14 +48,24 @@ def restore_advice(
     )
 
 
-def restore_command(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]) -> str:
+def restore_command(ids: Sequence[str], tags: Sequence[str], notify: Sequence[str], reason: str = "") -> str:
     """Return the shell command that restores these sources and tags, free of invisible characters."""
     options = [word for tag in tags for word in ("--tag", tag)]
     options += [word for address in notify or ["you@example.com"] for word in ("--notify", address)]
+    options += ["--reason", reason] if reason else []
     # What begins with a hyphen would be taken for an option.
     after = ["--", *ids] if any(source_id.startswith("-") for source_id in ids) else []
     words = [*options, *after] if after else [*ids, *options]
-    return " ".join(["perennial restore", *map(_word, words)])
+    return " ".join([_word(_program()), "restore", *map(_word, words)])
+
+
+def _program() -> str:
+    """This program as it was called, where a shell would not find it by its name."""
+    called = sys.argv[0]
+    found = shutil.which("perennial")
+    if Path(called).name != "perennial" or (found and Path(called).exists() and Path(found).samefile(called)):
+        return "perennial"
+    return called
 
 
 def _word(text: str) -> str:
@@ -64,4 +77,5 @@ def _word(text: str) -> str:
 
 
 def _escaped(char: str) -> str:
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+    # Byte by byte: what a shell makes of a number of a character depends on its locale.
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))

@@ -129,22 +129,26 @@ class _Server:
 
 
 def _connect() -> Any:
-    from airflow.providers.common.compat.sdk import AirflowException
-    from airflow.providers.smtp.hooks.smtp import SmtpHook
-
+    try:
+        from airflow.providers.common.compat.sdk import AirflowException
+        from airflow.providers.smtp.hooks.smtp import SmtpHook
+    except Exception as error:  # it reads its configuration, and may fail at anything there
+        raise TerminalDeliveryError(
+            f"Airflow, whose connection {CONNECTION_ID} is used, does not start ({error}); correct its configuration."
+        ) from error
     try:
         hook = SmtpHook(CONNECTION_ID).get_conn()
     except AirflowException as error:
         if "Unable to connect" in str(error):
             raise TransientDeliveryError(_unusable(f"hung up: {error}")) from error
         raise TerminalDeliveryError(
-            f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it with conn type smtp, host, "
-            "port and from_email in its extra fields."
+            f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it, or set "
+            "AIRFLOW_CONN_SMTP_DEFAULT, with conn type smtp, host, port and from_email in its extra fields."
         ) from error
     except smtplib.SMTPResponseException as error:
         text = _unusable(f"answered {error.smtp_code} {_text(error.smtp_error)}")
         if error.smtp_code >= 500:
-            raise TerminalDeliveryError(f"{text} Correct the connection, then clear the task.") from error
+            raise TerminalDeliveryError(f"{text} Correct the connection, then clear the task of the run.") from error
         raise TransientDeliveryError(text) from error
     except (smtplib.SMTPException, OSError) as error:
         raise TransientDeliveryError(_unusable(f"could not be used: {type(error).__name__}: {error}")) from error

@@ -6,6 +6,8 @@ import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
+from perennial.counting import count as count
+
 # Emoji and several scripts are built with the two joiners; every other invisible character is shown as its escape.
 _JOINERS = "\u200c\u200d"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
@@ -33,11 +35,6 @@ def one_line(text: str, limit: int = 60) -> str:
     """Fit somebody's text into a subject: one line, visible characters only, cut with an ellipsis."""
     line = shown(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1].rstrip(_JOINERS + " ") + "…"
-
-
-def count(number: int, singular: str, plural: str | None = None) -> str:
-    """Write `1 source`, `1,234 sources`."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def size(number: int) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from perennial.counting import count
 from perennial.platform.adopted import read_adopted, with_adopted
 from perennial.platform.columns import Reading, Remark, SelectedColumns, arrow_batch, arrow_schema
 from perennial.platform.database import PlatformDatabase, open_platform
@@ -105,7 +106,7 @@ def sync_sources(
             replace_after_look(warehouse, name, data_files, keep_what_vanishes, operation)
         else:
             warehouse.replace_files(name, data_files, operation)
-        log.info("%s: %s has %d rows", run_id, name, staged.row_counts[name])
+        log.info("%s: %s has %s", run_id, name, count(staged.row_counts[name], "row"))
     unusable = _logged(run_id, reading.unusable, "unusable and read as null")
     to_come = _logged(run_id, reading.to_come, "later than now, so a source stays hot until then")
     return SyncOutcome(run_id, staged.row_counts, unusable, to_come)

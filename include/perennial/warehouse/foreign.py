@@ -69,7 +69,8 @@ def refuse_unwritable(table: IcebergTable) -> None:
             f"Table {name} has Iceberg format version {table.metadata.format_version}, which can be read here, but not "
             f"written (versions up to {_NEWEST_FORMAT} can). Nothing was moved. No engine can take an upgrade back: "
             f"rename the table, run `perennial init`, which creates {table.name()[-1]} anew, insert the rows of the "
-            "renamed table into it, and run again."
+            f"renamed table into it, say with `perennial repair --accept {table.name()[-1]}` that this is meant, and "
+            "run again."
         )
     if lacks_declared_partitioning(table):
         declared = _declared(table)

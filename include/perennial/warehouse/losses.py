@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perennial.counting import count
 from perennial.errors import TerminalDataError
 from perennial.warehouse.lineage import Head, History, Mark, earlier_metadata, number_of, operation_of
 
@@ -28,10 +29,8 @@ class Loss:
 
     def __str__(self) -> str:
         shown = ", ".join(self.operations[:5]) + (", ..." if len(self.operations) > 5 else "")
-        count = len(self.operations)
-        return f"{self.found} Missing: {count} operation{'' if count == 1 else 's'}" + (
-            f" ({shown})." if count else "."
-        )
+        missing = count(len(self.operations), "operation")
+        return f"{self.found} Missing: {missing}" + (f" ({shown})." if self.operations else ".")
 
 
 def refuse_loss(table: Table, head: Head | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 
+from perennial.counting import count
 from perennial.storage import storage_for
 from perennial.warehouse.commits import set_tag
 from perennial.warehouse.files import LiveFile, files_of
@@ -156,7 +157,7 @@ def _refuse_missing_files(steps: list[Step]) -> None:
         missing = [uri for uri, found in zip(uris, pool.map(storage.stat, uris), strict=True) if found is None]
     if missing:
         raise UnrepairableError(
-            f"{len(missing)} data file{'' if len(missing) == 1 else 's'} of these operations "
+            f"{count(len(missing), 'data file')} of these operations "
             f"{'is' if len(missing) == 1 else 'are'} missing in storage, {min(missing)} among them: bring "
             f"{'it' if len(missing) == 1 else 'them'} back from a version of the bucket or a backup first."
         )

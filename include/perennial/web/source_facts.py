@@ -12,7 +12,7 @@ from perennial.features.resume_check import ResumeCheck, check_resume
 from perennial.policy import Explanation, explain
 from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES, VANISHED_SOURCES
-from perennial.vanished import unknown_source
+from perennial.vanished import nearest_source, unknown_source
 from perennial.web.access import RESTORE_DAG
 from perennial.web.airflow_runs import brief
 from perennial.web.listing import ListedSource, find_source
@@ -122,7 +122,8 @@ def known_source(snapshot: SourceSnapshot, source_id: str, restoring: Collection
     if source is None:
         with snapshot.cursor() as cursor:
             unseen = dict(cursor.execute(statement("cli/list_unseen_sources")).fetchall())
-        raise NotFoundError(str(unknown_source(source_id, unseen.get(source_id, 0))))
+            nearest = nearest_source(cursor, source_id)
+        raise NotFoundError(str(unknown_source(source_id, unseen.get(source_id, 0), nearest)))
     return source
 
 
