@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from perennial.counting import count
 from perennial.engines.misplaced import show_misplaced
 from perennial.errors import PerennialError
 from perennial.features.completeness import find_missing
@@ -119,14 +120,14 @@ def _counted(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str
     """Count what the views of a query leave out that a restore brings back."""
     missing = connection.sql(statement("features/list_missing_sources"), params={"source_ids": None})
     counted = missing.filter("state <> 'deleted'").aggregate("kind, count(*)::BIGINT, sum(archived_rows)::BIGINT")
-    found = [(count, rows) for kind, count, rows in counted.fetchall() if kind in query.kinds]
+    found = [(sources, rows) for kind, sources, rows in counted.fetchall() if kind in query.kinds]
     if not found:
         return ""
     sources, rows = (sum(column) for column in zip(*found, strict=True))
     return (
-        f"Left out of {_listed(sorted(query.views))}: {rows:,} expired interaction{'' if rows == 1 else 's'} of "
-        f"{sources:,} source{'' if sources == 1 else 's'}. View source_availability lists them, with state 'expired'. "
-        f"Bring them back: {restore_command(['ID'], (), ())}"
+        f"Left out of {_listed(sorted(query.views))}: {count(rows, 'expired interaction')} of "
+        f"{count(sources, 'source')}. View source_availability lists them, with state 'expired'. Bring them back: "
+        f"{restore_command(['ID'], (), ())}"
     )
 
 
