@@ -109,7 +109,7 @@ def _refuse_unknown(session: DuckDBPyConnection, wanted: Wanted) -> None:
     if wanted.tag is not None:
         tags = [tag for (tag,) in session.execute("SELECT DISTINCT tag FROM known_source_tags ORDER BY tag").fetchall()]
         if wanted.tag not in tags:
-            raise TerminalRequestError(_unknown(wanted.tag, "tag of a source", tags))
+            raise TerminalRequestError(_unknown(wanted.tag, "known tag", tags))
 
 
 def _unknown(value: str, noun: str, known: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.counting import count
 from perennial.engines.misplaced import show_misplaced
-from perennial.errors import PerennialError
 from perennial.features.completeness import find_missing
 from perennial.notify.asking import restore_command
 from perennial.statements import statement
@@ -93,15 +92,11 @@ def what_is_left_out(
         query: What it reads; None: whatever it likes.
     """
     asked = query or NarrowedQuery(frozenset(NARROWED_VIEWS))
+    show_misplaced(connection, warehouse, None)
     try:
-        show_misplaced(connection, warehouse, None)
-        try:
-            return _named(connection, asked) or ("" if asked.only_named else _counted(connection, asked))
-        finally:
-            connection.unregister("misplaced_rows")
-    except PerennialError as error:
-        # The archive cannot be looked at, and the answer does not come from there.
-        return f"What {_listed(sorted(asked.views))} leave out cannot be said: {error}"
+        return _named(connection, asked) or ("" if asked.only_named else _counted(connection, asked))
+    finally:
+        connection.unregister("misplaced_rows")
 
 
 def _named(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:
