@@ -126,8 +126,8 @@ def test_a_long_list_is_cut_and_says_how_to_see_the_rest(monkeypatch: pytest.Mon
     [
         (("--state", "expird"), "'expird' is not a state of a source; did you mean 'expired'?"),
         (("--state", "x"), "'x' is not a state of a source; there are: available, kept, expired, deleted."),
-        (("--tag", "Sprng"), "'Sprng' is not a tag of a source; did you mean 'spring'?"),
-        (("--tag", "x"), "'x' is not a tag of a source; there are: spring."),
+        (("--tag", "Sprng"), "'Sprng' is not a known tag; did you mean 'spring'?"),
+        (("--tag", "x"), "'x' is not a known tag; there are: spring."),
     ],
     ids=["state", "no such state", "tag", "no such tag"],
 )

@@ -20,6 +20,7 @@ from perennial.engines.duckdb import KNOWN_VIEWS, VIEWS
 from perennial.errors import TerminalRequestError
 from perennial.features.export_models import parse_request, parse_segment_request
 from perennial.features.profile import read_profile
+from perennial.features.queries import narrowed_query, what_is_left_out
 from perennial.features.user_data import ExportRequest, write_user_data
 from perennial.features.users_export import export_users, open_segment_export
 from perennial.maintenance import compact_tables
@@ -73,6 +74,7 @@ class Answers:
     files: Mapping[str, Any]
     relations: Mapping[str, Any]
     pages: Mapping[str, Any]
+    left_out: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,10 @@ def look(warehouse: Warehouse) -> Answers:
             heading: rows(facts.query(query.replace("current_date", TODAY)).read_all())
             for (_, heading), query in QUERIES.items()
         }
+        left_out = {
+            query: what_is_left_out(warehouse, facts.connection, narrowed_query(query))
+            for query in ("FROM campaign_interactions WHERE source_id = 'old'", "FROM available_interactions")
+        }
     return Answers(
         profiles={person: read_profile(warehouse, person) for person in PEOPLE},
         exports={str(names): exported(warehouse, names) for names in (["email"], None)},
@@ -141,6 +147,7 @@ def look(warehouse: Warehouse) -> Answers:
         files={source: user_data(warehouse, source) for source in ("fresh", "old", "old journey")},
         relations=relations,
         pages=pages,
+        left_out=left_out,
     )
 
 
@@ -188,6 +195,8 @@ def test_r14_what_is_expired_is_hidden_from_spark_and_named(told: Told) -> None:
     assert told.on_spark.audiences["old"].users == []
     assert [source.source_id for source in told.on_spark.audiences["old"].completeness.missing] == ["old"]
     assert told.on_spark.profiles["ann"] != told.before["profile"]
+    assert ["campaign 'old'" in said for said in told.on_spark.left_out.values()] == [True, False]
+    assert all(said.startswith("Left out") for said in told.on_spark.left_out.values())
 
 
 def test_r17_after_a_restore_spark_says_what_it_said(told: Told) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
+from rich.text import Text
 
-from perennial.cli.printing import console, print_result, say
+from perennial.cli.printing import console, print_result, say_exactly
+from perennial.counting import count
 from perennial.errors import TerminalRequestError
-from perennial.refusals import nearest_name
+from perennial.refusals import nearest_name, not_known
 from perennial.statements import statement
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def list_workspace(
         _print_totals(session)
     _print_sources(session, binds, wanted.limit or _SHOWN_ROWS)
     if kept := KeptSources(frozenset(), unread_referrers(session)).told:
-        say(f"[yellow]{escape(kept)}[/]")
+        say_exactly(kept, "yellow")
 
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
@@ -81,12 +82,12 @@ def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> No
 
 def _print_sources(session: DuckDBPyConnection, binds: dict[str, Any], limit: int) -> None:
     every = session.sql(statement("cli/list_sources"), params={**binds, "row_limit": None})
-    ((count,),) = every.aggregate("count(*)").fetchall()
+    ((found,),) = every.aggregate("count(*)").fetchall()
     print_result(session.execute(statement("cli/list_sources"), {**binds, "row_limit": limit}))
-    if count > limit:
+    if found > limit:
         console.print(
-            f"{count - limit:,} more are not shown. Narrow them down with --state or --tag, or list all {count:,} with "
-            f"--limit {count} or --csv.",
+            f"{found - limit:,} more are not shown. Narrow them down with --state or --tag, or list all {found:,} with "
+            f"--limit {found} or --csv.",
             soft_wrap=True,
         )
 
@@ -96,9 +97,9 @@ def _print_totals(session: DuckDBPyConnection) -> None:
     print_result(session.execute(statement("cli/sum_sources")))
     ((due, source_id, expires_at),) = session.execute(statement("cli/find_next_expiry")).fetchall()
     if due:
-        console.print(f"Due at the next daily run: {due:,} source{'' if due == 1 else 's'}.")
+        console.print(f"Due at the next daily run: {count(due, 'source')}.")
     if source_id is not None:
-        console.print(escape(f"Expires next: {source_id!r}, on {expires_at:%Y-%m-%d}."), soft_wrap=True)
+        console.print(Text(f"Expires next: {source_id!r}, on {expires_at:%Y-%m-%d}."), soft_wrap=True)
     console.print()
 
 
@@ -108,12 +109,11 @@ def _refuse_unknown(session: DuckDBPyConnection, wanted: Wanted) -> None:
     if wanted.tag is not None:
         tags = [tag for (tag,) in session.execute("SELECT DISTINCT tag FROM known_source_tags ORDER BY tag").fetchall()]
         if wanted.tag not in tags:
-            raise TerminalRequestError(_unknown(wanted.tag, "tag of a source", tags))
+            raise TerminalRequestError(_unknown(wanted.tag, "known tag", tags))
 
 
 def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
-    nearest = nearest_name(value, known)
-    if nearest:
-        return f"{value!r} is not a {noun}; did you mean {nearest!r}?"
     more = " and others" if len(known) > _NAMED else ""
-    return f"{value!r} is not a {noun}; there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
+    return not_known(
+        value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
+    )

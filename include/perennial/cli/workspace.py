@@ -19,7 +19,7 @@ from perennial.cli.printing import (
     print_query,
     print_result,
     said_plainly,
-    say,
+    say_exactly,
     shown,
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
@@ -199,7 +199,7 @@ def sql(
         with open_session(warehouse) as session:
             write(session.execute(asked))
             if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
-                say(f"[yellow]{escape(left_out)}[/]")
+                say_exactly(left_out, "yellow")
 
 
 def _expiry(decision: Decision) -> str:

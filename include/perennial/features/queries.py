@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from perennial.counting import count
 from perennial.engines.misplaced import show_misplaced
-from perennial.errors import PerennialError
 from perennial.features.completeness import find_missing
 from perennial.notify.asking import restore_command
 from perennial.statements import statement
@@ -92,15 +92,11 @@ def what_is_left_out(
         query: What it reads; None: whatever it likes.
     """
     asked = query or NarrowedQuery(frozenset(NARROWED_VIEWS))
+    show_misplaced(connection, warehouse, None)
     try:
-        show_misplaced(connection, warehouse, None)
-        try:
-            return _named(connection, asked) or ("" if asked.only_named else _counted(connection, asked))
-        finally:
-            connection.unregister("misplaced_rows")
-    except PerennialError as error:
-        # The archive cannot be looked at, and the answer does not come from there.
-        return f"What {_listed(sorted(asked.views))} leave out cannot be said: {error}"
+        return _named(connection, asked) or ("" if asked.only_named else _counted(connection, asked))
+    finally:
+        connection.unregister("misplaced_rows")
 
 
 def _named(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:
@@ -119,14 +115,14 @@ def _counted(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str
     """Count what the views of a query leave out that a restore brings back."""
     missing = connection.sql(statement("features/list_missing_sources"), params={"source_ids": None})
     counted = missing.filter("state <> 'deleted'").aggregate("kind, count(*)::BIGINT, sum(archived_rows)::BIGINT")
-    found = [(count, rows) for kind, count, rows in counted.fetchall() if kind in query.kinds]
+    found = [(sources, rows) for kind, sources, rows in counted.fetchall() if kind in query.kinds]
     if not found:
         return ""
     sources, rows = (sum(column) for column in zip(*found, strict=True))
     return (
-        f"Left out of {_listed(sorted(query.views))}: {rows:,} expired interaction{'' if rows == 1 else 's'} of "
-        f"{sources:,} source{'' if sources == 1 else 's'}. View source_availability lists them, with state 'expired'. "
-        f"Bring them back: {restore_command(['ID'], (), ())}"
+        f"Left out of {_listed(sorted(query.views))}: {count(rows, 'expired interaction')} of "
+        f"{count(sources, 'source')}. View source_availability lists them, with state 'expired'. Bring them back: "
+        f"{restore_command(['ID'], (), ())}"
     )
 
 
