@@ -1,4 +1,4 @@
-"""The catalog: open it, create and evolve tables, list what snapshots hold, append, replace."""
+"""The catalog: create and evolve tables, list what snapshots hold, append, replace."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import logging
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import NestedField
-from pyiceberg.utils.config import Config
 
 from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
@@ -31,8 +28,8 @@ from perennial.warehouse.foreign import (
     refuse_unwritable,
 )
 from perennial.warehouse.name_mappings import with_columns
+from perennial.warehouse.opening import is_embedded, open_catalog
 from perennial.warehouse.schemas import completed, iceberg_type, refuse_broken, refuse_required
-from perennial.warehouse.shared_files import HELD
 from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
@@ -43,9 +40,6 @@ log = logging.getLogger(__name__)
 
 # Arrow bytes of one staged data file.
 STAGED_BYTES = 64 * 2**20
-# The one property that pyiceberg wants as a number; it reads the others from text.
-_MAX_RETRIES = "glue.max-retries"
-
 _PROPERTIES = {
     "format-version": "2",
     "write.parquet.compression-codec": "zstd",
@@ -71,7 +65,7 @@ class Warehouse:
         self.settings = settings
         self._operations_uri = ""
         with told(settings.catalog):
-            self.catalog = _open_catalog(settings)
+            self.catalog = open_catalog(settings)
         # Not when the garbage collector comes: until then each would keep a connection to the catalog's database.
         weakref.finalize(self, self.catalog.close).atexit = False
 
@@ -83,7 +77,7 @@ class Warehouse:
         Hot and archive get the same columns and field ids.
 
         Returns:
-            What was changed, one sentence each; empty when everything was in place.
+            What was changed, one sentence each.
 
         Raises:
             TerminalSettingError: Somebody has added a column that stands where ours belongs.
@@ -140,7 +134,7 @@ class Warehouse:
         """
         if not self._operations_uri:  # A table keeps its address and its id.
             table, shared = self.table(LIFECYCLE_EVENTS.name), self.settings.operations_uri
-            if shared is None and self.settings.archive_uri is not None and not _is_embedded(self.settings):
+            if shared is None and self.settings.archive_uri is not None and not is_embedded(self.settings):
                 shared = f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
             # Workspaces that share a place must not take each other's operations for their own.
             own = f"{shared.rstrip('/')}/{table.metadata.table_uuid}" if shared else f"{table.location()}/operations"
@@ -309,7 +303,7 @@ class Warehouse:
         if declared.name != INTERACTIONS_ARCHIVE.name:
             return {}
         uri = self.settings.archive_uri
-        if uri is None and _is_embedded(self.settings):
+        if uri is None and is_embedded(self.settings):
             uri = f"file://{self.settings.home}/archive"
         if uri is not None and "://" not in uri:
             uri = f"file://{self.settings.home.joinpath(uri)}"
@@ -388,51 +382,6 @@ def _chunked(rows: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
             chunk, chunk_bytes = [], 0
     if chunk:
         yield chunk
-
-
-def catalog_file(settings: Settings) -> Path | None:
-    """Return where the embedded catalog keeps its file; None where the catalog is configured elsewhere."""
-    return settings.home / "catalog.db" if _is_embedded(settings) else None
-
-
-def _open_catalog(settings: Settings) -> Catalog:
-    configured = Config().get_catalog_config(settings.catalog)
-    if configured is not None:
-        from perennial.storage.s3 import connection_properties
-
-        # What the catalog's own configuration says comes first; a local one needs no credentials.
-        given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
-        found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
-        found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
-        if "botocore_session" in found:
-            # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
-            found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
-        if "s3.endpoint" not in found | given:
-            # Only AWS can be asked in which region a bucket is; the archive's may be in another than the tables'.
-            found["s3.resolve-region"] = "true"
-        if (retries := given.get(_MAX_RETRIES)) is not None:
-            given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
-        return load_catalog(settings.catalog, **{**found, **given})
-    settings.home.mkdir(parents=True, exist_ok=True)
-    return load_catalog(
-        settings.catalog,
-        type="sql",
-        uri=f"sqlite:///{catalog_file(settings)}",
-        warehouse=f"file://{settings.home}/warehouse",
-    )
-
-
-def _number(settings: Settings, name: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        variable = f"PYICEBERG_CATALOG__{settings.catalog}__{name}".replace(".", "__").replace("-", "_").upper()
-        raise TerminalSettingError(f"{variable} is {value!r}; give a whole number, such as 5.") from None
-
-
-def _is_embedded(settings: Settings) -> bool:
-    """Whether pyiceberg's own configuration says nothing about the catalog."""
-    return Config().get_catalog_config(settings.catalog) is None
 
 
 def _schema(declared: Table) -> Schema:

@@ -1,9 +1,5 @@
--- The state and the clock of every source that is known or that a run has ever moved.
--- Grain: one row a source_id; known is false where nothing but moves is known of it. vanished_at is null while the
--- platform has the source.
--- Reads known_sources, source_moves, retention. Rules: R2, R3, R8, R13, R18, R24. Active and deleted sources have no
--- clock. Times before 2000 and deletions later than now are null: a sync refuses them, but an earlier version let them
--- in.
+-- State and clock of every source known (false: only moves know it). Active and deleted ones have no clock, times that
+-- cannot be right are null. Reads known_sources, source_moves, retention. Rules: R2, R3, R8, R13, R18, R24.
 CREATE VIEW source_states AS
 WITH listed AS (
     -- Of a source that is listed twice, what keeps its data longest.

@@ -1,0 +1,62 @@
+"""The catalog that is configured, opened: its own configuration first, then what Airflow's connections say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.utils.config import Config
+
+from perennial.errors import TerminalSettingError
+from perennial.settings import Settings
+from perennial.warehouse.shared_files import HELD
+
+# The one property that pyiceberg wants as a number; it reads the others from text.
+_MAX_RETRIES = "glue.max-retries"
+
+
+def catalog_file(settings: Settings) -> Path | None:
+    """Return where the embedded catalog keeps its file; None where the catalog is configured elsewhere."""
+    return settings.home / "catalog.db" if is_embedded(settings) else None
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """Open the catalog that pyiceberg's configuration names; the embedded one where it names none."""
+    configured = Config().get_catalog_config(settings.catalog)
+    if configured is not None:
+        from perennial.storage.s3 import connection_properties
+
+        # What the catalog's own configuration says comes first; a local one needs no credentials.
+        given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
+        found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
+        if "botocore_session" in found:
+            # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
+            found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
+        if "s3.endpoint" not in found | given:
+            # Only AWS can be asked in which region a bucket is; the archive's may be in another than the tables'.
+            found["s3.resolve-region"] = "true"
+        if (retries := given.get(_MAX_RETRIES)) is not None:
+            given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
+        return load_catalog(settings.catalog, **{**found, **given})
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return load_catalog(
+        settings.catalog,
+        type="sql",
+        uri=f"sqlite:///{catalog_file(settings)}",
+        warehouse=f"file://{settings.home}/warehouse",
+    )
+
+
+def _number(settings: Settings, name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        variable = f"PYICEBERG_CATALOG__{settings.catalog}__{name}".replace(".", "__").replace("-", "_").upper()
+        raise TerminalSettingError(f"{variable} is {value!r}; give a whole number, such as 5.") from None
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Whether pyiceberg's own configuration says nothing about the catalog."""
+    return Config().get_catalog_config(settings.catalog) is None
