@@ -69,8 +69,6 @@ class Warehouse:
         # Not when the garbage collector comes: until then each would keep a connection to the catalog's database.
         weakref.finalize(self, self.catalog.close).atexit = False
 
-    # --- tables ---------------------------------------------------------------------------------------------------
-
     def create_tables(self) -> list[str]:
         """Create the namespace and every table of the contract; give existing tables the columns they lack.
 
