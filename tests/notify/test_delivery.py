@@ -238,7 +238,7 @@ def test_a_server_that_is_down_is_a_transient_failure(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("connection", "said"),
     [
-        (None, r"smtp_default cannot be used .* create it with conn type smtp"),
+        (None, r"smtp_default cannot be used .* create it, or set AIRFLOW_CONN_SMTP_DEFAULT, with conn type smtp"),
         ("", "has the sender ''; set from_email"),
         ("pérénnial@example.com", "has the sender 'pérénnial@example.com'; set from_email .* in ASCII letters"),
     ],

@@ -205,7 +205,7 @@ def test_a_run_that_somebody_started_with_half_a_character_takes_no_page_down(um
         ({"notify": ["nobody"]}, 400, "'nobody'"),
         ({"notify": []}, 400, "notify is empty"),
         ({"source_ids": []}, 400, "source_ids and tags are both empty"),
-        ({"source_ids": ["old", "nix\u202e"], "tags": ["none"]}, 400, "tag 'none'"),
+        ({"source_ids": ["old", "nix\u202e"], "tags": ["none"]}, 400, "'none' is not a known tag"),
         ({"source_ids": ["gone"]}, 400, "deleted under the previous policy"),
         ({"source_ids": ["running"]}, 409, "already available"),
         ({"source_ids": [""]}, 422, "body.source_ids.0"),
