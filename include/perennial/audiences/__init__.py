@@ -7,9 +7,9 @@ from perennial.audiences.definitions import (
     TerminalDefinitionError,
     filter_nodes,
     parse,
-    timestamp,
     unknown_ids,
 )
+from perennial.audiences.timestamps import timestamp
 
 __all__ = [
     "Definition",

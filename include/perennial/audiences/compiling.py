@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from textwrap import indent
 from typing import Any
 
-from perennial.audiences.definitions import Definition, TerminalDefinitionError, timestamp
+from perennial.audiences.definitions import Definition, TerminalDefinitionError
 from perennial.audiences.needs import Need, find_needs, segments_of
+from perennial.audiences.timestamps import timestamp
 from perennial.filters import (
     EXCLUDE_SUSPECTED_BOTS,
     FILTERS,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+from perennial.audiences.timestamps import timestamp
 from perennial.errors import TerminalMetadataError
 from perennial.filters import FILTERS, Filter, Parameter
 from perennial.refusals import nearest_name, not_known
@@ -19,11 +18,6 @@ NAME_ANOTHER = "name one that exists, or remove the filter."
 NODE_LIMIT = 1_000
 
 _BRANCHES = ("and", "or", "not", "filter")
-TIMESTAMP_PATTERN = (
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
-)
-_TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
 
 class TerminalDefinitionError(TerminalMetadataError):
@@ -362,17 +356,6 @@ def _flaw(parameter: Parameter, value: Any) -> str | None:
     if parameter.type == "timestamp" and timestamp(value) is None:
         return "an ISO 8601 timestamp such as 2026-01-31T09:00:00Z"
     return None
-
-
-def timestamp(text: str) -> datetime | None:
-    """Read the parameter `at`: ISO 8601, UTC where it names no offset; None when it is no timestamp."""
-    if not _TIMESTAMP.fullmatch(text):
-        return None
-    try:
-        moment = datetime.fromisoformat(text.upper())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def is_unicode(text: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from perennial.audiences.definitions import DEPTH_LIMIT, NODE_LIMIT, TIMESTAMP_PATTERN
+from perennial.audiences.definitions import DEPTH_LIMIT, NODE_LIMIT
+from perennial.audiences.timestamps import TIMESTAMP_PATTERN
 from perennial.filters import FILTERS, Filter, Parameter
 
 _NODE = {"$ref": "#/$defs/node"}

@@ -155,10 +155,8 @@ def plan_move(
 
     Raises:
         TerminalDataError: A file is of a kind that cannot be moved.
-        TerminalSettingError: Somebody has given the two tables columns that contradict each other, or one of the tables
-            that a move writes cannot be written.
-        TransientConflictError: Somebody changed columns while the move was planned, or adds files meanwhile that no
-            move can take.
+        TerminalSettingError: The two tables have columns that contradict each other, or one cannot be written.
+        TransientConflictError: Somebody changes columns meanwhile, or adds files that no move can take.
     """
     warehouse.refuse_unwritable(WRITTEN_TABLES)
     warehouse.align_facts()
