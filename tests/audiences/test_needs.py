@@ -94,8 +94,13 @@ def test_a_need_names_every_place_and_both_sides_once() -> None:
             "(s0 > s1 > s0); break the circle",
             id="circle",
         ),
-        pytest.param({}, "$.segment_id", "no segment 's0'; name one that exists", id="unknown"),
-        pytest.param({"s0": member("gone")}, "segment:s0 $.segment_id", "no segment 'gone'", id="unknown in a segment"),
+        pytest.param({}, "$.segment_id", "'s0' is not a known segment; name one that exists", id="unknown"),
+        pytest.param(
+            {"s0": member("gone")},
+            "segment:s0 $.segment_id",
+            "'gone' is not a known segment",
+            id="unknown in a segment",
+        ),
     ],
 )
 def test_segments_that_cannot_be_evaluated_are_named_with_their_path(

@@ -73,4 +73,4 @@ def test_r16_the_command_says_what_is_left_out_and_how_to_bring_it_back(story: S
         "So the lists of what was received may be short.",
         f"To bring it back: {Completeness((OLD_JOURNEY,)).restore.command}",  # type: ignore[union-attr]
     ]
-    assert shlex.split(said[1])[4:8] == ["airflow", "dags", "trigger", "restore_interactions"]
+    assert shlex.split(said[1])[4:6] == ["perennial", "restore"]

@@ -130,7 +130,7 @@ def test_every_owner_is_told_what_the_move_of_their_own_sources_saves(told: Ware
     for message in mail.messages():
         [owner] = message.recipients
         mine = costs.of(["one" if owner == "ann@example.com" else "two"]).facts()
-        assert "because 1 of 1 files are billed as 128 KiB" in mine[0].text
+        assert "because 1 of 1 file is billed as 128 KiB" in mine[0].text
         for part in (message.text, message.html):
             assert all(fact.text in part for fact in mine)
             assert "28 Oct 2025" in part
