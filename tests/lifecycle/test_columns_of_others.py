@@ -276,22 +276,22 @@ REFUSED: dict[str, tuple[Any, str, Any]] = {
     ),
     "made-again-as-another-type": (
         lambda warehouse: made_again(warehouse, DoubleType()),
-        "Table interactions has column 'send_id', id 18, optional double, where the contract has 'send_id', string",
+        "Table interactions has column 'send_id', id 19, optional double, where the contract has 'send_id', string",
         made_way,
     ),
     "made-again": (
         lambda warehouse: made_again(warehouse, StringType()),
-        "interactions has 'send_id', id 18, .* interactions_archive has 'send_id', id 17, .* data files hold both",
+        "interactions has 'send_id', id 19, .* interactions_archive has 'send_id', id 17, .* data files hold both",
         made_way,
     ),
     "same-id-for-other-things": (
         same_id_for_other_things,
-        "interactions has 'note', id 18, optional string; interactions_archive has 'score', id 18, optional double",
+        "interactions has 'note', id 19, optional string; interactions_archive has 'score', id 19, optional double",
         copied_to_another_column,
     ),
     "same-name-for-other-ids": (
         same_name_for_other_ids,
-        "interactions has 'note', id 19, optional string; interactions_archive has 'note', id 18, optional string",
+        "interactions has 'note', id 20, optional string; interactions_archive has 'note', id 19, optional string",
         lambda warehouse: (renamed(warehouse, HOT, "note", "hot_note"), warehouse.create_tables()),
     ),
     "fixed": (
@@ -331,8 +331,8 @@ def test_killed_between_the_two_tables_the_next_run_gives_the_columns_to_the_oth
         append(warehouse, [{**interaction("copied", 10), **values(0, [name])}], table)
     add_columns(warehouse, HOT, ["select"])
     before = as_others_read(warehouse)
-    # Both claim id 18 and hold values, so one of them makes way first.
-    with pytest.raises(TerminalSettingError, match="id 18"):
+    # Both claim id 19 and hold values, so one of them makes way first.
+    with pytest.raises(TerminalSettingError, match="id 19"):
         warehouse.align_facts()
     added(warehouse, ARCHIVE, "hour", TimeType())
     table = load(warehouse, ARCHIVE)

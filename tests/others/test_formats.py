@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyiceberg.manifest import FileFormat
@@ -11,7 +12,7 @@ from pyiceberg.transforms import MonthTransform
 
 from perennial.errors import TerminalDataError, TerminalError, TerminalSettingError
 from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.maintenance import compact_tables
+from perennial.maintenance import compact_tables, purge_files
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, LOADED_EVENTS, TABLES
@@ -97,6 +98,9 @@ def test_a_table_of_version_3_is_refused_and_can_be_made_anew(
         accept_table(warehouse, name)
 
     work(warehouse)
+    assert rows <= hot_and_archive(warehouse)
+    purge_files(warehouse, datetime.now(UTC) + timedelta(days=9))
+    assert len(table_of_others(warehouse, "renamed").scan().to_arrow()) == len(found)
     assert rows <= hot_and_archive(warehouse)
 
 

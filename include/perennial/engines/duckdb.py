@@ -189,12 +189,14 @@ def create_view(
     Raises:
         TerminalDataError: A file is there and cannot be read rightly, or has a format that cannot be read.
     """
+    import pyarrow as pa
+
     refuse_unreadable(table, live_files)
     schema = schema or table.schema()
     try:
         parts = _parts(connection, name, live_files, table, schema)
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
-    except (duckdb.Error, OSError) as error:
+    except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
         # A file that has vanished, or that this role may not read, must not take the other tables with it, nor be left
         # out without a word. What Arrow says of a bucket comes as a traceback, with no class of DuckDB's own.
         told = _OF_ARROW.search(str(error))

@@ -176,6 +176,12 @@ def open_source(
 def _refuse_short(source: ExportedSource) -> None:
     if not source.kind:
         raise unknown_source(source.source_id, 0, source.nearest_id)
+    if source.kind not in _COLUMNS:
+        raise TerminalRequestError(
+            f"{source.source_id!r} vanished from the platform before more than its id was kept, so it cannot be told "
+            "whether it was a campaign or a Canvas, and no file is written. Ask for its interactions with `perennial "
+            "sql`."
+        )
     if not source.completeness.complete:
         raise TerminalIncompleteError(source.completeness)
 

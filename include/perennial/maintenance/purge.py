@@ -45,7 +45,7 @@ from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
 from perennial.warehouse.heads import refuse_losses
-from perennial.warehouse.history import contradicts, directories, keeps_files, reachable_files
+from perennial.warehouse.history import contradicts, directories, keeps_files, neighbours, reachable_files
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -113,8 +113,9 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     pending = list(pending_records(warehouse))
     protected = _named_by(warehouse, pending)
     tables = [warehouse.table(declared.name) for declared in TABLES]
-    _refuse_contradictions(tables, found)
-    _drop_reachable(tables, found)
+    others = neighbours(warehouse)
+    _refuse_contradictions(tables, found, {str(other.metadata.table_uuid) for other in others})
+    _drop_reachable([*tables, *others], found)
     old = {name for name, file in found.items() if file.stored.modified_at < cutoff} - protected
     if any(not found[name].unfinished for name in old):
         old -= _awaited_names(warehouse) | last_copies(warehouse)
@@ -176,7 +177,7 @@ def _named_by(warehouse: Warehouse, pending: Iterable[PendingRecord]) -> set[str
     return names
 
 
-def _refuse_contradictions(tables: Iterable[Table], found: dict[str, _Found]) -> None:
+def _refuse_contradictions(tables: Iterable[Table], found: dict[str, _Found], others: Collection[str]) -> None:
     """Refuse to delete anything when metadata lies beside a table's own that the catalog should know, but does not."""
     metadata_files = {name: file.stored.uri for name, file in found.items() if "metadata.json" in name}
     for table in tables:
@@ -186,7 +187,7 @@ def _refuse_contradictions(tables: Iterable[Table], found: dict[str, _Found]) ->
         for name, uri in metadata_files.items():
             if name in known or uri != f"{metadata_uri}/{name}":
                 continue
-            if reason := contradicts(table, uri):
+            if reason := contradicts(table, uri, others):
                 raise TerminalDataError(
                     f"{uri} {reason}: the catalog may have been set up anew or restored from an old backup, and files "
                     f"of {table.name()[-1]} that it does not know may be precious. Nothing was purged. Register that "

@@ -31,16 +31,17 @@ def expire_old_snapshots(
         Snapshots expired, by table, where there were any.
 
     Raises:
-        TerminalSettingError: retain_days is below 1.
+        TerminalSettingError: retain_days is below 1, or a table cannot be written.
         TerminalDataError: A table was set back; no snapshot was let go.
         TransientConflictError: Other writers won every race.
     """
     cutoff = _cutoff(warehouse, now_wall_clock, retain_days)
     refuse_losses(warehouse)
+    warehouse.refuse_unwritable(declared.name for declared in TABLES)
     expired = {}
     for declared in TABLES:
         name = declared.name
-        if count := expire_snapshots(lambda name=name: warehouse.table(name), cutoff, now_wall_clock):  # type: ignore[misc]  # a bound default
+        if count := expire_snapshots(warehouse, name, cutoff, now_wall_clock):
             expired[name] = count
     log.info("%d snapshots replaced before %s expired: %s", sum(expired.values()), cutoff.isoformat(), expired)
     return expired

@@ -131,9 +131,9 @@ class Warehouse:
         nothing but their files.
         """
         if not self._operations_uri:  # A table keeps its address and its id.
-            table, shared = self.table(LIFECYCLE_EVENTS.name), self.settings.operations_uri
+            table, shared = self._load(LIFECYCLE_EVENTS.name), self.settings.operations_uri
             if shared is None and self.settings.archive_uri is not None and not is_embedded(self.settings):
-                shared = f"{self.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
+                shared = f"{self._load(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
             # Workspaces that share a place must not take each other's operations for their own.
             own = f"{shared.rstrip('/')}/{table.metadata.table_uuid}" if shared else f"{table.location()}/operations"
             self._operations_uri = own

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.transforms import IdentityTransform
 
 from perennial.errors import TerminalDataError, TerminalSettingError
-from perennial.tables import TABLES, Table
+from perennial.tables import COUNTED, TABLES, Table
 from perennial.warehouse.schemas import refuse_required
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def refuse_unwritable(table: IcebergTable) -> None:
             f"Table {name} has Iceberg format version {table.metadata.format_version}, which can be read here, but not "
             f"written (versions up to {_NEWEST_FORMAT} can). Nothing was moved. No engine can take an upgrade back: "
             f"rename the table, run `perennial init`, which creates {table.name()[-1]} anew, insert the rows of the "
-            f"renamed table into it, say with `perennial repair --accept {table.name()[-1]}` that this is meant, and "
-            "run again."
+            f"renamed table into it{_accepted(table.name()[-1])}, and run again."
         )
     if lacks_declared_partitioning(table):
         declared = _declared(table)
@@ -79,6 +78,11 @@ def refuse_unwritable(table: IcebergTable) -> None:
             f"Table {name} has never been {'partitioned ' if declared.partition_by else ''}{wanted}: somebody else "
             f"created it ({table.metadata.spec()}). Nothing was moved. Run `perennial init`, which puts that right."
         )
+
+
+def _accepted(name: str) -> str:
+    # Of a table that a run replaces whole nothing is noted that could be missing.
+    return f", say with `perennial repair --accept {name}` that this is meant" if name in COUNTED else ""
 
 
 def unreadable_file(live_files: Iterable[LiveFile]) -> DataFile | None:

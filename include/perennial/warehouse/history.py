@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
@@ -18,11 +20,15 @@ from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 from pyiceberg.utils.properties import property_as_bool, property_as_int
 
 from perennial.errors import TransientConflictError
-from perennial.tables import COUNTED
+from perennial.tables import COUNTED, TABLES
 from perennial.warehouse.commits import ATTEMPTS, set_tag
+from perennial.warehouse.heads import read_head
 from perennial.warehouse.lineage import TAG
 from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.telling import told
+
+if TYPE_CHECKING:
+    from perennial.warehouse.catalog import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +81,39 @@ def reachable_files(table: Table) -> Iterator[str]:
                 yield entry.data_file.file_path
 
 
-def contradicts(table: Table, metadata_uri: str) -> str:
+def neighbours(warehouse: Warehouse) -> list[Table]:
+    """Load the tables of the namespace that share a directory with one of the contract's.
+
+    A table that was renamed keeps its place, and the one that was made anew under its former name gets the same.
+    """
+    namespace, known = warehouse.settings.namespace, {table.name for table in TABLES}
+    with told(warehouse.settings.catalog):
+        names = {name for *_, name in warehouse.catalog.list_tables(namespace)} - known
+        others = []
+        for name in sorted(names):
+            # A staging table may be dropped at any moment.
+            with suppress(NoSuchTableError):
+                others.append(warehouse.catalog.load_table((namespace, name)))
+    places = {directory.uri for name in known for directory in directories(warehouse.table(name))} if others else set()
+    return [other for other in others if any(directory.uri in places for directory in directories(other))]
+
+
+def contradicts(table: Table, metadata_uri: str, others: Collection[str] = ()) -> str:
     """Say what a metadata file found beside a table's own says against trusting the catalog; empty when nothing.
 
     A catalog that was lost and set up anew, or restored from an old backup, knows nothing of files that are precious.
+
+    Args:
+        table: As loaded.
+        metadata_uri: The file.
+        others: Ids of tables that the catalog knows and that write to the same directory.
     """
     try:
         found = FromInputFile.table_metadata(table.io.new_input(metadata_uri))
     except (OSError, ValueError):
         # A commit has just removed it, or a writer was killed over it: nobody can have committed that.
+        return ""
+    if str(found.table_uuid) in others:
         return ""
     if found.table_uuid != table.metadata.table_uuid:
         return f"belongs to another table ({found.table_uuid}, not {table.metadata.table_uuid})"
@@ -97,7 +127,7 @@ def contradicts(table: Table, metadata_uri: str) -> str:
     return ""
 
 
-def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime) -> int:
+def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: datetime) -> int:
     """Let go of the snapshots that were replaced before some time, by compare-and-swap; deletes no file.
 
     The heads of branches, tags, every snapshot since then and the one that was current then are kept, so that the state
@@ -105,7 +135,8 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime)
     its branches ask to be kept besides is kept; no branch and no tag is ever removed.
 
     Args:
-        load: Loads the table's current metadata.
+        warehouse: The tables.
+        name: The table.
         cutoff: What was replaced before may go.
         now: Ages that the table's properties and branches name are counted from it.
 
@@ -120,9 +151,11 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime)
         TransientError: The catalog did not answer.
     """
     for attempt in range(ATTEMPTS):
-        table = load()
-        if table.name()[-1] in COUNTED:
-            refuse_loss(table, None)
+        # The note first: of a table that is loaded before, it may be ahead.
+        head = read_head(warehouse, name) if name in COUNTED else None
+        table = warehouse.table(name)
+        if name in COUNTED:
+            refuse_loss(table, head)
         expired = sorted(_expirable(table, cutoff, now))
         if not expired and not _is_ahead(table):
             return 0
@@ -135,8 +168,7 @@ def expire_snapshots(load: Callable[[], Table], cutoff: datetime, now: datetime)
             continue
         return len(expired)
     raise TransientConflictError(
-        f"Other writers changed {load().name()[-1]} during each of {ATTEMPTS} attempts to expire snapshots; "
-        "run it again."
+        f"Other writers changed {name} during each of {ATTEMPTS} attempts to expire snapshots; run it again."
     )
 
 

@@ -20,7 +20,7 @@ from pyiceberg.table import TableProperties
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, SetSnapshotRefUpdate
 
-from perennial.errors import TransientConflictError
+from perennial.errors import TerminalRequestError, TransientConflictError
 from perennial.warehouse.commits import ATTEMPTS, set_tag
 from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, TAG, Head, operation_of, tagged
@@ -87,6 +87,7 @@ def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
     """Take a table as it is from now on and give up what is missing in it; None where nothing is missing.
 
     Raises:
+        TerminalRequestError: It can be repaired, or rows would be doubled; nothing was changed.
         TransientConflictError: Another writer has changed the table meanwhile.
         TransientError: The catalog did not answer; repeating it is safe.
     """
@@ -94,6 +95,7 @@ def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
     loss = find_loss(table, head)
     if loss is None:
         return None
+    _refuse_doubling(table, head, loss)
     given_up = {OPERATION_KEY: f"accept:{uuid.uuid4().hex}", GIVEN_UP_KEY: "\n".join(loss.operations)}
 
     def commit(table: Table) -> None:
@@ -107,6 +109,28 @@ def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
     except (CommitFailedException, ValidationException) as error:
         raise TransientConflictError(f"Another writer has just changed {name}; look at it again.") from error
     return loss
+
+
+def _refuse_doubling(table: Table, head: Head | None, loss: Loss) -> None:
+    """Refuse to give up what took rows out of a table that another table has by now: they would be doubled.
+
+    Of a table that was made anew nothing is known but its last operation, and whoever filled it vouches for its rows.
+    """
+    if head is not None and head.table_uuid != str(table.metadata.table_uuid):
+        return
+    name = table.name()[-1]
+    try:
+        _way(table, head)
+    except UnrepairableError:
+        pass
+    else:
+        raise TerminalRequestError(f"{name} can be repaired, and is not taken as it is: run `perennial repair --yes`.")
+    if removals := [operation for operation in loss.operations if ":remove:" in operation]:
+        raise TerminalRequestError(
+            f"{name} is not taken as it is: {', '.join(removals[:5])} took rows out of it that the other table of "
+            "interactions has by now, so they would be doubled. Set its main branch to a later snapshot (Spark: CALL "
+            "system.set_current_snapshot); see docs/runbooks/table-set-back.md."
+        )
 
 
 def _commit(warehouse: Warehouse, table: Table, commit: Callable[[Table], None]) -> None:

@@ -1,7 +1,7 @@
 -- Where the interactions of every source are, when they expire, and who keeps them hot.
 -- Grain: one row a source. Reads source_availability, source_keepers. Rules: R2, R4, R6, R18.
 -- kept_by is of inactive sources alone: an active one has no clock that a referrer could hold up. What is kept has no
--- date, for it does not expire on it.
+-- date, for it does not expire on it; nor has what holds no interactions to move.
 CREATE VIEW listed_sources AS
 WITH kept AS (
     SELECT
@@ -18,7 +18,9 @@ SELECT
     CASE WHEN sources.vanished_at IS NULL THEN sources.status ELSE 'no longer in the platform' END AS status,
     sources.state,
     sources.since,
-    CASE WHEN sources.state = 'available' AND kept.source_id IS NULL THEN sources.expires_at END AS expires_at,
+    CASE
+        WHEN sources.state = 'available' AND kept.source_id IS NULL AND sources.hot_rows > 0 THEN sources.expires_at
+    END AS expires_at,
     CASE
         WHEN sources.state = 'available' AND sources.clock_started_at IS NOT NULL
             THEN kept.referrers[1] || CASE
