@@ -61,7 +61,7 @@ def with_environment(environment: dict[str, str], work: Callable[..., Any], *arg
 def forked(work: Callable[..., Any], *args: Any) -> Any:
     """Run `work(*args)` in a process of its own and return what it returned."""
     receiving, sending = _context.Pipe(duplex=False)
-    process = _context.Process(target=_answer, args=(sending, work, args))
+    process = _context.Process(target=_answer, args=(sending, with_environment, (dict(os.environ), work, *args)))
     process.start()
     sending.close()
     try:
