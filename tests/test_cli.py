@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_up_takes_no_other_server_for_its_own(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         said = " ".join(run("up", "--port", str(port), exit_code=1).split())
-    assert f"Something listens on port {port} already; stop it, or choose another with --port." in said
+    assert f"Port {port} is taken by process {os.getpid()} (" in said
+    assert said.endswith("Stop it, or choose another port with --port.")
     assert not settings.home.exists()
 
 

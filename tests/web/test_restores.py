@@ -230,7 +230,7 @@ def test_a_request_that_cannot_be_done_names_what_is_wrong_and_starts_nothing(
 @pytest.mark.parametrize(
     ("notify", "more", "said"),
     [
-        ("<b>me</b>", "", "no e-mail address"),
+        ("<b>me</b>", "", "is not an e-mail address"),
         ("a@example.com " * 51, "", "notify: List should have at most 50 items after validation, not 51."),
         ("a@example.com", "x" * 2_000, "reason: String should have at most 2000 characters."),
     ],
@@ -262,7 +262,7 @@ def test_many_long_ids_are_handed_on_in_fields_that_a_form_may_have(uma: TestCli
     fields = form(uma.post("/perennial/restore", data={"ids": [json.dumps([source_id]) for source_id in ids]}).text)
     assert [source_id for field in fields["source_ids"] for source_id in json.loads(field)] == ids
     answer = uma.post("/perennial/restores", data={**fields, "notify": "a@example.com"})
-    assert "is not a known" in answer.text
+    assert "are not known sources" in answer.text
     assert len(runs()) == 0
 
 
