@@ -23,7 +23,7 @@ NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One source of each kind: expired, vanished and kept, kept by two, to expire, due, active, unseen."""
+    """One source of each kind: expired, vanished and kept, kept by two, to expire, due, bare, active, unseen."""
     home = tmp_path_factory.mktemp("status")
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(home)}))
     warehouse.create_tables()
@@ -41,6 +41,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace.sync()
     expire_sources(warehouse, Run("r1", NOW))
     workspace.source("due", "stopped", "spring")
+    workspace.source("bare", "stopped")
+    append_hot(warehouse, [interaction("due", number) for number in range(7)])
     del workspace.sources["gone"]
     workspace.sync(NOW)
     return home
@@ -65,7 +67,7 @@ def test_it_begins_with_totals_and_what_expires_next() -> None:
     said = [" ".join(line.split()) for line in status().splitlines()]
     assert said[0] == "All sources"
     assert said[1] == "state sources kept vanished hot_rows archived_rows"
-    assert "available 5 2 1 28 0" in said[:5]
+    assert "available 6 2 1 35 0" in said[:5]
     assert "expired 1 0 0 0 7" in said[:5]
     assert "Due at the next daily run: 1 source." in said
     assert "Expires next: 'soon', on 2999-04-01." in said
@@ -98,7 +100,7 @@ def test_who_keeps_a_source_is_a_column_and_what_is_kept_has_no_date() -> None:
     [
         (("--state", "expired"), ["old"]),
         (("--state", "kept"), ["gone", "twice"]),
-        (("--state", "available"), ["due", "gone", "running", "soon", "twice"]),
+        (("--state", "available"), ["bare", "due", "gone", "running", "soon", "twice"]),
         (("--state", "deleted"), []),
         (("--tag", "spring"), ["due", "gone", "old"]),
         (("--tag", "spring", "--state", "available"), ["due", "gone"]),
@@ -116,9 +118,9 @@ def test_it_lists_the_sources_that_are_asked_for(arguments: tuple[str, ...], fou
 
 def test_a_long_list_is_cut_and_says_how_to_see_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overview, "_SHOWN_ROWS", 2)
-    assert "4 more are not shown. Narrow them down with --state or --tag, or list all 6 with --limit 6" in status()
-    assert "not shown" not in status("--limit", "6")
-    assert len(listed()) == 6
+    assert "5 more are not shown. Narrow them down with --state or --tag, or list all 7 with --limit 7" in status()
+    assert "not shown" not in status("--limit", "7")
+    assert len(listed()) == 7
 
 
 @pytest.mark.parametrize(
