@@ -47,7 +47,7 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def lies_ahead(now: datetime, wall_clock: datetime) -> bool:
-    """Tell whether the date of a run is still to come: more than five minutes after the wall clock (R24)."""
+    """Tell whether a date is still to come: more than five minutes after the wall clock (R24)."""
     return now - wall_clock > CLOCK_DIFFERENCE
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from perennial.errors import TerminalMetadataError
-from perennial.platform.times import CLOCK_TOLERANCE, instant, mapped_time, refuse_deletion_to_come, refuse_too_early
+from perennial.platform.times import instant, mapped_time, refuse_deletion_to_come, refuse_too_early
+from perennial.refusals import CLOCK_DIFFERENCE
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, USERS, Column, Table
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _row_name(table: Table, values: dict[str, tuple[Any, ...]], index: int, firs
 
 
 def _to_come(moments: Sequence[datetime | None], now: datetime) -> list[_RefusedError]:
-    limit = now + CLOCK_TOLERANCE
+    limit = now + CLOCK_DIFFERENCE
     return [
         _RefusedError(index, str(moment), "later than now")
         for index, moment in enumerate(moments)

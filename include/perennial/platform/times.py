@@ -6,10 +6,10 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from perennial.refusals import lies_ahead
+
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """No messaging platform is older: an earlier time stands for "never", or was read in the wrong unit."""
-# How far two clocks may differ, as for a run's own date (R24).
-CLOCK_TOLERANCE = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_TEXT = re.compile(r"-?\d{9,}(\.\d+)?")
 _ISO_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}([T ].+)?")
@@ -56,7 +56,7 @@ def refuse_too_early(moment: datetime) -> None:
 def refuse_deletion_to_come(now: datetime, moment: datetime) -> None:
     """Refuse a deletion before 2000 or later than now: it would hide rows that are there (R24)."""
     refuse_too_early(moment)
-    if moment > now + CLOCK_TOLERANCE:
+    if lies_ahead(moment, now):
         raise ValueError("data cannot have been deleted later than now")
 
 
