@@ -24,6 +24,7 @@ from perennial.notify import digests_by_owner
 from perennial.platform import sync as sync_module
 from perennial.platform import sync_sources
 from perennial.policy import Explanation, explain
+from perennial.storage import storage_for
 from perennial.tables import VANISHED_SOURCES
 from perennial.vanished import keep_missed
 from perennial.warehouse import Warehouse
@@ -425,6 +426,7 @@ def test_what_vanished_before_the_table_existed_is_first_missed_by_the_first_syn
         del workspace.sources[name]
     workspace.replace("sources", list(workspace.sources.values()))
     warehouse.catalog.drop_table((warehouse.settings.namespace, VANISHED_SOURCES.name))
+    storage_for(warehouse.operations_uri()).delete(f"{warehouse.operations_uri()}/heads/{VANISHED_SOURCES.name}.json")
     assert warehouse.create_tables() == ["created table vanished_sources"]
 
     vanish(workspace, "just before")
