@@ -7,7 +7,6 @@ import re
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
 
-
 # Emoji and several scripts are built with the two joiners; every other invisible character is shown as its escape.
 _JOINERS = "\u200c\u200d"
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
