@@ -27,12 +27,12 @@ check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, lock
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --nocolor include/sql
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python scripts/check_citations.py
-	$(BIN)/python -m perennial.reference --check
+	$(BIN)/python -m scripts.check_citations
+	$(BIN)/python -m scripts.reference --check
 	$(UV) pip check --python $(BIN)/python
 
 docs: .venv/.dev ## Write docs/reference anew from the code
-	@$(BIN)/python -m perennial.reference
+	@$(BIN)/python -m scripts.reference
 
 screenshot: .venv/.dev ## Make docs/screenshot.png anew, with a real browser
 	@$(BIN)/python -m tests.browser.screenshot

@@ -1,6 +1,6 @@
 """Check that everything the project cites exists: rules, invariants, decision records, headings, specification files.
 
-`python scripts/check_citations.py`
+`python -m scripts.check_citations`
 
 A citation is `R` or `M` and a number, also in the name of a test (`test_r7_...`), `ADR` and a number, a link to a
 heading of a page, or a path below a folder called spec. Every text file of the project is searched for them.

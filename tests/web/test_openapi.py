@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, Phase, given, reject
 from hypothesis import settings as hypothesis_settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
+from scripts.check_citations import CITATION
 
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web import create_app
-from scripts.check_citations import CITATION
 from tests.web.conftest import As
 
 DOCUMENT = create_app().openapi()

@@ -11,13 +11,13 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.errors import TerminalRequestError
-from perennial.policy import SOURCE_KINDS, STATUSES
+from perennial.policy.decisions import SOURCE_KINDS, STATUSES
 from perennial.web.pages import segment, whole_in_form
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from perennial.web.snapshot import Listed
+    from perennial.web.source_index import Listed
 
 PAGE_SIZE = 50
 DUE_DAYS = 30
