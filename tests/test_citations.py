@@ -107,7 +107,7 @@ def test_no_help_cites_a_rule_by_its_number() -> None:
 
 def test_no_string_of_the_code_cites_a_rule_by_its_number() -> None:
     """Errors among them, and texts of pages and e-mails that are put together in the code."""
-    modules = [path for path in PACKAGE.rglob("*.py") if path.name != DOCUMENTATION]
+    modules = [path for path in PACKAGE.parent.rglob("*.py") if path.name != DOCUMENTATION]
     assert modules
     assert [(path.name, said) for path in modules for said in strings(path, docstrings=False) if citing(said)] == []
 
