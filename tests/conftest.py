@@ -160,9 +160,9 @@ _TOGETHER |= {
     module: re.compile(f"^tests/{module}.py")
     for module in (
         "audiences/test_hostile",
-        "features/test_profile",
-        "lifecycle/test_costing",
-        "lifecycle/test_set_back",
+        "exports/test_profile",
+        "moves/test_costing",
+        "moves/test_set_back",
         "test_analysts",
         "web/test_access",
         "web/test_outages",

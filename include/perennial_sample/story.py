@@ -118,7 +118,7 @@ class _Story:
         self._show_rows("before")
         self._run("expire_interactions", at=as_of)
         self._show_rows("after")
-        self._show("demo/list_decisions", {"as_of": as_of})
+        self._show("sample/list_decisions", {"as_of": as_of})
         self._show_segment(as_of)
 
     def _restore(self, restore: Restore, at: datetime) -> None:
@@ -149,7 +149,7 @@ class _Story:
         return result
 
     def _show_rows(self, when: str) -> None:
-        ((hot, archived, visible),) = self._query("demo/count_rows", {})[1]
+        ((hot, archived, visible),) = self._query("sample/count_rows", {})[1]
         self.console.print(
             f"   {when:6}  hot [bold]{hot:>9,}[/]   archive [bold]{archived:>9,}[/]   "
             f"together {hot + archived:>9,}   visible to features {visible:>9,}"

@@ -70,8 +70,8 @@ OF_SOURCES = KNOWN | {
 }
 OF_ALL = KNOWN | {"available_interactions": (statement("engines/select_interactions_except"), {"hidden_ids": ["old"]})}
 USERS = {
-    "asked_users": (statement("features/select_asked_users"), {"user_ids": ["ann", "bob"], "external_ids": []}),
-    "source_names": (statement("features/select_source_names"), {}),
+    "asked_users": (statement("exports/select_asked_users"), {"user_ids": ["ann", "bob"], "external_ids": []}),
+    "source_names": (statement("exports/select_source_names"), {}),
 }
 KEPT_VIEWS = {
     "source_totals": (statement("engines/select_source_totals"), {}),
@@ -112,8 +112,8 @@ STATEMENTS = {
     "audience": _audience(DEFINITION),
     "audience_count": _audience(SPRING, count=True),
     "audience_of_segments": _audience(member("outer")),
-    "users_export": Asked(statement("features/list_received"), {"kinds": ["campaign", "canvas"]}, OF_ALL | USERS),
-    "user_data": Asked(statement("features/select_user_contacts"), {}, OF_SOURCES),
+    "users_export": Asked(statement("exports/list_received"), {"kinds": ["campaign", "canvas"]}, OF_ALL | USERS),
+    "user_data": Asked(statement("exports/select_user_contacts"), {}, OF_SOURCES),
     "rows_to_merge": Asked(
         statement("maintenance/select_rows_to_merge"), {"source_ids": ["it's spring", "journey"]}, into=STAGING
     ),

@@ -211,7 +211,7 @@ def find_missing(
     if source_ids is not None and not source_ids:
         return Completeness()
     named = needs or {}
-    rows = connection.execute(statement("features/list_missing_sources"), binds).fetchall()
+    rows = connection.execute(statement("audiences/list_missing_sources"), binds).fetchall()
     return Completeness(
         tuple(
             MissingSource(
@@ -243,7 +243,7 @@ def find_missing_page(
         named: What the answer leaves out besides, and names whole.
     """
     connection.execute(
-        f"CREATE TEMP TABLE IF NOT EXISTS missing_sources AS {statement('features/list_missing_sources')}",
+        f"CREATE TEMP TABLE IF NOT EXISTS missing_sources AS {statement('audiences/list_missing_sources')}",
         {"source_ids": None},
     )
     binds = {
@@ -251,7 +251,7 @@ def find_missing_page(
         "named_ids": [source.source_id for source in named.missing],
     }
     paged = {"first": page.first, "most": page.limit}
-    rows = connection.execute(statement("features/page_missing_sources"), binds | paged).fetchall()
+    rows = connection.execute(statement("audiences/page_missing_sources"), binds | paged).fetchall()
     found = tuple(
         MissingSource(source_id=source_id, kind=kind, name=name, state=state, since=since, archived_rows=archived_rows)
         for source_id, kind, name, state, since, archived_rows in rows
@@ -259,7 +259,7 @@ def find_missing_page(
     sources, archived = Counter(source.state for source in found), Counter[str]()
     for source in found:
         archived[source.state] += source.archived_rows
-    totals = connection.execute(statement("features/sum_missing_sources"), binds).fetchall()
+    totals = connection.execute(statement("audiences/sum_missing_sources"), binds).fetchall()
     counted = tuple(
         CountedSources(state, source_count - sources[state], archived_rows - archived[state])
         for state, source_count, archived_rows in totals

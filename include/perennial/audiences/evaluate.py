@@ -119,7 +119,7 @@ def load_segments(connection: duckdb.DuckDBPyConnection, definition: Definition)
     wanted = {segment_id for _, segment_id in segment_nodes(definition)}
     while wanted:
         binds = {"segment_ids": sorted(wanted)}
-        rows = connection.execute(statement("features/select_segment_definitions"), binds).fetchall()
+        rows = connection.execute(statement("audiences/select_segment_definitions"), binds).fetchall()
         fresh = {segment_id: _parsed(segment_id, text) for segment_id, text in rows}
         segments |= fresh
         named = {segment_id for found in fresh.values() for _, segment_id in segment_nodes(found)}
@@ -173,7 +173,7 @@ def refuse_unknown_segments(
     """
     for path, segment_id in segment_nodes(definition):
         if segment_id not in segments:
-            found = connection.execute(statement("features/find_nearest_segment"), {"name": segment_id}).fetchone()
+            found = connection.execute(statement("audiences/find_nearest_segment"), {"name": segment_id}).fetchone()
             flaw = not_known(segment_id, "known segment", found[0] if found else "", NAME_ANOTHER)
             raise TerminalDefinitionError(f"{path}.segment_id", flaw)
 
@@ -186,7 +186,7 @@ def known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[Defin
     named = [reference for definition in definitions for reference in definition.references]
     binds = {"source_ids": sorted({reference.id for reference in named if reference.kind == "source"})}
     found: dict[str, set[tuple[str, str]]] = {"source": set(), "step": set(), "variant": set(), "absent": set()}
-    for what, owner, name in connection.execute(statement("features/list_known_ids"), binds).fetchall():
+    for what, owner, name in connection.execute(statement("audiences/list_known_ids"), binds).fetchall():
         found[what].add((owner, name))
     segments = {reference.id for reference in named if reference.kind == "segment"}
     unchecked = {source_id for _, source_id in found["absent"]}

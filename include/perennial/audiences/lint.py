@@ -60,7 +60,7 @@ def find_violations(warehouse: Warehouse) -> Iterator[Violation]:
 
     with open_deciding_session(warehouse, _TABLES) as connection:
         gaps = _gaps(connection)
-        audiences = connection.sql(statement("features/select_audiences")).to_arrow_table()
+        audiences = connection.sql(statement("audiences/select_audiences")).to_arrow_table()
         is_segment = (pc.field("owner_kind") == "segment") & (pc.field("part") == "audience")
         segments, others = audiences.filter(is_segment), audiences.filter(~is_segment)
         known_segments = frozenset(segments["owner_id"].to_pylist())

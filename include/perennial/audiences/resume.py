@@ -95,12 +95,12 @@ def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
         TerminalRequestError: The platform has no such source.
     """
     with open_deciding_session(warehouse, _TABLES) as connection:
-        found = connection.execute(statement("features/show_source_state"), {"source_id": source_id}).fetchone()
+        found = connection.execute(statement("audiences/show_source_state"), {"source_id": source_id}).fetchone()
         if found is None:
             raise unknown_source(source_id, 0, nearest_source(connection, source_id))
         kind, name, status, state, since, vanished_at = found
         binds = {"kind": kind, "source_id": source_id}
-        parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
+        parts = connection.execute(statement("audiences/list_source_audiences"), binds).fetchall()
         checked = {part: _check_part(connection, part, text) for part, text in parts}
     return ResumeCheck(
         source_id=source_id,

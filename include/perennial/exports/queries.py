@@ -113,7 +113,7 @@ def _named(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:
 
 def _counted(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:
     """Count what the views of a query leave out that a restore brings back."""
-    missing = connection.sql(statement("features/list_missing_sources"), params={"source_ids": None})
+    missing = connection.sql(statement("audiences/list_missing_sources"), params={"source_ids": None})
     counted = missing.filter("state <> 'deleted'").aggregate("kind, count(*)::BIGINT, sum(archived_rows)::BIGINT")
     found = [(sources, rows) for kind, sources, rows in counted.fetchall() if kind in query.kinds]
     if not found:

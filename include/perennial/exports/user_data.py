@@ -166,7 +166,7 @@ def open_source(
 ) -> Iterator[tuple[FeatureSession, ExportedSource]]:
     """Open a session on the interactions of one source, and say what the source is."""
     with open_feature_session(warehouse, tables, lambda _: {source_id}) as session:
-        found = session.connection.execute(statement("features/find_exported_source"), {"source_id": source_id})
+        found = session.connection.execute(statement("exports/find_exported_source"), {"source_id": source_id})
         kind, name = found.fetchone() or ("", "")
         missing = find_missing(session.connection, {source_id})
         nearest_id = "" if kind else nearest_source(session.connection, source_id)
@@ -191,8 +191,8 @@ def _copy(session: FeatureSession, kind: str, path: Path, all_recipients: bool) 
     connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
     connection.execute("SET temp_directory = $folder", {"folder": str(path.parent / "spill")})
     # Who the users are is a fact; how a cell is written is not.
-    session.facts.materialize("user_contacts", statement("features/select_user_contacts"))
-    for name in ("features/create_csv_text", "features/create_user_data"):
+    session.facts.materialize("user_contacts", statement("exports/select_user_contacts"))
+    for name in ("exports/create_csv_text", "exports/create_user_data"):
         connection.execute(statement(name))
     # RFC 4180: lines end in CR LF. Names of columns come from this module, every value is a bind.
     copied = connection.execute(

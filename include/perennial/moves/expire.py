@@ -79,7 +79,7 @@ def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None 
     would = read_note(dry_run.note_uri)["expire"] if dry_run else []
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
     with open_status_session(warehouse) as session:
-        rows = session.execute(statement("lifecycle/report_expired_sources"), binds).fetchall()
+        rows = session.execute(statement("moves/report_expired_sources"), binds).fetchall()
     fields = ("source_id", "name", "kind", "owner_email", "reason", "row_count", "total_bytes", "file_count")
     return ExpiryReport(
         run_id=run.run_id,

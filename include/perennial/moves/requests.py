@@ -111,8 +111,8 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
 def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> list[RequestedSource]:
     """As `resolve_request`, at the moment of an open status session."""
     binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
-    unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
-    rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
+    unknown = session.execute(statement("moves/find_unknown_names"), binds).fetchall()
+    rows = session.execute(statement("moves/resolve_request"), binds).fetchall()
     if unknown:
         raise TerminalRequestError(_not_known(session, unknown))
     return [RequestedSource(*row) for row in rows]

@@ -78,7 +78,7 @@ def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -
         )
         session.execute(statement("policy/create_source_keepers"))
         binds = {"cutoff": _moment(cutoff), "months": MONTHS}
-        rows = session.execute(statement("features/decide_adoptions"), binds).fetchall()
+        rows = session.execute(statement("policy/decide_legacy_deletions"), binds).fetchall()
     return [LegacyDeletion(*row) for row in rows]
 
 

@@ -139,7 +139,7 @@ def _targets(connection: duckdb.DuckDBPyConnection, source_id: str, reference: R
     if deed is None:
         return "may use it: its audience cannot be read"
     binds = {"kind": reference.kind, "source_id": reference.id}
-    parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
+    parts = connection.execute(statement("audiences/list_source_audiences"), binds).fetchall()
     effects = {effect for _, text in parts for effect in _effects(connection, source_id, text)}
     if effects == {"narrows"}:
         return f"targets people who {deed}"
