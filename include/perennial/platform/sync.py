@@ -57,7 +57,7 @@ class SyncOutcome:
 
 @dataclass(frozen=True)
 class PlatformMetadata:
-    """The platform's sources and audiences at one moment, with the columns of the contract; adopted deletions shown."""
+    """The platform's sources and audiences at one moment, with the columns of the contract, marks applied (R18)."""
 
     sources: pa.Table
     audiences: pa.Table
@@ -69,7 +69,7 @@ def sync_sources(
     allow_vanishing: bool = False,
     wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> SyncOutcome:
-    """Replace the six synced tables by what the platform has now, adopted deletions laid over its sources (R18).
+    """Replace the six synced tables by what the platform has now, legacy deletions applied to its sources (R18).
 
     Every row of every table is read and checked first, in one transaction of the platform's database; nothing is
     committed before. What was last known of sources that the platform has no longer is kept first, in
@@ -146,24 +146,24 @@ class _Staged:
 def _staged_tables(warehouse: Warehouse, reading: Reading) -> _Staged:
     import pyarrow as pa
 
-    adopted = read_legacy_deletions(warehouse)
+    deletions = read_legacy_deletions(warehouse)
     staged = _Staged()
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:
         for table in SYNCED:
-            batches = staged.counted(table, _checked_batches(table, database, keys, adopted, reading))
+            batches = staged.counted(table, _checked_batches(table, database, keys, deletions, reading))
             stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
             staged.data_files[table.name] = warehouse.stage_rows(table.name, stream)
     return staged
 
 
 def read_metadata(
-    settings: Settings, adopted: Mapping[str, datetime] | None = None, now: datetime | None = None
+    settings: Settings, deletions: Mapping[str, datetime] | None = None, now: datetime | None = None
 ) -> PlatformMetadata | None:
     """Return the platform's current sources and audiences, for R7; the warehouse is not touched.
 
     Args:
         settings: Where the platform is.
-        adopted: What `read_adopted` read from the warehouse, to be laid over the sources (R18).
+        deletions: From `read_legacy_deletions`, to be applied to the sources (R18).
         now: Wall clock: no deletion is later (R24).
 
     Returns:
@@ -180,14 +180,20 @@ def read_metadata(
     reading = Reading(now or datetime.now(UTC))
     with open_platform(settings) as database, KeyLedger() as keys:
         sources, audiences = (
-            pa.Table.from_batches(_checked_batches(table, database, keys, adopted or {}, reading), arrow_schema(table))
+            pa.Table.from_batches(
+                _checked_batches(table, database, keys, deletions or {}, reading), arrow_schema(table)
+            )
             for table in (SOURCES, AUDIENCES)
         )
     return PlatformMetadata(sources, audiences)
 
 
 def _checked_batches(
-    table: Table, database: PlatformDatabase, keys: KeyLedger, adopted: Mapping[str, datetime], reading: Reading
+    table: Table,
+    database: PlatformDatabase,
+    keys: KeyLedger,
+    deletions: Mapping[str, datetime],
+    reading: Reading,
 ) -> Iterator[pa.RecordBatch]:
     """Stream a platform table, converted and checked; `sources` has to be the first."""
     with database.selected(table.name) as (names, partitions):
@@ -197,7 +203,7 @@ def _checked_batches(
             batch = arrow_batch(selected, rows, row_count + 1, reading)
             row_count += batch.num_rows
             keys.add(table.name, batch)
-            yield with_legacy_deletions(batch, adopted) if table is SOURCES else batch
+            yield with_legacy_deletions(batch, deletions) if table is SOURCES else batch
     keys.refuse_broken(table.name)
 
 
