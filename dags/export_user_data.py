@@ -32,6 +32,7 @@ from perennial.airflow import (
     current_run,
     current_run_url,
     kept_error,
+    kept_error_details,
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
@@ -86,8 +87,7 @@ def export_user_data() -> None:
 
     @task(trigger_rule="all_done")
     def notify_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:
-        from perennial.exports.user_data import UserDataFile
-        from perennial.exports.user_data_notification import ExportAttempt, notify_requesters
+        from perennial.exports.user_data import ExportAttempt, UserDataFile, notify_requesters
 
         with step() as warehouse:
             run = current_run()
@@ -96,6 +96,7 @@ def export_user_data() -> None:
                 requested_by=run.requested_by,
                 written=UserDataFile(**written) if written else None,
                 error=kept_error(warehouse),
+                error_details=kept_error_details(warehouse),
                 run_url=current_run_url(),
                 page_url=current_page_url(),
             )
@@ -103,10 +104,10 @@ def export_user_data() -> None:
         return {"file_uri": report.file_uri, "error": report.error}
 
     @task
-    def conclude(told: dict[str, str | None]) -> None:
+    def conclude(report: dict[str, str | None]) -> None:
         # A run whose mail has gone out is still failed if there is no file.
-        if told["file_uri"] is None:
-            raise AirflowFailException(told["error"])
+        if report["file_uri"] is None:
+            raise AirflowFailException(report["error"])
 
     written = write_csv()
     check_request() >> written

@@ -6,6 +6,7 @@ DAG files import it while they are parsed, so nothing heavy is imported here.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,7 +212,7 @@ def step(first: bool = False) -> Iterator[Warehouse]:
     except PerennialError as error:
         # Who could not be told is written down by itself, and is not why the work failed.
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
-            _keep_error(warehouse, str(error))
+            _keep_error(warehouse, error)
         if isinstance(error, TerminalError):
             raise AirflowFailException(str(error)) from error
         raise
@@ -223,26 +224,41 @@ def kept_error(warehouse: Warehouse) -> str:
     return kept_error_of(warehouse, dag_run.dag_id, dag_run.run_id)
 
 
+def kept_error_details(warehouse: Warehouse) -> dict[str, str]:
+    """Return what programs need to know of what went wrong last in the current run, as in `PerennialError`."""
+    dag_run = get_current_context()["dag_run"]
+    kept = _read_error(_error_uri(warehouse, dag_run.dag_id, dag_run.run_id))
+    return dict(json.loads(kept)["details"]) if kept else {}
+
+
 def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
     """Return what went wrong last in a run; empty when nothing did that has a text."""
+    uri = _error_uri(warehouse, dag_id, run_id)
+    if kept := _read_error(uri):
+        return str(json.loads(kept)["text"])
+    # Runs of earlier releases kept the text alone.
+    return _read_error(uri.removesuffix(".json") + ".txt")
+
+
+def _read_error(uri: str) -> str:
     from perennial.storage import storage_for
 
-    uri = _error_uri(warehouse, dag_id, run_id)
     try:
         return storage_for(uri).read(uri).decode()
     except FileNotFoundError:
         return ""
 
 
-def _keep_error(warehouse: Warehouse, text: str) -> None:
+def _keep_error(warehouse: Warehouse, error: PerennialError) -> None:
     from perennial.storage import storage_for
 
     dag_run = get_current_context()["dag_run"]
     uri = _error_uri(warehouse, dag_run.dag_id, dag_run.run_id)
-    storage_for(uri).write(uri, text.encode())
+    kept = {"text": str(error), "details": dict(error.details)}
+    storage_for(uri).write(uri, json.dumps(kept).encode())
 
 
 def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
     # A run id may hold any character, and so may not become a path.
     name = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()
-    return f"{warehouse.operations_uri()}/errors/{name}.txt"
+    return f"{warehouse.operations_uri()}/errors/{name}.json"
