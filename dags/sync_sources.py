@@ -70,11 +70,11 @@ def sync_sources() -> None:
 
     @task(outlets=assets(AUDIENCE_VIOLATIONS.name))
     def check_audiences() -> dict[str, int]:
-        from perennial.audiences.lint import write_violations
+        from perennial.audiences.lint import write_findings
 
         with step() as warehouse:
             run = current_run()
-            counts = write_violations(warehouse, run.run_id, run.now)
+            counts = write_findings(warehouse, run.run_id, run.now)
         report_written(get_current_context(), {AUDIENCE_VIOLATIONS.name: counts})
         return counts
 

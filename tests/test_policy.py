@@ -89,7 +89,7 @@ def decided(
     metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []))
     hot_rows = {row["source_id"]: 5 for row in sources} if hot is None else hot
     holdings = WarehouseState(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
-    table = decide_from(metadata, holdings, as_of, rules or Rules())
+    table = decide_from(metadata, holdings, as_of, rules or Rules()).rows
     ids = table["source_id"].to_pylist()
     assert ids == sorted(set(ids), key=lambda text: text.encode())
     found = {source_id: decision_of(table, source_id) for source_id in ids}

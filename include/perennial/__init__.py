@@ -60,10 +60,10 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
 
     refuse_writes(sql, "perennial.query()")
     warehouse = Warehouse(Settings.from_environment())
-    with open_query_session(warehouse) as facts:
-        answer = facts.query(sql, params).read_all()
+    with open_query_session(warehouse) as session:
+        answer = session.query(sql, params).read_all()
         if narrowed := narrowed_query(sql, params):
-            _say(what_is_left_out(warehouse, facts.connection, narrowed))
+            _say(what_is_left_out(warehouse, session.connection, narrowed))
     return answer
 
 

@@ -34,7 +34,7 @@ class Settings:
         home: Directory of everything the embedded default keeps.
         catalog: Name of the Iceberg catalog; its properties come from pyiceberg's own configuration.
         namespace: Namespace of the tables, one per workspace.
-        engine_url: Who is asked for facts: audiences, exports, profiles, analysts' views.
+        engine_url: Who answers queries: audiences, exports, profiles, analysts' views.
         engine_catalog: What that engine calls the Iceberg catalog; None means the one it begins with.
         compact_on_engine: Whether that engine merges the hot table's small files; it needs the right to write then.
         archive_uri: Where archived data files go; None means beside the warehouse.

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.audiences import parse
 from perennial.audiences.compile import compile_audience
+from perennial.audiences.parse import parse
+from perennial.audiences.resolve import resolve
 from perennial.engines.dialects.athena import ATHENA
 from perennial.engines.dialects.spark import SPARK
 from perennial.engines.dialects.trino import TRINO
@@ -56,9 +57,8 @@ class Asked:
 
 
 def _audience(definition: Any, count: bool = False) -> Asked:
-    query = compile_audience(
-        parse(json.dumps(definition)), {name: parse(json.dumps(found)) for name, found in SEGMENTS.items()}, NOW
-    )
+    segments = {name: parse(json.dumps(found)) for name, found in SEGMENTS.items()}
+    query = compile_audience(resolve(parse(json.dumps(definition)), segments), NOW)
     return Asked(query.count_sql if count else query.sql, query.binds, OF_SOURCES)
 
 

@@ -129,14 +129,14 @@ def of_old(warehouse: Warehouse) -> dict[str, Any]:
 
 
 def look(warehouse: Warehouse) -> Answers:
-    with open_query_session(warehouse) as facts:
-        relations = {name: rows(facts.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
+    with open_query_session(warehouse) as session:
+        relations = {name: rows(session.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
         pages = {
-            heading: rows(facts.query(query.replace("current_date", TODAY)).read_all())
+            heading: rows(session.query(query.replace("current_date", TODAY)).read_all())
             for (_, heading), query in QUERIES.items()
         }
         left_out = {
-            query: what_is_left_out(warehouse, facts.connection, narrowed_query(query))
+            query: what_is_left_out(warehouse, session.connection, narrowed_query(query))
             for query in ("FROM campaign_interactions WHERE source_id = 'old'", "FROM available_interactions")
         }
     return Answers(

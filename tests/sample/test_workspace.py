@@ -16,7 +16,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from perennial.audiences import KnownIds, parse, unknown_ids
+from perennial.audiences.definitions import KnownIds, unknown_ids
+from perennial.audiences.parse import parse
 from perennial.currents import load_interactions
 from perennial.currents.avro import read_avro
 from perennial.errors import TerminalRequestError, TerminalSettingError
@@ -177,7 +178,7 @@ def test_audiences_are_valid_and_name_only_what_the_platform_has(workspace: Work
     connection.close()
 
     assert len(definitions) == len(AUDIENCES)
-    assert [flaw for text in definitions for flaw in unknown_ids(parse(text), known)] == []
+    assert [problem for text in definitions for problem in unknown_ids(parse(text), known)] == []
 
 
 # --- the story holds on any day -----------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def story(path: Path, settings: Settings, now: datetime, chapter: str) -> dict[s
         ),
         hot_rows=dict.fromkeys([*hot, *(late if expired else [])], 10),
     )
-    decided = decide_from(metadata, holdings, at, Rules())
+    decided = decide_from(metadata, holdings, at, Rules()).rows
     return dict(zip(decided["source_id"].to_pylist(), decided["decision"].to_pylist(), strict=True))
 
 

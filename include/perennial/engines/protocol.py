@@ -59,10 +59,10 @@ class Engine(Protocol):
         """How its SQL differs."""
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
-        """Run a statement of its own dialect, with binds `:name`; errors as in `Facts.query`."""
+        """Run a statement of its own dialect, with binds `:name`; errors as in `QuerySession.query`."""
 
     def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
-        """Write the rows of a statement of its own dialect to a table; errors as in `Facts.query`.
+        """Write the rows of a statement of its own dialect to a table; errors as in `QuerySession.query`.
 
         Args:
             table: Catalog (where the engine needs one), namespace and name.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.audiences.completeness import Completeness
-from perennial.audiences.missing_page import FIRST_PAGE, MissingPage
+from perennial.audiences.completeness import FIRST_PAGE, Completeness, MissingPage
 from perennial.errors import TerminalRequestError
 from perennial.exports.received import CAMPAIGNS, CANVASES, CampaignReceived, CanvasReceived, open_received
 

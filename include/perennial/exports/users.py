@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from perennial.audiences.completeness import NOTHING_MISSING, Completeness, TerminalIncompleteError
+from perennial.audiences.completeness import (
+    FIRST_PAGE,
+    NOTHING_MISSING,
+    Completeness,
+    MissingPage,
+    TerminalIncompleteError,
+)
 from perennial.audiences.evaluate import open_audience, segment_definition
-from perennial.audiences.missing_page import FIRST_PAGE, MissingPage
 from perennial.engines.protocol import BATCH_ROWS
 from perennial.exports.models import ExportRequest, ExportResponse, SegmentExportRequest, UserObject
 from perennial.exports.received import ReceivedSession, UserRecord, open_received
@@ -113,7 +118,7 @@ def open_segment_export(
         # Making objects of the rows takes longer than one thread needs to find them.
         audience.session.connection.execute("SET threads = 1")
         audience.session.connection.execute("SET temp_directory = $spill", {"spill": spill})
-        audience.keep_users("asked_users")
+        audience.define_users("asked_users")
         received = ReceivedSession(audience.session, kinds)
         lists = frozenset() if kinds and received.is_for_nobody() else kinds
         completeness = received.find_missing(lists, page, audience.completeness)

@@ -14,8 +14,8 @@ from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES
 from perennial.moves.runs import Run, read_note, refuse_future_run, wall_clock, write_note
 from perennial.moves.steps import plan_sources
 from perennial.operations import sources_under_way
-from perennial.policy.decisions import decide, refuse_stale_metadata
-from perennial.policy.referrers import kept_sources
+from perennial.policy.decisions import decide_all, refuse_stale_metadata
+from perennial.policy.referrers import explain_unread
 from perennial.reports import ExpiredSource, ExpiryReport
 from perennial.sql import statement
 from perennial.tables import EXPIRY_DECISIONS
@@ -47,17 +47,17 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     """Decide about every source and keep the decisions, whether anything is moved or not."""
     refuse_stale_metadata(warehouse, wall_clock())
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
-    decisions = decide(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
+    decided = decide_all(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
+    decisions = decided.rows
     _keep_decisions(warehouse, run, decisions)
     chosen = {name: sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}
     moves = {EXPIRE.name: chosen["expire"] + chosen["late"], RESTORE.name: chosen["reactivated"]}
     counts = dict(Counter(decisions["decision"].to_pylist()))
     log.info("%s: %s", run.run_id, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
-    kept = kept_sources(warehouse)
-    if kept.told:
-        log.warning("%s: %s", run.run_id, kept.told)
+    if warning := explain_unread(decided.unread_referrers):
+        log.warning("%s: %s", run.run_id, warning)
     note_uri = write_note(warehouse, "decided", {"moves": moves, "expire": chosen["expire"]})
-    return DecidedExpiry(note_uri, counts, len(kept.unread))
+    return DecidedExpiry(note_uri, counts, len(decided.unread_referrers))
 
 
 def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:

@@ -7,19 +7,18 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.errors import TerminalMetadataError
 from perennial.platform.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
-from perennial.policy.referrers import create_source_referrers
+from perennial.policy.referrers import create_source_referrers, unread_referrers
 from perennial.settings import REFERRER_KINDS
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from perennial.warehouse import Warehouse
@@ -110,6 +109,19 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """The decisions about all sources.
+
+    Attributes:
+        rows: One row a source, in order of source_id, with the columns of `Explanation` and `Decision`.
+        unread_referrers: The paths of active referrers that cannot be read and could name any source.
+    """
+
+    rows: pa.Table
+    unread_referrers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything a decision was made from, for a person who asks why.
 
@@ -159,6 +171,13 @@ _EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.
 def decide(
     warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
 ) -> pa.Table:
+    """Decide about every source; as `decide_all`, the rows alone."""
+    return decide_all(warehouse, as_of, metadata, held).rows
+
+
+def decide_all(
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
+) -> Decisions:
     """Decide about every source.
 
     Args:
@@ -169,15 +188,15 @@ def decide(
             `reactivated`, so that a restore that died is taken up again (R10).
 
     Returns:
-        One row a source, in order of source_id: source_id, decision, reason, clock_started_at, expires_at,
-        referenced_by, as in `expiry_decisions`.
+        Rows with the columns of `expiry_decisions` alone: source_id, decision, reason, clock_started_at, expires_at,
+        referenced_by.
 
     Raises:
         TerminalMetadataError: A status or kind is not one of the contract's.
     """
     metadata = metadata or SyncedMetadata.read(warehouse)
-    rows = decide_from(metadata, WarehouseState.read(warehouse, held), as_of, Rules.from_settings(warehouse))
-    return rows.select(list(DECISION_COLUMNS))
+    decided = decide_from(metadata, WarehouseState.read(warehouse, held), as_of, Rules.from_settings(warehouse))
+    return replace(decided, rows=decided.rows.select(list(DECISION_COLUMNS)))
 
 
 def explain(
@@ -186,22 +205,22 @@ def explain(
     """Decide about one source and tell from what.
 
     Args:
-        warehouse: As `decide`.
+        warehouse: As `decide_all`.
         source_id: Campaign or Canvas.
-        as_of: As `decide`.
-        held: As `decide`.
+        as_of: As `decide_all`.
+        held: As `decide_all`.
         hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
             count them for all.
 
     Raises:
         TerminalUnseenError, TerminalRequestError: As `unknown_source`.
-        TerminalMetadataError: As `decide`.
+        TerminalMetadataError: As `decide_all`.
     """
     import pyarrow.compute as pc
 
     metadata = SyncedMetadata.read(warehouse)
-    holdings = WarehouseState.read(warehouse, held, None if hot_rows is None else {source_id: hot_rows})
-    rows = decide_from(metadata, holdings, as_of, Rules.from_settings(warehouse))
+    state = WarehouseState.read(warehouse, held, None if hot_rows is None else {source_id: hot_rows})
+    rows = decide_from(metadata, state, as_of, Rules.from_settings(warehouse)).rows
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
         from perennial.engines.duckdb import open_connection
@@ -209,7 +228,7 @@ def explain(
         with open_connection() as connection:
             connection.register("known_sources", rows)
             nearest = nearest_source(connection, source_id)
-        raise unknown_source(source_id, holdings.hot_rows.get(source_id, 0), nearest)
+        raise unknown_source(source_id, state.hot_rows.get(source_id, 0), nearest)
     return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
 
 
@@ -226,35 +245,28 @@ def _decision(row: dict[str, Any]) -> Decision:
     return Decision(**{**values, "referenced_by": tuple(row["referenced_by"])})
 
 
-def decide_from(metadata: Metadata, holdings: WarehouseState, as_of: datetime, rules: Rules) -> pa.Table:
-    """Decide from tables in memory; see `decide`.
-
-    Returns:
-        Its columns, and those of `Explanation`.
-    """
+def decide_from(metadata: Metadata, state: WarehouseState, as_of: datetime, rules: Rules) -> Decisions:
+    """Decide from tables in memory; see `decide_all`."""
     from perennial.engines.duckdb import create_state_views, open_connection
 
     _refuse_unknown_values(metadata)
     with open_connection() as connection:
         connection.register("sources", metadata.sources)
-        connection.register("vanished_sources", holdings.vanished)
-        connection.register("lifecycle_events", holdings.lifecycle_events)
-        connection.register("hot_totals", _hot_totals(holdings))
-        connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
+        connection.register("vanished_sources", state.vanished)
+        connection.register("lifecycle_events", state.lifecycle_events)
+        connection.register("hot_totals", _hot_totals(state))
+        connection.register("held_sources", _text_columns(source_id=sorted(state.held)))
         create_state_views(connection, rules.retention_months)
         create_source_referrers(
             connection,
             metadata.audiences,
-            lambda: known_ids(metadata.sources, holdings.vanished),
+            lambda: known_ids(metadata.sources, state.vanished),
             rules.exempting_referrers,
         )
         for view in ("source_stories", "source_keepers", "source_facts"):
             connection.execute(statement(f"policy/create_{view}"))
-        return _decided(connection, as_of)
-
-
-def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:
-    return connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
+        rows = connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
+        return Decisions(rows, unread_referrers(connection))
 
 
 def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
@@ -308,11 +320,11 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
 # --- relations --------------------------------------------------------------------------------------------------------
 
 
-def _hot_totals(holdings: WarehouseState) -> pa.Table:
+def _hot_totals(state: WarehouseState) -> pa.Table:
     import pyarrow as pa
 
-    counts = pa.array(list(holdings.hot_rows.values()), pa.int64())
-    return _text_columns(source_id=list(holdings.hot_rows)).append_column("row_count", counts)
+    counts = pa.array(list(state.hot_rows.values()), pa.int64())
+    return _text_columns(source_id=list(state.hot_rows)).append_column("row_count", counts)
 
 
 def _text_columns(**columns: list[str]) -> pa.Table:

@@ -19,8 +19,8 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
-from perennial.audiences import TerminalDefinitionError
 from perennial.audiences.completeness import Completeness, TerminalIncompleteError
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.exports.models import (
     ExportRequest,
