@@ -194,14 +194,14 @@ def story(path: Path, settings: Settings, now: datetime, chapter: str) -> dict[s
     expired = [source.source_id for source in SOURCES if source.story.first == "expire"] if chapter == "second" else []
     late = [source.source_id for source in SOURCES if source.story.second in ("late", "reactivated")]
     hot = [source.source_id for source in SOURCES if source.story.sends and source.source_id not in expired]
-    holdings = WarehouseState(
+    state = WarehouseState(
         lifecycle_events=pa.Table.from_pylist(
             [{"event": "expired", "source_id": source_id, "occurred_at": first_at} for source_id in expired],
             schema=lifecycle_schema(),
         ),
         hot_rows=dict.fromkeys([*hot, *(late if expired else [])], 10),
     )
-    decided = decide_from(metadata, holdings, at, Rules()).rows
+    decided = decide_from(metadata, state, at, Rules()).rows
     return dict(zip(decided["source_id"].to_pylist(), decided["decision"].to_pylist(), strict=True))
 
 

@@ -82,7 +82,7 @@ class Definition:
         return tuple(_filters(self.root, "$", "narrows"))
 
     @property
-    def segments(self) -> tuple[tuple[str, str], ...]:
+    def segment_uses(self) -> tuple[tuple[str, str], ...]:
         """The segments it names: JSON path of the id, and the id."""
         return tuple(
             (f"{use.path}.segment_id", use.node["segment_id"])

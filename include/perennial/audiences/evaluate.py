@@ -93,7 +93,7 @@ def open_audience(
 
 def _audience(opening: Opening, definition: Definition, now: datetime, all_sources: bool) -> Audience:
     # A table takes some milliseconds to open: only those that are asked are.
-    if definition.segments:
+    if definition.segment_uses:
         opening.show([AUDIENCES.name])
     if definition.references or all_sources:
         opening.show([CANVAS_STEPS.name, SOURCE_VARIANTS.name])

@@ -129,7 +129,7 @@ def _lint(
             if isinstance(found, Finding):
                 yield owner, _Linted((found,), ())
             else:
-                yield owner, _Linted(tuple(lint_definition(found, known, missing_data)), found.segments)
+                yield owner, _Linted(tuple(lint_definition(found, known, missing_data)), found.segment_uses)
 
 
 def _parsed(text: str) -> Definition | Finding:

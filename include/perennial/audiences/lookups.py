@@ -37,13 +37,13 @@ def load_segments(connection: duckdb.DuckDBPyConnection, definition: Definition)
         TerminalDefinitionError: The definition of a segment cannot be read; names the segment and the JSON path.
     """
     segments: dict[str, Definition] = {}
-    wanted = {segment_id for _, segment_id in definition.segments}
+    wanted = {segment_id for _, segment_id in definition.segment_uses}
     while wanted:
         binds = {"segment_ids": sorted(wanted)}
         rows = connection.execute(statement("audiences/select_segment_definitions"), binds).fetchall()
         fresh = {segment_id: _parse_segment(segment_id, text) for segment_id, text in rows}
         segments |= fresh
-        wanted = {segment_id for found in fresh.values() for _, segment_id in found.segments} - segments.keys()
+        wanted = {segment_id for found in fresh.values() for _, segment_id in found.segment_uses} - segments.keys()
     return segments
 
 

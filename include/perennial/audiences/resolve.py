@@ -74,12 +74,12 @@ def resolve(
         for where, part in parts.items()
         for problem in unknown_ids(part, known)
     ]
-    graph = SegmentGraph.of({name: found.segments for name, found in segments.items()})
-    unusable = graph.problem(definition.segments)
+    graph = SegmentGraph.of({name: found.segment_uses for name, found in segments.items()})
+    unusable = graph.problem(definition.segment_uses)
     return ResolvedAudience(
         definition,
         segments,
-        () if unusable else graph.layers(definition.segments),
+        () if unusable else graph.layers(definition.segment_uses),
         _dependencies(definition, segments),
         (*problems, unusable) if unusable else tuple(problems),
     )

@@ -155,7 +155,7 @@ def explain(
     with opened_warehouse() as warehouse:
         at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
         try:
-            found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
+            found = explained(warehouse, source, at, locked=sources_under_way(warehouse, "restore"))
         except TerminalUnseenError as unseen:
             # There is no clock to explain, and that is the answer.
             console.print(Text(str(unseen)), soft_wrap=True)

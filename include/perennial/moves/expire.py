@@ -47,7 +47,7 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     """Decide about every source and keep the decisions, whether anything is moved or not."""
     refuse_stale_metadata(warehouse, wall_clock())
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
-    decided = decide_all(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
+    decided = decide_all(warehouse, run.now, locked=sources_under_way(warehouse, RESTORE.name))
     decisions = decided.rows
     _keep_decisions(warehouse, run, decisions)
     chosen = {name: sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}

@@ -106,11 +106,11 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     Returns:
         The sources that are to leave hot, each with the reason.
     """
-    held = sources_under_way(warehouse, RESTORE.name)
+    locked = sources_under_way(warehouse, RESTORE.name)
     synced = SyncedMetadata.read(warehouse)
     decided = {
         row["source_id"]: row["reason"]
-        for row in decide(warehouse, run.now, held=held, metadata=synced).to_pylist()
+        for row in decide(warehouse, run.now, locked=locked, metadata=synced).to_pylist()
         if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
@@ -123,7 +123,7 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
         )
         return {}
     if platform is not None:
-        fresh = decide(warehouse, run.now, held=held, metadata=platform)
+        fresh = decide(warehouse, run.now, locked=locked, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in LEAVING for source_id in sources_decided(fresh, name)}
         # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has

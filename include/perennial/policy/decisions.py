@@ -56,23 +56,23 @@ class WarehouseState:
     Attributes:
         lifecycle_events: The table of the contract.
         hot_rows: Interactions in the hot table, by source.
-        held: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
+        locked: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
         vanished: Rows of `vanished_sources` whose source is not in `sources` either.
     """
 
     lifecycle_events: pa.Table
     hot_rows: dict[str, int]
-    held: frozenset[str] = frozenset()
+    locked: frozenset[str] = frozenset()
     vanished: pa.Table = field(default_factory=no_rows)
 
     @classmethod
     def read(
-        cls, warehouse: Warehouse, held: Collection[str] = (), hot_rows: dict[str, int] | None = None
+        cls, warehouse: Warehouse, locked: Collection[str] = (), hot_rows: dict[str, int] | None = None
     ) -> WarehouseState:
         if hot_rows is None:
             totals = warehouse.source_totals(INTERACTIONS.name)
             hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
-        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(held), absent_rows(warehouse))
+        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(locked), absent_rows(warehouse))
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,14 @@ _EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.
 
 
 def decide(
-    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, locked: Collection[str] = ()
 ) -> pa.Table:
     """Decide about every source; as `decide_all`, the rows alone."""
-    return decide_all(warehouse, as_of, metadata, held).rows
+    return decide_all(warehouse, as_of, metadata, locked).rows
 
 
 def decide_all(
-    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, locked: Collection[str] = ()
 ) -> Decisions:
     """Decide about every source.
 
@@ -184,7 +184,7 @@ def decide_all(
         warehouse: Where lifecycle events and hot totals are, and the metadata unless it is given.
         as_of: The run's own now.
         metadata: Sources and audiences to decide from instead, such as what the platform says right now (R7).
-        held: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
+        locked: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
             `reactivated`, so that a restore that died is taken up again (R10).
 
     Returns:
@@ -195,12 +195,12 @@ def decide_all(
         TerminalMetadataError: A status or kind is not one of the contract's.
     """
     metadata = metadata or SyncedMetadata.read(warehouse)
-    decided = decide_from(metadata, WarehouseState.read(warehouse, held), as_of, Rules.from_settings(warehouse))
+    decided = decide_from(metadata, WarehouseState.read(warehouse, locked), as_of, Rules.from_settings(warehouse))
     return replace(decided, rows=decided.rows.select(list(DECISION_COLUMNS)))
 
 
 def explain(
-    warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = (), hot_rows: int | None = None
+    warehouse: Warehouse, source_id: str, as_of: datetime, locked: Collection[str] = (), hot_rows: int | None = None
 ) -> Explanation:
     """Decide about one source and tell from what.
 
@@ -208,7 +208,7 @@ def explain(
         warehouse: As `decide_all`.
         source_id: Campaign or Canvas.
         as_of: As `decide_all`.
-        held: As `decide_all`.
+        locked: As `decide_all`.
         hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
             count them for all.
 
@@ -219,7 +219,7 @@ def explain(
     import pyarrow.compute as pc
 
     metadata = SyncedMetadata.read(warehouse)
-    state = WarehouseState.read(warehouse, held, None if hot_rows is None else {source_id: hot_rows})
+    state = WarehouseState.read(warehouse, locked, None if hot_rows is None else {source_id: hot_rows})
     rows = decide_from(metadata, state, as_of, Rules.from_settings(warehouse)).rows
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
@@ -255,7 +255,7 @@ def decide_from(metadata: Metadata, state: WarehouseState, as_of: datetime, rule
         connection.register("vanished_sources", state.vanished)
         connection.register("lifecycle_events", state.lifecycle_events)
         connection.register("hot_totals", _hot_totals(state))
-        connection.register("held_sources", _text_columns(source_id=sorted(state.held)))
+        connection.register("locked_sources", _text_columns(source_id=sorted(state.locked)))
         create_state_views(connection, rules.retention_months)
         create_source_referrers(
             connection,
