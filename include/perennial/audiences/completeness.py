@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perennial.audiences.resolve import Dependency
     from perennial.notify.restore_command import RestoreCommand
 
-# Which of the sources that are left out a list names, unless it is told.
+# How many of the sources that are left out an answer names, by default and at most.
 MISSING_LIMIT, MISSING_LIMIT_MOST = 20, 1_000
 
 # Sources that a sentence names; more of them are in the answer itself.

@@ -98,7 +98,7 @@ def _filters(node: dict[str, Any], path: str, effect: Effect) -> Iterator[Filter
     elif "not" in node:
         child, path = node["not"], f"{path}.not"
         if "filter" in child and FILTERS[child["filter"]].negated_within == "entrants":
-            # Who entered is told from the same interactions: without all of them, nobody is left to be taken from.
+            # The entrants come from the same interactions: without all of them, there is nobody to take from.
             yield FilterUse(path, child, FILTERS[child["filter"]], effect, reverses=True)
         else:
             yield from _filters(child, path, OPPOSITE[effect])

@@ -1,4 +1,4 @@
-"""What a query in SQL leaves out: whoever asks the warehouse in words of their own is told as well (R16)."""
+"""What a query in SQL leaves out: whoever queries the warehouse directly gets to know it as well (R16)."""
 
 from __future__ import annotations
 

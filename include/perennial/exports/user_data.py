@@ -61,7 +61,7 @@ class ExportRequest:
 
     Attributes:
         source_id: Campaign or Canvas.
-        notify: E-mail addresses that are told where the file is.
+        notify: E-mail addresses of those who get to know where the file is.
         all_recipients: Also users whose profile the platform has no longer.
     """
 
@@ -175,8 +175,8 @@ def notify_requesters(warehouse: Warehouse, params: Mapping[str, Any], attempt: 
     """Send the one e-mail of a request, whether it has come to a file or not.
 
     Raises:
-        TerminalRequestError: The addresses cannot be used, so nobody can be told.
-        TransientDeliveryError: Somebody was refused for now; the next attempt tells nobody twice.
+        TerminalRequestError: The addresses cannot be used, so nobody gets an e-mail.
+        TransientDeliveryError: Somebody was refused for now; the next attempt writes to nobody twice.
         TerminalDeliveryError: Somebody was refused for good.
     """
     notify = params.get("notify") or []

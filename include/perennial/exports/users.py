@@ -68,7 +68,7 @@ class SegmentExport:
     """An export of a segment, ready to be streamed, as of one moment of the warehouse.
 
     Attributes:
-        completeness: What it leaves out: sources that tell who is in the segment (they have `paths`, and all are
+        completeness: What it leaves out: sources that decide who is in the segment (they have `paths`, and all are
             named), and sources that the lists of what was received would need (a page of them is named).
         unavailable_fields: Fields that were asked for and that the warehouse holds nothing for.
         fields: The fields to fill.

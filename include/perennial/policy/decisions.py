@@ -202,7 +202,7 @@ def decide_all(
 def explain(
     warehouse: Warehouse, source_id: str, as_of: datetime, locked: Collection[str] = (), hot_rows: int | None = None
 ) -> Explanation:
-    """Decide about one source and tell from what.
+    """Decide about one source, and say from what.
 
     Args:
         warehouse: As `decide_all`.
