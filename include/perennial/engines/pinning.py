@@ -14,31 +14,15 @@ if TYPE_CHECKING:
     from perennial.settings import Settings
 
 
-def engine_path(settings: Settings, table: IcebergTable) -> tuple[str, ...]:
-    """Say what an engine calls a table: catalog (where it needs one), namespace and name."""
-    catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
-    return (*catalog, *table.name())
-
-
-def pinned(settings: Settings, table: IcebergTable, columns_of: str | None = None) -> Pinned:
-    """Describe a loaded table for an engine.
-
-    Args:
-        settings: What the engine calls the catalog.
-        table: As loaded.
-        columns_of: The table of the contract that it has the columns of, if it is none itself.
-    """
-    snapshot = table.current_snapshot()
-    snapshot_id = snapshot.snapshot_id if snapshot else None
-    return Pinned(columns_of or table.name()[-1], engine_path(settings, table), snapshot_id)
-
-
 def pinned_relations(settings: Settings, tables: Iterable[IcebergTable]) -> Relations:
     """Describe loaded tables for an engine; a later commit by anybody is not seen."""
     relations = Relations()
+    catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
     for table in tables:
         name = table.name()[-1]
-        relations.tables[name] = described = pinned(settings, table)
+        snapshot = table.current_snapshot()
+        described = Pinned(name, (*catalog, *table.name()), snapshot.snapshot_id if snapshot else None)
+        relations.tables[name] = described
         if name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
             relations.tables[f"{name}_partitions"] = Partitions(f"{name}_partitions", described)
     return relations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
@@ -24,7 +24,7 @@ BATCH_ROWS = 10_000
 
 
 class Facts(Protocol):
-    """What is asked of the tables, as of one moment; statements are in DuckDB's dialect, every value is a bind.
+    """What is asked of the tables, as of one moment; our statements are in DuckDB's dialect, every value is a bind.
 
     Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
     """
@@ -32,6 +32,10 @@ class Facts(Protocol):
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """DuckDB in process, where decisions are made."""
+
+    @property
+    def dialect(self) -> str:
+        """What `ask` takes, as sqlglot calls it."""
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
@@ -41,6 +45,13 @@ class Facts(Protocol):
         Raises:
             TerminalEngineError: The engine refuses the statement or the login.
             TransientEngineError: It could not be reached, or gave up.
+        """
+
+    def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
+        """Ask what an analyst wrote in the engine's own dialect, and stream the answer; errors as in `query`.
+
+        Raises:
+            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
         """
 
     def keep(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
@@ -62,16 +73,6 @@ class Engine(Protocol):
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
         """Run a statement of its own dialect, with binds `:name`; errors as in `Facts.query`."""
-
-    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
-        """Write the rows of a statement of its own dialect to a table; errors as in `Facts.query`.
-
-        Args:
-            table: Catalog (where the engine needs one), namespace and name.
-            columns: What the statement returns, in order.
-            sql: A SELECT; binds are `:name`.
-            binds: Their values.
-        """
 
     def hold(self, name: str, rows: pa.Table) -> bool:
         """Hand a relation over for the rest of the session; False where the engine has no place for it."""

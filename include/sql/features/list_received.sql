@@ -27,7 +27,7 @@ WITH received AS (
     WHERE
         seen.user_id IN (SELECT user_id FROM asked_users)
         AND list_contains($kinds::VARCHAR[], seen.source_kind)
-    GROUP BY ALL
+    GROUP BY seen.user_id, seen.source_kind, seen.source_id, seen.canvas_step_id, seen.variant_id
 )
 
 SELECT -- noqa: AM07

@@ -1,78 +1,5 @@
-WITH absent_sources AS (
-  WITH missed AS (
-    SELECT
-      vanished_sources.source_id AS source_id,
-      vanished_sources.kind AS kind,
-      vanished_sources.name AS name,
-      vanished_sources.status AS status,
-      vanished_sources.created_at AS created_at,
-      vanished_sources.stopped_at AS stopped_at,
-      vanished_sources.last_sent_at AS last_sent_at,
-      vanished_sources.owner_email AS owner_email,
-      vanished_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-      vanished_sources.tags AS tags,
-      vanished_sources.missed_at AS missed_at,
-      vanished_sources.run_id AS run_id,
-      ROW_NUMBER() OVER (
-        PARTITION BY vanished_sources.source_id
-        ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC
-      ) AS place
-    FROM "lake"."messaging"."vanished_sources" FOR VERSION AS OF 19 AS vanished_sources
-  )
-  SELECT
-    missed.source_id AS source_id,
-    COALESCE(missed.kind, 'source') AS kind,
-    COALESCE(missed.name, missed.source_id) AS name,
-    CASE missed.status
-      WHEN 'draft'
-      THEN 'draft'
-      WHEN 'archived'
-      THEN 'archived'
-      ELSE 'stopped'
-    END AS status,
-    COALESCE(missed.created_at, missed.missed_at) AS created_at,
-    missed.stopped_at AS stopped_at,
-    missed.last_sent_at AS last_sent_at,
-    missed.owner_email AS owner_email,
-    missed.interaction_data_deleted_at AS interaction_data_deleted_at,
-    missed.tags AS tags,
-    missed.missed_at AS vanished_at
-  FROM missed AS missed
-  WHERE
-    missed.place = 1
-    AND NOT EXISTS(
-      SELECT
-        1 AS "1"
-      FROM "lake"."messaging"."sources" FOR VERSION AS OF 1 AS sources
-      WHERE
-        sources.source_id = missed.source_id
-    )
-), known_sources AS (
-  SELECT
-    sources.source_id AS source_id,
-    sources.kind AS kind,
-    sources.name AS name,
-    sources.status AS status,
-    sources.created_at AS created_at,
-    sources.stopped_at AS stopped_at,
-    sources.last_sent_at AS last_sent_at,
-    sources.owner_email AS owner_email,
-    sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-    CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS vanished_at
-  FROM "lake"."messaging"."sources" FOR VERSION AS OF 1 AS sources
-  UNION ALL
-  SELECT
-    absent_sources.source_id AS source_id,
-    absent_sources.kind AS kind,
-    absent_sources.name AS name,
-    absent_sources.status AS status,
-    absent_sources.created_at AS created_at,
-    absent_sources.stopped_at AS stopped_at,
-    absent_sources.last_sent_at AS last_sent_at,
-    absent_sources.owner_email AS owner_email,
-    absent_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-    absent_sources.vanished_at AS vanished_at
-  FROM absent_sources AS absent_sources
+WITH absent_sources AS (  -- as in views.trino.sql
+), known_sources AS (  -- as in views.trino.sql
 ), available_interactions AS (
   SELECT
     interactions.event_id AS event_id,
@@ -169,16 +96,16 @@ SELECT
   COALESCE(source_names.name, received.source_id) AS source_name,
   COALESCE(canvas_steps.name, received.step_id) AS step_name,
   source_variants.name AS variant_name,
-  CAST(NULL AS VARCHAR) AS external_user_id,
-  CAST(NULL AS VARCHAR) AS email,
-  CAST(NULL AS VARCHAR) AS phone,
-  CAST(NULL AS VARCHAR) AS first_name,
-  CAST(NULL AS VARCHAR) AS last_name,
-  CAST(NULL AS VARCHAR) AS country,
-  CAST(NULL AS VARCHAR) AS language,
-  CAST(NULL AS VARCHAR) AS time_zone,
-  CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS created_at,
-  CAST(NULL AS VARCHAR) AS custom_attributes
+  NULL AS external_user_id,
+  NULL AS email,
+  NULL AS phone,
+  NULL AS first_name,
+  NULL AS last_name,
+  NULL AS country,
+  NULL AS language,
+  NULL AS time_zone,
+  NULL AS created_at,
+  NULL AS custom_attributes
 FROM received AS received
 LEFT JOIN source_names AS source_names
   ON received.source_id = source_names.source_id
@@ -191,21 +118,21 @@ LEFT JOIN "lake"."messaging"."source_variants" FOR VERSION AS OF 3 AS source_var
 UNION ALL
 SELECT
   users.user_id AS user_id,
-  CAST(NULL AS VARCHAR) AS source_kind,
-  CAST(NULL AS VARCHAR) AS source_id,
-  CAST(NULL AS VARCHAR) AS step_id,
-  CAST(NULL AS VARCHAR) AS variant_id,
-  CAST(NULL AS BIGINT) AS received_us,
-  CAST(NULL AS BIGINT) AS entered_us,
-  CAST(NULL AS BIGINT) AS control_us,
-  CAST(NULL AS BOOLEAN) AS opened_email,
-  CAST(NULL AS BOOLEAN) AS opened_push,
-  CAST(NULL AS BOOLEAN) AS clicked_email,
-  CAST(NULL AS BOOLEAN) AS clicked_in_app_message,
-  CAST(NULL AS BOOLEAN) AS converted,
-  CAST(NULL AS VARCHAR) AS source_name,
-  CAST(NULL AS VARCHAR) AS step_name,
-  CAST(NULL AS VARCHAR) AS variant_name,
+  NULL AS source_kind,
+  NULL AS source_id,
+  NULL AS step_id,
+  NULL AS variant_id,
+  NULL AS received_us,
+  NULL AS entered_us,
+  NULL AS control_us,
+  NULL AS opened_email,
+  NULL AS opened_push,
+  NULL AS clicked_email,
+  NULL AS clicked_in_app_message,
+  NULL AS converted,
+  NULL AS source_name,
+  NULL AS step_name,
+  NULL AS variant_name,
   users.external_user_id AS external_user_id,
   users.email AS email,
   users.phone AS phone,

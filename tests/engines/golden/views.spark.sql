@@ -1,7 +1,7 @@
 WITH retention AS (
   SELECT
     CAST(:retention_months AS INT) AS months
-), missed AS (
+), absent_sources_missed AS (
   SELECT
     vanished_sources.source_id AS source_id,
     vanished_sources.kind AS kind,
@@ -39,7 +39,7 @@ WITH retention AS (
     missed.interaction_data_deleted_at AS interaction_data_deleted_at,
     missed.tags AS tags,
     missed.missed_at AS vanished_at
-  FROM missed AS missed
+  FROM absent_sources_missed AS missed
   WHERE
     missed.place = 1
     AND NOT EXISTS(
@@ -75,7 +75,7 @@ WITH retention AS (
     absent_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
     absent_sources.vanished_at AS vanished_at
   FROM absent_sources AS absent_sources
-), moves AS (
+), source_moves_moves AS (
   SELECT
     lifecycle_events.source_id AS source_id,
     lifecycle_events.event AS event,
@@ -95,10 +95,10 @@ WITH retention AS (
     MAX_BY(moves.occurred_at, moves.position) AS last_moved_at,
     MAX(moves.occurred_at) FILTER(WHERE
       moves.event = 'restored') AS last_restored_at
-  FROM moves AS moves
+  FROM source_moves_moves AS moves
   GROUP BY
     moves.source_id
-), listed AS (
+), source_states_listed AS (
   SELECT
     known_sources.source_id AS source_id,
     MAX(known_sources.kind) AS kind,
@@ -120,7 +120,7 @@ WITH retention AS (
   FROM known_sources AS known_sources
   GROUP BY
     known_sources.source_id
-), clocks AS (
+), source_states_clocks AS (
   SELECT
     COALESCE(listed.source_id, source_moves.source_id) AS source_id,
     listed.kind AS kind,
@@ -152,7 +152,7 @@ WITH retention AS (
         listed.vanished_at
       )
     END AS clock_started_at
-  FROM listed AS listed
+  FROM source_states_listed AS listed
   FULL OUTER JOIN source_moves AS source_moves
     ON listed.source_id = source_moves.source_id
 ), source_states AS (
@@ -177,14 +177,54 @@ WITH retention AS (
     CASE
       WHEN NOT clocks.clock_started_at IS NULL
       THEN LEAST(
-        CAST((
-          CAST(clocks.clock_started_at AS TIMESTAMP_NTZ) + MAKE_YM_INTERVAL(0, retention.months)
-        ) AS TIMESTAMP),
+        (
+          clocks.clock_started_at + MAKE_YM_INTERVAL(0, retention.months)
+        ),
         CAST('9999-12-31 00:00:00 UTC' AS TIMESTAMP)
       )
     END AS expires_at
-  FROM clocks AS clocks
+  FROM source_states_clocks AS clocks
   CROSS JOIN retention AS retention
+), known_source_tags AS (
+  SELECT
+    source_tags.source_id AS source_id,
+    source_tags.tag AS tag
+  FROM `lake`.`messaging`.`source_tags` VERSION AS OF 2 AS source_tags
+  UNION
+  SELECT
+    absent_sources.source_id AS source_id,
+    listed.tag AS tag
+  FROM absent_sources AS absent_sources
+  LATERAL VIEW
+  EXPLODE(absent_sources.tags) listed AS tag
+), source_availability_held AS (
+  SELECT
+    source_totals.source_id AS source_id,
+    SUM(source_totals.row_count) FILTER(WHERE
+      source_totals.table_name = 'interactions') AS hot_rows,
+    SUM(source_totals.row_count) FILTER(WHERE
+      source_totals.table_name = 'interactions_archive') AS archived_rows
+  FROM source_totals AS source_totals
+  GROUP BY
+    source_totals.source_id
+), source_availability AS (
+  SELECT
+    states.source_id AS source_id,
+    states.kind AS kind,
+    states.name AS name,
+    states.status AS status,
+    states.state AS state,
+    states.since AS since,
+    states.clock_started_at AS clock_started_at,
+    states.expires_at AS expires_at,
+    CAST(COALESCE(held.hot_rows, 0) AS BIGINT) AS hot_rows,
+    CAST(COALESCE(held.archived_rows, 0) AS BIGINT) AS archived_rows,
+    states.vanished_at AS vanished_at
+  FROM source_states AS states
+  LEFT JOIN source_availability_held AS held
+    ON states.source_id = held.source_id
+  WHERE
+    states.known
 ), hidden_sources AS (
   SELECT
     source_states.source_id AS source_id,
@@ -251,25 +291,76 @@ WITH retention AS (
     ON interactions.variant_id = variants.variant_id
   WHERE
     interactions.source_kind = 'campaign'
+), canvas_interactions AS (
+  SELECT
+    interactions.event_id AS event_id,
+    interactions.event_type AS event_type,
+    interactions.occurred_at AS occurred_at,
+    interactions.user_id AS user_id,
+    interactions.external_user_id AS external_user_id,
+    interactions.source_id AS source_id,
+    known_sources.name AS source_name,
+    interactions.canvas_step_id AS canvas_step_id,
+    steps.name AS step_name,
+    interactions.variant_id AS variant_id,
+    variants.name AS variation_name,
+    interactions.channel AS channel,
+    interactions.interaction AS interaction,
+    interactions.link_alias AS link_alias,
+    interactions.machine_open AS machine_open,
+    interactions.conversion_index AS conversion_index,
+    interactions.keyword_category AS keyword_category,
+    interactions.dispatch_id AS dispatch_id,
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
+  FROM available_interactions AS interactions
+  LEFT JOIN known_sources AS known_sources
+    ON interactions.source_id = known_sources.source_id
+  LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS variants
+    ON interactions.variant_id = variants.variant_id
+  LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 4 AS steps
+    ON interactions.canvas_step_id = steps.step_id
+  WHERE
+    interactions.source_kind = 'canvas'
+), source_analytics_counts AS (
+  SELECT
+    source_daily_stats.source_id AS source_id,
+    source_daily_stats.stat_date AS stat_date,
+    source_daily_stats.interaction AS interaction,
+    source_daily_stats.channel AS channel,
+    CAST(SUM(source_daily_stats.event_count) AS BIGINT) AS event_count
+  FROM `lake`.`messaging`.`source_daily_stats` VERSION AS OF 10 AS source_daily_stats
+  GROUP BY
+    source_daily_stats.source_id,
+    source_daily_stats.stat_date,
+    source_daily_stats.interaction,
+    source_daily_stats.channel
+), source_analytics AS (
+  SELECT
+    counts.source_id AS source_id,
+    known_sources.kind AS kind,
+    known_sources.name AS name,
+    counts.stat_date AS stat_date,
+    counts.interaction AS interaction,
+    counts.channel AS channel,
+    counts.event_count AS event_count
+  FROM source_analytics_counts AS counts
+  LEFT JOIN known_sources AS known_sources
+    ON counts.source_id = known_sources.source_id
+), user_message_summary_latest AS (
+  SELECT
+    user_message_summary.user_id AS user_id,
+    user_message_summary.measure AS measure,
+    user_message_summary.dimension AS dimension,
+    MAX(user_message_summary.last_at) AS last_at,
+    CAST(SUM(user_message_summary.event_count) AS BIGINT) AS event_count
+  FROM `lake`.`messaging`.`user_message_summary` VERSION AS OF 9 AS user_message_summary
+  GROUP BY
+    user_message_summary.user_id,
+    user_message_summary.measure,
+    user_message_summary.dimension
 )
 SELECT
-  campaign_interactions.source_name AS source_name,
-  DATE_TRUNC('WEEK', campaign_interactions.occurred_at) AS week,
-  COUNT(DISTINCT campaign_interactions.user_id) FILTER(WHERE
-    NOT campaign_interactions.machine_open IS TRUE) AS people
-FROM campaign_interactions AS campaign_interactions
-WHERE
-  campaign_interactions.interaction = 'opened'
-  AND campaign_interactions.occurred_at >= :since
-GROUP BY
-  campaign_interactions.source_name,
-  DATE_TRUNC('WEEK', campaign_interactions.occurred_at)
-HAVING
-  COUNT(DISTINCT campaign_interactions.user_id) FILTER(WHERE
-    NOT campaign_interactions.machine_open IS TRUE) > 0
-ORDER BY
-  week DESC,
-  people DESC,
-  source_name NULLS LAST
+  1 AS one
+FROM source_availability AS source_availability, known_source_tags AS known_source_tags, hidden_sources AS hidden_sources, available_interactions AS available_interactions, campaign_interactions AS campaign_interactions, canvas_interactions AS canvas_interactions, source_analytics AS source_analytics, user_message_summary_latest AS user_message_summary_latest
 -- retention_months = 3
--- since = datetime.datetime(2026, 6, 1, 4, 0, tzinfo=datetime.timezone.utc)

@@ -1,8 +1,38 @@
-WITH retention AS (
+WITH source_totals AS (
+  SELECT
+    'interactions' AS table_name,
+    interactions_partitions.source_id AS source_id,
+    interactions_partitions.file_count AS file_count,
+    interactions_partitions.row_count AS row_count,
+    interactions_partitions.total_bytes AS total_bytes
+  FROM (
+    SELECT
+      "partition".source_id AS source_id,
+      file_count AS file_count,
+      record_count AS row_count,
+      total_size AS total_bytes
+    FROM "lake"."messaging"."interactions$partitions"
+  ) AS interactions_partitions
+  UNION ALL
+  SELECT
+    'interactions_archive' AS table_name,
+    interactions_archive_partitions.source_id AS source_id,
+    interactions_archive_partitions.file_count AS file_count,
+    interactions_archive_partitions.row_count AS row_count,
+    interactions_archive_partitions.total_bytes AS total_bytes
+  FROM (
+    SELECT
+      "partition".source_id AS source_id,
+      file_count AS file_count,
+      record_count AS row_count,
+      total_size AS total_bytes
+    FROM "lake"."messaging"."interactions_archive$partitions"
+  ) AS interactions_archive_partitions
+), retention AS (
   SELECT
     CAST(:retention_months AS INTEGER) AS months
 ), absent_sources AS (
-  WITH missed AS (
+  WITH absent_sources_missed AS (
     SELECT
       vanished_sources.source_id AS source_id,
       vanished_sources.kind AS kind,
@@ -40,7 +70,7 @@ WITH retention AS (
     missed.interaction_data_deleted_at AS interaction_data_deleted_at,
     missed.tags AS tags,
     missed.missed_at AS vanished_at
-  FROM missed AS missed
+  FROM absent_sources_missed AS missed
   WHERE
     missed.place = 1
     AND NOT EXISTS(
@@ -77,7 +107,7 @@ WITH retention AS (
     absent_sources.vanished_at AS vanished_at
   FROM absent_sources AS absent_sources
 ), source_moves AS (
-  WITH moves AS (
+  WITH source_moves_moves AS (
     SELECT
       lifecycle_events.source_id AS source_id,
       lifecycle_events.event AS event,
@@ -97,11 +127,11 @@ WITH retention AS (
     MAX_BY(moves.occurred_at, moves.position) AS last_moved_at,
     MAX(moves.occurred_at) FILTER(WHERE
       moves.event = 'restored') AS last_restored_at
-  FROM moves AS moves
+  FROM source_moves_moves AS moves
   GROUP BY
     moves.source_id
 ), source_states AS (
-  WITH listed AS (
+  WITH source_states_listed AS (
     SELECT
       known_sources.source_id AS source_id,
       MAX(known_sources.kind) AS kind,
@@ -123,7 +153,7 @@ WITH retention AS (
     FROM known_sources AS known_sources
     GROUP BY
       known_sources.source_id
-  ), clocks AS (
+  ), source_states_clocks AS (
     SELECT
       COALESCE(listed.source_id, source_moves.source_id) AS source_id,
       listed.kind AS kind,
@@ -154,7 +184,7 @@ WITH retention AS (
           )
         )
       END AS clock_started_at
-    FROM listed AS listed
+    FROM source_states_listed AS listed
     FULL OUTER JOIN source_moves AS source_moves
       ON listed.source_id = source_moves.source_id
   )
@@ -180,25 +210,55 @@ WITH retention AS (
       WHEN NOT clocks.clock_started_at IS NULL
       THEN ARRAY_MIN(
         FILTER(
-          ARRAY[AT_TIMEZONE(
-            WITH_TIMEZONE(
-              CAST((
-                DATE_ADD(
-                  'month',
-                  retention.months,
-                  CAST(AT_TIMEZONE(clocks.clock_started_at, 'UTC') AS TIMESTAMP(6))
-                )
-              ) AS TIMESTAMP(6)),
-              'UTC'
-            ),
-            'UTC'
+          ARRAY[(
+            DATE_ADD('month', retention.months, clocks.clock_started_at)
           ), CAST('9999-12-31 00:00:00 UTC' AS TIMESTAMP WITH TIME ZONE)],
           x -> NOT x IS NULL
         )
       )
     END AS expires_at
-  FROM clocks AS clocks
+  FROM source_states_clocks AS clocks
   CROSS JOIN retention AS retention
+), known_source_tags AS (
+  SELECT
+    source_tags.source_id AS source_id,
+    source_tags.tag AS tag
+  FROM "lake"."messaging"."source_tags" FOR VERSION AS OF 2 AS source_tags
+  UNION
+  SELECT
+    absent_sources.source_id AS source_id,
+    listed.tag AS tag
+  FROM absent_sources AS absent_sources
+  CROSS JOIN UNNEST(absent_sources.tags) AS listed(tag)
+), source_availability AS (
+  WITH source_availability_held AS (
+    SELECT
+      source_totals.source_id AS source_id,
+      SUM(source_totals.row_count) FILTER(WHERE
+        source_totals.table_name = 'interactions') AS hot_rows,
+      SUM(source_totals.row_count) FILTER(WHERE
+        source_totals.table_name = 'interactions_archive') AS archived_rows
+    FROM source_totals AS source_totals
+    GROUP BY
+      source_totals.source_id
+  )
+  SELECT
+    states.source_id AS source_id,
+    states.kind AS kind,
+    states.name AS name,
+    states.status AS status,
+    states.state AS state,
+    states.since AS since,
+    states.clock_started_at AS clock_started_at,
+    states.expires_at AS expires_at,
+    CAST(COALESCE(held.hot_rows, 0) AS BIGINT) AS hot_rows,
+    CAST(COALESCE(held.archived_rows, 0) AS BIGINT) AS archived_rows,
+    states.vanished_at AS vanished_at
+  FROM source_states AS states
+  LEFT JOIN source_availability_held AS held
+    ON states.source_id = held.source_id
+  WHERE
+    states.known
 ), hidden_sources AS (
   SELECT
     source_states.source_id AS source_id,
@@ -265,167 +325,77 @@ WITH retention AS (
     ON interactions.variant_id = variants.variant_id
   WHERE
     interactions.source_kind = 'campaign'
+), canvas_interactions AS (
+  SELECT
+    interactions.event_id AS event_id,
+    interactions.event_type AS event_type,
+    interactions.occurred_at AS occurred_at,
+    interactions.user_id AS user_id,
+    interactions.external_user_id AS external_user_id,
+    interactions.source_id AS source_id,
+    known_sources.name AS source_name,
+    interactions.canvas_step_id AS canvas_step_id,
+    steps.name AS step_name,
+    interactions.variant_id AS variant_id,
+    variants.name AS variation_name,
+    interactions.channel AS channel,
+    interactions.interaction AS interaction,
+    interactions.link_alias AS link_alias,
+    interactions.machine_open AS machine_open,
+    interactions.conversion_index AS conversion_index,
+    interactions.keyword_category AS keyword_category,
+    interactions.dispatch_id AS dispatch_id,
+    interactions.send_id AS send_id,
+    interactions.is_suspected_bot_click AS is_suspected_bot_click
+  FROM available_interactions AS interactions
+  LEFT JOIN known_sources AS known_sources
+    ON interactions.source_id = known_sources.source_id
+  LEFT JOIN "lake"."messaging"."source_variants" FOR VERSION AS OF 3 AS variants
+    ON interactions.variant_id = variants.variant_id
+  LEFT JOIN "lake"."messaging"."canvas_steps" FOR VERSION AS OF 4 AS steps
+    ON interactions.canvas_step_id = steps.step_id
+  WHERE
+    interactions.source_kind = 'canvas'
+), source_analytics AS (
+  WITH source_analytics_counts AS (
+    SELECT
+      source_daily_stats.source_id AS source_id,
+      source_daily_stats.stat_date AS stat_date,
+      source_daily_stats.interaction AS interaction,
+      source_daily_stats.channel AS channel,
+      CAST(SUM(source_daily_stats.event_count) AS BIGINT) AS event_count
+    FROM "lake"."messaging"."source_daily_stats" FOR VERSION AS OF 10 AS source_daily_stats
+    GROUP BY
+      source_daily_stats.source_id,
+      source_daily_stats.stat_date,
+      source_daily_stats.interaction,
+      source_daily_stats.channel
+  )
+  SELECT
+    counts.source_id AS source_id,
+    known_sources.kind AS kind,
+    known_sources.name AS name,
+    counts.stat_date AS stat_date,
+    counts.interaction AS interaction,
+    counts.channel AS channel,
+    counts.event_count AS event_count
+  FROM source_analytics_counts AS counts
+  LEFT JOIN known_sources AS known_sources
+    ON counts.source_id = known_sources.source_id
+), user_message_summary_latest AS (
+  SELECT
+    user_message_summary.user_id AS user_id,
+    user_message_summary.measure AS measure,
+    user_message_summary.dimension AS dimension,
+    MAX(user_message_summary.last_at) AS last_at,
+    CAST(SUM(user_message_summary.event_count) AS BIGINT) AS event_count
+  FROM "lake"."messaging"."user_message_summary" FOR VERSION AS OF 9 AS user_message_summary
+  GROUP BY
+    user_message_summary.user_id,
+    user_message_summary.measure,
+    user_message_summary.dimension
 )
 SELECT
-  DATE_DIFF(
-    'minute',
-    DATE_TRUNC('minute', CAST(campaign_interactions.occurred_at AS TIMESTAMP(6))),
-    DATE_TRUNC('minute', CAST(CAST(:at AS TIMESTAMP(6) WITH TIME ZONE) AS TIMESTAMP(6)))
-  ) AS minutes,
-  DATE_DIFF(
-    'week',
-    CAST(campaign_interactions.occurred_at AS DATE),
-    CAST(CAST(:at AS TIMESTAMP(6) WITH TIME ZONE) AS DATE)
-  ) AS weeks,
-  DATE_DIFF(
-    'month',
-    DATE_TRUNC('month', CAST(campaign_interactions.occurred_at AS DATE)),
-    DATE_TRUNC('month', CAST(CAST(:at AS TIMESTAMP(6) WITH TIME ZONE) AS DATE))
-  ) AS months,
-  (
-    DAY_OF_WEEK(CAST(campaign_interactions.occurred_at AS DATE)) % 7
-  ) AS sunday_0,
-  DAY_OF_WEEK(CAST(campaign_interactions.occurred_at AS DATE)) AS monday_1,
-  DATE_FORMAT(CAST(campaign_interactions.occurred_at AS TIMESTAMP(6)), '%M') AS month_name,
-  DATE_FORMAT(CAST(campaign_interactions.occurred_at AS TIMESTAMP(6)), '%W') AS day_name,
-  CASE
-    WHEN CAST(AT_TIMEZONE(
-      AT_TIMEZONE(
-        WITH_TIMEZONE(
-          CAST(DATE_TRUNC(
-            'DAY',
-            CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-          ) AS TIMESTAMP(6)),
-          'Europe/Berlin'
-        ),
-        'UTC'
-      ) + INTERVAL '1' HOUR,
-      'Europe/Berlin'
-    ) AS TIMESTAMP(6)) = CAST(DATE_TRUNC(
-      'DAY',
-      CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-    ) AS TIMESTAMP(6))
-    THEN AT_TIMEZONE(
-      WITH_TIMEZONE(
-        CAST(DATE_TRUNC(
-          'DAY',
-          CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-        ) AS TIMESTAMP(6)),
-        'Europe/Berlin'
-      ),
-      'UTC'
-    ) + INTERVAL '1' HOUR
-    ELSE AT_TIMEZONE(
-      WITH_TIMEZONE(
-        CAST(DATE_TRUNC(
-          'DAY',
-          CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-        ) AS TIMESTAMP(6)),
-        'Europe/Berlin'
-      ),
-      'UTC'
-    )
-  END AS began_at,
-  CAST(CASE
-    WHEN ABS((
-      CAST(COUNT(*) AS DOUBLE) / 2
-    ) % 1) = 0.5
-    THEN 2 * ROUND(CAST((
-      CAST(COUNT(*) AS DOUBLE) / 2
-    ) AS DOUBLE) / 2)
-    ELSE ROUND(CAST(COUNT(*) AS DOUBLE) / 2)
-  END AS BIGINT) AS half,
-  CAST(2.5 AS INTEGER) AS three,
-  ARRAY_AGG(campaign_interactions.source_name ORDER BY campaign_interactions.event_id DESC) AS names,
-  (
-    CAST((
-      CAST(ELEMENT_AT(
-        ARRAY_SORT(
-          ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
-            NOT campaign_interactions.conversion_index IS NULL)
-        ),
-        (
-          CARDINALITY(
-            ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
-              NOT campaign_interactions.conversion_index IS NULL)
-          ) + 1
-        ) / 2
-      ) AS DOUBLE) + CAST(ELEMENT_AT(
-        ARRAY_SORT(
-          ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
-            NOT campaign_interactions.conversion_index IS NULL)
-        ),
-        CARDINALITY(
-          ARRAY_AGG(campaign_interactions.conversion_index) FILTER(WHERE
-            NOT campaign_interactions.conversion_index IS NULL)
-        ) / 2 + 1
-      ) AS DOUBLE)
-    ) AS DOUBLE) / 2
-  ) AS middle,
-  FORMAT('%d', COUNT(*)) AS printed
-FROM campaign_interactions AS campaign_interactions
-WHERE
-  campaign_interactions.source_name LIKE 'a\b%'
-GROUP BY
-  DATE_DIFF(
-    'minute',
-    DATE_TRUNC('minute', CAST(campaign_interactions.occurred_at AS TIMESTAMP(6))),
-    DATE_TRUNC('minute', CAST(CAST(:at AS TIMESTAMP(6) WITH TIME ZONE) AS TIMESTAMP(6)))
-  ),
-  DATE_DIFF(
-    'week',
-    CAST(campaign_interactions.occurred_at AS DATE),
-    CAST(CAST(:at AS TIMESTAMP(6) WITH TIME ZONE) AS DATE)
-  ),
-  DATE_DIFF(
-    'month',
-    DATE_TRUNC('month', CAST(campaign_interactions.occurred_at AS DATE)),
-    DATE_TRUNC('month', CAST(CAST(:at AS TIMESTAMP(6) WITH TIME ZONE) AS DATE))
-  ),
-  (
-    DAY_OF_WEEK(CAST(campaign_interactions.occurred_at AS DATE)) % 7
-  ),
-  DAY_OF_WEEK(CAST(campaign_interactions.occurred_at AS DATE)),
-  DATE_FORMAT(CAST(campaign_interactions.occurred_at AS TIMESTAMP(6)), '%M'),
-  DATE_FORMAT(CAST(campaign_interactions.occurred_at AS TIMESTAMP(6)), '%W'),
-  CASE
-    WHEN CAST(AT_TIMEZONE(
-      AT_TIMEZONE(
-        WITH_TIMEZONE(
-          CAST(DATE_TRUNC(
-            'DAY',
-            CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-          ) AS TIMESTAMP(6)),
-          'Europe/Berlin'
-        ),
-        'UTC'
-      ) + INTERVAL '1' HOUR,
-      'Europe/Berlin'
-    ) AS TIMESTAMP(6)) = CAST(DATE_TRUNC(
-      'DAY',
-      CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-    ) AS TIMESTAMP(6))
-    THEN AT_TIMEZONE(
-      WITH_TIMEZONE(
-        CAST(DATE_TRUNC(
-          'DAY',
-          CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-        ) AS TIMESTAMP(6)),
-        'Europe/Berlin'
-      ),
-      'UTC'
-    ) + INTERVAL '1' HOUR
-    ELSE AT_TIMEZONE(
-      WITH_TIMEZONE(
-        CAST(DATE_TRUNC(
-          'DAY',
-          CAST(AT_TIMEZONE(campaign_interactions.occurred_at, 'Europe/Berlin') AS TIMESTAMP(6))
-        ) AS TIMESTAMP(6)),
-        'Europe/Berlin'
-      ),
-      'UTC'
-    )
-  END,
-  CAST(2.5 AS INTEGER)
--- at = '2026-06-01 04:00:00.000000 UTC'
+  1 AS one
+FROM source_availability AS source_availability, known_source_tags AS known_source_tags, hidden_sources AS hidden_sources, available_interactions AS available_interactions, campaign_interactions AS campaign_interactions, canvas_interactions AS canvas_interactions, source_analytics AS source_analytics, user_message_summary_latest AS user_message_summary_latest
 -- retention_months = 3
