@@ -192,5 +192,6 @@ def no_rows() -> pa.Table:
     """Return `vanished_sources` without a row."""
     import pyarrow as pa
 
-    types = {"string": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC"), "list<string>": pa.list_(pa.string())}
-    return pa.schema([(column.name, types[column.type]) for column in VANISHED_SOURCES.columns]).empty_table()
+    from perennial.engines.columns import arrow_type
+
+    return pa.schema([(column.name, arrow_type(column.type)) for column in VANISHED_SOURCES.columns]).empty_table()

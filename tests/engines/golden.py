@@ -17,7 +17,7 @@ from typing import Any
 
 from perennial.audiences import parse
 from perennial.audiences.compiling import compile_audience
-from perennial.engines.analysts import SOURCE_TOTALS
+from perennial.engines.columns import SOURCE_TOTALS
 from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
 from perennial.engines.rendering import Partitions, Pinned, Relations, Rendered

@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 STRETCH_BYTES = 4 << 20
 
 _PLAIN_TYPES = {
-    "VARCHAR": {"null", "string"},
-    "DOUBLE": {"null", "int", "long", "float", "double", "string"},
-    "BOOLEAN": {"null", "boolean", "string"},
-    "INTEGER": {"null", "int", "long", "string"},
+    "string": {"null", "string"},
+    "double": {"null", "int", "long", "float", "double", "string"},
+    "boolean": {"null", "boolean", "string"},
+    "int": {"null", "int", "long", "string"},
 }
 
 
@@ -161,12 +161,12 @@ def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
     import polars as pl
 
     kind, column = FIELDS[name], pl.col(name)
-    if found == pl.String and kind != "VARCHAR":
+    if found == pl.String and kind != "string":
         column = column.replace("", None)
-        if kind == "BOOLEAN":
+        if kind == "boolean":
             words, flags = [None, *FLAG_WORDS], [None, *FLAG_WORDS.values()]
             return column.str.to_lowercase().replace_strict(words, flags, return_dtype=pl.Boolean)
-    return column.cast({"VARCHAR": pl.String, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "INTEGER": pl.Int32}[kind])
+    return column.cast({"string": pl.String, "double": pl.Float64, "boolean": pl.Boolean, "int": pl.Int32}[kind])
 
 
 def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]:

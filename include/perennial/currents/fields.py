@@ -15,29 +15,31 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from perennial.engines.columns import arrow_type
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The product's field names (spec/currents.md), each with the DuckDB type it is kept in.
+# The product's field names (spec/currents.md), each with the type it is kept in, by Iceberg's name.
 FIELDS = {
-    "event_type": "VARCHAR",
-    "id": "VARCHAR",
-    "time": "DOUBLE",
-    "user_id": "VARCHAR",
-    "external_user_id": "VARCHAR",
-    "campaign_id": "VARCHAR",
-    "canvas_id": "VARCHAR",
-    "canvas_step_id": "VARCHAR",
-    "message_variation_id": "VARCHAR",
-    "canvas_variation_id": "VARCHAR",
-    "dispatch_id": "VARCHAR",
-    "send_id": "VARCHAR",
-    "link_alias": "VARCHAR",
-    "machine_open": "BOOLEAN",
-    "is_suspected_bot_click": "BOOLEAN",
-    "in_control_group": "BOOLEAN",
-    "conversion_behavior_index": "INTEGER",
-    "action": "VARCHAR",
+    "event_type": "string",
+    "id": "string",
+    "time": "double",
+    "user_id": "string",
+    "external_user_id": "string",
+    "campaign_id": "string",
+    "canvas_id": "string",
+    "canvas_step_id": "string",
+    "message_variation_id": "string",
+    "canvas_variation_id": "string",
+    "dispatch_id": "string",
+    "send_id": "string",
+    "link_alias": "string",
+    "machine_open": "boolean",
+    "is_suspected_bot_click": "boolean",
+    "in_control_group": "boolean",
+    "conversion_behavior_index": "int",
+    "action": "string",
 }
 # Keeps one runaway line from filling the table of rejected records; the landing file has the rest.
 PAYLOAD_LENGTH = 100_000
@@ -59,13 +61,16 @@ class Records:
     rows: pa.Table | None = None
 
 
+def arrow_fields() -> dict[str, pa.DataType]:
+    """Return the types that fields are kept in, by name."""
+    return {name: arrow_type(kind) for name, kind in FIELDS.items()}
+
+
 def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
     """Put rows of `read_fields` and `unreadable` into one part."""
     import pyarrow as pa
 
-    kinds = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(), "INTEGER": pa.int32()}
-    fields = {name: kinds[kind] for name, kind in FIELDS.items()}
-    schema = pa.schema({"line": pa.int64(), **fields, "reason": pa.string(), "payload": pa.string()})
+    schema = pa.schema({"line": pa.int64(), **arrow_fields(), "reason": pa.string(), "payload": pa.string()})
     listed = list(rows)
     return Records(len(listed), pa.Table.from_pylist(listed, schema=schema))
 
@@ -148,9 +153,9 @@ def _index(value: object) -> int:
 
 
 _READERS: dict[str, Callable[[object], Any]] = {
-    "VARCHAR": _text,
-    "DOUBLE": _seconds,
-    "BOOLEAN": _flag,
-    "INTEGER": _index,
+    "string": _text,
+    "double": _seconds,
+    "boolean": _flag,
+    "int": _index,
 }
-_EXPECTED = {"VARCHAR": "text", "DOUBLE": "epoch seconds", "BOOLEAN": "true or false", "INTEGER": "a whole number"}
+_EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or false", "int": "a whole number"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from perennial.engines.columns import SOURCE_TOTALS
 from perennial.engines.duckdb import (
     STATE_VIEWS,
     STATUS_TABLES,
@@ -22,16 +23,6 @@ from perennial.tables import TABLES
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
-
-
-# Columns of what `source_totals` returns, in DuckDB's types.
-SOURCE_TOTALS = {
-    "table_name": "VARCHAR",
-    "source_id": "VARCHAR",
-    "file_count": "BIGINT",
-    "row_count": "BIGINT",
-    "total_bytes": "BIGINT",
-}
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
@@ -92,3 +95,23 @@ def open_engine(settings: Settings) -> Engine | None:
     from perennial.engines.sqlalchemy import SqlAlchemyEngine
 
     return SqlAlchemyEngine(settings.engine_url)
+
+
+@contextmanager
+def importing_spark() -> Iterator[None]:
+    """Let Spark's client be imported by whoever does it: it neither warns of pandas 3 nor ends the process.
+
+    Where the main module has no file (`python -c`, a forked worker) it takes itself to be in a doctest, and exits where
+    there is no Spark beside it. Nothing turns that off, so the module has a file until the import is done.
+    """
+    main = sys.modules["__main__"]
+    missing = not hasattr(main, "__file__")
+    if missing:
+        main.__file__ = __file__
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if missing:
+            del main.__file__

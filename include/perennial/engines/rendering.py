@@ -13,18 +13,21 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
-from perennial.engines.columns import declared_type
+from perennial.engines.columns import SOURCE_COUNTS, declared_type
 from perennial.engines.dialects import Dialect, Rewrite
 from perennial.errors import TerminalEngineError, TerminalRequestError
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 
 _CANONICAL = "duckdb"
-_COUNTS = {"source_id": "VARCHAR", "file_count": "BIGINT", "row_count": "BIGINT", "total_bytes": "BIGINT"}
 _COLUMNS = {
     **{table.name: {column.name: declared_type(column.type) for column in table.columns} for table in TABLES},
-    **{f"{table.name}_partitions": _COUNTS for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)},
+    **{
+        f"{table.name}_partitions": {name: declared_type(kind) for name, kind in SOURCE_COUNTS.items()}
+        for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)
+    },
 }
 
 
@@ -104,8 +107,8 @@ class Relations:
     held: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def hold(self, name: str, columns: Mapping[str, str]) -> None:
-        """Let later statements read a relation that the engine holds: DuckDB's types by column."""
-        self.held[name] = dict(columns)
+        """Let later statements read a relation that the engine holds: the types of the contract by column."""
+        self.held[name] = {column: declared_type(kind) for column, kind in columns.items()}
 
     def keep(self, name: str, sql: str, params: Mapping[str, Any]) -> None:
         """Let later statements read a statement under a name; of a CREATE, what it creates is kept."""
@@ -166,7 +169,8 @@ class Relations:
             quote_identifiers=False,
             identify=False,
         )
-        _unite_by_position(translated)
+        if any(union.args.get("by_name") for union in translated.find_all(exp.SetOperation)):
+            _unite_by_position(annotate_types(translated, schema={**_COLUMNS, **self.held}, dialect=_CANONICAL))
         for rewrite in dialect.rewrites:
             translated = _rewritten(translated, rewrite)
         return translated, binds
@@ -303,10 +307,14 @@ def _unite_by_position(query: exp.Expr) -> None:
         if not union.args.get("by_name"):
             continue
         sides = (union.this, union.expression)
-        names = list(dict.fromkeys(name for side in sides for name in side.named_selects))
+        projections = {
+            name: found for side in sides for name, found in zip(side.named_selects, side.selects, strict=True)
+        }
+        # Sail takes a column for one without a type where the first side has nothing but a null.
+        nulls = {name: exp.cast(exp.null(), found.type).as_(name) for name, found in projections.items()}
         for side in sides:
-            held = dict(zip(side.named_selects, side.selects, strict=True))
-            side.set("expressions", [held.get(name) or exp.null().as_(name) for name in names])
+            held = {found.alias_or_name: found for found in side.selects}
+            side.set("expressions", [held.get(name) or nulls[name].copy() for name in projections])
         union.set("by_name", None)
 
 

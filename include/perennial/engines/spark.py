@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,27 +12,10 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from perennial.engines.dialects import SPARK
-from perennial.engines.protocol import DENIED
+from perennial.engines.protocol import DENIED, importing_spark
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
-
-@contextmanager
-def _main_has_a_file() -> Iterator[None]:
-    """Where the main module has no file (`python -c`, a forked worker) the client takes it for a doctest and exits."""
-    main = sys.modules["__main__"]
-    missing = not hasattr(main, "__file__")
-    if missing:
-        main.__file__ = __file__
-    try:
-        yield
-    finally:
-        if missing:
-            del main.__file__
-
-
-with warnings.catch_warnings(), _main_has_a_file():
-    # It warns of pandas 3, which nothing here goes through.
-    warnings.simplefilter("ignore")
+with importing_spark():
     from pyspark.errors import (
         AnalysisException,
         ArithmeticException,

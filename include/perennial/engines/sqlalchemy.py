@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from perennial.engines.columns import trino_arrow_type
 from perennial.engines.dialects import ATHENA, TRINO
 from perennial.engines.protocol import DENIED
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
@@ -28,15 +29,6 @@ _REFUSALS = re.compile(
     r"SYNTAX_ERROR|NOT_FOUND|MISMATCH|NOT_SUPPORTED|INVALID_|MISSING_|AMBIGUOUS_|mismatched input"
     r"|DIVISION_BY_ZERO|NUMERIC_VALUE_OUT_OF_RANGE"
 )
-_TYPES = {
-    "varchar": pa.string(),
-    "boolean": pa.bool_(),
-    "integer": pa.int32(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
 
 
 class SqlAlchemyEngine:
@@ -120,7 +112,7 @@ def escaped(sql: str) -> str:
 def _type(code: object, values: Sequence[Any]) -> pa.DataType:
     """Tell a column's type from the driver's name for it, or else from its first values."""
     word = re.match(r"[a-z]+", code) if isinstance(code, str) else None
-    known = _TYPES.get(word[0]) if word else None
+    known = trino_arrow_type(word[0]) if word else None
     if known is None:
         known = pa.array(values).type
     # Nothing but nulls so far.

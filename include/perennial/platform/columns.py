@@ -20,6 +20,7 @@ from perennial.errors import TerminalMetadataError
 from perennial.platform.times import instant, mapped_time, refuse_deletion_to_come, refuse_too_early
 from perennial.refusals import CLOCK_DIFFERENCE
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, USERS, Column, Table
+from perennial.warehouse.schemas import declared_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,16 +40,7 @@ _WORDS = {"0": False, "1": True, "false": False, "true": True}
 
 def arrow_schema(table: Table) -> pa.Schema:
     """Return the Arrow columns of a synced table, as the contract declares them."""
-    import pyarrow as pa
-
-    text = pa.large_string()
-    types = {
-        "string": text,
-        "boolean": pa.bool_(),
-        "timestamptz": pa.timestamp("us", tz="UTC"),
-        "list<string>": pa.large_list(pa.field("element", text, nullable=False)),
-    }
-    return pa.schema([pa.field(column.name, types[column.type], not column.required) for column in table.columns])
+    return declared_schema(table).as_arrow()
 
 
 @dataclass(frozen=True)

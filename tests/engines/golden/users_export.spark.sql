@@ -91,12 +91,12 @@ WITH absent_sources AS (
     seen.source_id AS source_id,
     seen.canvas_step_id AS step_id,
     seen.variant_id AS variant_id,
-    UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
-      seen.interaction = 'received')) AS received_us,
-    UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
-      seen.interaction = 'entered')) AS entered_us,
-    UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
-      seen.interaction = 'control')) AS control_us,
+    CAST(UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
+      seen.interaction = 'received')) AS BIGINT) AS received_us,
+    CAST(UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
+      seen.interaction = 'entered')) AS BIGINT) AS entered_us,
+    CAST(UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
+      seen.interaction = 'control')) AS BIGINT) AS control_us,
     BOOL_OR(
       seen.interaction = 'opened'
       AND seen.channel = 'email'
@@ -138,16 +138,16 @@ SELECT
   COALESCE(source_names.name, received.source_id) AS source_name,
   COALESCE(canvas_steps.name, received.step_id) AS step_name,
   source_variants.name AS variant_name,
-  NULL AS external_user_id,
-  NULL AS email,
-  NULL AS phone,
-  NULL AS first_name,
-  NULL AS last_name,
-  NULL AS country,
-  NULL AS language,
-  NULL AS time_zone,
-  NULL AS created_at,
-  NULL AS custom_attributes
+  CAST(NULL AS STRING) AS external_user_id,
+  CAST(NULL AS STRING) AS email,
+  CAST(NULL AS STRING) AS phone,
+  CAST(NULL AS STRING) AS first_name,
+  CAST(NULL AS STRING) AS last_name,
+  CAST(NULL AS STRING) AS country,
+  CAST(NULL AS STRING) AS language,
+  CAST(NULL AS STRING) AS time_zone,
+  CAST(NULL AS TIMESTAMP) AS created_at,
+  CAST(NULL AS STRING) AS custom_attributes
 FROM received AS received
 LEFT JOIN source_names AS source_names
   ON received.source_id = source_names.source_id
@@ -160,21 +160,21 @@ LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS source_variant
 UNION ALL
 SELECT
   users.user_id AS user_id,
-  NULL AS source_kind,
-  NULL AS source_id,
-  NULL AS step_id,
-  NULL AS variant_id,
-  NULL AS received_us,
-  NULL AS entered_us,
-  NULL AS control_us,
-  NULL AS opened_email,
-  NULL AS opened_push,
-  NULL AS clicked_email,
-  NULL AS clicked_in_app_message,
-  NULL AS converted,
-  NULL AS source_name,
-  NULL AS step_name,
-  NULL AS variant_name,
+  CAST(NULL AS STRING) AS source_kind,
+  CAST(NULL AS STRING) AS source_id,
+  CAST(NULL AS STRING) AS step_id,
+  CAST(NULL AS STRING) AS variant_id,
+  CAST(NULL AS BIGINT) AS received_us,
+  CAST(NULL AS BIGINT) AS entered_us,
+  CAST(NULL AS BIGINT) AS control_us,
+  CAST(NULL AS BOOLEAN) AS opened_email,
+  CAST(NULL AS BOOLEAN) AS opened_push,
+  CAST(NULL AS BOOLEAN) AS clicked_email,
+  CAST(NULL AS BOOLEAN) AS clicked_in_app_message,
+  CAST(NULL AS BOOLEAN) AS converted,
+  CAST(NULL AS STRING) AS source_name,
+  CAST(NULL AS STRING) AS step_name,
+  CAST(NULL AS STRING) AS variant_name,
   users.external_user_id AS external_user_id,
   users.email AS email,
   users.phone AS phone,

@@ -43,18 +43,18 @@ WITH absent_sources AS (  -- as in views.trino.sql
     seen.source_id AS source_id,
     seen.canvas_step_id AS step_id,
     seen.variant_id AS variant_id,
-    CAST(ROUND(
+    CAST(CAST(ROUND(
       TO_UNIXTIME(MAX(seen.occurred_at) FILTER(WHERE
         seen.interaction = 'received')) * 1000000
-    ) AS BIGINT) AS received_us,
-    CAST(ROUND(
+    ) AS BIGINT) AS BIGINT) AS received_us,
+    CAST(CAST(ROUND(
       TO_UNIXTIME(MAX(seen.occurred_at) FILTER(WHERE
         seen.interaction = 'entered')) * 1000000
-    ) AS BIGINT) AS entered_us,
-    CAST(ROUND(
+    ) AS BIGINT) AS BIGINT) AS entered_us,
+    CAST(CAST(ROUND(
       TO_UNIXTIME(MAX(seen.occurred_at) FILTER(WHERE
         seen.interaction = 'control')) * 1000000
-    ) AS BIGINT) AS control_us,
+    ) AS BIGINT) AS BIGINT) AS control_us,
     BOOL_OR(
       seen.interaction = 'opened'
       AND seen.channel = 'email'
@@ -96,16 +96,16 @@ SELECT
   COALESCE(source_names.name, received.source_id) AS source_name,
   COALESCE(canvas_steps.name, received.step_id) AS step_name,
   source_variants.name AS variant_name,
-  NULL AS external_user_id,
-  NULL AS email,
-  NULL AS phone,
-  NULL AS first_name,
-  NULL AS last_name,
-  NULL AS country,
-  NULL AS language,
-  NULL AS time_zone,
-  NULL AS created_at,
-  NULL AS custom_attributes
+  CAST(NULL AS VARCHAR) AS external_user_id,
+  CAST(NULL AS VARCHAR) AS email,
+  CAST(NULL AS VARCHAR) AS phone,
+  CAST(NULL AS VARCHAR) AS first_name,
+  CAST(NULL AS VARCHAR) AS last_name,
+  CAST(NULL AS VARCHAR) AS country,
+  CAST(NULL AS VARCHAR) AS language,
+  CAST(NULL AS VARCHAR) AS time_zone,
+  CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS created_at,
+  CAST(NULL AS VARCHAR) AS custom_attributes
 FROM received AS received
 LEFT JOIN source_names AS source_names
   ON received.source_id = source_names.source_id
@@ -118,21 +118,21 @@ LEFT JOIN "lake"."messaging"."source_variants" FOR VERSION AS OF 3 AS source_var
 UNION ALL
 SELECT
   users.user_id AS user_id,
-  NULL AS source_kind,
-  NULL AS source_id,
-  NULL AS step_id,
-  NULL AS variant_id,
-  NULL AS received_us,
-  NULL AS entered_us,
-  NULL AS control_us,
-  NULL AS opened_email,
-  NULL AS opened_push,
-  NULL AS clicked_email,
-  NULL AS clicked_in_app_message,
-  NULL AS converted,
-  NULL AS source_name,
-  NULL AS step_name,
-  NULL AS variant_name,
+  CAST(NULL AS VARCHAR) AS source_kind,
+  CAST(NULL AS VARCHAR) AS source_id,
+  CAST(NULL AS VARCHAR) AS step_id,
+  CAST(NULL AS VARCHAR) AS variant_id,
+  CAST(NULL AS BIGINT) AS received_us,
+  CAST(NULL AS BIGINT) AS entered_us,
+  CAST(NULL AS BIGINT) AS control_us,
+  CAST(NULL AS BOOLEAN) AS opened_email,
+  CAST(NULL AS BOOLEAN) AS opened_push,
+  CAST(NULL AS BOOLEAN) AS clicked_email,
+  CAST(NULL AS BOOLEAN) AS clicked_in_app_message,
+  CAST(NULL AS BOOLEAN) AS converted,
+  CAST(NULL AS VARCHAR) AS source_name,
+  CAST(NULL AS VARCHAR) AS step_name,
+  CAST(NULL AS VARCHAR) AS variant_name,
   users.external_user_id AS external_user_id,
   users.email AS email,
   users.phone AS phone,
