@@ -53,7 +53,7 @@ ASKED = {
         GROUP BY ALL
     )
     SELECT f.source_name, f.user_id, date_trunc('day', f.received_at) AS day, users.email
-    FROM firsts AS f LEFT JOIN users USING (user_id)""",
+    FROM firsts AS f LEFT JOIN users ON f.user_id = users.user_id""",
     "spark": """WITH firsts AS (
         SELECT source_name, user_id, min(occurred_at) FILTER (WHERE interaction = 'received') AS received_at
         FROM Campaign_Interactions
@@ -61,7 +61,7 @@ ASKED = {
         GROUP BY source_name, user_id
     )
     SELECT f.source_name, f.user_id, date_trunc('DAY', f.received_at) AS day, users.email
-    FROM firsts AS f LEFT JOIN users USING (user_id)""",
+    FROM firsts AS f LEFT JOIN users ON f.user_id = users.user_id""",
 }
 EXPIRING = (("old", "campaign"), ("old journey", "canvas"))
 ROUND = count()

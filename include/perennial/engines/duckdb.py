@@ -218,7 +218,7 @@ def _parts(
     from perennial.warehouse.layouts import laid_out
 
     parts = []
-    reach(connection, table, (live.uri for live in live_files))
+    _reach(connection, table, (live.uri for live in live_files))
     for merged in (False, True):
         some = [live for live in live_files if bool(live.deletes) is merged]
         left_out = ""
@@ -231,7 +231,7 @@ def _parts(
     return parts or [_no_rows(schema)]
 
 
-def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
+def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
     """Let the engine open files where the table's are, with the table's credentials: no extension to be installed.
 
     Those of this machine it opens anyway; an archive that has moved to S3 has both.

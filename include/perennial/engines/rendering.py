@@ -147,6 +147,7 @@ class Relations:
             raise TerminalRequestError(
                 f"WITH {taken.pop()} has the name of a table or view of the warehouse; give that part another name."
             )
+        _call_views(query, {name: name for name in self.kept.keys() | self.held.keys()})
         views = exp.select("1")
         for view in sorted(_named(query) & self.kept.keys()):
             views = views.join(view, join_type="cross") if views.args.get("from_") else views.from_(view)
@@ -250,12 +251,18 @@ def _named(query: exp.Query) -> set[str]:
 def _prefix_parts(query: exp.Query, name: str) -> None:
     """Name the parts of a statement after it: some dialects want them all at the beginning of the whole."""
     parts = {cte.alias: f"{name}_{cte.alias}" for cte in query.find_all(exp.CTE)}
-    for table in query.find_all(exp.Table):
-        if table.name in parts and not table.db:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.alias_or_name)))
-            table.set("this", exp.to_identifier(parts[table.name]))
+    _call_views(query, parts)
     for cte in query.find_all(exp.CTE):
         cte.args["alias"].set("this", exp.to_identifier(parts[cte.alias]))
+
+
+def _call_views(query: exp.Query, names: Mapping[str, str]) -> None:
+    """Read relations under other names; how a statement writes them, capitals or not, is their alias."""
+    for table in query.find_all(exp.Table):
+        name = names.get(table.name.lower(), table.name)
+        if name != table.name and not table.db:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.alias_or_name)))
+            table.set("this", exp.to_identifier(name))
 
 
 def _put_before(query: exp.Expr, part: exp.CTE) -> None:

@@ -290,9 +290,3 @@ def contract_columns(name: str, schema: Schema) -> Schema:
     declared = _DECLARED.get(name)
     known = {column.name for column in declared.columns} if declared else set(schema.column_names)
     return Schema(*(field for field in schema.fields if field.name in known))
-
-
-def unknown_columns(name: str, schema: Schema) -> list[NestedField]:
-    """Return the columns that somebody else has added."""
-    known = set(contract_columns(name, schema).column_names)
-    return [field for field in schema.fields if field.name not in known]

@@ -15,7 +15,7 @@ WITH retention AS (  -- as in views.spark.sql
     source_name,
     user_id,
     DATE_TRUNC('WEEK', FROM_UTC_TIMESTAMP(CAST(occurred_at AS TIMESTAMP), 'Europe/Berlin')) AS week
-  FROM Campaign_Interactions
+  FROM campaign_interactions AS Campaign_Interactions
   WHERE
     interaction = 'opened' AND occurred_at >= :since
 )

@@ -11,7 +11,7 @@ WITH retention AS (  -- as in views.trino.sql
     source_name,
     user_id,
     DATE_TRUNC('WEEK', AT_TIMEZONE(occurred_at, 'Europe/Berlin')) AS week
-  FROM Campaign_Interactions
+  FROM campaign_interactions AS Campaign_Interactions
   WHERE
     interaction = 'opened'
     AND occurred_at >= CAST(:since AS TIMESTAMP(6) WITH TIME ZONE)
