@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from perennial.audiences import parse
-from perennial.audiences.compiling import compile_audience
+from perennial.audiences.compile import compile_audience
 from perennial.engines.columns import SOURCE_TOTALS
 from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
-from perennial.engines.rendering import Partitions, Pinned, Relations, Rendered
-from perennial.statements import statement
+from perennial.engines.transpile import Partitions, Relations, Rendered, TableAtSnapshot
+from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_FILES, TABLES
 from tests.workspace import member, received
 
@@ -142,17 +142,17 @@ def _relations(asked: Asked, dialect: Dialect) -> Relations:
     for number, table in enumerate(TABLES, start=1):
         # One table never had a snapshot.
         snapshot_id = None if table == LOADED_FILES else number
-        relations.tables[table.name] = Pinned(table.name, ("lake", "messaging", table.name), snapshot_id)
+        relations.tables[table.name] = TableAtSnapshot(table.name, ("lake", "messaging", table.name), snapshot_id)
     for table in (INTERACTIONS, INTERACTIONS_ARCHIVE):
         pinned = relations.tables[table.name]
-        assert isinstance(pinned, Pinned)
+        assert isinstance(pinned, TableAtSnapshot)
         relations.tables[f"{table.name}_partitions"] = Partitions(f"{table.name}_partitions", pinned)
     for name, (sql, params) in asked.kept.items():
         if name == "source_totals" and dialect is SPARK:
             # It is handed the rows.
-            relations.hold(name, SOURCE_TOTALS)
+            relations.upload(name, SOURCE_TOTALS)
         else:
-            relations.keep(name, sql, params)
+            relations.define(name, sql, params)
     return relations
 
 

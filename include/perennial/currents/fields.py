@@ -20,7 +20,7 @@ from perennial.engines.columns import arrow_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The product's field names (spec/currents.md), each with the type it is kept in, by Iceberg's name.
+# The product's field names, each with the type it is kept in, by Iceberg's name.
 FIELDS = {
     "event_type": "string",
     "id": "string",

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from perennial.audiences.compiling import LAYER
-
+LAYER = "perennial_layer_"
+"""What the names of an audience's layers begin with: each has one row a user, and it may be grouped by."""
 Rewrite = Callable[[exp.Expr], exp.Expr]
 
 

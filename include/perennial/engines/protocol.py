@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
-
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -26,7 +24,7 @@ BATCH_ROWS = 10_000
 """Rows fetched at a time: enough to keep an engine busy, a few megabytes."""
 
 
-class Facts(Protocol):
+class QuerySession(Protocol):
     """What is asked of the tables, as of one moment; our statements are in DuckDB's dialect, every value is a bind.
 
     Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
@@ -57,10 +55,10 @@ class Facts(Protocol):
             TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
         """
 
-    def keep(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
+    def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Let later statements read this one under a name; of a CREATE, what it creates."""
 
-    def show(self, name: str, sql: str) -> None:
+    def materialize(self, name: str, sql: str) -> None:
         """Put the answer into the session's own DuckDB connection, as a view that is read once."""
 
     def close(self) -> None:
@@ -75,26 +73,13 @@ class Engine(Protocol):
         """How its SQL differs."""
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
-        """Run a statement of its own dialect, with binds `:name`; errors as in `Facts.query`."""
+        """Run a statement of its own dialect, with binds `:name`; errors as in `QuerySession.query`."""
 
-    def hold(self, name: str, rows: pa.Table) -> bool:
+    def upload(self, name: str, rows: pa.Table) -> bool:
         """Hand a relation over for the rest of the session; False where the engine has no place for it."""
 
     def close(self) -> None:
         """Let go of it."""
-
-
-def open_engine(settings: Settings) -> Engine | None:
-    """Return the engine of PERENNIAL_ENGINE_URL; None for DuckDB in process."""
-    if settings.engine_url.startswith(IN_PROCESS):
-        return None
-    if settings.engine_url.startswith(SPARK_CONNECT):
-        from perennial.engines.spark import SparkEngine
-
-        return SparkEngine(settings.engine_url)
-    from perennial.engines.sqlalchemy import SqlAlchemyEngine
-
-    return SqlAlchemyEngine(settings.engine_url)
 
 
 @contextmanager

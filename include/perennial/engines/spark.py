@@ -67,15 +67,15 @@ class SparkEngine:
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002 - Spark decides
         """Run a statement; Spark decides itself how many rows a batch has."""
-        with self._told():
+        with self._engine_errors():
             frame = self._session().sql(sql, args=dict(binds))
             found = to_arrow_schema(frame.schema, timezone="UTC")
         schema = pa.schema([field.with_nullable(True) for field in found])
         return pa.RecordBatchReader.from_batches(schema, self._batches(frame, schema))
 
-    def hold(self, name: str, rows: pa.Table) -> bool:
+    def upload(self, name: str, rows: pa.Table) -> bool:
         """Make the rows a temporary view of the session."""
-        with self._told():
+        with self._engine_errors():
             self._session().createDataFrame(rows, schema=from_arrow_schema(rows.schema)).createOrReplaceTempView(name)
         return True
 
@@ -97,11 +97,11 @@ class SparkEngine:
     def _batches(self, frame: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         # What DataFrame.toArrow() does, but for waiting for the last row: there is no public way to it.
         client = self._session().client
-        with self._told():
+        with self._engine_errors():
             answers = client.to_table_as_iterator(frame._plan.to_proto(client), {})
         while True:
             # Not around the whole: what goes wrong between two batches is the reader's.
-            with self._told():
+            with self._engine_errors():
                 answer = next(answers, None)
             if answer is None:
                 return
@@ -109,7 +109,7 @@ class SparkEngine:
                 yield from answer.cast(schema).to_batches()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _engine_errors(self) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
                 # What it warns of when it gives up is in the error.

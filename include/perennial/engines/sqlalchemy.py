@@ -48,7 +48,7 @@ class SqlAlchemyEngine:
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
         """Run a statement; the first batch is fetched at once, the others as they are read."""
-        with self._told():
+        with self._engine_errors():
             answer = self._connection().execute(sqlalchemy.text(escaped(sql)), dict(binds))
             names, codes = list(answer.keys()), [column[1] for column in answer.cursor.description]
             batches = (list(rows) for rows in answer.partitions(batch_rows))
@@ -61,7 +61,7 @@ class SqlAlchemyEngine:
         )
         return pa.RecordBatchReader.from_batches(schema, self._batches(chain([first], batches), schema))
 
-    def hold(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
+    def upload(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
         """There are no temporary tables, neither in Athena nor in Trino."""
         return False
 
@@ -78,14 +78,14 @@ class SqlAlchemyEngine:
         return self._opened
 
     def _batches(self, batches: Iterator[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        with self._told():
+        with self._engine_errors():
             for rows in batches:
                 columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
                 arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _engine_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
