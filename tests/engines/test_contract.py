@@ -152,7 +152,10 @@ def test_statements_that_are_kept_have_binds_of_their_own(asked: Warehouse) -> N
 def test_a_statement_of_an_analyst_is_sent_as_it_is_with_tables_and_views_in_place(facts: QuerySession) -> None:
     # A backslash, the name of a day and a whole number cast from a half: each says what the engine says.
     said = {
-        "duckdb": (r"SELECT 'a\b' AS text, dayname(DATE '2026-06-07') AS day, CAST(2.5 AS INTEGER) AS n", ("Sunday", 3)),
+        "duckdb": (
+            r"SELECT 'a\b' AS text, dayname(DATE '2026-06-07') AS day, CAST(2.5 AS INTEGER) AS n",
+            ("Sunday", 3),
+        ),
         "spark": (
             r"SELECT 'a\\b' AS text, date_format(DATE '2026-06-07', 'E') AS day, CAST(2.5 AS INT) AS n",
             ("Sun", 2),
