@@ -17,7 +17,8 @@ from perennial.engines.analysts import open_query_session
 from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.protocol import QuerySession
 from perennial.engines.sessions import Opening, open_feature_session
-from perennial.engines.transpile import Relations, TableAtSnapshot
+from perennial.engines.snapshots import TableAtSnapshot
+from perennial.engines.transpile import Relations
 from perennial.errors import TerminalEngineError, TerminalRequestError, TransientEngineError
 from perennial.warehouse import Warehouse
 from perennial_sample.ports import free_port

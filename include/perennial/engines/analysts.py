@@ -46,7 +46,7 @@ def open_query_session(warehouse: Warehouse) -> Iterator[QuerySession]:
 
 
 def _whole(engine: Engine, warehouse: Warehouse) -> EngineSession:
-    from perennial.engines.snapshots import relations_at_snapshots
+    from perennial.engines.transpile import relations_at_snapshots
 
     relations = relations_at_snapshots(warehouse.settings, (warehouse.table(table.name) for table in TABLES))
     # From manifests either way, not by a scan: archived files may lie where nobody can read them.

@@ -5,10 +5,10 @@ Statements of analysts are in the engine's own dialect: they only get the tables
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlglot
 from sqlglot import exp
@@ -16,19 +16,18 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
-from perennial.engines.columns import SOURCE_COUNTS, declared_type
+from perennial.engines.columns import declared_type
 from perennial.engines.dialects import Dialect, Rewrite
+from perennial.engines.snapshots import COLUMNS, Partitions, TableAtSnapshot
 from perennial.errors import TerminalEngineError, TerminalRequestError
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
+
+    from perennial.settings import Settings
 
 _CANONICAL = "duckdb"
-_COLUMNS = {
-    **{table.name: {column.name: declared_type(column.type) for column in table.columns} for table in TABLES},
-    **{
-        f"{table.name}_partitions": {name: declared_type(kind) for name, kind in SOURCE_COUNTS.items()}
-        for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -42,54 +41,6 @@ class Rendered:
 
     sql: str
     binds: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TableAtSnapshot:
-    """A table of the catalog as of one snapshot.
-
-    Attributes:
-        name: Its name.
-        path: Catalog (where the engine needs one), namespace and name; the namespace is one word.
-        snapshot_id: None for a table that never had a snapshot: no rows, whatever is committed meanwhile.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    snapshot_id: int | None
-
-    def reference(self, alias: str) -> exp.Expr:
-        """Write the table as a statement reads it."""
-        if self.snapshot_id is None:
-            columns = _COLUMNS[self.name].items()
-            nothing = [exp.cast(exp.null(), kind, dialect=_CANONICAL).as_(name) for name, kind in columns]
-            return exp.select(*nothing).where(exp.false()).subquery(alias)
-        table = _table(*self.path)
-        table.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(self.snapshot_id)))
-        return exp.alias_(table, alias, table=True)
-
-
-@dataclass(frozen=True)
-class Partitions:
-    """What the manifests of a table partitioned by source say of each, as Trino and Athena show it.
-
-    There is no such table of an earlier snapshot: the newest is meant.
-
-    Attributes:
-        name: By which statements read it: source_id, file_count, row_count, total_bytes.
-        table: Whose manifests.
-    """
-
-    name: str
-    table: TableAtSnapshot
-
-    def reference(self, alias: str) -> exp.Expr:
-        """Write it as a statement reads it."""
-        source_id = exp.Dot.build([exp.column("partition", quoted=True), exp.to_identifier("source_id")])
-        counts = {"file_count": "file_count", "record_count": "row_count", "total_size": "total_bytes"}
-        columns = [source_id.as_("source_id"), *(exp.column(name).as_(ours) for name, ours in counts.items())]
-        *parents, name = self.table.path
-        return exp.select(*columns).from_(_table(*parents, f"{name}$partitions")).subquery(alias)
 
 
 @dataclass
@@ -165,13 +116,13 @@ class Relations:
         whole, binds = self._whole(query, params)
         translated: exp.Expr = qualify(
             _lists_spread(whole, binds),
-            schema={**_COLUMNS, **self.held},
+            schema={**COLUMNS, **self.held},
             dialect=_CANONICAL,
             quote_identifiers=False,
             identify=False,
         )
         if any(union.args.get("by_name") for union in translated.find_all(exp.SetOperation)):
-            _unite_by_position(annotate_types(translated, schema={**_COLUMNS, **self.held}, dialect=_CANONICAL))
+            _unite_by_position(annotate_types(translated, schema={**COLUMNS, **self.held}, dialect=_CANONICAL))
         for rewrite in dialect.rewrites:
             translated = _rewritten(translated, rewrite)
         return translated, binds
@@ -203,11 +154,6 @@ class Relations:
             name = table.name.lower()
             if not table.db and name in self.tables.keys() - kept:
                 table.replace(self.tables[name].reference(table.alias_or_name))
-
-
-def _table(*path: str) -> exp.Table:
-    parts = [exp.to_identifier(part, quoted=True) for part in reversed(path)]
-    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=False)))
 
 
 @contextmanager
@@ -334,3 +280,17 @@ def _bound(query: exp.Expr, binds: Mapping[str, Any], dialect: Dialect) -> dict[
         used[place.name], written = dialect.bound(binds[place.name], place.copy())
         place.replace(written)
     return used
+
+
+def relations_at_snapshots(settings: Settings, tables: Iterable[IcebergTable]) -> Relations:
+    """Describe loaded tables for an engine; a later commit by anybody is not seen."""
+    relations = Relations()
+    catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
+    for table in tables:
+        name = table.name()[-1]
+        snapshot = table.current_snapshot()
+        described = TableAtSnapshot(name, (*catalog, *table.name()), snapshot.snapshot_id if snapshot else None)
+        relations.tables[name] = described
+        if name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
+            relations.tables[f"{name}_partitions"] = Partitions(f"{name}_partitions", described)
+    return relations
