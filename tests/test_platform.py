@@ -19,11 +19,11 @@ from sqlalchemy.pool import NullPool
 
 from perennial.errors import TerminalMetadataError, TerminalSettingError, TransientError
 from perennial.platform import database, read_metadata, sync_sources
-from perennial.platform.columns import arrow_schema
 from perennial.settings import Settings
 from perennial.sql import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
+from perennial.warehouse.schemas import declared_arrow_schema
 from tests.kill import Point, run_and_kill
 from tests.other_writers import add_columns
 
@@ -294,7 +294,7 @@ def test_the_embedded_default_schema_syncs_on_both_databases(
 @pytest.mark.parametrize("table", SYNCED, ids=lambda table: table.name)
 def test_columns_read_for_r7_are_those_of_the_warehouse(table: Any, warehouse: Warehouse) -> None:
     expected = warehouse.arrow_schema(table.name)
-    assert [(field.name, field.type, field.nullable) for field in arrow_schema(table)] == [
+    assert [(field.name, field.type, field.nullable) for field in declared_arrow_schema(table)] == [
         (field.name, field.type, field.nullable) for field in expected
     ]
 

@@ -20,7 +20,7 @@ from perennial.errors import TerminalMetadataError
 from perennial.platform.times import instant, mapped_time, refuse_deletion_to_come, refuse_too_early
 from perennial.refusals import CLOCK_DIFFERENCE
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, USERS, Column, Table
-from perennial.warehouse.schemas import declared_schema
+from perennial.warehouse.schemas import declared_arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,11 +36,6 @@ PRIMARY_KEYS = {
 _SOURCE_KINDS = ("campaign", "canvas")
 _STATUSES = ("draft", "active", "stopped", "archived")
 _WORDS = {"0": False, "1": True, "false": False, "true": True}
-
-
-def arrow_schema(table: Table) -> pa.Schema:
-    """Return the Arrow columns of a synced table, as the contract declares them."""
-    return declared_schema(table).as_arrow()
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class SelectedColumns:
                     f"Platform table {table.name} has {'no' if not found else 'more than one'} column {column.name}; "
                     f"select it once in include/sql/platform/select_{table.name}.sql (it returns {', '.join(names)})."
                 )
-        return cls(table, arrow_schema(table), tuple(names.index(column.name) for column in table.columns))
+        return cls(table, declared_arrow_schema(table), tuple(names.index(column.name) for column in table.columns))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from perennial.platform.columns import Reading, Remark, SelectedColumns, arrow_batch, arrow_schema
+from perennial.platform.columns import Reading, Remark, SelectedColumns, arrow_batch
 from perennial.platform.database import PlatformDatabase, open_platform
 from perennial.platform.integrity import KeyLedger
 from perennial.platform.legacy_deletions import read_legacy_deletions, with_legacy_deletions
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
+from perennial.warehouse.schemas import declared_arrow_schema
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def _staged_tables(warehouse: Warehouse, reading: Reading) -> _Staged:
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:
         for table in SYNCED:
             batches = staged.counted(table, _checked_batches(table, database, keys, adopted, reading))
-            stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
+            stream = pa.RecordBatchReader.from_batches(declared_arrow_schema(table), batches)
             staged.data_files[table.name] = warehouse.stage_rows(table.name, stream)
     return staged
 
@@ -180,7 +181,9 @@ def read_metadata(
     reading = Reading(now or datetime.now(UTC))
     with open_platform(settings) as database, KeyLedger() as keys:
         sources, audiences = (
-            pa.Table.from_batches(_checked_batches(table, database, keys, adopted or {}, reading), arrow_schema(table))
+            pa.Table.from_batches(
+                _checked_batches(table, database, keys, adopted or {}, reading), declared_arrow_schema(table)
+            )
             for table in (SOURCES, AUDIENCES)
         )
     return PlatformMetadata(sources, audiences)
