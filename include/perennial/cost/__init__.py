@@ -1,4 +1,4 @@
-"""What storage costs: a price table that an operator may replace, and exact arithmetic over it."""
+"""What storage costs: a price table that an operator may replace, and the arithmetic over it."""
 
 from perennial.cost.estimates import (
     MoveCost,
