@@ -9,20 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.cost import (
-    Fact,
-    Objects,
-    count_objects,
-    early_removal_cost,
-    money,
-    move_cost,
-    move_facts,
-    payback,
-    read_prices,
-    restore_cost,
-    storage_cost,
-)
-from perennial.cost.estimates import THAWED_DAYS
+from perennial.cost import Fact, Objects, count_objects, move_cost, move_facts, read_prices
+from perennial.cost.estimates import THAWED_DAYS, early_removal_cost, restore_cost, storage_cost
+from perennial.cost.telling import money, payback
 from perennial.storage import s3
 
 PRICES = read_prices()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from perennial.cost import SHIPPED_PRICES, read_prices
+from perennial.cost.prices import SHIPPED_PRICES, read_prices
 from perennial.errors import TerminalSettingError
 from perennial.settings import Settings
 

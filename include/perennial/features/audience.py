@@ -90,11 +90,11 @@ def open_audience(
         if any(segment_nodes(root)):
             opening.show([AUDIENCES.name])
         segments = load_segments(connection, root)
-        refuse_unknown_segments(root, segments)
+        _refuse_unknown_segments(root, segments)
         definitions = {"": root, **{f"segment:{name} ": found for name, found in segments.items()}}
         if all_sources or any(found.references for found in definitions.values()):
             opening.show(_NAMES)
-            refuse_unknown_ids(connection, definitions)
+            _refuse_unknown_ids(connection, definitions)
         queries[:] = [compile_audience(root, segments, now)]
         if USER_MESSAGE_SUMMARY.name in queries[0].tables:
             opening.offer([USER_MESSAGE_SUMMARY.name])
@@ -134,7 +134,7 @@ def _parsed(segment_id: str, text: str) -> Definition:
         raise TerminalDefinitionError(f"segment:{segment_id} {error.path}", error.remedy) from None
 
 
-def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mapping[str, Definition]) -> None:
+def _refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mapping[str, Definition]) -> None:
     """Refuse definitions that name what the platform does not have.
 
     Args:
@@ -158,7 +158,7 @@ def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mappi
         raise TerminalDefinitionError(first.path, f"{meant if nearest else first.flaw}{also}")
 
 
-def refuse_unknown_segments(definition: Definition, segments: Collection[str]) -> None:
+def _refuse_unknown_segments(definition: Definition, segments: Collection[str]) -> None:
     """Refuse a definition that names a segment which does not exist.
 
     Args:

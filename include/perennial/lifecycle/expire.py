@@ -110,7 +110,7 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     """
     plan = read_plan(plan_uri)
     seen = last_events(warehouse, plan.source_ids)
-    due = still_due(warehouse, plan, run)
+    due = _still_due(warehouse, plan, run)
     _note_checksums(warehouse, plan, due)
     moved = record_expired(warehouse, run, plan.operation("record"), due, moved_totals(plan, due), seen)
     leaving = {total.source_id for total in moved}
@@ -125,7 +125,7 @@ def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = 
     return moved
 
 
-def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
+def _still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     """Decide again about a plan's sources, from metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
