@@ -27,11 +27,11 @@ check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirem
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --nocolor include/sql
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m perennial.reference --check
+	$(BIN)/python -m scripts.reference --check
 	$(UV) pip check --python $(BIN)/python
 
 docs: .venv/.dev ## Write docs/reference anew from the code
-	@$(BIN)/python -m perennial.reference
+	@$(BIN)/python -m scripts.reference
 
 screenshot: .venv/.dev ## Make docs/screenshot.png anew, with a real browser
 	@$(BIN)/python -m tests.browser.screenshot

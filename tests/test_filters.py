@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perennial.filters import CHANNELS, FILTERS, INTERACTION_VALUES, INTERACTIONS, FilterGroup
+from perennial.audiences.filters import CHANNELS, FILTERS, INTERACTION_VALUES, INTERACTIONS, FilterGroup
 from perennial.tables import INTERACTIONS as INTERACTIONS_TABLE
 from perennial.tables import USERS
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalMetadataError, TerminalRequestError
-from perennial.policy import (
+from perennial.policy.decisions import (
     Decision,
-    Holdings,
     Rules,
     SyncedMetadata,
+    WarehouseState,
     decide,
     decide_from,
     explain,
@@ -89,7 +89,7 @@ def decided(
 ) -> dict[str, Decision]:
     metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []))
     hot_rows = {row["source_id"]: 5 for row in sources} if hot is None else hot
-    holdings = Holdings(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
+    holdings = WarehouseState(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
     table = decide_from(metadata, holdings, as_of, rules or Rules())
     ids = table["source_id"].to_pylist()
     assert ids == sorted(set(ids), key=lambda text: text.encode())

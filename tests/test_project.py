@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from scripts import reference
 
-from perennial import reference
 from perennial.settings import DEFAULTS, PROJECT_ROOT, Settings
 
 FOLDERS = (".ci", "benchmarks", "dags", "docs", "include", "plugins", "requirements", "scripts", "tests")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perennial.cost import Fact, Objects, count_objects, move_cost, move_facts, read_prices
 from perennial.cost.estimates import THAWED_DAYS, early_removal_cost, restore_cost, storage_cost
-from perennial.cost.telling import money, payback
+from perennial.cost.texts import money, payback
 from perennial.storage import s3
 
 PRICES = read_prices()

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from perennial.settings import Settings
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.warehouse import Warehouse
 from tests.dags.conftest import RunDag
 from tests.workspace import received

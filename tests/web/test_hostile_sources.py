@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from perennial.notify.wording import shown
 from perennial.settings import Settings
+from perennial.text import escape_invisible
 from perennial.warehouse import Warehouse
 from tests.web.conftest import As
 from tests.web.test_sources import HOSTILE, ids, ids_on
@@ -48,13 +48,15 @@ def settings(hostile: Workspace) -> Settings:
 def test_any_text_is_shown_as_text_and_linked_to_itself(page: As, text: str) -> None:
     answer = page("vic").get("/perennial/sources", params={"tag": text})
     assert ids_on(answer.text) == [text]
-    assert str(html.escape(shown(text), quote=False)) in answer.text.replace("&#34;", '"').replace("&#39;", "'")
+    assert str(html.escape(escape_invisible(text), quote=False)) in answer.text.replace("&#34;", '"').replace(
+        "&#39;", "'"
+    )
     assert "<script>alert" not in answer.text
     assert "<img" not in answer.text
     [link] = [html.unescape(found) for found in re.findall(r'href="/perennial/source(\?[^"]*)"', answer.text)]
     assert parse_qsl(link[1:]) == [("id", text)]
     [(tag, title)] = re.findall(r'class="tag" href="([^"]*)" title="([^"]*)"', answer.text)
-    assert html.unescape(title) == shown(text)
+    assert html.unescape(title) == escape_invisible(text)
     assert ids_on(page("vic").get(html.unescape(tag)).text) == [text]
 
 
@@ -85,10 +87,10 @@ def test_long_ids_are_sent_in_the_body(page: As) -> None:
 @pytest.mark.parametrize("name", CONTROLS)
 def test_an_id_with_control_characters_is_shown_with_its_escapes(page: As, name: str) -> None:
     text, source_id = page("vic").get("/perennial/sources", params={"q": name}).text, CONTROLS[name]
-    assert text.count(f"<bdi>{html.escape(shown(source_id))}</bdi>") == 2
+    assert text.count(f"<bdi>{html.escape(escape_invisible(source_id))}</bdi>") == 2
     opened = page("vic").get("/perennial/source", params={"id": source_id})
     assert opened.status_code == 200
-    assert html.escape(shown(source_id)) in opened.text
+    assert html.escape(escape_invisible(source_id)) in opened.text
     assert not set(opened.text) & set("\0\r\x0b")
 
 

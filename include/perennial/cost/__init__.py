@@ -2,6 +2,6 @@
 
 from perennial.cost.estimates import Objects, count_objects, move_cost
 from perennial.cost.prices import STANDARD, PriceTable, read_prices
-from perennial.cost.telling import Fact, move_facts
+from perennial.cost.texts import Fact, move_facts
 
 __all__ = ["STANDARD", "Fact", "Objects", "PriceTable", "count_objects", "move_cost", "move_facts", "read_prices"]

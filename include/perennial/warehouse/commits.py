@@ -17,13 +17,13 @@ from pyiceberg.table import Table, TableProperties, Transaction
 from pyiceberg.table.snapshots import ancestors_of
 
 from perennial.tables import COUNTED
+from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import OPERATION_KEY, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.races import repeat_lost_races
-from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     from perennial.warehouse.catalog import Warehouse
@@ -77,7 +77,7 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         if not delta:
             return False
         refuse_unwritable(table)
-        with told(table.catalog.name, commit=name):
+        with catalog_errors(table.catalog.name, commit=name):
             _commit(table, delta, operation)
         if name in COUNTED:
             note_head(warehouse, table)

@@ -18,10 +18,10 @@ from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 from pyiceberg.utils.properties import property_as_bool, property_as_int
 
 from perennial.tables import COUNTED, TABLES
+from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import load_whole_table, set_tag
 from perennial.warehouse.lineage import TAG
 from perennial.warehouse.races import repeat_lost_races
-from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     from perennial.warehouse.catalog import Warehouse
@@ -83,7 +83,7 @@ def neighbours(warehouse: Warehouse) -> list[Table]:
     A table that was renamed keeps its place, and the one that was made anew under its former name gets the same.
     """
     namespace, known = warehouse.settings.namespace, {table.name for table in TABLES}
-    with told(warehouse.settings.catalog):
+    with catalog_errors(warehouse.settings.catalog):
         names = {name for *_, name in warehouse.catalog.list_tables(namespace)} - known
         others = []
         for name in sorted(names):
@@ -152,7 +152,7 @@ def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: dat
         expired = sorted(_expirable(table, cutoff, now))
         if not expired and not _is_ahead(table):
             return 0
-        with told(table.catalog.name, commit=name):
+        with catalog_errors(table.catalog.name, commit=name):
             _remove(table, expired)
         return len(expired)
 

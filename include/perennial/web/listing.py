@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, Query
 
 from perennial.errors import TerminalRequestError
-from perennial.policy import SOURCE_KINDS, STATUSES
+from perennial.policy.decisions import SOURCE_KINDS, STATUSES
 from perennial.web.pages import segment
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from perennial.web.snapshot import Listed
+    from perennial.web.source_index import Listed
 
 PAGE_SIZE = 50
 DUE_DAYS = 30
