@@ -46,7 +46,7 @@ def move_files(plan_uris: Any) -> None:
 
     @task(outlets=assets("interactions", "interactions_archive", "lifecycle_events", "archived_files"))
     def commit_origin(plan_uri: str) -> dict[str, Any]:
-        from perennial.moves.expire import finish_move
+        from perennial.moves.finish import finish_move
 
         with step() as warehouse:
             moved = finish_move(warehouse, plan_uri, current_run())

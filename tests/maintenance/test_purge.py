@@ -16,7 +16,7 @@ from pyiceberg.table import Table
 from perennial.errors import TerminalDataError
 from perennial.maintenance import PurgeOutcome, expire_old_snapshots, maintain_warehouse, purge, purge_files
 from perennial.maintenance.compaction import compact_table
-from perennial.moves.expire import _note_checksums
+from perennial.moves.finish import _note_checksums
 from perennial.moves.plan import EXPIRE, RESTORE, Direction, copy_name
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.settings import Settings

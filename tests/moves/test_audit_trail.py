@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from perennial.engines.duckdb import open_session, open_status_session
-from perennial.moves import Run, audit_trail, expire, expire_sources, restore_sources
+from perennial.moves import Run, audit_trail, expire_sources, finish, restore_sources
 from perennial.moves import recovery as settling_module
-from perennial.moves.expire import finish_expiry, finish_move
+from perennial.moves.finish import finish_expiry, finish_move
 from perennial.moves.plan import EXPIRE
 from perennial.moves.restore import check_request, plan_restore, restore_report
 from perennial.moves.runs import wall_clock
@@ -174,15 +174,15 @@ def test_r13_an_expiry_that_was_decided_before_its_source_went_and_came_back_mov
     before = multiset(warehouse, "interactions")
     (slow,), (fast,) = (plan_sources(warehouse, EXPIRE, ["a", "b"]) for _ in range(2))
     move(warehouse, [slow, fast])
-    note_checksums = expire._note_checksums
+    note_checksums = finish._note_checksums
 
     def meanwhile(*arguments: Any) -> None:
-        monkeypatch.setattr(expire, "_note_checksums", note_checksums)
+        monkeypatch.setattr(finish, "_note_checksums", note_checksums)
         finish_expiry(warehouse, fast, Run("fast", NOW))
         restore(warehouse)
         note_checksums(*arguments)
 
-    monkeypatch.setattr(expire, "_note_checksums", meanwhile)
+    monkeypatch.setattr(finish, "_note_checksums", meanwhile)
     finish_expiry(warehouse, slow, Run("slow", NOW))
 
     assert trails(warehouse) == ONCE

@@ -9,7 +9,8 @@ import pytest
 
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves import plan as planning
-from perennial.moves.expire import decide_expiry, finish_move, plan_expiry
+from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.moves.finish import finish_move
 from perennial.moves.plan import EXPIRE, batched_sources, read_plan
 from perennial.moves.steps import RUN_CHUNKS, add_copies, chunk_count, copy_files, verify_copies
 from perennial.warehouse import Warehouse

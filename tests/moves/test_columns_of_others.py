@@ -17,7 +17,8 @@ from perennial.maintenance.compaction import compact_table
 from perennial.maintenance.groups import plan_groups
 from perennial.maintenance.on_engine import whole_sources
 from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.expire import decide_expiry, finish_move, plan_expiry
+from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.moves.finish import finish_move
 from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.operations import pending_records
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE

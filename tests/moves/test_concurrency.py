@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perennial.moves import Run, expire_sources, inline, restore_sources
-from perennial.moves.expire import finish_move
+from perennial.moves.finish import finish_move
 from perennial.moves.plan import EXPIRE, RESTORE, Direction
 from perennial.moves.steps import add_copies, copy_files, plan_sources, verify_copies
 from perennial.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves import recovery as settling_module
-from perennial.moves.expire import finish_move
+from perennial.moves.finish import finish_move
 from perennial.moves.plan import find_plan
 from perennial.moves.steps import add_copies, chunk_count, copy_files, verify_copies
 from perennial.operations import pending_records

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from perennial.moves.expire import decide_expiry, finish_move, plan_expiry
+from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.moves.finish import finish_move
 from perennial.moves.recovery import recover_interrupted_moves
 from perennial.moves.restore import check_request, plan_restore
 from perennial.moves.runs import Run

@@ -12,7 +12,8 @@ from pyiceberg.expressions import EqualTo
 
 from perennial.engines.spark import SparkSession
 from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.expire import decide_expiry, finish_move, plan_expiry
+from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.moves.finish import finish_move
 from perennial.moves.recovery import recover_interrupted_moves
 from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.tables import INTERACTIONS

@@ -309,12 +309,12 @@ def test_of_many_files_a_listing_tells_which_can_be_cold_and_only_those_are_look
     events.register("before-parameter-build.s3.HeadObject", lambda params, **_: looked_at.append(params["Key"]))
 
     monkeypatch.setattr(thaw, "LISTED_FROM", 1)
-    thaw = start_thaw(warehouse, run2, plan_uris, "Standard")
+    status = start_thaw(warehouse, run2, plan_uris, "Standard")
 
     assert [uri for uri in (warm, cold) if f"cold/{uri.partition('/cold/')[2]}" in looked_at] == [cold]
     assert aws.asked_to_thaw(archive_uri(warehouse)) == {cold}
-    assert thaw is not None
-    assert thaw.file_count == 1
+    assert status is not None
+    assert status.file_count == 1
 
 
 def test_of_many_files_only_the_first_are_looked_at_while_they_are_not_ready(

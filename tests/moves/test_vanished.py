@@ -18,7 +18,8 @@ from perennial.engines.duckdb import open_session, open_status_session
 from perennial.errors import TerminalMetadataError
 from perennial.exports.user_data import check_request as check_export
 from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.expire import decide_expiry, finish_move, plan_expiry
+from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.moves.finish import finish_move
 from perennial.moves.steps import add_copies, chunk_count, copy_files, verify_copies
 from perennial.notify import digests_by_owner
 from perennial.platform import sync as sync_module

@@ -24,12 +24,11 @@ from perennial.audiences.filters import (
     SummaryMatch,
 )
 from perennial.audiences.timestamps import timestamp
+from perennial.engines.dialects import LAYER
 from perennial.sql import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
 
 INTERACTIONS_VIEW = "available_interactions"
-LAYER = "perennial_layer_"
-"""What the names of layers begin with: each has one row a user, and an engine may group by it (dialects/spark.py)."""
 # Different filters of a definition and all its segments: engines take minutes to plan many more than that.
 QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(

@@ -77,8 +77,8 @@ class MissingData:
         )
         if source.state == "archived":
             detail = (
-                f"Another program has put {pluralize(source.archived_rows, 'interaction')} of {_named(source)}, which is "
-                "available, into long-term storage: they are left out."
+                f"Another program has put {pluralize(source.archived_rows, 'interaction')} of {_named(source)}, which "
+                "is available, into long-term storage: they are left out."
             )
         return Finding("incomplete", None, "", source_id, detail, _restore((source_id,)), (source_id,))
 

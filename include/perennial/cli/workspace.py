@@ -135,8 +135,8 @@ def _print_unseen(unseen: dict[str, int]) -> None:
     rows = pluralize(sum(unseen.values()), "interaction")
     named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if len(unseen) > _NAMED else "")
     console.print(
-        f"The hot table also holds {rows} of {pluralize(len(unseen), 'source')} that no sync has seen: {escape(named)}. "
-        "Without a clock, they stay there.",
+        f"The hot table also holds {rows} of {pluralize(len(unseen), 'source')} that no sync has seen: {escape(named)}."
+        " Without a clock, they stay there.",
         soft_wrap=True,
     )
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
-
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -78,16 +76,3 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
-
-
-def open_engine(settings: Settings) -> Engine | None:
-    """Return the engine of PERENNIAL_ENGINE_URL; None for DuckDB in process."""
-    if settings.engine_url.startswith(IN_PROCESS):
-        return None
-    if settings.engine_url.startswith(SPARK_CONNECT):
-        from perennial.engines.spark import SparkEngine
-
-        return SparkEngine(settings.engine_url)
-    from perennial.engines.sqlalchemy import SqlAlchemyEngine
-
-    return SqlAlchemyEngine(settings.engine_url)

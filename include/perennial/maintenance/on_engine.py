@@ -25,7 +25,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from perennial.engines.protocol import BATCH_ROWS, Engine, open_engine
+from perennial.engines.open import open_engine
+from perennial.engines.protocol import BATCH_ROWS, Engine
 from perennial.engines.snapshots import engine_path, relations_at_snapshots, table_at_snapshot
 from perennial.engines.write_files import written_name
 from perennial.errors import TerminalDataError, TransientError

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import open_status_session
-from perennial.moves.audit_trail import last_events, record_expired
-from perennial.moves.commit import commit_origin, withdraw_kept
-from perennial.moves.copy import read_results
 from perennial.moves.daily import plan_readable_return
-from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
-from perennial.moves.restore import finish_restore
+from perennial.moves.finish import LEAVING, sources_decided
+from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES
 from perennial.moves.runs import Run, read_note, refuse_future_run, wall_clock, write_note
-from perennial.moves.steps import REPLANS, moved_totals, plan_sources, prepare_move
-from perennial.operations import remove_pending, sources_under_way
-from perennial.platform import read_legacy_deletions, read_metadata
-from perennial.platform.vanished import find_losses
-from perennial.policy.decisions import Metadata, SyncedMetadata, decide, refuse_stale_metadata
+from perennial.moves.steps import plan_sources
+from perennial.operations import sources_under_way
+from perennial.policy.decisions import decide, refuse_stale_metadata
 from perennial.policy.referrers import kept_sources
 from perennial.reports import ExpiredSource, ExpiryReport
 from perennial.sql import statement
-from perennial.tables import ARCHIVED_FILES, AUDIENCES, EXPIRY_DECISIONS, SOURCES
-from perennial.text import pluralize
-from perennial.warehouse import SourceTotal, Warehouse
+from perennial.tables import EXPIRY_DECISIONS
+from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-
-# The decisions that take rows out of hot.
-LEAVING = ("expire", "late")
 
 
 @dataclass(frozen=True)
@@ -59,10 +49,10 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
     decisions = decide(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
     _keep_decisions(warehouse, run, decisions)
-    chosen = {name: _sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}
+    chosen = {name: sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}
     moves = {EXPIRE.name: chosen["expire"] + chosen["late"], RESTORE.name: chosen["reactivated"]}
     counts = dict(Counter(decisions["decision"].to_pylist()))
-    log.info("%s: %s", run.run_id, ", ".join(f"{pluralize} {name}" for name, pluralize in sorted(counts.items())))
+    log.info("%s: %s", run.run_id, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     kept = kept_sources(warehouse)
     if kept.told:
         log.warning("%s: %s", run.run_id, kept.told)
@@ -84,91 +74,6 @@ def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
     return [*expiry, *plan_readable_return(warehouse, moves[RESTORE.name], run)]
 
 
-@dataclass(frozen=True)
-class MoveOutcome:
-    """What one move came to."""
-
-    direction: str
-    source_count: int
-    row_count: int
-
-
-def finish_move(warehouse: Warehouse, plan_uri: str, run: Run) -> MoveOutcome:
-    """Steps 5 and 6 of either direction."""
-    direction = read_plan(plan_uri).direction
-    moved = (finish_restore if direction is RESTORE else finish_expiry)(warehouse, plan_uri, run)
-    return MoveOutcome(direction.name, len(moved), sum(total.row_count for total in moved))
-
-
-def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[SourceTotal]:
-    """Look at the references once more, say that the data has expired, and only then remove it from hot.
-
-    The event comes before the removal: from then on features leave the source out and say so, whatever happens next.
-
-    Returns:
-        What has left hot, a source each.
-    """
-    plan = read_plan(plan_uri)
-    seen = last_events(warehouse, plan.source_ids)
-    due = _still_due(warehouse, plan, run)
-    _note_checksums(warehouse, plan, due)
-    moved = record_expired(warehouse, run, plan.operation("record"), due, moved_totals(plan, due), seen)
-    leaving = {total.source_id for total in moved}
-    withdraw_kept(warehouse, plan, set(plan.source_ids) - leaving)
-    left = commit_origin(warehouse, plan, leaving)
-    remove_pending(warehouse, plan.direction.name, plan.move_id)
-    if left and replans:
-        changed = pluralize(len(left), "source")
-        log.warning("%s: another writer changed %s, planning again", plan.operation("plan"), changed)
-        for again in prepare_move(warehouse, EXPIRE, left):
-            finish_expiry(warehouse, again, run, replans - 1)
-    return moved
-
-
-def _still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
-    """Decide again about a plan's sources, from metadata read now (R7).
-
-    A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
-    saved after the last sync, or a source started again (R1). An audience that can no longer be read keeps what it
-    could name (R4); the others go. All stay where the platform's database looks broken, because it lacks too much of
-    what the last sync found.
-
-    Returns:
-        The sources that are to leave hot, each with the reason.
-    """
-    held = sources_under_way(warehouse, RESTORE.name)
-    synced = SyncedMetadata.read(warehouse)
-    decided = {
-        row["source_id"]: row["reason"]
-        for row in decide(warehouse, run.now, held=held, metadata=synced).to_pylist()
-        if row["decision"] in LEAVING
-    }
-    platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
-    if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
-        log.error(
-            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run sync_sources, which "
-            "says what to do",
-            plan.operation("recheck"),
-            " and ".join(map(str, losses)),
-        )
-        return {}
-    if platform is not None:
-        fresh = decide(warehouse, run.now, held=held, metadata=platform)
-        known = set(fresh["source_id"].to_pylist())
-        moving = {source_id for name in LEAVING for source_id in _sources_decided(fresh, name)}
-        # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has
-        # missed it yet, so its clock is its own.
-        decided = {key: due for key, due in decided.items() if key in moving or key not in known}
-    kept = [source_id for source_id in plan.source_ids if source_id not in decided]
-    if kept:
-        log.info("%s: kept after a second look: %s", plan.operation("recheck"), pluralize(len(kept), "source"))
-    return {source_id: decided[source_id] for source_id in plan.source_ids if source_id in decided}
-
-
-def _by_table(metadata: Metadata) -> dict[str, pa.Table]:
-    return {SOURCES.name: metadata.sources, AUDIENCES.name: metadata.audiences}
-
-
 def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None = None) -> ExpiryReport:
     """Say what a run expired; of a dry run, what it would have."""
     would = read_note(dry_run.note_uri)["expire"] if dry_run else []
@@ -183,13 +88,6 @@ def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None 
         retention_months=warehouse.settings.retention_months,
         dry_run=dry_run is not None,
     )
-
-
-def _sources_decided(decisions: pa.Table, name: str) -> list[str]:
-    import pyarrow.compute as pc
-
-    chosen: list[str] = decisions.filter(pc.field("decision") == name)["source_id"].to_pylist()
-    return chosen
 
 
 def _keep_decisions(warehouse: Warehouse, run: Run, decisions: pa.Table) -> None:
@@ -207,24 +105,3 @@ def _keep_decisions(warehouse: Warehouse, run: Run, decisions: pa.Table) -> None
     ]
     rows = pa.Table.from_arrays(columns, schema=schema)
     warehouse.append_table(EXPIRY_DECISIONS.name, rows, f"decide:{run.run_id}:{wall_clock().isoformat()}")
-
-
-def _note_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
-    """Note what each archived file is made of, so that a restore can tell a whole one from a damaged one."""
-    made_of = {step.copy_uri: list(step.originals) for step in plan.steps}
-    archived_at = wall_clock()
-    rows: list[dict[str, object]] = [
-        {
-            "file_uri": result.copy_uri,
-            "source_id": result.source_id,
-            "original_uris": made_of[result.copy_uri],
-            "row_count": result.copied_rows,
-            "file_bytes": result.copied_bytes,
-            "checksum": result.file_checksum,
-            "move_id": plan.move_id,
-            "archived_at": archived_at,
-        }
-        for result in read_results(plan)
-        if result.source_id in source_ids and result.copied_bytes
-    ]
-    warehouse.append_rows(ARCHIVED_FILES.name, rows, plan.operation("checksums"))

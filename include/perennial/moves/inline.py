@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perennial.errors import PerennialError, TerminalError
-from perennial.moves.expire import decide_expiry, expiry_report, finish_move, plan_expiry
+from perennial.moves.expire import decide_expiry, expiry_report, plan_expiry
+from perennial.moves.finish import finish_move
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
 from perennial.moves.plan import read_plan
 from perennial.moves.recovery import recover_interrupted_moves

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from perennial.moves.commit import is_in_destination
-from perennial.moves.expire import finish_move
+from perennial.moves.finish import finish_move
 from perennial.moves.plan import DIRECTIONS, RESTORE, MovePlan, find_plan
 from perennial.moves.runs import Run, refuse_future_run, wall_clock
 from perennial.moves.verify import is_verified

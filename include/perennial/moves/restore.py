@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from perennial.errors import TransientConflictError
 from perennial.moves.audit_trail import record_restored
-from perennial.moves.commit import commit_origin, is_in_destination
+from perennial.moves.commit import is_in_destination
 from perennial.moves.plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, find_plan, read_plan
+from perennial.moves.recovery import resume_move
 from perennial.moves.requests import (
     TO_RESTORE,
     RequestedSource,
@@ -23,7 +23,7 @@ from perennial.moves.requests import (
 )
 from perennial.moves.restored_rows import RestoredRows, find_restored_rows
 from perennial.moves.runs import Run, read_note, refuse_future_run, wall_clock, write_note
-from perennial.moves.steps import REPLANS, moved_totals, plan_sources, prepare_move, whole_sources
+from perennial.moves.steps import plan_sources
 from perennial.moves.verify import Verification, read_verification
 from perennial.operations import OperationRecord, pending_records, remove_pending, write_pending
 from perennial.reports import DELETED, RestoreReport, RestoreState, SourceOutcome
@@ -76,7 +76,7 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
 
 @contextmanager
 def _restore_lock(warehouse: Warehouse, source_ids: Collection[str]) -> Iterator[None]:
-    """Keep expiries from removing rows of some sources (lifecycle.expire.still_due) until a plan's record does."""
+    """Keep expiries from removing rows of some sources (moves.finish.still_due) until a plan's record does."""
     now = wall_clock().isoformat()
     hold = OperationRecord(RESTORE.name, uuid.uuid4().hex, now, now, source_ids=tuple(source_ids))
     write_pending(warehouse, hold)
@@ -91,46 +91,9 @@ def _resume_others(warehouse: Warehouse, source_ids: Collection[str], run: Run) 
 
     The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
     """
-    from perennial.moves.recovery import resume_move
-
     for record in pending_records(warehouse):
         if record.kind in DIRECTIONS and not set(record.source_ids).isdisjoint(source_ids):
             resume_move(warehouse, record, run)
-
-
-def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run) -> list[SourceTotal]:
-    """Remove from the archive what is in hot now, and only then say that it is back.
-
-    Until the event is recorded features leave the source out, so nobody sees half of it (M5). What entered the archive
-    while the move went on is brought along.
-
-    Returns:
-        What was brought back, a source each.
-
-    Raises:
-        TransientConflictError: Other writers kept changing the archived files.
-    """
-    plan = read_plan(plan_uri)
-    restored = _bring_back(warehouse, plan, REPLANS)
-    record_restored(warehouse, run, plan.operation("record"), restored)
-    remove_pending(warehouse, plan.direction.name, plan.move_id)
-    return restored
-
-
-def _bring_back(warehouse: Warehouse, plan: MovePlan, replans: int) -> list[SourceTotal]:
-    whole = whole_sources(plan)
-    commit_origin(warehouse, plan, whole)
-    restored = {total.source_id: total for total in moved_totals(plan, whole)}
-    for again in map(read_plan, prepare_move(warehouse, RESTORE, whole)):
-        if not replans:
-            raise TransientConflictError(
-                f"Other writers changed archived files of {', '.join(again.source_ids)} again and again; "
-                "run the restore again when they have finished. Nothing was lost."
-            )
-        for total in _bring_back(warehouse, again, replans - 1):
-            restored[total.source_id] += total
-        remove_pending(warehouse, again.direction.name, again.move_id)
-    return list(restored.values())
 
 
 def abandon_restore(warehouse: Warehouse, plan_uri: str) -> None:

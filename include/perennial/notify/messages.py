@@ -193,7 +193,8 @@ def _restore_headline(
     if report.state == "failed":
         return "The dry run failed" if report.dry_run else "The restore failed. Nothing was lost."
     if report.state == "finished in part":
-        return f"{len(restored):,} of {pluralize(len(sources), 'source')} {'would come' if report.dry_run else 'came'} back"
+        verb = "would come" if report.dry_run else "came"
+        return f"{len(restored):,} of {pluralize(len(sources), 'source')} {verb} back"
     if not restored:
         return "There was nothing to restore"
     if report.dry_run:

@@ -39,8 +39,9 @@ def _environment(*, html: bool) -> Environment:
         finalize=_visible if html else _isolated,
     )
     environment.filters.update(
-        count=formatting.pluralize, size=formatting.format_bytes, exact_size=formatting.exact_size, moment=formatting.moment,
-        day=formatting.day, shortened=formatting.shortened, verbatim=Verbatim, local_path=local_path,
+        count=formatting.pluralize, size=formatting.format_bytes, exact_size=formatting.exact_size,
+        moment=formatting.moment, day=formatting.day, shortened=formatting.shortened,
+        verbatim=Verbatim, local_path=local_path,
     )  # fmt: skip
     environment.globals.update(source_link=links.source_link, run_link=links.run_link)
     environment.tests["web_address"] = lambda value: str(value).startswith(("http://", "https://"))

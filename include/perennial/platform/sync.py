@@ -48,9 +48,7 @@ class SyncOutcome:
         found = {"read_as_null": self.read_as_null, "later_than_now": self.later_than_now}
         chosen = {
             name: {
-                key.removeprefix(f"{table}."): pluralize
-                for key, pluralize in counts.items()
-                if key.startswith(f"{table}.")
+                key.removeprefix(f"{table}."): number for key, number in counts.items() if key.startswith(f"{table}.")
             }
             for name, counts in found.items()
         }

@@ -160,8 +160,8 @@ def unknown_source(source_id: str, hot_rows: int, nearest: str = "") -> Terminal
     if not hot_rows:
         return TerminalRequestError(not_known(source_id, "known source", nearest, CHECK_ID))
     return TerminalUnseenError(
-        f"No sync has seen the source {source_id!r}. The hot table holds {pluralize(hot_rows, 'interaction')} of it, which "
-        "stay there: it has no clock. Run sync_sources if it is new on the platform."
+        f"No sync has seen the source {source_id!r}. The hot table holds {pluralize(hot_rows, 'interaction')} of it, "
+        "which stay there: it has no clock. Run sync_sources if it is new on the platform."
     )
 
 

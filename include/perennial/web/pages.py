@@ -65,8 +65,8 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        count=formatting.pluralize, size=formatting.format_bytes, moment=formatting.moment, day=formatting.day, dated=formatting.dated,
-        shown=escape_for_page, segment=segment, query=query, named=named,
+        count=formatting.pluralize, size=formatting.format_bytes, moment=formatting.moment, day=formatting.day,
+        dated=formatting.dated, shown=escape_for_page, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
     return environment
