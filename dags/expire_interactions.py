@@ -3,10 +3,9 @@
 Moves the interactions of inactive sources from the hot table to long-term storage, every day at 04:00 UTC.
 
 **What it does.** Settles what a dead run left behind, decides about every source (`expiry_decisions` says why), then
-plans, copies, verifies and commits the move of those that are due (R2), of late rows of sources that have expired
-(R9), and the way back of sources that are active again (R10); what of those has to be thawed is asked for, and the next
-run has it. Immediately before hot data is removed the references are looked at once more (R7). Owners get one digest a
-run.
+plans, copies, verifies and commits the move of those that are due, of late rows of sources that have expired, and
+the way back of sources that are active again; thaws that those need are requested, and a later run restores them.
+Immediately before hot data is removed the references are checked again. Owners get one digest per run.
 
 **What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
 

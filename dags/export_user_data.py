@@ -7,8 +7,8 @@ is.
 `PERENNIAL_EXPORTS_URI`; a task that is tried again replaces the file, it never adds a second one. `docs/analysts.md`
 says what the columns hold.
 
-**What it never does.** Write a file that is short: where interactions of the source are expired (R14) or were deleted
-under the previous policy (R18), the run refuses, and the e-mail names the command that restores them.
+**What it never does.** Write a file that is short: where interactions of the source are expired or were deleted under
+the previous policy, the run refuses, and the e-mail names the command that restores them.
 
 **Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`.
 

@@ -2,9 +2,9 @@
 
 Brings the interactions of expired sources back from long-term storage: one source, many, or all with a tag.
 
-**What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves (R12). Then it
+**What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves. Then it
 plans, copies, verifies and commits, and shows the data when all of it is there. The clock of every restored source
-starts again: after another three months without activity it expires again (R13). Files in a cold storage class are
+starts again: after another three months without activity it expires again. Files in a cold storage class are
 thawed first: an e-mail says how long that takes, and the run waits for it without holding a worker.
 
 **What it never does.** Lose or double a row; show half a source; send one mail a source: a request gets one e-mail,

@@ -1,4 +1,4 @@
-"""The catalogue of spec/filters.md, as the specification lists it."""
+"""The catalogue of filters, as the product's documentation lists it."""
 
 from __future__ import annotations
 

@@ -796,7 +796,7 @@ def test_r24_a_deletion_that_cannot_be_right_hides_nothing(warehouse: Warehouse,
 def model(
     sources: list[Row], audiences: list[Row], events: list[Row], hot: set[str], as_of: datetime
 ) -> dict[str, tuple[str, set[str]]]:
-    """spec/rules.md in plain Python: the decision of each source, and the owners that keep it."""
+    """The rules in plain Python: the decision of each source, and the owners that keep it."""
     uses: dict[str, list[Row]] = {}
     for row in audiences:
         uses.setdefault(f"{row['owner_kind']}:{row['owner_id']}", []).extend(json.loads(row["definition"])["and"])

@@ -1,7 +1,8 @@
 """Perennial: a life cycle for messaging interaction data.
 
 Data of campaigns and Canvases that have been inactive for three months moves to long-term storage, is never deleted,
-and comes back in minutes. `docs/architecture.md` is the map; the rules R1-R18 are cited where they are implemented.
+and comes back in minutes. `docs/architecture.md` is the map; rules, which code cites by number, are in
+`docs/rules.md`.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def open_audience(
 
     Args:
         warehouse: Where everything is.
-        definition: JSON of spec/filters.md.
+        definition: JSON, as in `docs/reference/filters.md`.
         now: What `days_ago` is counted from.
         strict: Refuse instead of answering short.
         all_sources: Show the interactions of every source, for who asks more of the same moment than who is in the

@@ -1,4 +1,4 @@
-"""The catalogue of audience filters (spec/filters.md) as plain values: what each takes, names, and reads.
+"""The catalogue of audience filters as plain values: what each takes, names, and reads.
 
 Parsing, reference tracking, evaluation and the JSON Schema are all driven by `FILTERS`; nothing else lists filters.
 """

@@ -183,7 +183,7 @@ def sql(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL, read only; what an answer leaves out is said on standard error (R16).
+    """Ask the warehouse in SQL, read only; what is left out is reported on standard error.
 
     Every table and view of the contract is in place.
     """

@@ -1,4 +1,4 @@
-"""`load_interactions`: everything new in the landing place, exactly once (spec/currents.md)."""
+"""`load_interactions`: everything new in the landing place, exactly once."""
 
 from __future__ import annotations
 

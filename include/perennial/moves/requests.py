@@ -151,7 +151,7 @@ def refuse_deleted(sources: list[RequestedSource]) -> None:
     if sources and all(source.outcome == DELETED for source in sources):
         raise TerminalRequestError(
             "Nothing can be restored: the interactions of "
-            f"{', '.join(repr(source.source_id) for source in sources)} were deleted under the previous policy (R18)."
+            f"{', '.join(repr(source.source_id) for source in sources)} were deleted under the previous policy."
         )
 
 

@@ -29,7 +29,7 @@ VANISHED = "vanished"
 STATES = ("available", DUE, KEPT, "expired", "restoring", "deleted")
 """What a state filter can be; of the available ones, `due` expire within `DUE_DAYS`, `kept` would if no filter kept
 them."""
-_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would, if no active filter kept it (R4)"
+_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would, if no active filter kept it"
 # Every column of the list, and what orders it; what is left undecided, the name decides.
 _ORDERS = {
     "name": (),

@@ -62,9 +62,9 @@ class RestoreOrder(_Model):
     """What to restore, and who is told. At least one source, tag or `all` is needed."""
 
     source_ids: list[Text] = Field([], max_length=100_000, description="Campaigns and Canvases by id")
-    tags: list[Text] = Field([], max_length=1_000, description="All sources that carry one of these tags (R11)")
+    tags: list[Text] = Field([], max_length=1_000, description="All sources that carry one of these tags")
     all: Filters | None = Field(None, description="All sources that match these filters now")
-    notify: list[str] = Field([], max_length=50, description="E-mail addresses that are told how it ended (R12)")
+    notify: list[str] = Field([], max_length=50, description="E-mail addresses that are told how it ended")
     reason: Reason = Field("", description="Goes into the audit trail and the e-mail")
 
 
@@ -137,7 +137,7 @@ class RestorePreview(BaseModel):
     )
     expected_from_runs: int = Field(description="How many restores of about that size this is known from; 0: a guess")
     expires_at: datetime | None = Field(
-        description="When the first of it would expire again, if it came back now (R13); null where nothing does"
+        description="When the first of it would expire again, if it came back now; null where nothing does"
     )
     thaw: str = Field(description="How long the archive needs before that; empty where it hands data out at once")
     refusal: str = Field(description="Why it cannot be asked for; empty where it can")
