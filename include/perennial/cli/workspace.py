@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from perennial.cli.overview import STATES, Wanted, list_workspace, show_listed_sources
+from perennial.cli.overview import STATES, Wanted, list_workspace, print_undelivered, show_listed_sources
 from perennial.cli.printing import (
     console,
     moment_of,
@@ -23,7 +23,6 @@ from perennial.cli.printing import (
     shown,
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
-from perennial.cli.undelivered import print_undelivered
 from perennial.sql import statement
 from perennial.text import pluralize
 

@@ -60,7 +60,7 @@ def find_losses(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) ->
         known: Tables as they were, by name; at least the columns of KEYS.
         found: What the platform has of them now.
     """
-    losses = [Loss(name, len(rows), len(missing_rows(name, rows, found[name]))) for name, rows in known.items()]
+    losses = [Loss(name, len(rows), len(_missing_rows(name, rows, found[name]))) for name, rows in known.items()]
     return [loss for loss in losses if loss.missing_count >= _LEAST and loss.missing_count * _SHARE > loss.known_count]
 
 
@@ -79,7 +79,7 @@ def refuse_mass_vanishing(known: Mapping[str, pa.Table], found: Mapping[str, pa.
         )
 
 
-def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
+def _missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
     """Return the known rows of `sources` or `audiences` that are not among the found ones, in their order."""
     import pyarrow as pa
 
@@ -104,7 +104,7 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
     """
     from perennial.warehouse.replace import make_snapshot
 
-    missing = missing_rows(SOURCES.name, known, found).to_pylist()
+    missing = _missing_rows(SOURCES.name, known, found).to_pylist()
     tags: dict[str, list[str]] = {source["source_id"]: [] for source in missing}
     if missing:
         for row in warehouse.read(SOURCE_TAGS.name).to_pylist():

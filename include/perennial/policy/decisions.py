@@ -213,14 +213,6 @@ def explain(
     return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
 
 
-def decision_of(decisions: pa.Table, source_id: str) -> Decision | None:
-    """Look one source up in what `decide` returned."""
-    import pyarrow.compute as pc
-
-    found = decisions.filter(pc.field("source_id") == source_id).to_pylist()
-    return _decision(found[0]) if found else None
-
-
 def _decision(row: dict[str, Any]) -> Decision:
     values = {name: row[name] for name in DECISION_COLUMNS}
     return Decision(**{**values, "referenced_by": tuple(row["referenced_by"])})
