@@ -293,7 +293,7 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
             if value not in allowed:
                 raise TerminalMetadataError(
                     f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
-                    "it on the platform (or in its SELECT in include/sql/platform/), then run sync_sources."
+                    "it on the platform, or in the SELECT that reads it (docs/your-data.md), then run sync_sources."
                 )
 
 
