@@ -1,0 +1,128 @@
+"""A warehouse that an earlier version has left behind: everything that it holds, in one file.
+
+Its tables, its archive, its landing place and its operations lie in buckets of fixed names, so that no address in it
+depends on the machine, the user or the directory of a test. What is on disk (the catalog, the platform's database)
+holds no path.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import perennial
+from tests.aws import KEY, REGION, SECRET, Aws
+
+BUCKETS = ("upgrade-tables", "upgrade-archive", "upgrade-landing")
+TABLES, ARCHIVE, LANDING = BUCKETS
+EXPECTED = "expected.json"
+# What stays the same whichever load or run has written it.
+QUESTIONS = {
+    "rows": "FROM interactions UNION ALL BY NAME FROM interactions_archive",
+    "ledger": "FROM loaded_events",
+    "stats": """
+        SELECT source_id, stat_date, interaction, channel, sum(event_count)::BIGINT AS event_count
+        FROM source_daily_stats
+        GROUP BY ALL
+    """,
+    "summary": """
+        SELECT user_id, measure, dimension, max(last_at) AS last_at, sum(event_count)::BIGINT AS event_count
+        FROM user_message_summary
+        GROUP BY ALL
+    """,
+}
+
+
+def environment(aws: Aws, home: Path) -> dict[str, str]:
+    """What this workspace is configured with."""
+    catalog = "PYICEBERG_CATALOG__PERENNIAL__"
+    return {
+        "AIRFLOW_CONN_AWS_DEFAULT": aws.connection,
+        "PERENNIAL_HOME": str(home),
+        "PERENNIAL_LANDING_SETTLE_SECONDS": "0",
+        "PERENNIAL_ARCHIVE_URI": f"s3://{ARCHIVE}/cold",
+        "PERENNIAL_LANDING_URI": f"s3://{LANDING}/currents",
+        f"{catalog}TYPE": "sql",
+        f"{catalog}URI": f"sqlite:///{home}/catalog.db",
+        f"{catalog}WAREHOUSE": f"s3://{TABLES}/warehouse",
+        f"{catalog}S3__ENDPOINT": aws.url,
+        f"{catalog}S3__ACCESS_KEY_ID": KEY,
+        f"{catalog}S3__SECRET_ACCESS_KEY": SECRET,
+        f"{catalog}S3__REGION": REGION,
+    }
+
+
+def pack(aws: Aws, home: Path) -> dict[str, bytes]:
+    """Take everything that a workspace holds, by its place: `disk/NAME` or `STORAGE_CLASS/BUCKET/KEY`."""
+    found = {f"disk/{path.name}": path.read_bytes() for path in home.iterdir() if path.suffix == ".db"}
+    for bucket in BUCKETS:
+        for uri, stored in aws.objects(f"s3://{bucket}/").items():
+            found[f"{stored.storage_class}/{uri.removeprefix('s3://')}"] = stored.value
+    return found
+
+
+def unpack(aws: Aws, home: Path, content: dict[str, bytes]) -> None:
+    """Put everything that a workspace held where it was; what was there goes."""
+    home.mkdir(parents=True, exist_ok=True)
+    client = aws.client()
+    for bucket in BUCKETS:
+        client.create_bucket(Bucket=bucket)
+        for uri in aws.objects(f"s3://{bucket}/"):
+            client.delete_object(Bucket=bucket, Key=uri.removeprefix(f"s3://{bucket}/"))
+    for place, body in content.items():
+        kind, _, name = place.partition("/")
+        if kind == "disk":
+            (home / name).write_bytes(body)
+        else:
+            bucket, _, key = name.partition("/")
+            client.put_object(Bucket=bucket, Key=key, Body=body, StorageClass=kind, ChecksumAlgorithm="SHA256")
+
+
+def write_archive(path: Path, folders: dict[str, dict[str, bytes]]) -> None:
+    """Write workspaces to one file, each in a folder; what they have in common takes its place once."""
+    with tarfile.open(path, "w:xz", preset=9) as archive:
+        # The same file of every folder together, for the compression to find.
+        for place in sorted({place for content in folders.values() for place in content}):
+            for folder, content in folders.items():
+                if place in content:
+                    member = tarfile.TarInfo(f"{folder}/{place}")
+                    member.size = len(content[place])
+                    archive.addfile(member, io.BytesIO(content[place]))
+
+
+def read_archive(path: Path) -> dict[str, dict[str, bytes]]:
+    """Read what `write_archive` wrote."""
+    folders: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(path, "r:xz") as archive:
+        for member in archive:
+            folder, _, place = member.name.partition("/")
+            opened = archive.extractfile(member)
+            assert opened is not None
+            folders.setdefault(folder, {})[place] = opened.read()
+    return folders
+
+
+def rows_of(relation: str) -> Counter[str]:
+    """Every whole row of a relation, with how often it is there; a column that a later version has added is null."""
+    answers = perennial.query(f"SELECT to_json(r) FROM ({relation}) AS r")[0].to_pylist()
+    rows = [{key: value for key, value in json.loads(text).items() if value is not None} for text in answers]
+    return Counter(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def totals(question: str) -> Counter[str]:
+    """The answer to one of the questions."""
+    return rows_of(QUESTIONS[question])
+
+
+def counted(rows: list[tuple[str, int]]) -> Counter[str]:
+    """Read the totals that an earlier version has written down."""
+    return Counter({row: count for row, count in rows})
+
+
+def everything() -> dict[str, Any]:
+    """The totals of every question, as they are written down."""
+    return {question: sorted(totals(question).items()) for question in QUESTIONS}
