@@ -11,11 +11,13 @@ import io
 import json
 import tarfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import perennial
-from tests.aws import KEY, REGION, SECRET, Aws
+from tests.aws import Aws
+from tests.lake import KEY, REGION, SECRET
 
 BUCKETS = ("upgrade-tables", "upgrade-archive", "upgrade-landing")
 TABLES, ARCHIVE, LANDING = BUCKETS
@@ -37,11 +39,11 @@ QUESTIONS = {
 }
 
 
-def environment(aws: Aws, home: Path) -> dict[str, str]:
-    """What this workspace is configured with."""
+def environment(connection: str, url: str, home: Path) -> dict[str, str]:
+    """What this workspace is configured with, on a server of S3."""
     catalog = "PYICEBERG_CATALOG__PERENNIAL__"
     return {
-        "AIRFLOW_CONN_AWS_DEFAULT": aws.connection,
+        "AIRFLOW_CONN_AWS_DEFAULT": connection,
         "PERENNIAL_HOME": str(home),
         "PERENNIAL_LANDING_SETTLE_SECONDS": "0",
         "PERENNIAL_ARCHIVE_URI": f"s3://{ARCHIVE}/cold",
@@ -49,7 +51,7 @@ def environment(aws: Aws, home: Path) -> dict[str, str]:
         f"{catalog}TYPE": "sql",
         f"{catalog}URI": f"sqlite:///{home}/catalog.db",
         f"{catalog}WAREHOUSE": f"s3://{TABLES}/warehouse",
-        f"{catalog}S3__ENDPOINT": aws.url,
+        f"{catalog}S3__ENDPOINT": url,
         f"{catalog}S3__ACCESS_KEY_ID": KEY,
         f"{catalog}S3__SECRET_ACCESS_KEY": SECRET,
         f"{catalog}S3__REGION": REGION,
@@ -65,21 +67,39 @@ def pack(aws: Aws, home: Path) -> dict[str, bytes]:
     return found
 
 
-def unpack(aws: Aws, home: Path, content: dict[str, bytes]) -> None:
-    """Put everything that a workspace held where it was; what was there goes."""
+def unpack(client: Any, home: Path, content: dict[str, bytes], cold: bool = False) -> None:
+    """Put everything that a workspace held where it was; what was there goes.
+
+    Args:
+        client: Of a server of S3.
+        home: Directory of what lies on disk.
+        content: As `pack` returned it.
+        cold: Whether the server has storage classes.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    client = aws.client()
+    existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for bucket in BUCKETS:
-        client.create_bucket(Bucket=bucket)
-        for uri in aws.objects(f"s3://{bucket}/"):
-            client.delete_object(Bucket=bucket, Key=uri.removeprefix(f"s3://{bucket}/"))
-    for place, body in content.items():
-        kind, _, name = place.partition("/")
-        if kind == "disk":
-            (home / name).write_bytes(body)
-        else:
-            bucket, _, key = name.partition("/")
-            client.put_object(Bucket=bucket, Key=key, Body=body, StorageClass=kind, ChecksumAlgorithm="SHA256")
+        if bucket not in existing:
+            client.create_bucket(Bucket=bucket)
+        for key in keys(client, bucket):
+            client.delete_object(Bucket=bucket, Key=key)
+
+    def put(place: str) -> None:
+        kind, bucket, key = place.split("/", 2)
+        extra = {"StorageClass": kind} if cold else {}
+        client.put_object(Bucket=bucket, Key=key, Body=content[place], ChecksumAlgorithm="SHA256", **extra)
+
+    objects = [place for place in content if not place.startswith("disk/")]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, objects))
+    for place in content.keys() - set(objects):
+        (home / place.removeprefix("disk/")).write_bytes(content[place])
+
+
+def keys(client: Any, bucket: str) -> list[str]:
+    """The keys of everything in a bucket."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return [found["Key"] for page in pages for found in page.get("Contents", ())]
 
 
 def write_archive(path: Path, folders: dict[str, dict[str, bytes]]) -> None:
@@ -120,7 +140,7 @@ def totals(question: str) -> Counter[str]:
 
 def counted(rows: list[tuple[str, int]]) -> Counter[str]:
     """Read the totals that an earlier version has written down."""
-    return Counter({row: count for row, count in rows})
+    return Counter(dict(rows))
 
 
 def everything() -> dict[str, Any]:

@@ -61,8 +61,10 @@ def main() -> None:
         Mailbox(Path(folder, "mail")) as mailbox,
     ):
         home = Path(folder, "home")
-        os.environ |= environment(aws, home) | {"AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection()}
-        unpack(aws, home, {})
+        os.environ |= environment(aws.connection, aws.url, home) | {
+            "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection()
+        }
+        unpack(aws.client(), home, {}, cold=True)
         folders = _history(aws, home)
         path = Path(__file__).with_name(f"made_by_{commit[:7]}.tar.xz")
         write_archive(path, folders)
@@ -91,7 +93,10 @@ def _history(aws: Aws, home: Path) -> dict[str, dict[str, bytes]]:
     _stopped(workspace, "STANDARD", *archived)
     assert run_dag(dags["expire_interactions"], at=JUNE + DAY).state == "success"
     assert run_dag(dags["restore_interactions"], _request("returned"), at=JUNE + 2 * DAY).state == "success"
-    assert run_dag(dags["restore_interactions"], _request("unknown"), at=JUNE + 2 * DAY + timedelta(hours=1)).state == "failed"
+    assert (
+        run_dag(dags["restore_interactions"], _request("unknown"), at=JUNE + 2 * DAY + timedelta(hours=1)).state
+        == "failed"
+    )
     del workspace.sources["vanished"]
     workspace.write()
     assert run_dag(dags["sync_sources"], at=JUNE + 3 * DAY).state == "success"
@@ -105,7 +110,7 @@ def _history(aws: Aws, home: Path) -> dict[str, dict[str, bytes]]:
     for stored in aws.frozen(f"s3://{ARCHIVE}/").values():
         stored.set_storage_class("STANDARD")
     expected = everything()
-    unpack(aws, home, before)
+    unpack(aws.client(), home, before, cold=True)
     run_and_kill(
         warehouse.settings,
         Point("after", "perennial.currents.pending:_commit_ledger"),
@@ -127,7 +132,7 @@ def _history(aws: Aws, home: Path) -> dict[str, dict[str, bytes]]:
     wreck = pack(aws, home)
     folders = {}
     for name, point in DEPTHS.items():
-        unpack(aws, home, wreck)
+        unpack(aws.client(), home, wreck, cold=True)
         run_and_kill(warehouse.settings, point, expire_sources, Run("sixth day", JUNE + 6 * DAY))
         folders[name] = pack(aws, home)
     kept = {"made_by": "9a0886b", "restores": runs, **expected}
