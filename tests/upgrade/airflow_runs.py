@@ -68,6 +68,7 @@ def hand_on(dag_id: str, run_id: str, **returned: Any) -> None:
 
     with create_session() as session:
         for task_id, value in returned.items():
-            XComModel.set("return_value", value, dag_id=dag_id, task_id=task_id, run_id=run_id, session=session)
+            place = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id}
+            XComModel.set("return_value", value, **place, serialize=False, session=session)
         of_run = TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id.in_(returned)
         session.execute(update(TaskInstance).where(*of_run).values(state="success"))
