@@ -40,6 +40,8 @@ def _go_on(dag: Any, run_id: str, before: Callable[[str], bool]) -> str:
             session.commit()
             for instance in ready:
                 if not before(instance.task_id):
+                    instance.state = None
+                    session.commit()
                     return str(run.state)
                 _run_task(ti=instance, task=dag.task_dict[instance.task_id], run_triggerer=True)
         return str(run.state)

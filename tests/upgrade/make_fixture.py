@@ -1,12 +1,23 @@
 """How the warehouse of `tests/upgrade` was made: by the code of commit 9a0886b, the last one before the rebuild.
 
-It is kept as a record. It cannot be run again on later code, and must not be: a warehouse that later code has made
-proves nothing about what this one left behind. To make one of another version, check that version out, adapt this
-script to its names, and put the result beside this one under a name of its own. It was run as
+It is kept as a record, with the names of that commit, and is imported by nobody. It cannot be run on later code, and must
+not be adapted to it: a warehouse that later code has made proves nothing about what that version left behind. To keep one
+of another version as well, check that version out, give this script its names, and put the result beside this one. It was
+run as
 
-    python -c "from tests.upgrade.make_fixture import main; main()"
+    python -c "import tests.conftest; from tests.upgrade.make_fixture import main; main()"
 
-The history takes place in the first days of June 2026. Processes are really killed, by `tests.kill`.
+The history takes place in the first days of June 2026. Processes are really killed, by `tests.kill`:
+
+- a load when its ledger is committed and nothing else is;
+- an expiry of `due-planned` when its copies are verified and not yet committed;
+- restores of `back-…`: *planned*, verified and not yet committed; *copied*, when copies lie there of which no note is
+  made; *added* and *removed*, after the commit of hot and that of the archive; *frozen*, while it waits for GLACIER;
+- a second expiry, of `due`, `due-tiny` (many files, which leave as one) and `due-planned` again, at four depths, each in a
+  folder of its own.
+
+Beside them there are an expiry and a restore that are done, a restore that was refused, an owner whose address is none, a
+source that the previous policy deleted, one that `perennial adopt` marked, and one that vanished after it had expired.
 """
 
 from __future__ import annotations
@@ -19,12 +30,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from perennial.currents import load_interactions
 from perennial.demo.in_process import open_dags, run_dag
 from perennial.demo.mailbox import Mailbox
 from perennial.features.adopting import adopt
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.moves.records import pending_records
+
+from perennial.currents import load_interactions
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from perennial.demo.in_process import BUNDLE
-from perennial.demo.mailbox import Mailbox
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.settings import PROJECT_ROOT, Settings
 from perennial.warehouse import Warehouse
+from perennial_sample.in_process import BUNDLE
+from perennial_sample.mailbox import Mailbox
 from tests.rows import append_hot, interaction, multiset, visible
 from tests.upgrade.airflow_runs import go_on, states
 from tests.workspace import Workspace
 
+RESTORE, EXPIRY = "restore_interactions", "expire_interactions"
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 # Put together, so that no renaming reaches them: what the tasks were called until the rebuild.
 OLD = {word: f"{'tell'}_{word}" for word in ("owners", "requesters")}
@@ -91,26 +92,35 @@ def miss_deadline(run_id: str) -> None:
 
 
 def clear(airflow: TestClient, dag_id: str, run_id: str, **options: Any) -> None:
-    body = {"dry_run": False, **options}
-    airflow.post(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", json=body).raise_for_status()
+    """Clear tasks of a run and what comes after them, as Airflow's page does."""
+    body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False, "include_downstream": True, **options}
+    airflow.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body).raise_for_status()
 
 
-CLEARED = [
-    {"only_failed": True},
-    {"only_failed": True, "run_on_latest_version": True},
-    {"run_on_latest_version": True},
-    {},
-]
+def fail(run_id: str, task_id: str) -> None:
+    """Have a run failed because one of its tasks was."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        of_task = TaskInstance.run_id == run_id, TaskInstance.task_id == task_id
+        session.execute(update(TaskInstance).where(*of_task).values(state="failed"))
+        session.execute(update(DagRun).where(DagRun.run_id == run_id).values(state="failed"))
 
 
-@pytest.mark.parametrize("options", CLEARED, ids=str)
+LATEST = pytest.mark.parametrize("latest", [None, True], ids=["clear", "clear on the latest version"])
+
+
+@LATEST
 def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
-    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox, options: dict[str, Any]
+    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
 ) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
     expire_sources(warehouse, Run("expiry", NOW))
-    run_id = trigger(airflow, "restore_interactions", {"source_ids": ["old"], "notify": ["ann@example.com"]})
+    run_id = trigger(airflow, RESTORE, {"source_ids": ["old"], "notify": ["ann@example.com"]})
     copies = Path(warehouse.table("interactions").location_provider().data_path.removeprefix("file://"))
     hidden = copies.with_name("hidden")
 
@@ -119,62 +129,50 @@ def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
             copies.rename(hidden)
         return True
 
-    assert go_on(old_dags["restore_interactions"], run_id, lose_copies) == "failed"
-    print(states("restore_interactions", run_id))
+    assert go_on(old_dags[RESTORE], run_id, lose_copies) == "failed"
+    assert states(RESTORE, run_id)[OLD["requesters"]] == "success"
     hidden.rename(copies)
     miss_deadline(run_id)
 
     dags = upgrade()
-    clear(airflow, "restore_interactions", run_id, **options)
-    print(states("restore_interactions", run_id))
-    state = go_on(dags["restore_interactions"], run_id)
-    print(states("restore_interactions", run_id))
-    print([mail.subject for mail in mailbox.messages()])
+    clear(airflow, RESTORE, run_id, task_ids=["move_files.commit_destination"], run_on_latest_version=latest)
+
+    state = go_on(dags[RESTORE], run_id)
+    print("STATES", states(RESTORE, run_id), [mail.subject for mail in mailbox.messages()])
     assert state == "success"
     assert multiset(warehouse, "interactions") == visible(warehouse) == before
+    assert [mail.subject for mail in mailbox.messages()] == [
+        "Restore failed: Name of old",
+        "Restored: Name of old, 3 interactions",
+    ]
 
 
-@pytest.mark.parametrize("options", CLEARED, ids=str)
+@LATEST
 def test_an_expiry_whose_mail_failed_before_the_upgrade_is_cleared_after_it(
-    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
 ) -> None:
-    run_id = trigger(airflow, "expire_interactions", {})
-    def stop(task_id):
-        from perennial.lifecycle import telling
-        if task_id == OLD["owners"]:
-            return False
-        return True
-    state = go_on(old_dags["expire_interactions"], run_id, stop)
-    print(state, states("expire_interactions", run_id))
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from sqlalchemy import update
-    with create_session() as session:
-        session.execute(update(TaskInstance).where(TaskInstance.run_id == run_id, TaskInstance.task_id == OLD["owners"]).values(state="failed"))
-        session.execute(update(DagRun).where(DagRun.run_id == run_id).values(state="failed"))
+    run_id = trigger(airflow, EXPIRY, {})
+    assert go_on(old_dags[EXPIRY], run_id, lambda task_id: task_id != OLD["owners"]) == "running"
+    fail(run_id, OLD["owners"])
+
     dags = upgrade()
-    clear(airflow, "expire_interactions", run_id, **options)
-    print(states("expire_interactions", run_id))
-    state = go_on(dags["expire_interactions"], run_id)
-    print(states("expire_interactions", run_id))
-    print([mail.subject for mail in mailbox.messages()])
+    clear(airflow, EXPIRY, run_id, only_failed=True, run_on_latest_version=latest)
+
+    print("STATES", states(EXPIRY, run_id))
+    state = go_on(dags[EXPIRY], run_id)
+    print("STATES", states(EXPIRY, run_id), [mail.subject for mail in mailbox.messages()])
     assert state == "success"
+    assert [mail.subject for mail in mailbox.messages()] == ["1 source expired"]
 
 
 def test_a_run_that_is_under_way_at_the_upgrade_ends_under_the_new_names(
     workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox
 ) -> None:
-    run_id = trigger(airflow, "expire_interactions", {})
-    assert go_on(old_dags["expire_interactions"], run_id, lambda task_id: task_id != "move_files.copy") == "running"
-    print(states("expire_interactions", run_id))
-    dags = upgrade()
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import update
-    with create_session() as session:
-        session.execute(update(TaskInstance).where(TaskInstance.run_id == run_id, TaskInstance.state == "scheduled").values(state=None))
-    state = go_on(dags["expire_interactions"], run_id)
-    print(states("expire_interactions", run_id))
-    print([mail.subject for mail in mailbox.messages()])
+    run_id = trigger(airflow, EXPIRY, {})
+    assert go_on(old_dags[EXPIRY], run_id, lambda task_id: task_id != "move_files.copy") == "running"
+
+    state = go_on(upgrade()[EXPIRY], run_id)
+    print("STATES", states(EXPIRY, run_id), [mail.subject for mail in mailbox.messages()])
     assert state == "success"
+    assert workspace.warehouse.source_totals("interactions").keys() == {"running"}
+    assert [mail.subject for mail in mailbox.messages()] == ["1 source expired"]

@@ -22,12 +22,12 @@ from typer.testing import CliRunner
 import perennial
 from perennial.cli import app
 from perennial.currents import load_interactions
-from perennial.demo.mailbox import Mailbox
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.platform import sync_sources
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox
 from tests.dags.conftest import RunDag
 from tests.lake import Lake
 from tests.upgrade.airflow_runs import go_on, hand_on
@@ -149,7 +149,9 @@ def test_an_operator_goes_on_with_everything_and_every_row_comes_back(
 
     perennial_command("check")
     # Whatever had not been verified is forgotten when it is a day old.
-    unverified = {uri.rpartition("/")[2] for name in ("copied", "frozen") for uri in left_behind["restores"][name]["plan_uris"]}
+    unverified = {
+        uri.rpartition("/")[2] for name in ("copied", "frozen") for uri in left_behind["restores"][name]["plan_uris"]
+    }
     assert pending(lake) <= unverified
     assert rows_of("FROM interactions UNION ALL BY NAME FROM interactions_archive") == expected
     assert sources("interactions") == HOT | WAITING
