@@ -58,12 +58,13 @@ def states(dag_id: str, run_id: str) -> dict[str, str]:
                 TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id
             )
         )
-        return dict(found.tuples().all())
+        return {row.task_id: row.state for row in found}
 
 
 def hand_on(dag_id: str, run_id: str, **returned: Any) -> None:
     """Make Airflow believe that some tasks of a run have ended, and what they returned."""
     from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskmap import TaskMap
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import update
@@ -72,5 +73,8 @@ def hand_on(dag_id: str, run_id: str, **returned: Any) -> None:
         for task_id, value in returned.items():
             place = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id}
             XComModel.set("return_value", value, **place, serialize=False, session=session)
+            if isinstance(value, list):
+                # Other tasks may be mapped over it.
+                session.add(TaskMap(**place, map_index=-1, length=len(value), keys=None))
         of_run = TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id.in_(returned)
         session.execute(update(TaskInstance).where(*of_run).values(state="success"))

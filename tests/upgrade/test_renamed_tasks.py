@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,35 +41,45 @@ def workspace(warehouse: Warehouse, settings: Settings, mailbox: Mailbox, monkey
 
 
 @pytest.fixture
-def old_dags(dags: Mapping[str, Any], tmp_path: Path) -> Iterator[Mapping[str, Any]]:
-    """The DAGs as an earlier version had them; Airflow knows them, until `upgrade`."""
-    folder = tmp_path / "dags"
-    folder.mkdir()
-    for path in (PROJECT_ROOT / "dags").glob("*.py"):
-        text = path.read_text(encoding="utf-8")
+def old_dag(dags: Mapping[str, Any], tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    """Return a function that puts a DAG in place, in Airflow too, as the earlier version had it."""
+    assert dags
+    changed = []
+
+    def old(dag_id: str) -> Any:
+        text = dag_file(dag_id).read_text(encoding="utf-8")
         renamed, count = TASK.subn(lambda found: f"@task({found[1]}, task_id={OLD[found[3]]!r}){found[2]}", text)
-        if count:
-            (folder / path.name).write_text(renamed, encoding="utf-8")
-    yield synced(folder)
-    upgrade()
+        assert count == 1
+        path = tmp_path / dag_file(dag_id).name
+        path.write_text(renamed, encoding="utf-8")
+        changed.append(dag_id)
+        return synced(path, dag_id)
+
+    yield old
+    for dag_id in changed:
+        upgrade(dag_id)
 
 
-def synced(folder: str | Path) -> Mapping[str, Any]:
-    """Let Airflow know the DAGs of a folder, as its DAG processor does."""
+def dag_file(dag_id: str) -> Path:
+    return PROJECT_ROOT / "dags" / f"{dag_id}.py"
+
+
+def synced(path: Path, dag_id: str) -> Any:
+    """Let Airflow know a DAG, as its DAG processor does."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         # Upgrades are further apart than tests.
         patch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
-        bag = DagBag(str(folder), load_op_links=False)
+        bag = DagBag(str(path), load_op_links=False)
         sync_bag_to_db(bag, BUNDLE, None)
     assert not bag.import_errors
-    return dict(bag.dags)
+    return bag.dags[dag_id]
 
 
-def upgrade() -> Mapping[str, Any]:
-    return synced(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+def upgrade(dag_id: str) -> Any:
+    return synced(dag_file(dag_id), dag_id)
 
 
 def trigger(airflow: TestClient, dag_id: str, conf: dict[str, Any]) -> str:
@@ -115,11 +124,12 @@ LATEST = pytest.mark.parametrize("latest", [None, True], ids=["clear", "clear on
 
 @LATEST
 def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
-    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
+    workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
 ) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
     expire_sources(warehouse, Run("expiry", NOW))
+    old = old_dag(RESTORE)
     run_id = trigger(airflow, RESTORE, {"source_ids": ["old"], "notify": ["ann@example.com"]})
     copies = Path(warehouse.table("interactions").location_provider().data_path.removeprefix("file://"))
     hidden = copies.with_name("hidden")
@@ -129,15 +139,15 @@ def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
             copies.rename(hidden)
         return True
 
-    assert go_on(old_dags[RESTORE], run_id, lose_copies) == "failed"
+    assert go_on(old, run_id, lose_copies) == "failed"
     assert states(RESTORE, run_id)[OLD["requesters"]] == "success"
     hidden.rename(copies)
     miss_deadline(run_id)
 
-    dags = upgrade()
+    new = upgrade(RESTORE)
     clear(airflow, RESTORE, run_id, task_ids=["move_files.commit_destination"], run_on_latest_version=latest)
 
-    state = go_on(dags[RESTORE], run_id)
+    state = go_on(new, run_id)
     print("STATES", states(RESTORE, run_id), [mail.subject for mail in mailbox.messages()])
     assert state == "success"
     assert multiset(warehouse, "interactions") == visible(warehouse) == before
@@ -149,29 +159,30 @@ def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
 
 @LATEST
 def test_an_expiry_whose_mail_failed_before_the_upgrade_is_cleared_after_it(
-    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
+    workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
 ) -> None:
+    old = old_dag(EXPIRY)
     run_id = trigger(airflow, EXPIRY, {})
-    assert go_on(old_dags[EXPIRY], run_id, lambda task_id: task_id != OLD["owners"]) == "running"
+    assert go_on(old, run_id, lambda task_id: task_id != OLD["owners"]) == "running"
     fail(run_id, OLD["owners"])
 
-    dags = upgrade()
+    new = upgrade(EXPIRY)
     clear(airflow, EXPIRY, run_id, only_failed=True, run_on_latest_version=latest)
 
-    print("STATES", states(EXPIRY, run_id))
-    state = go_on(dags[EXPIRY], run_id)
+    state = go_on(new, run_id)
     print("STATES", states(EXPIRY, run_id), [mail.subject for mail in mailbox.messages()])
     assert state == "success"
     assert [mail.subject for mail in mailbox.messages()] == ["1 source expired"]
 
 
 def test_a_run_that_is_under_way_at_the_upgrade_ends_under_the_new_names(
-    workspace: Workspace, old_dags: Mapping[str, Any], airflow: TestClient, mailbox: Mailbox
+    workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox
 ) -> None:
+    old = old_dag(EXPIRY)
     run_id = trigger(airflow, EXPIRY, {})
-    assert go_on(old_dags[EXPIRY], run_id, lambda task_id: task_id != "move_files.copy") == "running"
+    assert go_on(old, run_id, lambda task_id: task_id != "move_files.copy") == "running"
 
-    state = go_on(upgrade()[EXPIRY], run_id)
+    state = go_on(upgrade(EXPIRY), run_id)
     print("STATES", states(EXPIRY, run_id), [mail.subject for mail in mailbox.messages()])
     assert state == "success"
     assert workspace.warehouse.source_totals("interactions").keys() == {"running"}
