@@ -11,6 +11,7 @@ import io
 import json
 import tarfile
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -128,14 +129,19 @@ def read_archive(path: Path) -> dict[str, dict[str, bytes]]:
 
 def rows_of(relation: str) -> Counter[str]:
     """Every whole row of a relation, with how often it is there; a column that a later version has added is null."""
-    answers = perennial.query(f"SELECT to_json(r) FROM ({relation}) AS r")[0].to_pylist()
-    rows = [{key: value for key, value in json.loads(text).items() if value is not None} for text in answers]
-    return Counter(json.dumps(row, sort_keys=True) for row in rows)
+    return answers({relation: relation})[relation]
 
 
-def totals(question: str) -> Counter[str]:
-    """The answer to one of the questions."""
-    return rows_of(QUESTIONS[question])
+def answers(questions: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """The rows of several relations, by their names, as they are at one moment."""
+    parts = [
+        f"SELECT '{name}' AS name, to_json(r)::VARCHAR AS row FROM ({sql}) AS r" for name, sql in questions.items()
+    ]
+    found: dict[str, Counter[str]] = {name: Counter() for name in questions}
+    for answer in perennial.query(" UNION ALL ".join(parts)).to_pylist():
+        row = {key: value for key, value in json.loads(answer["row"]).items() if value is not None}
+        found[answer["name"]][json.dumps(row, sort_keys=True)] += 1
+    return found
 
 
 def counted(rows: list[tuple[str, int]]) -> Counter[str]:
@@ -144,5 +150,5 @@ def counted(rows: list[tuple[str, int]]) -> Counter[str]:
 
 
 def everything() -> dict[str, Any]:
-    """The totals of every question, as they are written down."""
-    return {question: sorted(totals(question).items()) for question in QUESTIONS}
+    """The answers to every question, as they are written down."""
+    return {question: sorted(rows.items()) for question, rows in answers(QUESTIONS).items()}
