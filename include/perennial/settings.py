@@ -42,6 +42,7 @@ class Settings:
             or in the warehouse where it is on this machine.
         landing_uri: Where Currents files arrive.
         platform_url: SQLAlchemy URL of the messaging platform's database.
+        platform_sql: Folder whose SELECTs replace the packaged ones, file by file; None means the packaged ones.
         exports_uri: Where User data files of campaigns and Canvases go; they hold personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
@@ -61,6 +62,7 @@ class Settings:
     operations_uri: str | None = None
     landing_uri: str
     platform_url: str
+    platform_sql: Path | None = None
     exports_uri: str
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
@@ -97,13 +99,14 @@ class Settings:
             operations_uri=_local_path(value["OPERATIONS_URI"]) or None,
             landing_uri=_local_path(value["LANDING_URI"]),
             platform_url=value["PLATFORM_URL"],
+            platform_sql=_local_file(home, value["PLATFORM_SQL"]),
             exports_uri=_local_path(value["EXPORTS_URI"]),
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             copy_pool=value["COPY_POOL"],
-            prices=home / Path(_local_path(value["PRICES"])).expanduser() if value["PRICES"] else None,
+            prices=_local_file(home, value["PRICES"]),
         )
         _refuse_engine(settings.engine_url)
         return settings
@@ -119,6 +122,7 @@ DEFAULTS = {
     "OPERATIONS_URI": "",
     "LANDING_URI": "{home}/landing",
     "PLATFORM_URL": "sqlite:///{home}/platform.db",
+    "PLATFORM_SQL": "",
     "EXPORTS_URI": "{home}/exports",
     "RETENTION_MONTHS": "3",
     "EXEMPTING_REFERRERS": "campaign,canvas",
@@ -191,6 +195,10 @@ def _refuse_engine(url: str) -> None:
 def _local_path(uri: str) -> str:
     """Decode a file:// address; inside the warehouse addresses of files are literal, as pyiceberg writes them."""
     return url2pathname(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
+
+
+def _local_file(home: Path, address: str) -> Path | None:
+    return home / Path(_local_path(address)).expanduser() if address else None
 
 
 def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:

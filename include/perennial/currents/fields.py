@@ -41,6 +41,29 @@ FIELDS = {
     "conversion_behavior_index": "int",
     "action": "string",
 }
+FIELD_MEANINGS = {
+    "event_type": "Event type, where the path of the file has none",
+    "id": "Id of the event: two records with the same id are one event",
+    "time": "When it happened",
+    "user_id": "The platform's user id",
+    "external_user_id": "The customer's own user id",
+    "campaign_id": "Campaign, `source_id` of the platform's table `sources`",
+    "canvas_id": "Canvas, likewise; it counts where there is no campaign_id",
+    "canvas_step_id": "Step of the Canvas",
+    "message_variation_id": "Variation of the campaign",
+    "canvas_variation_id": "Variation of the Canvas",
+    "dispatch_id": "Dispatch of the message",
+    "send_id": "Send of the message",
+    "link_alias": "Alias of the clicked link",
+    "machine_open": "Whether a machine, not a person, opened the e-mail",
+    "is_suspected_bot_click": "Whether the click looks like that of a link scanner",
+    "in_control_group": "Whether who entered the Canvas is in its control group",
+    "conversion_behavior_index": "Which conversion event; 0 is the primary one",
+    "action": "Category of the keyword of an inbound SMS",
+}
+"""What each of FIELDS holds, for docs/your-data.md."""
+EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or false", "int": "a whole number"}
+"""What a field has to be, by the type that it is kept in."""
 # Keeps one runaway line from filling the table of rejected records; the landing file has the rest.
 PAYLOAD_LENGTH = 100_000
 FLAG_WORDS = {"true": True, "false": False}
@@ -102,7 +125,7 @@ def read_fields(line: int, record: object, payload: str | None = None) -> dict[s
             row[name] = _READERS[kind](value)
         except (ValueError, OverflowError):
             shown = _encodable(repr(value)[:200])
-            reason = f"wrong type: field {name} is {shown} ({type(value).__name__}); expected {_EXPECTED[kind]}"
+            reason = f"wrong type: field {name} is {shown} ({type(value).__name__}); expected {EXPECTED[kind]}"
             return unreadable(line, reason, _text_of(record, payload), row.get("event_type"))
     return row
 
@@ -158,4 +181,3 @@ _READERS: dict[str, Callable[[object], Any]] = {
     "boolean": _flag,
     "int": _index,
 }
-_EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or false", "int": "a whole number"}

@@ -1,18 +1,14 @@
-"""What the HTTP routes take and give: an OpenAPI document for programs, a page for people."""
+"""What the HTTP routes take and give, as an OpenAPI document."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from perennial.web.access import READ
-from perennial.web.pages import render
 from perennial.web.problems import MEDIA_TYPE
 
 router = APIRouter(dependencies=[READ], include_in_schema=False)
@@ -89,15 +85,10 @@ def _described(app: FastAPI) -> dict[str, Any]:
     for schema in schemas.values():
         _let_nulls_out(schema)
     schemas["Problem"] = _PROBLEM
-    for _, _, operation in _operations(document):
-        _add_problems(operation)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            _add_problems(operation)
     return document
-
-
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            yield path, method.upper(), operation
 
 
 def _let_nulls_out(schema: dict[str, Any]) -> None:
@@ -123,68 +114,5 @@ def _add_problems(operation: dict[str, Any]) -> None:
 @router.get("/openapi.json")
 def openapi(request: Request) -> Response:
     """Give the document; addresses in it start where this app is mounted."""
-    return JSONResponse(_mounted(request))
-
-
-@dataclass(frozen=True)
-class Route:
-    """A route as the page shows it.
-
-    Attributes:
-        schema: The JSON Schema of its body; empty where it takes none.
-        responses: Status, description, media type, name of the schema (empty: none).
-        example: A command that asks it.
-    """
-
-    method: str
-    path: str
-    summary: str
-    description: str
-    parameters: list[dict[str, Any]]
-    schema: str
-    responses: list[tuple[str, str, str, str]]
-    example: str
-
-
-@router.get("/docs", response_class=HTMLResponse)
-def docs_page(request: Request) -> HTMLResponse:
-    """Show every route."""
-    document = _mounted(request)
-    server = f"{request.url.scheme}://{request.url.netloc}"
-    routes = [_route(found, server + document["servers"][0]["url"]) for found in _operations(document)]
-    schemas = {name: json.dumps(schema, indent=2) for name, schema in document["components"]["schemas"].items()}
-    return render(request, "docs.html.j2", document=document, routes=routes, schemas=schemas, server=server)
-
-
-def _mounted(request: Request) -> dict[str, Any]:
-    document: dict[str, Any] = request.app.openapi()
-    return {**document, "servers": [{"url": request.scope.get("root_path") or _MOUNTED_AT}]}
-
-
-def _route(found: tuple[str, str, dict[str, Any]], server: str) -> Route:
-    path, method, operation = found
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    parameters = operation.get("parameters", [])
-    asked = "&".join(f"{parameter['name']}=…" for parameter in parameters if parameter.get("required"))
-    lines = [f"curl {'' if method == 'GET' else f'-X {method} '}'{server}{path}{'?' if asked else ''}{asked}'"]
-    lines.append('-H "Authorization: Bearer $TOKEN"')
-    if body is not None:
-        examples = [json.dumps(example) for example in body["schema"].get("examples", ())]
-        lines += ["-H 'Content-Type: application/json'", f"-d '{(examples or ['{…}'])[0]}'"]
-    return Route(
-        method=method,
-        path=path,
-        summary=operation.get("summary", ""),
-        description=operation.get("description", ""),
-        parameters=parameters,
-        schema="" if body is None else json.dumps(body["schema"], indent=2),
-        responses=[_response(status, response) for status, response in operation["responses"].items()],
-        example=" \\\n  ".join(lines),
-    )
-
-
-def _response(status: str, response: dict[str, Any]) -> tuple[str, str, str, str]:
-    contents: dict[str, Any] = response.get("content", {})
-    for media_type, content in contents.items():
-        return status, response["description"], media_type, content["schema"].get("$ref", "").rpartition("/")[2]
-    return status, response["description"], "", ""
+    document = request.app.openapi()
+    return JSONResponse({**document, "servers": [{"url": request.scope.get("root_path") or _MOUNTED_AT}]})
