@@ -57,11 +57,11 @@ from perennial.tasks import move_files
 )
 def expire_interactions() -> None:
     @task(max_active_tis_per_dag=1)
-    def settle() -> int:
+    def recover() -> list[str]:
         from perennial.moves.recovery import recover_interrupted_moves
 
         with step(first=True) as warehouse:
-            return 0 if current_params().get("dry_run") else recover_interrupted_moves(warehouse, current_run())
+            return [] if current_params().get("dry_run") else recover_interrupted_moves(warehouse, current_run())
 
     @task(outlets=assets("expiry_decisions"))
     def decide() -> str:
@@ -71,14 +71,16 @@ def expire_interactions() -> None:
             decided = decide_expiry(warehouse, current_run())
         unread = {"unread_referrers": decided.unread_referrers} if decided.unread_referrers else {}
         report_written(get_current_context(), {"expiry_decisions": {**decided.counts, **unread}})
-        return decided.note_uri
+        return decided.uri
 
     @task
-    def plan(note_uri: str) -> list[str]:
+    def plan(decided_uri: str, unfinished: list[str]) -> list[str]:
         from perennial.moves.expire import plan_expiry
 
+        if current_params().get("dry_run"):
+            return []
         with step() as warehouse:
-            return [] if current_params().get("dry_run") else plan_expiry(warehouse, note_uri, current_run())
+            return plan_expiry(warehouse, decided_uri, current_run(), unfinished)
 
     @task(trigger_rule="none_failed")
     def notify_owners() -> int:
@@ -87,9 +89,11 @@ def expire_interactions() -> None:
         with step() as warehouse:
             return notify_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
 
+    unfinished = recover()
     decided = decide()
-    settle() >> decided
-    move_files(plan(decided)) >> notify_owners()
+    # What a dead run has moved is recorded before it is decided what is to move.
+    unfinished >> decided
+    move_files(plan(decided, unfinished)) >> notify_owners()
 
 
 expire_interactions()

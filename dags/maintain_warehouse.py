@@ -74,7 +74,7 @@ def maintain_warehouse() -> None:
     @task(max_active_tis_per_dag=1)
     def expire_snapshots() -> dict[str, int]:
         from perennial.maintenance import expire_old_snapshots
-        from perennial.moves.runs import wall_clock
+        from perennial.operations import wall_clock
 
         with step(first=True) as warehouse:
             return expire_old_snapshots(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS))
@@ -82,7 +82,7 @@ def maintain_warehouse() -> None:
     @task
     def purge() -> dict[str, int]:
         from perennial.maintenance import purge_files
-        from perennial.moves.runs import wall_clock
+        from perennial.operations import wall_clock
 
         with step() as warehouse:
             return vars(purge_files(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS)))

@@ -131,7 +131,7 @@ def _refuse_unusable_run() -> None:
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
     """
-    from perennial.moves.runs import refuse_future_run
+    from perennial.operations import refuse_future_run
 
     context = get_current_context()
     params = context["params"]
@@ -153,7 +153,7 @@ def _refuse_unusable_run() -> None:
 
 def _take_turn(warehouse: Warehouse) -> str:
     """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
-    from perennial.moves.turns import take_turn
+    from perennial.operations import take_turn
 
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]

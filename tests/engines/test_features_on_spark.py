@@ -24,7 +24,7 @@ from perennial.exports.queries import narrowed_query, what_is_left_out
 from perennial.exports.user_data import ExportRequest, write_user_data
 from perennial.exports.users import export_users, open_segment_export
 from perennial.maintenance import compact_tables
-from perennial.moves.plan import file_name
+from perennial.moves.move_plan import file_name
 from perennial.tables import INTERACTIONS_ARCHIVE, TABLES, VANISHED_SOURCES
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask

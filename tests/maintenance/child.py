@@ -20,7 +20,7 @@ from perennial.maintenance import (
     purge,
     purge_files,
 )
-from perennial.moves.plan import EXPIRE, RESTORE
+from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.warehouse import Warehouse, commits, history
 from tests.maintenance.steps import Move, append_loads, open_again
 

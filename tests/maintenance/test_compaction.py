@@ -15,7 +15,7 @@ from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables, compaction
 from perennial.maintenance.compaction import COMPACTED_TABLES, compact_table
-from perennial.moves.plan import EXPIRE, RESTORE
+from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.moves.rewrite import RewrittenFiles
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.warehouse import Warehouse

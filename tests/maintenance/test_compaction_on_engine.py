@@ -16,7 +16,7 @@ from perennial.errors import TerminalDataError
 from perennial.maintenance import groups, maintain_warehouse, on_engine
 from perennial.maintenance.compaction import compact_table
 from perennial.maintenance.staging import staging_table
-from perennial.moves.plan import EXPIRE
+from perennial.moves.move_plan import EXPIRE
 from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS

@@ -17,7 +17,7 @@ from perennial.errors import TerminalDataError
 from perennial.maintenance import PurgeOutcome, expire_old_snapshots, maintain_warehouse, purge, purge_files
 from perennial.maintenance.compaction import compact_table
 from perennial.moves.finish import _note_checksums
-from perennial.moves.plan import EXPIRE, RESTORE, Direction, copy_name
+from perennial.moves.move_plan import EXPIRE, RESTORE, Direction, copy_name
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.settings import Settings
 from perennial.storage import StoredFile, storage_for

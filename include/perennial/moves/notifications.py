@@ -13,9 +13,9 @@ from perennial.cost import Fact
 from perennial.errors import TerminalSettingError
 from perennial.moves.costs import is_on_s3, run_costs
 from perennial.moves.expire import expiry_report
+from perennial.moves.recovery import abandon_restores
 from perennial.moves.requests import TO_RESTORE, read_resolution
-from perennial.moves.restore import abandon_restore, restore_report
-from perennial.moves.runs import Run, read_note, wall_clock
+from perennial.moves.restore import restore_report
 from perennial.moves.thaw_status import ThawStatus, end_thaw, write_thaw_status
 from perennial.notify import (
     Delivery,
@@ -32,6 +32,7 @@ from perennial.notify import (
     thaw_message,
 )
 from perennial.notify.delivery import EXPIRY, RESTORE, THAW
+from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import ExpiryReport, RestoreReport, ThawReport
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
@@ -104,7 +105,7 @@ def notify_of_thaw(
     """Tell the requesters once how long their data thaws. That a mail cannot be sent holds nothing up."""
     if thawing.told:
         return
-    request, sources = read_resolution(read_note(request_uri))
+    request, sources = read_resolution(OperationStore.get(request_uri))
     report = ThawReport(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
@@ -176,8 +177,7 @@ def send_report(
         report = restore_report(warehouse, attempt.request_uri, run, wall_clock(), attempt.plan_uris)
         if report.state != "finished":
             report = replace(report, error=attempt.error or _details(report))
-    for plan_uri in attempt.plan_uris:
-        abandon_restore(warehouse, plan_uri)
+    abandon_restores(warehouse, attempt.plan_uris)
     end_thaw(warehouse, run.run_id)
     report = replace(report, run_url=attempt.run_url, page_url=attempt.page_url)
     letter = Letter(message=restore_message(report), to=report.notify)
