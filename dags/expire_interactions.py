@@ -2,17 +2,21 @@
 
 Moves the interactions of inactive sources from the hot table to long-term storage, every day at 04:00 UTC.
 
-**What it does.** Settles what a dead run left behind, decides about every source (`expiry_decisions` says why), then
-plans, copies, verifies and commits the move of those that are due (R2), of late rows of sources that have expired
-(R9), and the way back of sources that are active again (R10); what of those has to be thawed is asked for, and the next
-run has it. Immediately before hot data is removed the references are looked at once more (R7). Owners get one digest a
-run.
+**What it does.** It first finishes what an interrupted run has left behind. Then it decides about every source; the
+table `expiry_decisions` says why. It plans, copies, verifies and commits three kinds of moves: sources that have been
+inactive for the whole retention period, rows that arrived late for sources that have expired already, and the return
+of sources that are active again. Where such a source has to be thawed first, the thaw is requested, and the next run
+restores it. Immediately before hot rows are removed, the run checks once more whether anything needs them. If another
+program changes files while they are moved, they are planned once more. Each owner gets one digest per run.
 
-**What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
+**What it never does.** It never deletes interactions, never moves an active source, and never removes a hot row that
+the archive does not list.
 
-**Params.** `dry_run`: decide and report, move nothing.
+**Params.** `dry_run`: decide and report, but move nothing and notify nobody.
 
-**When it fails.** Nothing is lost: every step can be repeated, by clearing the task or by tomorrow's run. See
+    {"dry_run": true}
+
+**When it fails.** Nothing is lost. Every step can be repeated: clear the task, or wait for tomorrow's run. See
 `docs/runbooks/failed-expiry.md`.
 """
 

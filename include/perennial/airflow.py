@@ -183,7 +183,7 @@ def current_page_url() -> str | None:
 
 
 def is_last_attempt() -> bool:
-    """Tell whether the current task is not tried again when it fails."""
+    """Return whether the current task is not tried again when it fails."""
     task = get_current_context()["ti"]
     return bool(task.try_number > task.max_tries)
 
@@ -192,7 +192,7 @@ def is_last_attempt() -> bool:
 def step(first: bool = False) -> Iterator[Warehouse]:
     """Open the warehouse for one task; a terminal error fails the task for good, and what went wrong is kept.
 
-    The text is kept in storage because a later task that tells people about it cannot ask Airflow for it.
+    The text is kept in storage because a later task that notifies people of it cannot ask Airflow for it.
 
     Args:
         first: Whether it is the first task of its run: it refuses a run that cannot be meant as it is (R24), and waits
@@ -209,7 +209,7 @@ def step(first: bool = False) -> Iterator[Warehouse]:
             raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
-        # Who could not be told is written down by itself, and is not why the work failed.
+        # Undelivered mails are written down elsewhere, and are not why the work failed.
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
             _keep_error(warehouse, str(error))
         if isinstance(error, TerminalError):

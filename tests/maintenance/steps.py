@@ -45,7 +45,7 @@ class Move:
             left = commit_origin(self.warehouse, self.made, self.made.source_ids)
             remove_pending(self.warehouse, self.direction.name, self.made.move_id)
             if left:
-                Move(self.warehouse, self.direction, sorted(left)).run()
+                Move(self.warehouse, self.direction, sorted({step.source_id for step in left})).run()
 
     @property
     def steps(self) -> list[Callable[[], None]]:

@@ -97,14 +97,14 @@ def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
     return any(file_name(step.copy_uri) in listed for step in plan.steps)
 
 
-def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> frozenset[str]:
+def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[CopyStep]:
     """Step 5: remove exactly the planned files of some sources (M3) in one commit, if their copies have arrived.
 
     A step whose originals another writer has replaced is withdrawn instead: its rows live on in the origin, so its
     copy leaves the destination again.
 
     Returns:
-        The sources of which something was left in the origin: plan them again.
+        The steps whose rows live on in the origin: plan their sources again.
 
     Raises:
         TerminalDataError: Files are gone and no retained snapshot says who removed them.
@@ -129,8 +129,7 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
     committed = commit_change(warehouse, plan.direction.origin, change, operation) or FileChange()
     removed = {data_file.file_path for data_file in committed.remove}
     unremoved = [step for step in steps if not removed.issuperset(step.originals)]
-    left = _align_destination(warehouse, plan, steps, unremoved)
-    return frozenset(step.source_id for step in left)
+    return _align_destination(warehouse, plan, steps, unremoved)
 
 
 def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
@@ -224,7 +223,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
     if unknown := [uri for uri in gone if uri not in removers]:
         raise TerminalDataError(
             f"{', '.join(unknown)} left {plan.direction.origin} and the snapshot that removed it has expired, so it "
-            f"cannot be told whether its rows were moved. Nothing more was removed; the copy is {step.copy_uri}. "
+            f"is unknown whether its rows were moved. Nothing more was removed; the copy is {step.copy_uri}. "
             "See docs/runbooks/failed-expiry.md."
         )
     if len(gone) < len(step.originals):

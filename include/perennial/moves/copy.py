@@ -43,7 +43,7 @@ class CopyResult:
         copied_bytes: Size of the copy.
         original_checksum: Checksum of what should have been copied, `algorithm:value`.
         copied_checksum: That of the copy. For a rewritten step both are order-free hashes of the rows.
-        file_checksum: Checksum of the copy's bytes, to be noted when it enters the archive.
+        file_checksum: Checksum of the copy's bytes, to be kept when it enters the archive.
         damage: What is wrong with the original, naming it; empty when nothing is.
     """
 
@@ -151,11 +151,13 @@ def read_results(plan: MovePlan) -> list[CopyResult]:
     return results
 
 
-def moved_totals(plan: MovePlan, source_ids: Collection[str]) -> list[SourceTotal]:
-    """Add up what a plan's copies of some sources come to, a source each."""
+def moved_totals(
+    plan: MovePlan, source_ids: Collection[str], withdrawn: Collection[str] = frozenset()
+) -> list[SourceTotal]:
+    """Add up what a plan's copies of some sources come to, a source each; but for copies that were withdrawn."""
     by_source: dict[str, list[CopyResult]] = {source_id: [] for source_id in source_ids}
     for result in read_results(plan):
-        if result.source_id in by_source:
+        if result.source_id in by_source and result.copy_uri not in withdrawn:
             by_source[result.source_id].append(result)
     return [
         SourceTotal(
@@ -278,9 +280,7 @@ class _DamagedError(Exception):
 
 def _refuse_corrupted(uri: str, expected: str, found: str) -> None:
     if expected and expected != found:
-        raise _DamagedError(
-            f"{uri} is corrupted: its {algorithm_of(expected)} is not the one noted when it was archived"
-        )
+        raise _DamagedError(f"{uri} is corrupted: its {algorithm_of(expected)} is not what it was when it was archived")
 
 
 def _unwritable(step: CopyStep, error: OSError) -> PerennialError:

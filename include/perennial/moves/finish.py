@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from perennial.errors import TransientConflictError
 from perennial.moves.audit_trail import last_events, record_expired, record_restored
 from perennial.moves.commit import commit_origin, withdraw_kept
 from perennial.moves.copy import moved_totals, read_results
-from perennial.moves.move_plan import RESTORE, MovePlan, find_plan
+from perennial.moves.move_plan import RESTORE, CopyStep, MovePlan, find_plan
 from perennial.moves.plan import sources_left
 from perennial.moves.verify import whole_sources
 from perennial.operations import Run, heartbeat, remove_pending, sources_under_way, wall_clock
@@ -83,8 +83,8 @@ def finish_expiry(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome
     moved = record_expired(warehouse, run, plan.record_operation, due, moved_totals(plan, due), seen)
     leaving = {total.source_id for total in moved}
     withdraw_kept(warehouse, plan, set(plan.source_ids) - leaving)
-    left = commit_origin(warehouse, plan, leaving)
-    outcome = _outcome(plan, moved, left)
+    steps = commit_origin(warehouse, plan, leaving)
+    outcome = _outcome(plan, moved, {step.source_id for step in steps}, steps)
     remove_pending(warehouse, plan.direction.name, plan.move_id)
     return outcome
 
@@ -97,31 +97,50 @@ def finish_restore(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcom
     back says it for both, and its totals are those of both.
     """
     whole = whole_sources(plan)
-    commit_origin(warehouse, plan, whole)
-    if left := sources_left(warehouse, plan, whole):
-        return _outcome(plan, [], left)
+    steps = commit_origin(warehouse, plan, whole)
+    left = _outcome(plan, [], sources_left(warehouse, plan, whole), steps)
+    if left.left:
+        return left
     moves = [*filter(None, map(find_plan, plan.earlier_uris)), plan]
     restored = _restored_totals(moves)
     record_restored(warehouse, run, plan.record_operation, restored)
     for move in moves:
         remove_pending(warehouse, move.direction.name, move.move_id)
-    return _outcome(plan, restored, [])
+    return _outcome(plan, restored)
 
 
-def read_left(plan: MovePlan) -> list[str]:
-    """Return the sources that other writers changed while a plan was carried out."""
+@dataclass(frozen=True)
+class LeftBehind:
+    """What other writers have changed while a plan was carried out.
+
+    Attributes:
+        sources: Sources that have to be planned again.
+        withdrawn: Addresses of copies whose rows are still in the origin.
+    """
+
+    sources: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+
+def read_left(plan: MovePlan) -> LeftBehind:
+    """Read what other writers have changed; of most plans nothing."""
     uri = f"{plan.uri}/left.json"
-    left: list[str] = json.loads(storage_for(uri).read(uri))
-    return left
+    try:
+        fields = json.loads(storage_for(uri).read(uri))
+    except FileNotFoundError:
+        return LeftBehind()
+    return LeftBehind(tuple(fields["sources"]), tuple(fields["withdrawn"]))
 
 
-def _outcome(plan: MovePlan, moved: Sequence[SourceTotal], left: Collection[str]) -> MoveOutcome:
-    if left:
+def _outcome(
+    plan: MovePlan, moved: Sequence[SourceTotal], sources: Collection[str] = (), steps: Iterable[CopyStep] = ()
+) -> MoveOutcome:
+    left = LeftBehind(tuple(sorted(sources)), tuple(step.copy_uri for step in steps))
+    if left != LeftBehind():
         uri = f"{plan.uri}/left.json"
-        storage_for(uri).write(uri, json.dumps(sorted(left)).encode())
-        log.warning("%s: another writer changed %s", plan.operation("remove"), pluralize(len(left), "source"))
-    row_count = sum(total.row_count for total in moved)
-    return MoveOutcome(plan.direction.name, len(moved), row_count, tuple(sorted(left)))
+        storage_for(uri).write(uri, json.dumps(asdict(left)).encode())
+        log.warning("%s: other writers changed %s", plan.operation("remove"), pluralize(len(left.sources), "source"))
+    return MoveOutcome(plan.direction.name, len(moved), sum(total.row_count for total in moved), left.sources)
 
 
 def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
@@ -131,7 +150,7 @@ def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
         whole = whole_sources(move)
         for source_id in set(move.source_ids).difference(whole):
             totals.pop(source_id, None)
-        for total in moved_totals(move, whole):
+        for total in moved_totals(move, whole, read_left(move).withdrawn):
             before = totals.get(total.source_id)
             totals[total.source_id] = before + total if before else total
     return list(totals.values())

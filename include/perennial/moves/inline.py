@@ -106,7 +106,7 @@ def restore_and_notify(
         What became of every source, and of the mail.
 
     Raises:
-        TerminalRequestError: The request cannot be done; nothing was moved, and nobody was told.
+        TerminalRequestError: The request cannot be done; nothing was moved, and nobody was notified.
     """
     watch("Checking the request", 0, 0)
     request_uri = check_request(warehouse, params)

@@ -45,7 +45,7 @@ class CopyStep:
         chunk: The copy task it belongs to.
         row_count: Rows the manifests give for the originals, deleted ones included.
         file_bytes: Size of the originals.
-        expected_checksums: Checksums noted when originals entered the archive, by address, where there are any.
+        expected_checksums: Checksums from when originals entered the archive, by address, where there are any.
     """
 
     source_id: str
@@ -119,6 +119,11 @@ class MovePlan:
         place = self.uri.removesuffix(self.move_id)
         return tuple(f"{place}{move_id}" for move_id in self.earlier)
 
+    @property
+    def first_uri(self) -> str:
+        """Address of the plan of the first move, which may be this one."""
+        return (*self.earlier_uris, self.uri)[0]
+
     def operation(self, step: str) -> str:
         """Name a commit of this move that is made at most once."""
         return f"{self.direction.name}:{self.move_id}:{step}"
@@ -184,7 +189,7 @@ def operation_step(operation: str) -> str:
 
 
 def file_name(uri: str) -> str:
-    """The last part of an address: what tells copies apart, wherever the archive has been moved to."""
+    """Return the last part of an address, by which copies are distinguished wherever the archive has been moved to."""
     return uri.rpartition("/")[2]
 
 

@@ -275,13 +275,13 @@ def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:
 def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[CopyStep]) -> tuple[CopyStep, ...]:
     if direction is not RESTORE:
         return tuple(steps)
-    # The latest note of a file stands: a repeated move may have written it again.
+    # The latest checksum of a file stands: a repeated move may have written it again.
     frame = warehouse.read(ARCHIVED_FILES.name).sort_by("archived_at")
-    # Version 0.1 noted SHA-256 without saying so.
-    checksums = [noted if ":" in noted else f"sha256:{noted}" for noted in frame["checksum"].to_pylist()]
-    noted = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
+    # Version 0.1 wrote SHA-256 without saying so.
+    checksums = [text if ":" in text else f"sha256:{text}" for text in frame["checksum"].to_pylist()]
+    known = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
     return tuple(
-        replace(step, expected_checksums={uri: noted[uri] for uri in step.originals if uri in noted}) for step in steps
+        replace(step, expected_checksums={uri: known[uri] for uri in step.originals if uri in known}) for step in steps
     )
 
 

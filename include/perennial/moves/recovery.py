@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 from perennial.errors import TransientConflictError, TransientError
 from perennial.moves.commit import is_in_destination
-from perennial.moves.finish import MoveOutcome, finish_move, finish_restore, read_left
+from perennial.moves.finish import finish_move, finish_restore, read_left
 from perennial.moves.move_plan import DIRECTIONS, RESTORE, MovePlan, find_plan, read_plan
 from perennial.moves.plan import RUN_CHUNKS, plan_move
 from perennial.moves.thaw import refuse_cold
@@ -39,28 +40,54 @@ def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> list[str]:
     """
     refuse_future_run(run)
     refuse_losses(warehouse)
-    unfinished = []
+    unfinished: list[str] = []
     for direction in DIRECTIONS.values():
-        # The newest first: a move that continues an earlier one ends both.
-        for record in reversed(list(pending_records(warehouse, direction.name))):
-            silent = record.age_seconds(wall_clock())
-            if direction is RESTORE and silent < RESTORE_SILENT_SECONDS:
-                continue
-            outcome = resume_move(warehouse, record, run)
-            if outcome is None and silent > ABANDONED_SECONDS:
+        patience = RESTORE_SILENT_SECONDS if direction is RESTORE else 0
+        records = list(pending_records(warehouse, direction.name))
+        silent = [record for record in records if record.age_seconds(wall_clock()) >= patience]
+        resumed = resume_moves(warehouse, silent, run)
+        unfinished += resumed.unfinished
+        for record in silent:
+            if record.id not in resumed.arrived and record.age_seconds(wall_clock()) > ABANDONED_SECONDS:
                 remove_pending(warehouse, direction.name, record.id)
-            if outcome is not None and outcome.left and direction is RESTORE:
-                unfinished.append(record.plan_uri)
     return unfinished
 
 
-def resume_move(warehouse: Warehouse, record: OperationRecord, run: Run) -> MoveOutcome | None:
-    """Finish one move if its verified copies have reached their destination; None where they have not."""
-    plan = find_plan(record.plan_uri)
-    if plan is None or not (is_verified(plan) and is_in_destination(warehouse, plan)):
-        return None
-    log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
-    return finish_move(warehouse, plan, run)
+@dataclass
+class ResumedMoves:
+    """What became of moves that had not come to their end.
+
+    Attributes:
+        arrived: Ids of those whose verified copies had reached their destination.
+        unfinished: Addresses of the plans of restores of which other writers have left something.
+    """
+
+    arrived: set[str] = field(default_factory=set)
+    unfinished: list[str] = field(default_factory=list)
+
+
+def resume_moves(warehouse: Warehouse, records: Sequence[OperationRecord], run: Run) -> ResumedMoves:
+    """Finish moves whose verified copies have reached their destination.
+
+    Args:
+        warehouse: Where.
+        records: The moves, oldest first.
+        run: Who finishes them.
+    """
+    resumed = ResumedMoves()
+    # The newest first: a move that continues earlier ones ends them too, or is the one to be continued.
+    for record in reversed(records):
+        plan = find_plan(record.plan_uri)
+        if record.id in resumed.arrived or plan is None:
+            continue
+        if not (is_verified(plan) and is_in_destination(warehouse, plan)):
+            continue
+        log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
+        outcome = finish_move(warehouse, plan, run)
+        resumed.arrived |= {plan.move_id, *plan.earlier}
+        if outcome.left and plan.direction is RESTORE:
+            resumed.unfinished.append(plan.uri)
+    return resumed
 
 
 def plan_next_round(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list[str]:
@@ -94,7 +121,7 @@ def plan_again(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list
 def _plan_rest(warehouse: Warehouse, plan: MovePlan, run: Run, max_chunks: int) -> MovePlan | None:
     # What is left of an expiry is a move of its own: it has been said of the source that it is expired.
     earlier = (*plan.earlier, plan.move_id) if plan.direction is RESTORE else ()
-    rest = plan_move(warehouse, plan.direction, read_left(plan), max_chunks=max_chunks, earlier=earlier)
+    rest = plan_move(warehouse, plan.direction, read_left(plan).sources, max_chunks=max_chunks, earlier=earlier)
     if rest is None and plan.direction is RESTORE and finish_restore(warehouse, plan, run).left:
         # Another run had taken the rest, but now there is more.
         raise TransientConflictError(f"Other writers change the archive while {plan.uri} is continued; run it again.")

@@ -11,7 +11,7 @@ from typing import Any
 from perennial.moves.audit_trail import record_restored
 from perennial.moves.move_plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
 from perennial.moves.plan import plan_sources
-from perennial.moves.recovery import plan_again, resume_move
+from perennial.moves.recovery import plan_again, resume_moves
 from perennial.moves.requests import (
     TO_RESTORE,
     RequestedSource,
@@ -64,33 +64,20 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
     """
     refuse_future_run(run)
     with restore_lock(warehouse, source_ids):
-        unfinished = _resume_others(warehouse, source_ids, run)
+        # The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
+        records = [record for record in pending_records(warehouse) if record.kind in DIRECTIONS]
+        others = [record for record in records if not set(record.source_ids).isdisjoint(source_ids)]
+        unfinished = resume_moves(warehouse, others, run).unfinished
         plan_uris = plan_again(warehouse, unfinished, run)
-        # Sources whose return goes on: the plan of the rest is the last word about all of them.
-        continued = {source_id for uri in unfinished for source_id in whole_sources(read_plan(uri))}
-        others = [source_id for source_id in source_ids if source_id not in continued]
-        planned = plan_sources(warehouse, RESTORE, others)
+        # Who brings back the rest says it of all sources of the move that began it, also of those that have no rest.
+        begun = [read_plan(uri).first_uri for uri in unfinished]
+        continued = {source_id for uri in begun for source_id in whole_sources(read_plan(uri))}
+        fresh = [source_id for source_id in source_ids if source_id not in continued]
+        planned = plan_sources(warehouse, RESTORE, fresh)
     moving = {source_id for sources in planned.values() for source_id in sources}
-    empty = [SourceTotal(source_id, 0, 0, 0) for source_id in others if source_id not in moving]
+    empty = [SourceTotal(source_id, 0, 0, 0) for source_id in fresh if source_id not in moving]
     record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
     return [*plan_uris, *planned]
-
-
-def _resume_others(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
-    """Finish or undo what other moves of the same sources have half done.
-
-    The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
-
-    Returns:
-        Addresses of the plans of restores of which something is left in the archive.
-    """
-    unfinished = []
-    for record in reversed(list(pending_records(warehouse))):
-        if record.kind in DIRECTIONS and not set(record.source_ids).isdisjoint(source_ids):
-            outcome = resume_move(warehouse, record, run)
-            if outcome is not None and outcome.left and record.kind == RESTORE.name:
-                unfinished.append(record.plan_uri)
-    return unfinished
 
 
 def restore_report(

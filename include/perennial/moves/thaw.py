@@ -1,7 +1,7 @@
 """M9: archived files of a cold storage class are thawed before a restore reads them.
 
-Whether a file can be read is asked of its storage, every time: nothing but the time of asking and who was told is
-remembered, so every step here can be killed and run again. Which class a file lies in is asked likewise; the setting
+Whether a file can be read is asked of its storage, every time: nothing but the time of the request and who was notified
+is remembered, so every step here can be killed and run again. Which class a file lies in is asked likewise; the setting
 says only where files go from now on.
 """
 
@@ -66,7 +66,7 @@ def request_thaw(warehouse: Warehouse, plan: MovePlan, tier: str) -> ColdFiles:
 
 
 def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str) -> ThawStatus | None:
-    """Ask for what a run's plans need, and note how far that is.
+    """Request what a run's plans need, and write down how far that is.
 
     Returns:
         What has to be waited for; None when everything can be read.

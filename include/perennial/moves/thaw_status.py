@@ -26,7 +26,7 @@ class ThawStatus:
         thawed_count: Those of them that can be read, at the least.
         total_bytes: Of the files that had to be thawed.
         frozen_as: Files by the class that they were frozen in.
-        told: Whether the requesters know.
+        told: Whether the requesters have been notified; a name that is stored.
         ended: Whether the run has come to its end.
     """
 
