@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from airflow.sdk import Param, dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_params, report_written, step
+from perennial.operations import wall_clock
 
 RETAIN_DAYS = 7
 COMPACTED = (
@@ -77,7 +78,6 @@ def maintain_warehouse() -> None:
     @task(max_active_tis_per_dag=1)
     def expire_snapshots() -> dict[str, int]:
         from perennial.maintenance import expire_old_snapshots
-        from perennial.operations import wall_clock
 
         with step(first=True) as warehouse:
             return expire_old_snapshots(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS))
@@ -85,7 +85,6 @@ def maintain_warehouse() -> None:
     @task
     def purge() -> dict[str, int]:
         from perennial.maintenance import purge_files
-        from perennial.operations import wall_clock
 
         with step() as warehouse:
             return vars(purge_files(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS)))

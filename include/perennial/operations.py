@@ -14,11 +14,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perennial.refusals import refuse_future_date
 from perennial.storage import storage_for
-from perennial.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from perennial.warehouse import Warehouse
 
 _PENDING, _TURNS = "pending", "turns"
 
@@ -99,6 +101,20 @@ class OperationStore:
         except FileNotFoundError:
             return None
 
+    def documents(self, topic: str, prefix: str = "") -> Iterator[Any]:
+        """Read all documents of a topic whose names begin with a prefix."""
+        directory = f"{self.root}/{topic}"
+        for found in storage_for(directory).list_files(directory):
+            name = found.uri.rpartition("/")[2]
+            if not name.startswith(prefix) or not name.endswith(".json"):
+                continue
+            try:
+                document = self.get(found.uri)
+            except FileNotFoundError:
+                # It was removed after the directory had been listed.
+                continue
+            yield document
+
     def remove(self, topic: str, name: str) -> None:
         """Delete a document, if it is there."""
         uri = self._uri(topic, name)
@@ -165,28 +181,18 @@ def remove_pending(warehouse: Warehouse, kind: str, operation_id: str) -> None:
 
 def pending_records(warehouse: Warehouse, kind: str | None = None) -> Iterator[OperationRecord]:
     """List the operations under way, oldest first."""
-    store = OperationStore.of(warehouse)
-    prefix = f"{store.root}/{_PENDING}"
-    records = []
-    for found in storage_for(prefix).list_files(prefix):
-        name, _, suffix = found.uri.rpartition("/")[2].rpartition(".")
-        if suffix != "json" or (kind is not None and not name.startswith(f"{kind}-")):
-            continue
-        fields = store.find(_PENDING, name)
-        if fields is None:
-            # It has come to its end since the directory was listed.
-            continue
-        records.append(
-            OperationRecord(
-                kind=fields["kind"],
-                id=fields["id"],
-                created_at=fields["created_at"],
-                touched_at=fields.get("touched_at", fields["created_at"]),
-                file_lists=tuple(fields.get("file_lists", ())),
-                source_ids=tuple(fields.get("source_ids", ())),
-                plan_uri=fields.get("plan_uri", ""),
-            )
+    records = [
+        OperationRecord(
+            kind=fields["kind"],
+            id=fields["id"],
+            created_at=fields["created_at"],
+            touched_at=fields.get("touched_at", fields["created_at"]),
+            file_lists=tuple(fields.get("file_lists", ())),
+            source_ids=tuple(fields.get("source_ids", ())),
+            plan_uri=fields.get("plan_uri", ""),
         )
+        for fields in OperationStore.of(warehouse).documents(_PENDING, f"{kind}-" if kind else "")
+    ]
     yield from sorted(records, key=lambda record: record.created_at)
 
 

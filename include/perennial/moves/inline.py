@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from perennial.errors import PerennialError, TerminalError
@@ -14,7 +13,7 @@ from perennial.moves.commit import commit_destination
 from perennial.moves.copy import copy_chunk
 from perennial.moves.expire import decide_expiry, expiry_report, plan_expiry
 from perennial.moves.finish import MoveOutcome, finish_move
-from perennial.moves.move_plan import read_plan
+from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
 from perennial.moves.recovery import abandon_restores, plan_next_round, recover_interrupted_moves
 from perennial.moves.requests import read_resolution
@@ -168,9 +167,7 @@ def _carry_out(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: 
     outcomes = {}
     for done, plan_uri in enumerate(plan_uris):
         plan = read_plan(plan_uri)
-        copied = partial(_count, watch, "Copying", itertools.count(1), len(plan.steps))
-        for chunk in range(plan.chunk_count):
-            copy_chunk(warehouse, plan, chunk, copied)
+        _copy(warehouse, plan, watch)
         watch("Verifying", done, len(plan_uris))
         verify_move(warehouse, plan)
         watch("Committing", done, len(plan_uris))
@@ -179,8 +176,10 @@ def _carry_out(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: 
     return outcomes
 
 
-def _count(watch: Watch, doing: str, done: Iterator[int], file_count: int) -> None:
-    watch(doing, next(done), file_count)
+def _copy(warehouse: Warehouse, plan: MovePlan, watch: Watch) -> None:
+    copied = itertools.count(1)
+    for chunk in range(plan.chunk_count):
+        copy_chunk(warehouse, plan, chunk, lambda: watch("Copying", next(copied), len(plan.steps)))
 
 
 def _page_url() -> str | None:

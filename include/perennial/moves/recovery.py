@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from perennial.errors import TransientConflictError, TransientError
 from perennial.moves.commit import is_in_destination
@@ -53,7 +53,7 @@ def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> list[str]:
     return unfinished
 
 
-@dataclass
+@dataclass(frozen=True)
 class ResumedMoves:
     """What became of moves that had not come to their end.
 
@@ -62,8 +62,8 @@ class ResumedMoves:
         unfinished: Addresses of the plans of restores of which other writers have left something.
     """
 
-    arrived: set[str] = field(default_factory=set)
-    unfinished: list[str] = field(default_factory=list)
+    arrived: frozenset[str]
+    unfinished: tuple[str, ...]
 
 
 def resume_moves(warehouse: Warehouse, records: Sequence[OperationRecord], run: Run) -> ResumedMoves:
@@ -74,20 +74,23 @@ def resume_moves(warehouse: Warehouse, records: Sequence[OperationRecord], run: 
         records: The moves, oldest first.
         run: Who finishes them.
     """
-    resumed = ResumedMoves()
+    arrived: set[str] = set()
+    unfinished = []
     # The newest first: a move that continues earlier ones ends them too, or is the one to be continued.
     for record in reversed(records):
         plan = find_plan(record.plan_uri)
-        if record.id in resumed.arrived or plan is None:
-            continue
-        if not (is_verified(plan) and is_in_destination(warehouse, plan)):
+        if record.id in arrived or plan is None or not _has_arrived(warehouse, plan):
             continue
         log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
         outcome = finish_move(warehouse, plan, run)
-        resumed.arrived |= {plan.move_id, *plan.earlier}
+        arrived |= {plan.move_id, *plan.earlier}
         if outcome.left and plan.direction is RESTORE:
-            resumed.unfinished.append(plan.uri)
-    return resumed
+            unfinished.append(plan.uri)
+    return ResumedMoves(frozenset(arrived), tuple(unfinished))
+
+
+def _has_arrived(warehouse: Warehouse, plan: MovePlan) -> bool:
+    return is_verified(plan) and is_in_destination(warehouse, plan)
 
 
 def plan_next_round(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list[str]:
@@ -119,7 +122,7 @@ def plan_again(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list
 
 
 def _plan_rest(warehouse: Warehouse, plan: MovePlan, run: Run, max_chunks: int) -> MovePlan | None:
-    # What is left of an expiry is a move of its own: it has been said of the source that it is expired.
+    # What is left of an expiry is a move of its own: that its source has expired is recorded already.
     earlier = (*plan.earlier, plan.move_id) if plan.direction is RESTORE else ()
     rest = plan_move(warehouse, plan.direction, read_left(plan).sources, max_chunks=max_chunks, earlier=earlier)
     if rest is None and plan.direction is RESTORE and finish_restore(warehouse, plan, run).left:
