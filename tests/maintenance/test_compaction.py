@@ -202,7 +202,7 @@ def interleave(warehouse: Warehouse, move: Move, source: str, pin_before: int, c
     for moment, step in enumerate([*move.steps, lambda: None]):
         if moment == pin_before:
             table = warehouse.table("interactions")
-            held = compaction._held_sources(warehouse)
+            held = compaction._moving_sources(warehouse)
             groups = [group for group in compaction.plan_groups(warehouse, table) if group.source_id == source]
             groups = [group for group in groups if group.source_id not in held]
             table_groups = compaction._rewrite(table, groups) if groups else []

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from perennial.engines.duckdb import open_session, open_status_session
-from perennial.moves import Run, audit_trail, expire_sources, finish, restore_sources
-from perennial.moves import recovery as settling_module
+from perennial.moves import Run, audit_trail, expire_sources, finish, recovery, restore_sources
 from perennial.moves.finish import finish_expiry
 from perennial.moves.move_plan import EXPIRE, read_plan
 from perennial.moves.plan import plan_sources
@@ -129,7 +128,7 @@ def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_say
     run_and_kill(warehouse.settings, Point("before", "commit:record"), restore, "second")
 
     report = restore_sources(warehouse, REQUEST, Run("third", NOW + 2 * DAY))
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     expire_all(warehouse, "later", NOW + 3 * DAY)
 
     assert visible(warehouse) == before
@@ -147,7 +146,7 @@ def test_two_dead_restores_that_are_settled_one_after_the_other_are_one_event(
     for plan_uris in plans:
         move(warehouse, plan_uris)
 
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     expire_all(warehouse, "later", NOW + 2 * DAY)
 
     assert trails(warehouse) == ONCE
@@ -233,7 +232,7 @@ def test_trails_alternate_after_kills_at_random_moments(
     """An expiry is killed at two thirds and two restores at half, then the next ones go on."""
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     moments = random.Random(seed)
     for turn in range(2):
         # Each expiry comes three months after the restore before it.

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves import recovery as settling_module
+from perennial.moves import Run, expire_sources, recovery, restore_sources
 from perennial.moves.move_plan import find_plan
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
@@ -147,7 +146,7 @@ def test_a_dead_restore_is_settled_by_the_next_expiry(
 
     expire(warehouse, "soon", NOW + timedelta(days=1))
     assert_nothing_lost_or_doubled(warehouse, before)
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     expire(warehouse, "later", NOW + timedelta(days=1, hours=1))
 
     assert_restored(warehouse, before)

@@ -14,6 +14,7 @@ from perennial.errors import TransientConflictError
 from perennial.moves import Run, expire_sources, inline, recovery, restore_sources
 from perennial.moves.move_plan import MovePlan
 from perennial.operations import pending_records
+from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
 from tests.moves.trails import assert_trails_alternate
@@ -135,6 +136,23 @@ def test_a_restore_that_loses_every_race_shows_nothing_and_the_next_one_goes_on(
 
     assert rows == restored_events(warehouse) == {"a": 20 + LATE * inline.ROUNDS, "b": 20}
     assert_all_is_back(warehouse, everything)
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_a_damaged_rest_keeps_its_own_source_hidden_and_no_other(warehouse: Warehouse) -> None:
+    def damaged(opened: Warehouse) -> None:
+        known = {live.uri for live in opened.live_files(opened.table("interactions_archive"))}
+        appended(opened)
+        (rest,) = {live.uri for live in opened.live_files(opened.table("interactions_archive"))} - known
+        storage_for(rest).delete(rest)
+
+    disturb("finish_move", damaged, 1)
+    rows = restore(warehouse)
+
+    assert rows == restored_events(warehouse) == {"b": 20}
+    assert visible(warehouse) == multiset(warehouse, "interactions", ["b"])
+    assert warehouse.source_totals("interactions_archive")["a"].row_count == LATE
+    assert not list(pending_records(warehouse))
 
 
 POINTS = [
