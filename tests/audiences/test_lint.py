@@ -25,7 +25,7 @@ HOSTILE = "it's a/b\\c \"x\" '; DROP TABLE users; -- 🌻\u202e[bold]"
 DELETED_AT = datetime(2023, 5, 1, tzinfo=UTC)
 CORRECT = "Correct the definition on the platform, then run sync_sources."
 REMOVE = "Remove the filter, or name another campaign: what was deleted cannot be restored."
-GONE = "The previous policy deleted the interactions of campaign 'gone' on 2023-05-01 (R18)."
+GONE = "The previous policy deleted the interactions of campaign 'gone' on 2023-05-01."
 OLD = (
     "The interactions of campaign 'old' expired on 2026-06-01: 3 of them are in long-term storage and left out."
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""From a checked definition to one SQL statement: pure, in DuckDB's dialect, every value a bind (spec/filters.md).
+"""From a checked definition to one SQL statement: pure, in DuckDB's dialect, every value a bind.
 
 All filters of a definition and of the segments it uses are answered by one pass over the interactions and one over the
 summaries: each becomes a column of flags per user, and the definition a condition over the columns.

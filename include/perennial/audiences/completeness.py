@@ -46,7 +46,7 @@ class MissingSource:
         source_id: Campaign or Canvas.
         kind: campaign or canvas; source where nothing but its id is known.
         name: Its name on the platform, or the last that it had there.
-        state: expired, or deleted under the previous policy (R18); archived where the source is available and another
+        state: expired, or deleted under the previous policy; archived where the source is available and another
             program has put some of its interactions into long-term storage.
         since: When that began; None where nobody has recorded it.
         archived_rows: Interactions in long-term storage; none of a deleted source.

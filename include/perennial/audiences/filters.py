@@ -1,4 +1,4 @@
-"""The catalogue of audience filters (spec/filters.md) as plain values: what each takes, names, and reads.
+"""The catalogue of audience filters as plain values: what each takes, names, and reads.
 
 Parsing, reference tracking, evaluation and the JSON Schema are all driven by `FILTERS`; nothing else lists filters.
 """
@@ -253,8 +253,3 @@ _CATALOGUE = (
 
 FILTERS = MappingProxyType({declared.name: declared for declared in _CATALOGUE})
 """Every filter by name."""
-
-
-def filter_names(group: FilterGroup) -> frozenset[str]:
-    """Return the names of the filters of one group."""
-    return frozenset(name for name, declared in FILTERS.items() if declared.group is group)

@@ -68,7 +68,7 @@ class MissingData:
         if source is None:
             return None
         if source.state == "deleted":
-            detail = f"The previous policy deleted the interactions of {_named(source)} on {source.since_date} (R18)."
+            detail = f"The previous policy deleted the interactions of {_named(source)} on {source.since_date}."
             remedy = f"Remove the filter, or name another {source.kind}: what was deleted cannot be restored."
             return Finding("forbidden", None, "", source_id, detail, remedy)
         detail = (

@@ -31,7 +31,7 @@ def audience(
         str | None, typer.Option(help="What days_ago is counted from (ISO 8601, UTC unless it says).")
     ] = None,
 ) -> None:
-    """List the users of an audience, one id a line; what it leaves out is said on standard error (R14, R16)."""
+    """List the users of an audience, one id per line; what is left out is reported on standard error."""
     from perennial.audiences.evaluate import open_audience
 
     with opened_warehouse() as warehouse:

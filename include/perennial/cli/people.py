@@ -40,7 +40,7 @@ def profile(
     missing_from: MissingFrom = None,
     missing_limit: MissingLimit = MISSING_LIMIT,
 ) -> None:
-    """List the campaigns and Canvas messages a user received; what is left out is said on standard error (R14, R16)."""
+    """List the campaigns and Canvas messages a user received; what is left out is reported on standard error."""
     from perennial.exports.profile import read_profile
 
     with opened_warehouse() as warehouse:
@@ -63,7 +63,7 @@ def users_export(
     missing_from: MissingFrom = None,
     missing_limit: MissingLimit = MISSING_LIMIT,
 ) -> None:
-    """Export up to 50 users as JSON, or all of a segment as JSON lines; standard error says what is left out (R16)."""
+    """Export up to 50 users as JSON, or a segment as JSON lines; what is left out is reported on standard error."""
     fields = {"fields_to_export": field} if field else {}
     naming = Naming(strict, missing_from, missing_limit)
     with opened_warehouse() as warehouse:

@@ -48,7 +48,7 @@ def restore(
     ] = STANDARD,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come back, move nothing.")] = False,
 ) -> None:
-    """Bring the interactions of expired sources back, in this process, and tell the requesters by e-mail (R11, R12).
+    """Bring the interactions of expired sources back, in this process, and tell the requesters by e-mail.
 
     It may be stopped and run again at any moment. Exit code 1 if anything did not come back, or somebody could not be
     told.

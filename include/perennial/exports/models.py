@@ -75,7 +75,7 @@ class MissingSourceObject(BaseModel):
 
 
 class CompletenessObject(BaseModel):
-    """What the lists leave out (R16).
+    """What the lists leave out.
 
     Attributes:
         complete: Whether they leave out nothing.

@@ -66,7 +66,7 @@ def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -
         raise TerminalRequestError(f"The cutoff {cutoff} is in the future; give the day the previous policy ended.")
     if cutoff < EARLIEST.date():
         raise TerminalRequestError(
-            f"The cutoff {cutoff} cannot be right: a deletion before {EARLIEST:%Y} is not believed (R24); give the day "
+            f"The cutoff {cutoff} cannot be right: a deletion before {EARLIEST:%Y} is not believed; give the day "
             "the previous policy ended."
         )
     refuse_stale_metadata(warehouse, now)

@@ -51,7 +51,7 @@ _STREAMS = threading.BoundedSemaphore(2)
 _SHORT = {"description": "`strict` was asked for, and the answer would be short; `completeness` says of what"}
 _SEGMENT_HELP = f"""Stream all users of a segment as lines of JSON, in order of `braze_id`; each line is a *UserObject*.
 
-The lines hold users and nothing else. What they leave out (R16) stands in the headers:
+The lines hold users and nothing else. What they leave out stands in the headers:
 
 - `Perennial-Complete`: `true` or `false`. Where it is `false`, users may be missing, be there who do not belong, or
   have short lists.

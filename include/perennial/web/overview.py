@@ -55,7 +55,7 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
-    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them (R4)")
+    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
     undecided: str = Field(description="Why nothing expires; empty where something may")
     undelivered: list[UndeliveredItem] = Field(description="Mails that did not reach somebody, at most the latest 100")
     restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")

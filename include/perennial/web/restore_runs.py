@@ -77,7 +77,7 @@ class RunSource(BaseModel):
     kind: str
     outcome: str = Field(description="What became of it; while the run goes on, what is to become of it")
     row_count: int = Field(0, description="Interactions brought back")
-    expires_at: datetime | None = Field(None, description="When it expires again (R13); null while something keeps it")
+    expires_at: datetime | None = Field(None, description="When it expires again; null while something keeps it")
     detail: str = Field("", description="Why it failed")
 
 

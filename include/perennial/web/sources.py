@@ -55,7 +55,7 @@ class SourceItem(BaseModel):
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime | None
     expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
-    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says (R4)")
+    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says")
     last_sent_at: datetime | None
     row_count: int = Field(description="Interactions, hot and in long-term storage")
     hot_rows: int

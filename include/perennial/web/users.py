@@ -70,7 +70,7 @@ class FoundUsers(BaseModel):
 
 
 class UserProfile(BaseModel):
-    """A user, what they received, newest first, and what the lists leave out (R16)."""
+    """A user, what they received, newest first, and what the lists leave out."""
 
     user: PlatformUser
     campaigns_received: tuple[CampaignReceived, ...]
