@@ -26,7 +26,8 @@ def move_files(plan_uris: Any) -> None:
     def replan(outcomes: Iterable[dict[str, Any]]) -> list[str]:
         from perennial.moves.recovery import plan_next_round
 
-        unfinished = [outcome["plan_uri"] for outcome in outcomes if outcome["left_count"]]
+        # A task that an earlier version ran has itself moved what was left, and says nothing of it.
+        unfinished = [outcome["plan_uri"] for outcome in outcomes if outcome.get("left_count")]
         if not unfinished:
             raise AirflowSkipException("Nothing is left: no other writer changed what was moved.")
         with step() as warehouse:
