@@ -5,7 +5,6 @@ DAG files import it while they are parsed, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +21,12 @@ from perennial.errors import (
     TerminalRequestError,
     TransientDeliveryError,
 )
+from perennial.operations import Run, hashed_name, refuse_future_run, take_turn
 from perennial.refusals import sentences, unknown_params
 from perennial.settings import Settings
+from perennial.storage import storage_for
 
 if TYPE_CHECKING:
-    from perennial.moves import Run
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,6 @@ def open_warehouse() -> Warehouse:
 
 def current_run() -> Run:
     """Return the run that the current task belongs to; its now is the logical date where there is one."""
-    from perennial.moves import Run
-
     context = get_current_context()
     dag_run = context["dag_run"]
     now: datetime = dag_run.logical_date or dag_run.run_after
@@ -132,8 +130,6 @@ def _refuse_unusable_run() -> None:
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
     """
-    from perennial.moves.runs import refuse_future_run
-
     context = get_current_context()
     params = context["params"]
     known = list(context["dag"].params)
@@ -154,8 +150,6 @@ def _refuse_unusable_run() -> None:
 
 def _take_turn(warehouse: Warehouse) -> str:
     """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
-    from perennial.moves.turns import take_turn
-
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]
     # A dry run neither copies nor commits what others do, so it waits for nobody.
@@ -184,7 +178,7 @@ def current_page_url() -> str | None:
 
 
 def is_last_attempt() -> bool:
-    """Tell whether the current task is not tried again when it fails."""
+    """Return whether the current task is not tried again when it fails."""
     task = get_current_context()["ti"]
     return bool(task.try_number > task.max_tries)
 
@@ -193,7 +187,7 @@ def is_last_attempt() -> bool:
 def step(first: bool = False) -> Iterator[Warehouse]:
     """Open the warehouse for one task; a terminal error fails the task for good, and what went wrong is kept.
 
-    The text is kept in storage because a later task that tells people about it cannot ask Airflow for it.
+    The text is kept in storage because a later task that notifies people of it cannot ask Airflow for it.
 
     Args:
         first: Whether it is the first task of its run: it refuses a run that cannot be meant as it is (R24), and waits
@@ -210,7 +204,7 @@ def step(first: bool = False) -> Iterator[Warehouse]:
             raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
-        # Who could not be told is written down by itself, and is not why the work failed.
+        # Undelivered mails are written down elsewhere, and are not why the work failed.
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
             _keep_error(warehouse, str(error))
         if isinstance(error, TerminalError):
@@ -226,8 +220,6 @@ def kept_error(warehouse: Warehouse) -> str:
 
 def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
     """Return what went wrong last in a run; empty when nothing did that has a text."""
-    from perennial.storage import storage_for
-
     uri = _error_uri(warehouse, dag_id, run_id)
     try:
         return storage_for(uri).read(uri).decode()
@@ -236,14 +228,10 @@ def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
 
 
 def _keep_error(warehouse: Warehouse, text: str) -> None:
-    from perennial.storage import storage_for
-
     dag_run = get_current_context()["dag_run"]
     uri = _error_uri(warehouse, dag_run.dag_id, dag_run.run_id)
     storage_for(uri).write(uri, text.encode())
 
 
 def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
-    # A run id may hold any character, and so may not become a path.
-    name = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()
-    return f"{warehouse.operations_uri()}/errors/{name}.txt"
+    return f"{warehouse.operations_uri()}/errors/{hashed_name(dag_id, run_id)}.txt"

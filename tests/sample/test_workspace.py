@@ -21,7 +21,7 @@ from perennial.currents import load_interactions
 from perennial.currents.avro import read_avro
 from perennial.errors import TerminalRequestError, TerminalSettingError
 from perennial.moves.inline import expire_sources, restore_sources
-from perennial.moves.runs import Run
+from perennial.operations import Run
 from perennial.platform import read_metadata, sync_sources
 from perennial.policy.decisions import Rules, WarehouseState, decide, decide_from
 from perennial.settings import Settings

@@ -48,7 +48,7 @@ class RestoreRequest:
     Attributes:
         source_ids: Campaigns and Canvases by id.
         tags: All sources that carry one of these tags when the run starts (R11).
-        notify: E-mail addresses that are told how it ended (R12).
+        notify: E-mail addresses that are notified when it has ended (R12).
         reason: Goes into the audit trail and the e-mail.
         thaw_tier: How fast files of a cold storage class are thawed.
         dry_run: Say what would come back, move nothing.

@@ -212,7 +212,7 @@ class Warehouse:
             Whether this call made the commit.
         """
         added = list(data_files)
-        return commit_change(self, name, lambda _: FileChange(add=added), operation)
+        return commit_change(self, name, lambda _: FileChange(add=added), operation) is not None
 
     def append_rows(self, name: str, rows: list[dict[str, object]], operation: str) -> None:
         """Append rows to a small, unpartitioned table, once: repeating the operation does nothing."""

@@ -51,7 +51,9 @@ class FileChange:
         return bool(self.add or self.remove or self.forced or self.clustered)
 
 
-def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str) -> bool:
+def commit_change(
+    warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str
+) -> FileChange | None:
     """Commit once what `change` says about the current table.
 
     Args:
@@ -61,7 +63,7 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         operation: Recorded in the snapshot's summary; a table that has it already is left alone.
 
     Returns:
-        Whether this call made the commit.
+        The change that this call committed; None where it committed nothing.
 
     Raises:
         TerminalDataError: The table was set back: operations that others count on are missing in its history.
@@ -69,19 +71,19 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
     """
 
-    def attempt() -> bool:
+    def attempt() -> FileChange | None:
         table = load_whole_table(warehouse, name)
         if operation in operations(table):
-            return False
+            return None
         delta = change(table)
         if not delta:
-            return False
+            return None
         refuse_unwritable(table)
         with catalog_errors(table.catalog.name, commit=name):
             _commit(table, delta, operation)
         if name in COUNTED:
             note_head(warehouse, table)
-        return True
+        return delta
 
     return repeat_lost_races(name, operation, attempt)
 
@@ -124,8 +126,11 @@ def order_manifests(warehouse: Warehouse, name: str) -> bool:
     Returns:
         Whether it was needed.
     """
-    operation = f"order-manifests:{uuid.uuid4().hex}"
-    return commit_change(warehouse, name, lambda table: FileChange(clustered=overlap(table) > OVERLAP), operation)
+
+    def change(table: Table) -> FileChange:
+        return FileChange(clustered=overlap(table) > OVERLAP)
+
+    return commit_change(warehouse, name, change, f"order-manifests:{uuid.uuid4().hex}") is not None
 
 
 def operations(table: Table) -> set[str]:
