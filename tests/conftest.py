@@ -42,11 +42,11 @@ from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.storage.s3 import s3_storage  # noqa: E402
 from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
-from tests.fast_iceberg import remember_schemas  # noqa: E402
+from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 
-remember_schemas()
+make_fast()
 
 
 @pytest.fixture
