@@ -44,6 +44,7 @@ from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
+from tests.lanes import Quick  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 
 make_fast()
@@ -148,6 +149,15 @@ def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
     warehouse = Warehouse(Settings.from_environment({**environment, **local}))
     warehouse.create_tables()
     return warehouse
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what needs a server, a browser or a long run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("quick"):
+        config.pluginmanager.register(Quick())
 
 
 def pytest_collection_finish() -> None:
