@@ -24,17 +24,18 @@ test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
 quick: .venv/.dev ## Run the tests that need no server, no browser and no Airflow, in a minute
 	@$(BIN)/pytest -n 2 --dist loadgroup --quick $(ARGS)
 
-check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirements; changes nothing
+check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, locked requirements; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --nocolor include/sql
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m perennial.reference --check
+	$(BIN)/python -m scripts.check_citations
+	$(BIN)/python -m scripts.reference --check
 	$(UV) pip check --python $(BIN)/python
 
 docs: .venv/.dev ## Write docs/reference anew from the code
-	@$(BIN)/python -m perennial.reference
+	@$(BIN)/python -m scripts.reference
 
 screenshot: .venv/.dev ## Make docs/screenshot.png anew, with a real browser
 	@$(BIN)/python -m tests.browser.screenshot

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+TESTS = Path(__file__).parent
 # Fixtures that start a server, a browser or Airflow; whatever asks for one of them, itself or through another, is left
 # out of `make quick`.
 STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "server", "served", "spark"}
@@ -14,10 +15,24 @@ STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "server",
 STARTED_BY_PARAM = STARTING | {"seaweedfs", "moto", "rest", "glue"}
 # What a module imports to start processes, and to kill them.
 PROCESSES = {"forked", "run_and_kill", "subprocess"}
-# Each test here plays whole loads, expiries or restores, a second or more of them.
-WHOLE_RUNS = re.compile(
-    r"^tests/(currents|dags|demo|features|integration|lifecycle|maintenance|moves|others|web)/"
-    r"|^tests/(audiences/test_(completeness|hostile|random_worlds)|engines/test_sessions|test_analysts|test_cli)"
+# Directories and modules whose tests play whole loads, expiries or restores, a second or more each.
+WHOLE_RUNS = (
+    *("currents", "dags", "exports", "integration", "maintenance", "moves", "others", "sample", "upgrade", "web"),
+    *("audiences/test_completeness.py", "audiences/test_hostile.py", "audiences/test_random_worlds.py"),
+    *("engines/test_sessions.py", "test_analysts.py", "test_cli.py", "test_cli_restore.py", "test_cli_vanished.py"),
+)
+
+# Modules whose tests share a world that takes seconds to make: one worker runs them.
+SHARED_WORLDS = (
+    "audiences/test_hostile.py",
+    "exports/test_profile.py",
+    "moves/test_costing.py",
+    "moves/test_set_back.py",
+    "test_analysts.py",
+    "web/test_access.py",
+    "web/test_outages.py",
+    "web/test_source.py",
+    "web/test_users.py",
 )
 
 
@@ -26,7 +41,7 @@ def is_quick(item: pytest.Item) -> bool:
     params = getattr(item, "callspec", None)
     chosen = {value for value in params.params.values() if isinstance(value, str)} if params else set()
     return not (
-        WHOLE_RUNS.match(item.nodeid)
+        any(item.path.is_relative_to(TESTS / place) for place in WHOLE_RUNS)
         or STARTING & set(getattr(item, "fixturenames", ()))
         or STARTED_BY_PARAM & chosen
         or PROCESSES & vars(getattr(item, "module", item)).keys()

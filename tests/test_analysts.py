@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from perennial.currents import load_interactions
-from perennial.demo.workspace import advance_workspace, create_workspace
 from perennial.engines.duckdb import open_session
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.platform import sync_sources
 from perennial.settings import PROJECT_ROOT, Settings
 from perennial.warehouse import Warehouse
+from perennial_sample.workspace import advance_workspace, create_workspace
 
 PAGE = PROJECT_ROOT / "docs" / "analysts.md"
 NEVER, SHORT, MISSING = "Answers that never change", "Answers that leave out expired data", "What is missing"

@@ -26,7 +26,7 @@ from perennial.refusals import sentences, unknown_params
 from perennial.settings import Settings
 
 if TYPE_CHECKING:
-    from perennial.lifecycle import Run
+    from perennial.moves import Run
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
 def testable(dag: DAG) -> DAG:
     """Let `airflow dags test` and `DAG.test` run a DAG that has a deadline.
 
-    Airflow 3.3 looks the deadline of a finished run up in its database, where only the scheduler puts it, and fails.
+    Airflow 3.3 looks the deadline of a finished run up in its database, where only the scheduler puts it, and fails. It
+    has no switch for that; what is replaced is the method of this DAG, not of the class.
     """
     run_test = dag.test
 
@@ -81,7 +82,7 @@ def testable(dag: DAG) -> DAG:
         finally:
             dag.deadline = deadline
 
-    dag.test = test  # type: ignore[method-assign]  # this DAG's alone
+    dag.test = test  # type: ignore[method-assign]  # see above
     return dag
 
 
@@ -97,7 +98,7 @@ def open_warehouse() -> Warehouse:
 
 def current_run() -> Run:
     """Return the run that the current task belongs to; its now is the logical date where there is one."""
-    from perennial.lifecycle import Run
+    from perennial.moves import Run
 
     context = get_current_context()
     dag_run = context["dag_run"]
@@ -131,7 +132,7 @@ def _refuse_unusable_run() -> None:
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
     """
-    from perennial.lifecycle.runs import refuse_future_run
+    from perennial.moves.runs import refuse_future_run
 
     context = get_current_context()
     params = context["params"]
@@ -153,7 +154,7 @@ def _refuse_unusable_run() -> None:
 
 def _take_turn(warehouse: Warehouse) -> str:
     """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
-    from perennial.lifecycle.turns import take_turn
+    from perennial.moves.turns import take_turn
 
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.in_process import airflow_environment
 from perennial.notify import is_address
 from perennial.settings import PROJECT_ROOT
+from perennial_sample.in_process import airflow_environment
 
 DAG_FILES = sorted((PROJECT_ROOT / "dags").glob("*.py"))
 SCHEDULES = {

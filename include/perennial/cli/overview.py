@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from perennial.cli.printing import console, print_result, say_exactly
-from perennial.counting import count
+from perennial.cli.printing import console, print_result, print_rows, say_exactly
 from perennial.errors import TerminalRequestError
 from perennial.refusals import nearest_name, not_known
-from perennial.statements import statement
+from perennial.sql import statement
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duckdb import DuckDBPyConnection
 
+    from perennial.notify import Undelivered
     from perennial.warehouse import Warehouse
 
 STATES = ("available", "kept", "expired", "deleted")
@@ -56,7 +58,7 @@ def list_workspace(
         wanted: Which sources.
         write: What writes the rows for a program; None: a person reads.
     """
-    from perennial.referrers import KeptSources, unread_referrers
+    from perennial.policy.referrers import KeptSources, unread_referrers
 
     _refuse_unknown(session, wanted)
     show_listed_sources(warehouse, session)
@@ -73,7 +75,7 @@ def list_workspace(
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
     """Put relation `listed_sources` in place in a status session: every source, and who keeps it."""
-    from perennial.referrers import show_referrers
+    from perennial.policy.referrers import show_referrers
 
     show_referrers(session, warehouse)
     for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
@@ -97,7 +99,7 @@ def _print_totals(session: DuckDBPyConnection) -> None:
     print_result(session.execute(statement("cli/sum_sources")))
     ((due, source_id, expires_at),) = session.execute(statement("cli/find_next_expiry")).fetchall()
     if due:
-        console.print(f"Due at the next daily run: {count(due, 'source')}.")
+        console.print(f"Due at the next daily run: {pluralize(due, 'source')}.")
     if source_id is not None:
         console.print(Text(f"Expires next: {source_id!r}, on {expires_at:%Y-%m-%d}."), soft_wrap=True)
     console.print()
@@ -117,3 +119,19 @@ def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
     return not_known(
         value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
     )
+
+
+def print_undelivered(warehouse: Warehouse, run_id: str | None) -> None:
+    """List the mails that did not reach somebody, of one run or of all; nothing where there are none."""
+    from perennial.notify import list_undelivered
+
+    missed = [each for each in list_undelivered(warehouse) if run_id in (None, each.run_id)]
+    if missed:
+        console.print("\n[bold]Mails that did not reach somebody[/]")
+        columns = ["to", "mail", "why", "tried", "run"]
+        print_rows(columns, [_undelivered_row(each) for each in missed])
+
+
+def _undelivered_row(missed: Undelivered) -> tuple[str | datetime, ...]:
+    tried_at = datetime.fromisoformat(missed.tried_at)
+    return missed.recipient or "nobody", missed.subject, missed.reason, tried_at, missed.run_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from perennial.cli.overview import STATES, Wanted, list_workspace, show_listed_sources
+from perennial.cli.overview import STATES, Wanted, list_workspace, print_undelivered, show_listed_sources
+from perennial.cli.platform import init_platform
 from perennial.cli.printing import (
     console,
     moment_of,
@@ -23,14 +25,13 @@ from perennial.cli.printing import (
     shown,
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
-from perennial.cli.undelivered import print_undelivered
-from perennial.counting import count
-from perennial.statements import statement
+from perennial.sql import statement
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from perennial.policy import Decision
+    from perennial.policy.decisions import Decision
 
 app = typer.Typer()
 
@@ -39,14 +40,22 @@ _NAMED = 5
 
 
 @app.command()
-def init() -> None:
+def init(
+    platform: Annotated[
+        Path | None,
+        typer.Option(help="Write the SELECTs that read the platform to this folder, as a start for your own, instead."),
+    ] = None,
+) -> None:
     """Create the catalog, the namespace and every table; on a newer version, add what is missing."""
+    if platform is not None:
+        init_platform(platform)
+        return
     with opened_warehouse() as warehouse:
         changes = warehouse.create_tables()
     for change in changes:
         console.print(change)
     console.print(
-        "Everything is in place." if not changes else f"{count(len(changes), 'change')}; everything is in place."
+        "Everything is in place." if not changes else f"{pluralize(len(changes), 'change')}; everything is in place."
     )
 
 
@@ -55,7 +64,7 @@ def demo(
     events: Annotated[int, typer.Option(help="About how many events happen in the sample workspace.")] = 200_000,
 ) -> None:
     """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
-    from perennial.demo.story import tell_story
+    from perennial_sample.story import tell_story
 
     with said_plainly():
         tell_story(console, events)
@@ -66,7 +75,7 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page on 127.0.0.1.")] = 8080,
 ) -> None:
     """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of who started it."""
-    from perennial.demo.serving import serve
+    from perennial_sample.serve import serve
 
     with said_plainly():
         serve(console, port)
@@ -88,7 +97,7 @@ def status(
     is.
     """
     from perennial.engines.duckdb import open_status_session
-    from perennial.lifecycle.costing import archive_costs, run_costs
+    from perennial.moves.costs import archive_costs, run_costs
 
     if source is not None and run is not None:
         raise typer.BadParameter("Give either a source or --run, and not both.")
@@ -121,7 +130,7 @@ def status(
 
 
 def _unknown(session: DuckDBPyConnection, source_id: str) -> str:
-    from perennial.vanished import nearest_source, unknown_source
+    from perennial.platform.vanished import nearest_source, unknown_source
 
     return str(unknown_source(source_id, _unseen(session).get(source_id, 0), nearest_source(session, source_id)))
 
@@ -133,11 +142,11 @@ def _unseen(session: DuckDBPyConnection) -> dict[str, int]:
 def _print_unseen(unseen: dict[str, int]) -> None:
     if not unseen:
         return
-    rows = count(sum(unseen.values()), "interaction")
+    rows = pluralize(sum(unseen.values()), "interaction")
     named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if len(unseen) > _NAMED else "")
     console.print(
-        f"The hot table also holds {rows} of {count(len(unseen), 'source')} that no sync has seen: {escape(named)}. "
-        "Without a clock, they stay there.",
+        f"The hot table also holds {rows} of {pluralize(len(unseen), 'source')} that no sync has seen: {escape(named)}."
+        " Without a clock, they stay there.",
         soft_wrap=True,
     )
 
@@ -148,9 +157,9 @@ def explain(
     as_of: Annotated[str | None, typer.Option(help="Decide as of this moment (ISO 8601, UTC unless it says).")] = None,
 ) -> None:
     """Say what an expiry would decide about a source now, and why: its clock, the date, who keeps it."""
-    from perennial.moves.records import sources_under_way
-    from perennial.policy import explain as explained
-    from perennial.vanished import TerminalUnseenError
+    from perennial.operations import sources_under_way
+    from perennial.platform.vanished import TerminalUnseenError
+    from perennial.policy.decisions import explain as explained
 
     with opened_warehouse() as warehouse:
         at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
@@ -171,7 +180,7 @@ def explain(
         ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
         ("expires", _expiry(decision)),
-        ("in hot", count(found.hot_rows, "interaction")),
+        ("in hot", pluralize(found.hot_rows, "interaction")),
         *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
     ):
         table.add_row(f"[bold]{label}[/]", Text(value))
@@ -184,13 +193,13 @@ def sql(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL, read only; what an answer leaves out is said on standard error (R16).
+    """Ask the warehouse in SQL, read only; what is left out is reported on standard error.
 
     Every table and view of the contract is in place.
     """
     from perennial.engines.duckdb import open_session
     from perennial.engines.read_only import refuse_writes
-    from perennial.features.queries import narrowed_query, what_is_left_out
+    from perennial.exports.queries import narrowed_query, what_is_left_out
 
     write = row_writer(as_csv, as_json) or print_result
     asked = query if query is not None else sys.stdin.read()

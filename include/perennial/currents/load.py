@@ -1,23 +1,25 @@
-"""`load_interactions`: everything new in the landing place, exactly once (spec/currents.md)."""
+"""`load_interactions`: everything new in the landing place, exactly once."""
 
 from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from perennial.counting import count as counted
+from perennial.currents.commit import commit_load, finish_pending_loads, has_pending_loads, record_load
 from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
-from perennial.currents.pending import commit_load, finish_pending_loads, has_pending_loads, record_load
-from perennial.currents.preparation import LOADED_TABLES, LoadRequest, prepare_load, read_batch
+from perennial.currents.prepare import LOADED_TABLES, LoadRequest, prepare_load, read_batch
 from perennial.engines.duckdb import open_connection
-from perennial.errors import TransientConflictError
+from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.quality import LoadCounts
 from perennial.refusals import refuse_future_date
+from perennial.storage import storage_for
 from perennial.tables import LOADED_EVENTS
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
 
@@ -111,6 +113,24 @@ def load_interactions(
     return _outcome(loads, len(waiting), finished)
 
 
+def quality_gate(warehouse: Warehouse) -> Callable[[list[LoadCounts]], None]:
+    """Return the check that `load_interactions` calls before it commits: every record must have gone somewhere."""
+
+    def check(counts: list[LoadCounts]) -> None:
+        from perennial.quality import check_load
+
+        report = check_load(counts)
+        if report.success:
+            return
+        uri = f"{warehouse.operations_uri()}/loads/refused-{uuid.uuid4().hex}.html"
+        storage_for(uri).write(uri, report.html.encode())
+        raise TerminalDataError(
+            f"A load does not add up, nothing of it was committed: {'; '.join(report.failures)}. Report: {uri}"
+        )
+
+    return check
+
+
 def _load_batch(
     warehouse: Warehouse, ledger: Table, files: list[LandingFile], request: LoadRequest
 ) -> tuple[list[LoadCounts], list[LandingFile]]:
@@ -130,7 +150,7 @@ def _load_batch(
         return [], []
     seconds, read = time.monotonic() - started, sum(count.read for count in counts)
     rate = read / max(seconds, 1e-9)
-    loaded = counted(len(counts), "file"), counted(read, "record")
+    loaded = pluralize(len(counts), "file"), pluralize(read, "record")
     log.info("load %s: %s, %s, %.1f s, %.0f records/s", prepared.load_id, *loaded, seconds, rate)
     return counts, batch.left
 

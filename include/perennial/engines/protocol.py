@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
-
-from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,8 +24,8 @@ BATCH_ROWS = 10_000
 """Rows fetched at a time: enough to keep an engine busy, a few megabytes."""
 
 
-class Facts(Protocol):
-    """What is asked of the tables, as of one moment; statements are in DuckDB's dialect, every value is a bind.
+class QuerySession(Protocol):
+    """What is asked of the tables, as of one moment; our statements are in DuckDB's dialect, every value is a bind.
 
     Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
     """
@@ -32,6 +33,10 @@ class Facts(Protocol):
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """DuckDB in process, where decisions are made."""
+
+    @property
+    def dialect(self) -> str:
+        """What `ask` takes, as sqlglot calls it."""
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
@@ -43,10 +48,17 @@ class Facts(Protocol):
             TransientEngineError: It could not be reached, or gave up.
         """
 
-    def keep(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
+    def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
+        """Ask what an analyst wrote in the engine's own dialect, and stream the answer; errors as in `query`.
+
+        Raises:
+            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
+        """
+
+    def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Let later statements read this one under a name; of a CREATE, what it creates."""
 
-    def show(self, name: str, sql: str) -> None:
+    def materialize(self, name: str, sql: str) -> None:
         """Put the answer into the session's own DuckDB connection, as a view that is read once."""
 
     def close(self) -> None:
@@ -61,33 +73,30 @@ class Engine(Protocol):
         """How its SQL differs."""
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
-        """Run a statement of its own dialect, with binds `:name`; errors as in `Facts.query`."""
+        """Run a statement of its own dialect, with binds `:name`; errors as in `QuerySession.query`."""
 
-    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
-        """Write the rows of a statement of its own dialect to a table; errors as in `Facts.query`.
-
-        Args:
-            table: Catalog (where the engine needs one), namespace and name.
-            columns: What the statement returns, in order.
-            sql: A SELECT; binds are `:name`.
-            binds: Their values.
-        """
-
-    def hold(self, name: str, rows: pa.Table) -> bool:
+    def upload(self, name: str, rows: pa.Table) -> bool:
         """Hand a relation over for the rest of the session; False where the engine has no place for it."""
 
     def close(self) -> None:
         """Let go of it."""
 
 
-def open_engine(settings: Settings) -> Engine | None:
-    """Return the engine of PERENNIAL_ENGINE_URL; None for DuckDB in process."""
-    if settings.engine_url.startswith(IN_PROCESS):
-        return None
-    if settings.engine_url.startswith(SPARK_CONNECT):
-        from perennial.engines.spark import SparkEngine
+@contextmanager
+def importing_spark() -> Iterator[None]:
+    """Let Spark's client be imported by whoever does it: it neither warns of pandas 3 nor ends the process.
 
-        return SparkEngine(settings.engine_url)
-    from perennial.engines.sqlalchemy import SqlAlchemyEngine
-
-    return SqlAlchemyEngine(settings.engine_url)
+    Where the main module has no file (`python -c`, a forked worker) it takes itself to be in a doctest, and exits where
+    there is no Spark beside it. Nothing turns that off, so the module has a file until the import is done.
+    """
+    main = sys.modules["__main__"]
+    missing = not hasattr(main, "__file__")
+    if missing:
+        main.__file__ = __file__
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if missing:
+            del main.__file__

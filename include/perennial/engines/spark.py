@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from perennial.engines.dialects.spark import SPARK
-from perennial.engines.protocol import DENIED
+from perennial.engines.dialects import SPARK
+from perennial.engines.protocol import DENIED, importing_spark
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
-
-@contextmanager
-def _main_has_a_file() -> Iterator[None]:
-    """Where the main module has no file (`python -c`, a forked worker) the client takes it for a doctest and exits."""
-    main = sys.modules["__main__"]
-    missing = not hasattr(main, "__file__")
-    if missing:
-        main.__file__ = __file__
-    try:
-        yield
-    finally:
-        if missing:
-            del main.__file__
-
-
-with warnings.catch_warnings(), _main_has_a_file():
-    # It warns of pandas 3, which nothing here goes through.
-    warnings.simplefilter("ignore")
+with importing_spark():
     from pyspark.errors import (
         AnalysisException,
         ArithmeticException,
@@ -85,21 +67,15 @@ class SparkEngine:
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002 - Spark decides
         """Run a statement; Spark decides itself how many rows a batch has."""
-        with self._told():
+        with self._engine_errors():
             frame = self._session().sql(sql, args=dict(binds))
             found = to_arrow_schema(frame.schema, timezone="UTC")
         schema = pa.schema([field.with_nullable(True) for field in found])
         return pa.RecordBatchReader.from_batches(schema, self._batches(frame, schema))
 
-    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:  # noqa: ARG002 - by name
-        """Write a statement's rows. Not as INSERT: Sail takes no binds in one."""
-        name = ".".join(f"`{part.replace('`', '``')}`" for part in table)
-        with self._told():
-            self._session().sql(sql, args=dict(binds)).writeTo(name).append()
-
-    def hold(self, name: str, rows: pa.Table) -> bool:
+    def upload(self, name: str, rows: pa.Table) -> bool:
         """Make the rows a temporary view of the session."""
-        with self._told():
+        with self._engine_errors():
             self._session().createDataFrame(rows, schema=from_arrow_schema(rows.schema)).createOrReplaceTempView(name)
         return True
 
@@ -121,11 +97,11 @@ class SparkEngine:
     def _batches(self, frame: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         # What DataFrame.toArrow() does, but for waiting for the last row: there is no public way to it.
         client = self._session().client
-        with self._told():
+        with self._engine_errors():
             answers = client.to_table_as_iterator(frame._plan.to_proto(client), {})
         while True:
             # Not around the whole: what goes wrong between two batches is the reader's.
-            with self._told():
+            with self._engine_errors():
                 answer = next(answers, None)
             if answer is None:
                 return
@@ -133,7 +109,7 @@ class SparkEngine:
                 yield from answer.cast(schema).to_batches()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _engine_errors(self) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
                 # What it warns of when it gives up is in the error.
@@ -146,7 +122,7 @@ class SparkEngine:
         server, said = urlsplit(self.url).netloc, str(error).strip()
         if DENIED.search(said):
             return TerminalEngineError(
-                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables or write one; "
+                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables; "
                 f"correct the token in it, or what Spark itself is allowed. It said: {said}"
             )
         if isinstance(error, _REFUSALS) or (isinstance(error, SparkRuntimeException) and _OF_VALUES.search(said)):

@@ -15,9 +15,8 @@ The order closes every race with operations that go on meanwhile:
 5. Delete one by one, looking at each file's age once more immediately before: a copy that was made anew is young.
 
 Whose a file is. Below a table's own location, files with names that this product or an Iceberg library gives are the
-table's, and below that of a staging table (`maintenance.staging`) every file is. The archive's data files may lie in a
-bucket that others use too, also other workspaces with names like these: there only files are deleted that
-`archived_files` or the plan of a move says this workspace has written.
+table's. The archive's data files may lie in a bucket that others use too, also other workspaces with names like these:
+there only files are deleted that `archived_files` or the plan of a move says this workspace has written.
 """
 
 from __future__ import annotations
@@ -32,16 +31,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from perennial.counting import count as counted
 from perennial.errors import TerminalDataError
+from perennial.maintenance.last_copies import last_copies
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
-from perennial.maintenance.staging import drop_left_stagings, forget_stagings
-from perennial.moves.last_copies import last_copies
 from perennial.moves.plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
-from perennial.moves.records import PendingRecord, pending_records
+from perennial.operations import OperationRecord, pending_records
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
 from perennial.warehouse.heads import refuse_losses
@@ -103,12 +101,7 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     refuse_short_retention(retain_days)
     refuse_losses(warehouse)
     cutoff = now_wall_clock - timedelta(days=retain_days)
-    stagings = drop_left_stagings(warehouse, now_wall_clock)
     found, foreign_count = _list_files(warehouse)
-    for staging in stagings:
-        # Nobody else writes below a staging table's own location.
-        for stored in storage_for(staging.location).list_files(staging.location):
-            found.setdefault(file_name(stored.uri), _Found(stored, shared=False))
     operations = list(list_operations(warehouse))
     pending = list(pending_records(warehouse))
     protected = _named_by(warehouse, pending)
@@ -123,7 +116,6 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     purgeable = [name for name in old if not found[name].shared or found[name].unfinished or name in owned]
     deleted = _delete([found[name].stored for name in purgeable], cutoff)
     left = found.keys() - {file_name(stored.uri) for stored in deleted}
-    forget_stagings(warehouse, stagings, cutoff)
     deleted += _delete(_finished(operations, pending, left, cutoff), cutoff)
     outcome = PurgeOutcome(
         len(deleted), sum(stored.file_bytes for stored in deleted), foreign_count + len(old) - len(purgeable)
@@ -158,7 +150,7 @@ def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
     return found, foreign_count
 
 
-def _named_by(warehouse: Warehouse, pending: Iterable[PendingRecord]) -> set[str]:
+def _named_by(warehouse: Warehouse, pending: Iterable[OperationRecord]) -> set[str]:
     """Names of the files that operations under way have written, will write or still need."""
     table = warehouse.table(INTERACTIONS.name)
     names: set[str] = set()
@@ -204,7 +196,7 @@ def _drop_reachable(tables: Iterable[Table], found: dict[str, _Found]) -> None:
             found.pop(file_name(uri), None)
             count += 1
     seconds = max(time.monotonic() - started, 1e-9)
-    read, unreached = counted(count, "reference"), counted(len(found), "file")
+    read, unreached = pluralize(count, "reference"), pluralize(len(found), "file")
     log.info("purge: %s read, %.0f a second; %s not reached", read, count / seconds, unreached)
 
 
@@ -229,7 +221,7 @@ def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: se
 
 
 def _finished(
-    operations: Iterable[OperationFiles], pending: Collection[PendingRecord], left: set[str], cutoff: datetime
+    operations: Iterable[OperationFiles], pending: Collection[OperationRecord], left: set[str], cutoff: datetime
 ) -> list[StoredFile]:
     """Files of operations that are over and old, and none of whose copies is left: their plans say whose those are.
 
@@ -255,7 +247,7 @@ def _delete(files: list[StoredFile], cutoff: datetime) -> list[StoredFile]:
         deleted = [stored for stored in pool.map(lambda stored: _delete_old(stored, cutoff), files) if stored]
     if deleted:
         rate = len(deleted) / max(time.monotonic() - started, 1e-9)
-        removed = counted(len(deleted), "file"), counted(_bytes(deleted), "byte")
+        removed = pluralize(len(deleted), "file"), pluralize(_bytes(deleted), "byte")
         log.info("purge: %s deleted, %s, %.0f a second", *removed, rate)
     return deleted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query, Response
 
-from perennial.notify import wording
+from perennial import text as formatting
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -56,8 +55,6 @@ def drawn(chart: Chart, theme: Literal["light", "dark"], narrow: bool = False) -
     """Answer with a chart as an SVG image without scripts."""
     import pygal
 
-    # Its hook for maps is of a kind that Python no longer asks, and warns of at every import that comes after.
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
     kind = pygal.Line if chart.shape == "lines" else pygal.Bar
     drawing = kind(
         **(_NARROW if narrow else _WIDE), style=_style(theme), js=(), no_data_text="Nothing yet",
@@ -67,7 +64,7 @@ def drawn(chart: Chart, theme: Literal["light", "dark"], narrow: bool = False) -
         show_minor_x_labels=len(chart.labels) <= (2 if narrow else 8),
         min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, margin_right=44, spacing=8,
     )  # fmt: skip
-    drawing.x_labels = [wording.dated(label) for label in chart.labels]
+    drawing.x_labels = [formatting.dated(label) for label in chart.labels]
     if chart.whole and chart.labels and _most(chart) <= 6:
         drawing.y_labels = list(range(int(_most(chart)) + 1))
     for name, figures in chart.series.items():

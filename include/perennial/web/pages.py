@@ -15,14 +15,13 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from perennial.notify import wording
+from perennial import text as formatting
 
 TEMPLATE_ROOT = Path(__file__).parent / "templates"
 # Letters and symbols, as Unicode has them, that are drawn as nothing: fillers of Hangul, the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 # A field of a form holds a megabyte, as sent: then each of these characters may take three.
 _FIELD_CHARACTERS = 250_000
-_BROKEN_IN_FORMS = frozenset("\0\r\n")
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -66,11 +65,10 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, dated=wording.dated,
-        shown=shown, segment=segment, query=query, named=named,
+        count=formatting.pluralize, size=formatting.format_bytes, moment=formatting.moment, day=formatting.day,
+        dated=formatting.dated, shown=escape_for_page, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
-    environment.tests["whole_in_form"] = whole_in_form
     return environment
 
 
@@ -79,9 +77,9 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def shown(text: str) -> str:
+def escape_for_page(text: str) -> str:
     """As `wording.shown`; nearly every text is visible as it is, and a page has hundreds."""
-    return text if text.isprintable() else wording.shown(text)
+    return text if text.isprintable() else formatting.escape_invisible(text)
 
 
 def named(name: str | None, source_id: str) -> str:
@@ -92,11 +90,6 @@ def named(name: str | None, source_id: str) -> str:
 def _has_ink(char: str) -> bool:
     # Separators, controls and joiners, and marks, which stand on something else.
     return unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK
-
-
-def whole_in_form(text: str) -> bool:
-    """Whether a field of a form hands a text over as it is: HTML has no U+0000, and line breaks are sent as others."""
-    return _BROKEN_IN_FORMS.isdisjoint(text)
 
 
 def json_lists(texts: Iterable[str]) -> Iterator[str]:

@@ -1,0 +1,166 @@
+"""What a restore was asked for: checked and resolved in full before anything moves (R11, R12, R18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, StrictBool
+
+from perennial.engines.duckdb import open_status_session
+from perennial.errors import TerminalRequestError
+from perennial.notify.addresses import refuse_bad_addresses
+from perennial.platform.vanished import nearest_source
+from perennial.refusals import nearest_name, not_known, read_params, sentences
+from perennial.reports import DELETED, STANDARD, THAW_TIERS
+from perennial.sql import statement
+from perennial.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import duckdb
+
+TO_RESTORE = "restored"
+# For so many unknown names it is looked up what was meant.
+_GUESSED = 20
+_LIST = "a list of texts that are not empty"
+REMEDIES = {
+    "source_ids": _LIST,
+    "tags": _LIST,
+    "notify": _LIST,
+    "reason": "a text",
+    "thaw_tier": f"one of {', '.join(THAW_TIERS)}",
+    "dry_run": "true or false",
+}
+
+
+def _unique(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], AfterValidator(_unique)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreRequest:
+    """Params of `restore_interactions`.
+
+    Attributes:
+        source_ids: Campaigns and Canvases by id.
+        tags: All sources that carry one of these tags when the run starts (R11).
+        notify: E-mail addresses that are told how it ended (R12).
+        reason: Goes into the audit trail and the e-mail.
+        thaw_tier: How fast files of a cold storage class are thawed.
+        dry_run: Say what would come back, move nothing.
+    """
+
+    source_ids: Texts = ()
+    tags: Texts = ()
+    notify: Texts = ()
+    reason: str = ""
+    thaw_tier: Annotated[str, Field(pattern=f"^({'|'.join(THAW_TIERS)})$")] = STANDARD
+    dry_run: StrictBool = False
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
+        """Check the params of a run.
+
+        Raises:
+            TerminalRequestError: Names every param that cannot be used, its value and the remedy.
+        """
+        request, wrong = read_params(cls, params, REMEDIES), []
+        if not request.source_ids and not request.tags:
+            wrong.append("source_ids and tags are both empty; name at least one source or one tag")
+        if not request.notify:
+            wrong.append("notify is empty; give at least one e-mail address")
+        if wrong:
+            raise TerminalRequestError(sentences(wrong))
+        refuse_bad_addresses(request.notify)
+        return request
+
+
+@dataclass(frozen=True)
+class RequestedSource:
+    """One source a request came to, and what will become of it if nothing goes wrong.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        name: Its name on the platform.
+        kind: campaign or canvas.
+        outcome: What will become of it.
+        archived_rows: What the archive holds of it.
+        was_expired: Whether it had expired; another program may put rows of any source into the archive. Requests that
+            an earlier version has checked do not say.
+    """
+
+    source_id: str
+    name: str
+    kind: str
+    outcome: str
+    archived_rows: int
+    was_expired: bool = True
+
+
+def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[RequestedSource]:
+    """Find every source a request means, tags resolved now (R11).
+
+    Raises:
+        TerminalRequestError: Names all unknown ids and all tags that no source carries.
+    """
+    with open_status_session(warehouse) as session:
+        return resolve_in(session, request)
+
+
+def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> list[RequestedSource]:
+    """As `resolve_request`, at the moment of an open status session."""
+    binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
+    unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
+    rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
+    if unknown:
+        raise TerminalRequestError(_not_known(session, unknown))
+    return [RequestedSource(*row) for row in rows]
+
+
+def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]]) -> str:
+    """Name everything that is not known, and last what was meant, perhaps."""
+    tags = [tag for (tag,) in session.execute("SELECT DISTINCT tag FROM known_source_tags").fetchall()]
+    guesses = {
+        (kind, name): nearest_name(name, tags) if kind == "tag" else nearest_source(session, name)
+        for kind, name in unknown[:_GUESSED]
+    }
+    plain: dict[str, list[str]] = {}
+    for kind, name in unknown:
+        if not guesses.get((kind, name)):
+            plain.setdefault(kind, []).append(repr(name))
+    said = [
+        f"{', '.join(names)} {f'is not a known {kind}' if len(names) == 1 else f'are not known {kind}s'}; nothing was "
+        "moved. Correct the request, or run sync_sources if it is new on the platform."
+        for kind, names in plain.items()
+    ]
+    return sentences(
+        [*said, *(not_known(name, f"known {kind}", meant, "") for (kind, name), meant in guesses.items() if meant)]
+    )
+
+
+def refuse_deleted(sources: list[RequestedSource]) -> None:
+    """Refuse a request of which nothing can ever come back (R18).
+
+    Raises:
+        TerminalRequestError: Everything that was asked for was deleted under the previous policy.
+    """
+    if sources and all(source.outcome == DELETED for source in sources):
+        raise TerminalRequestError(
+            "Nothing can be restored: the interactions of "
+            f"{', '.join(repr(source.source_id) for source in sources)} were deleted under the previous policy."
+        )
+
+
+def resolution(request: RestoreRequest, sources: list[RequestedSource]) -> dict[str, Any]:
+    """Put a request and what it came to in a form that can be written down."""
+    return {"request": asdict(request), "sources": [asdict(source) for source in sources]}
+
+
+def read_resolution(content: Mapping[str, Any]) -> tuple[RestoreRequest, list[RequestedSource]]:
+    """Read what `resolution` put together."""
+    request = RestoreRequest.from_params(content["request"])
+    return request, [RequestedSource(**source) for source in content["sources"]]
