@@ -26,6 +26,9 @@ from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.update import TableUpdate
+
     from perennial.warehouse.catalog import Warehouse
 
 log = logging.getLogger(__name__)
@@ -102,10 +105,26 @@ def load_whole_table(warehouse: Warehouse, name: str) -> Table:
     return table
 
 
+class _OneCommit(Transaction):
+    """A transaction that works out its metadata once for each update.
+
+    pyiceberg applies every update to a deep copy of the metadata whenever a part of it is asked for, which is two dozen
+    times in one commit; a copy takes as long as the table's history is.
+    """
+
+    _known: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        if self._known is None or self._known[0] is not self._updates:
+            self._known = self._updates, super().table_metadata
+        return self._known[1]
+
+
 def _commit(table: Table, delta: FileChange, operation: str) -> None:
     # Only this copy of the metadata: the property is not among the updates that are sent.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
-    transaction = table.transaction()
+    transaction = _OneCommit(table)
     named = {OPERATION_KEY: operation}
     SnapshotProducer(transaction, table.io, delta.add, delta.remove, delta.clustered, named).commit()
     if table.name()[-1] in COUNTED:
