@@ -1,6 +1,6 @@
 # Everything that can be done here. Needs Python 3.11 or 3.12, make and git; the rest is installed into .venv and .tools.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check docs screenshot bench lock clean
+.PHONY: help demo up test quick check docs screenshot bench lock clean
 
 BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
@@ -20,6 +20,9 @@ up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher
 
 test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+quick: .venv/.dev ## Run the tests that need no server, no browser and no Airflow, in a minute
+	@$(BIN)/pytest -n 2 --dist loadgroup --quick $(ARGS)
 
 check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, locked requirements; changes nothing
 	$(BIN)/ruff check

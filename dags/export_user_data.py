@@ -1,18 +1,20 @@
 """# Export user data
 
-Writes the *User data* file of a campaign or Canvas, a CSV with one line a user it had to do with, and mails where it
-is.
+Writes the *User data* file of a campaign or Canvas, a CSV with one line per user, and e-mails its address.
 
-**What it does.** Checks the request, writes the file beside the warehouse and puts it whole into
-`PERENNIAL_EXPORTS_URI`; a task that is tried again replaces the file, it never adds a second one. `docs/analysts.md`
-says what the columns hold.
+**What it does.** It checks the request, writes the file beside the warehouse, and then puts the complete file into
+`PERENNIAL_EXPORTS_URI`. A task that is tried again replaces the file; it never adds a second one. `docs/analysts.md`
+describes the columns.
 
-**What it never does.** Write a file that is short: where interactions of the source are expired or were deleted under
-the previous policy, the run refuses, and the e-mail names the command that restores them.
+**What it never does.** It never writes an incomplete file. If interactions of the source have expired or were deleted
+under the previous policy, the run refuses, and the e-mail names the command that restores them.
 
-**Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`.
+**Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`, to include
+users who have no profile now.
 
-**When it fails.** Nothing was written. The e-mail says what went wrong, and the command that asks for the file again.
+    {"source_id": "spring-sale", "notify": ["ann@example.com"], "all_recipients": true}
+
+**When it fails.** No file was written. The e-mail says what went wrong, and which command requests the file again.
 """
 
 from __future__ import annotations
@@ -104,10 +106,10 @@ def export_user_data() -> None:
         return {"file_uri": report.file_uri, "error": report.error}
 
     @task
-    def conclude(report: dict[str, str | None]) -> None:
+    def conclude(notified: dict[str, str | None]) -> None:
         # A run whose mail has gone out is still failed if there is no file.
-        if report["file_uri"] is None:
-            raise AirflowFailException(report["error"])
+        if notified["file_uri"] is None:
+            raise AirflowFailException(notified["error"])
 
     written = write_csv()
     check_request() >> written

@@ -1,17 +1,20 @@
 """# Load interactions
 
-Loads what the platform's Currents connection has put into the landing directory, every 15 minutes.
+Loads the files that the platform's Currents connection has put into the landing directory, every 15 minutes.
 
-**What it does.** Reads new Avro and JSON files, adds their interactions to the hot table and their counts to
-`user_message_summary` and `source_daily_stats`, every event exactly once however often it is delivered. Records that
-cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file loads.
+**What it does.** It reads new Avro and JSON files and adds their interactions to the hot table and their counts to
+`user_message_summary` and `source_daily_stats`. Each event is added exactly once, however often it is delivered.
+Records that cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file is
+loaded.
 
-**What it never does.** Load half a file that is still being written; lose or repeat a row when it is killed; touch the
-landing directory.
+**What it never does.** It never loads half of a file that is still being written, never loses or repeats a row when
+it is interrupted, and never changes anything in the landing directory.
 
 **Params.** None.
 
-**When it fails.** Nothing was lost: the next run finishes what this one had begun and goes on.
+    {}
+
+**When it fails.** Nothing is lost. The next run finishes what this one began, and goes on.
 """
 
 from __future__ import annotations
@@ -39,8 +42,7 @@ WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded
 def load_interactions() -> None:
     @task(outlets=assets(*WRITTEN), max_active_tis_per_dag=1)
     def load_files() -> dict[str, int]:
-        from perennial.currents import load_interactions
-        from perennial.currents.checking import quality_gate
+        from perennial.currents.load import load_interactions, quality_gate
 
         with step(first=True) as warehouse:
             outcome = asdict(load_interactions(warehouse, current_run().now, check=quality_gate(warehouse)))

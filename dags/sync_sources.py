@@ -2,21 +2,26 @@
 
 Copies campaigns, Canvases, their tags, variants and steps, audiences and users from the platform's database, hourly.
 
-**What it does.** Reads the six tables with the statements of `include/sql/platform/`, checks every row of all of them,
-and only then replaces each table of the warehouse in one commit; what `perennial adopt` marked is laid over `sources`.
-What was last known of a source that the platform has no longer is kept in `vanished_sources`, and from then on it is
-decided about like a stopped one. Then it checks every audience, and `audience_violations` is replaced by what is wrong:
-filters that name a source which is deleted, expired or unknown, and definitions that cannot be read.
+**What it does.** It reads the six tables with one SELECT each, from `PERENNIAL_PLATFORM_SQL` where that names one,
+otherwise the packaged one, and checks every row. Only then does it replace each table of the warehouse, in one commit
+per table; what `perennial adopt` has marked is applied to `sources`. What was last known of a source that has
+vanished from the platform is kept in `vanished_sources`, and the source is treated like a stopped one from then on.
+Finally every audience is checked, and `audience_violations` is replaced by what is wrong: filters that name a
+deleted, expired or unknown source, and definitions that cannot be read.
 
-**What it never does.** Write to the platform; leave half of a table; accept a row that a decision would get wrong, or
-more than a tenth of the known sources or audiences (and at least ten) missing at once.
+**What it never does.** It never writes to the platform, never leaves half of a table, and never accepts a row that
+would make a decision wrong. It refuses a sync in which more than a tenth of the known sources or audiences (and at
+least ten) are missing.
 
-**Params.** `allow_vanishing`: they are really gone.
+**Params.** `allow_vanishing`: accept that so many sources or audiences are missing, because they are really gone.
 
-**When it fails.** The error names table, row, column, value and remedy, and the previous metadata stays in place.
-Expiries refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing:
-it is listed, and one that cannot be read keeps what it could name. Values that no decision uses and that cannot be
-right are read as null; the log and the asset events count them.
+    {"allow_vanishing": true}
+
+**When it fails.** The error names table, row, column, value and remedy, and the previous metadata stays in place;
+`perennial check --platform` lists everything that does not fit. An expiry refuses to decide from metadata that is
+older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing: it is listed, and if it cannot be read
+it keeps every source that it could name. Invalid values that no decision uses are read as null; the log and the asset
+events count them.
 """
 
 from __future__ import annotations

@@ -42,8 +42,12 @@ from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.storage.s3 import s3_storage  # noqa: E402
 from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
+from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
+from tests.lanes import SHARED_WORLDS, Quick  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
+
+make_fast()
 
 
 @pytest.fixture
@@ -147,6 +151,15 @@ def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
     return warehouse
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what needs a server, a browser or a long run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("quick"):
+        config.pluginmanager.register(Quick())
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
@@ -155,21 +168,7 @@ def pytest_collection_finish() -> None:
 # What is dear to start is started in one process. The mark `xdist_group` says the same, but goes unheard with
 # pytest 9.2 (pytest-xdist 1386).
 _TOGETHER = {"browser": re.compile("^tests/browser/"), "spark": re.compile(r"\[.*\bspark\b")}
-# Modules whose tests share a world that takes seconds to make.
-_TOGETHER |= {
-    module: re.compile(f"^tests/{module}.py")
-    for module in (
-        "audiences/test_hostile",
-        "exports/test_profile",
-        "moves/test_costing",
-        "moves/test_set_back",
-        "test_analysts",
-        "web/test_access",
-        "web/test_outages",
-        "web/test_source",
-        "web/test_users",
-    )
-}
+_TOGETHER |= {module: re.compile(re.escape(f"tests/{module}::")) for module in SHARED_WORLDS}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,7 +5,6 @@ DAG files import it while they are parsed, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -23,11 +22,12 @@ from perennial.errors import (
     TerminalRequestError,
     TransientDeliveryError,
 )
+from perennial.operations import Run, hashed_name, refuse_future_run, take_turn
 from perennial.refusals import sentences, unknown_params
 from perennial.settings import Settings
+from perennial.storage import storage_for
 
 if TYPE_CHECKING:
-    from perennial.moves import Run
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,8 @@ def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
 def testable(dag: DAG) -> DAG:
     """Let `airflow dags test` and `DAG.test` run a DAG that has a deadline.
 
-    Airflow 3.3 looks the deadline of a finished run up in its database, where only the scheduler puts it, and fails.
+    Airflow 3.3 looks the deadline of a finished run up in its database, where only the scheduler puts it, and fails. It
+    has no switch for that; what is replaced is the method of this DAG, not of the class.
     """
     run_test = dag.test
 
@@ -82,7 +83,7 @@ def testable(dag: DAG) -> DAG:
         finally:
             dag.deadline = deadline
 
-    dag.test = test  # type: ignore[method-assign]  # this DAG's alone
+    dag.test = test  # type: ignore[method-assign]  # see above
     return dag
 
 
@@ -98,8 +99,6 @@ def open_warehouse() -> Warehouse:
 
 def current_run() -> Run:
     """Return the run that the current task belongs to; its now is the logical date where there is one."""
-    from perennial.moves import Run
-
     context = get_current_context()
     dag_run = context["dag_run"]
     now: datetime = dag_run.logical_date or dag_run.run_after
@@ -132,8 +131,6 @@ def _refuse_unusable_run() -> None:
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
     """
-    from perennial.moves.runs import refuse_future_run
-
     context = get_current_context()
     params = context["params"]
     known = list(context["dag"].params)
@@ -154,8 +151,6 @@ def _refuse_unusable_run() -> None:
 
 def _take_turn(warehouse: Warehouse) -> str:
     """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
-    from perennial.moves.turns import take_turn
-
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]
     # A dry run neither copies nor commits what others do, so it waits for nobody.
@@ -184,7 +179,7 @@ def current_page_url() -> str | None:
 
 
 def is_last_attempt() -> bool:
-    """Tell whether the current task is not tried again when it fails."""
+    """Return whether the current task is not tried again when it fails."""
     task = get_current_context()["ti"]
     return bool(task.try_number > task.max_tries)
 
@@ -193,7 +188,7 @@ def is_last_attempt() -> bool:
 def step(first: bool = False) -> Iterator[Warehouse]:
     """Open the warehouse for one task; a terminal error fails the task for good, and what went wrong is kept.
 
-    The text is kept in storage because a later task that tells people about it cannot ask Airflow for it.
+    The text is kept in storage because a later task that notifies people of it cannot ask Airflow for it.
 
     Args:
         first: Whether it is the first task of its run: it refuses a run that cannot be meant as it is (R24), and waits
@@ -210,7 +205,7 @@ def step(first: bool = False) -> Iterator[Warehouse]:
             raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
-        # Who could not be told is written down by itself, and is not why the work failed.
+        # Undelivered mails are written down elsewhere, and are not why the work failed.
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
             _keep_error(warehouse, error)
         if isinstance(error, TerminalError):
@@ -241,8 +236,6 @@ def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
 
 
 def _read_error(uri: str) -> str:
-    from perennial.storage import storage_for
-
     try:
         return storage_for(uri).read(uri).decode()
     except FileNotFoundError:
@@ -250,8 +243,6 @@ def _read_error(uri: str) -> str:
 
 
 def _keep_error(warehouse: Warehouse, error: PerennialError) -> None:
-    from perennial.storage import storage_for
-
     dag_run = get_current_context()["dag_run"]
     uri = _error_uri(warehouse, dag_run.dag_id, dag_run.run_id)
     kept = {"text": str(error), "details": dict(error.details)}
@@ -259,6 +250,4 @@ def _keep_error(warehouse: Warehouse, error: PerennialError) -> None:
 
 
 def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
-    # A run id may hold any character, and so may not become a path.
-    name = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()
-    return f"{warehouse.operations_uri()}/errors/{name}.json"
+    return f"{warehouse.operations_uri()}/errors/{hashed_name(dag_id, run_id)}.json"

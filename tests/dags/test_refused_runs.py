@@ -15,7 +15,7 @@ import pytest
 from perennial import airflow as bridge
 from perennial.airflow import kept_error_of
 from perennial.moves import Run
-from perennial.moves.turns import take_turn
+from perennial.operations import take_turn
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
@@ -205,7 +205,7 @@ def test_a_run_waits_for_the_one_before_it_and_goes_on_when_that_was_killed(
     def kill_when_it_waits() -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while "up_for_reschedule" not in seen and time.monotonic() < deadline:
-            seen.append(state_of("settle"))
+            seen.append(state_of("recover"))
             time.sleep(0.1)
         seen.append(multiset(warehouse, "interactions") == before)
         set_state("scheduled__killed", "failed")

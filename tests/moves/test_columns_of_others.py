@@ -14,12 +14,8 @@ from pyiceberg.types import DoubleType, FixedType, LongType, NestedField, String
 
 from perennial.errors import TerminalSettingError
 from perennial.maintenance.compaction import compact_table
-from perennial.maintenance.groups import plan_groups
-from perennial.maintenance.on_engine import whole_sources
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.finish import finish_move
-from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.operations import pending_records
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse, align
@@ -28,6 +24,7 @@ from perennial.warehouse.schemas import same_columns
 from tests.kill import Point, run_and_kill
 from tests.maintenance.deletes import delete_rows
 from tests.moves.places import everywhere
+from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.other_writers import add_columns, append, as_others_read, load, values
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
@@ -362,7 +359,7 @@ def test_columns_may_change_between_two_steps_of_a_move(workspace: Workspace, st
     for number in range(9):
         append(warehouse, [{**interaction("merged", 10 + number), **values(number, ["note"])}])
     run = Run("r1", NOW, "ann")
-    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, run).note_uri, run)
+    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, run).uri, run)
 
     def change() -> None:
         update(warehouse, HOT, lambda change: change.rename_column("note", "remark"))
@@ -406,13 +403,3 @@ def test_a_column_that_is_added_while_both_tables_get_the_same_is_seen(
 
     assert columns(warehouse, HOT) == columns(warehouse, ARCHIVE)
     assert columns(warehouse, HOT).keys() >= {"number", "select", "note"}
-
-
-def test_an_engine_does_not_merge_what_has_columns_that_it_is_not_told_of(workspace: Workspace) -> None:
-    warehouse = workspace.warehouse
-    append_hot(warehouse, *([interaction("running", 10 + number)] for number in range(8)))
-    table = warehouse.table(HOT)
-    groups = plan_groups(warehouse, table)
-    assert [group.source_id for group in whole_sources(warehouse, table, groups)] == ["running"]
-    add_columns(warehouse, HOT, ["note"])
-    assert whole_sources(warehouse, warehouse.table(HOT), groups) == []

@@ -22,7 +22,7 @@ from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables, expire_old_snapshots, purge_files
 from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.plan import EXPIRE, RESTORE
+from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.settings import Settings
 from perennial.tables import (
     ADOPTED_DELETIONS,

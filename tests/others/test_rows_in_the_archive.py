@@ -11,10 +11,10 @@ from perennial.audiences.lint import lint_audiences
 from perennial.engines.duckdb import open_session
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask
+from tests.moves.steps import add_copies, copy_files, verify_copies
 from tests.others.writer import NOW, append, table_of_others
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace, received
@@ -84,7 +84,7 @@ def test_an_answer_names_what_another_program_put_away_and_a_restore_brings_it_b
 
 
 def test_copies_of_a_move_under_way_are_not_taken_for_rows_put_away(warehouse: Warehouse) -> None:
-    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).note_uri, RUN)
+    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN)
     copy_files(warehouse, plan_uri, 0)
     verify_copies(warehouse, plan_uri)
     add_copies(warehouse, plan_uri)

@@ -22,7 +22,7 @@ from perennial.currents import load_interactions
 from perennial.currents.avro import read_avro
 from perennial.errors import TerminalRequestError, TerminalSettingError
 from perennial.moves.inline import expire_sources, restore_sources
-from perennial.moves.runs import Run
+from perennial.operations import Run
 from perennial.platform import read_metadata, sync_sources
 from perennial.policy.decisions import Rules, WarehouseState, decide, decide_from
 from perennial.settings import Settings
@@ -285,6 +285,7 @@ def refusals() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], type[Excep
     yield "too many events", {}, {"events": 10_000_001}, TerminalRequestError, "1,000 to 10,000,000"
     yield "local time", {}, {"now": datetime(2026, 1, 1)}, TerminalRequestError, "UTC"  # noqa: DTZ001
     yield "another platform", {"platform_url": "postgresql://h/d"}, {}, TerminalSettingError, "PERENNIAL_PLATFORM_URL"
+    yield "SELECTs", {"platform_sql": Path("own")}, {}, TerminalSettingError, "PERENNIAL_PLATFORM_SQL"
     yield "a bucket", {"landing_uri": "s3://b/landing"}, {}, TerminalSettingError, "PERENNIAL_LANDING_URI"
 
 

@@ -16,8 +16,7 @@ from perennial.audiences.lookups import dependencies_by_source, resolve_audience
 from perennial.audiences.parse import parse
 from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
 from perennial.platform.vanished import nearest_source
-from perennial.refusals import not_known
-from perennial.sql import statement
+from perennial.refusals import nearest_name, not_known
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
 
 if TYPE_CHECKING:
@@ -123,6 +122,6 @@ def _nearest(connection: duckdb.DuckDBPyConnection, problem: Problem) -> str:
     if problem.unknown == "source":
         return nearest_source(connection, problem.id)
     if problem.unknown == "segment":
-        found = connection.execute(statement("audiences/find_nearest_segment"), {"name": problem.id}).fetchone()
-        return str(found[0]) if found else ""
+        rows = connection.execute("SELECT owner_id FROM audiences WHERE owner_kind = 'segment'").fetchall()
+        return nearest_name(problem.id, {segment_id for (segment_id,) in rows})
     return ""

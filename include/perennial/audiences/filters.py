@@ -263,11 +263,6 @@ FILTERS = MappingProxyType({declared.name: declared for declared in _CATALOGUE})
 """Every filter by name."""
 
 
-def filter_names(group: FilterGroup) -> frozenset[str]:
-    """Return the names of the filters of one group."""
-    return frozenset(name for name, declared in FILTERS.items() if declared.group is group)
-
-
 def timestamp(text: str) -> datetime | None:
     """Read the parameter `at`: ISO 8601, UTC where it names no offset; None when it is no timestamp."""
     if not _TIMESTAMP.fullmatch(text):

@@ -10,9 +10,6 @@ source is named by a record that is read afterwards. Where a record is missing (
 tasks were run again), what the archive lists tells as well: a hot file that is the copy of one still listed there is
 in transit. Files that a move is about to take away may be merged meanwhile: the move's commit finds them gone,
 withdraws their copies and plans again (M6).
-
-With PERENNIAL_COMPACT_ON_ENGINE the rows of hot's sources are read and written by the engine (`on_engine`); what is
-chosen here, held back, and committed is the same.
 """
 
 from __future__ import annotations
@@ -25,10 +22,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError
-from perennial.maintenance.groups import COMMIT_BYTES, COMMIT_FILES, FileGroup, batched, passes, plan_groups
-from perennial.maintenance.on_engine import merge_on_engine, whole_sources
+from perennial.maintenance.groups import FileGroup, batched, passes, plan_groups
 from perennial.moves.divide import divide_mixed_files
-from perennial.moves.plan import copy_names, file_name
+from perennial.moves.move_plan import copy_names, file_name
 from perennial.moves.rewrite import rewrite_files
 from perennial.operations import pending_records
 from perennial.tables import (
@@ -121,20 +117,13 @@ def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
     started = time.monotonic()
     table = warehouse.table(name)
     # In this order: see the module's docstring.
-    held = _held_sources(warehouse)
-    groups = [group for group in plan_groups(warehouse, table) if group.source_id not in held]
-    whole: list[FileGroup] = []
+    moving = _moving_sources(warehouse)
+    groups = [group for group in plan_groups(warehouse, table) if group.source_id not in moving]
     if name == INTERACTIONS.name:
-        whole = whole_sources(warehouse, table, groups) if warehouse.settings.compact_on_engine else []
-        held = _sources_in_transit(warehouse, [*groups, *whole])
-        groups, whole = ([group for group in some if group.source_id not in held] for some in (groups, whole))
+        moving = _sources_in_transit(warehouse, groups)
+        groups = [group for group in groups if group.source_id not in moving]
     outcome = CompactionOutcome()
-    merged: set[str | None] = set()
-    for written in merge_on_engine(warehouse, table, whole):
-        outcome += _replace(warehouse, name, written)
-        merged |= {group.source_id for group in written}
-    groups = [group for group in groups if group.source_id not in merged]
-    for batch in batched(passes(groups), COMMIT_BYTES, COMMIT_FILES):
+    for batch in batched(passes(groups)):
         rewritten = [group for engine_pass in batch for group in _rewrite(table, engine_pass)]
         outcome += _replace(warehouse, name, rewritten)
         seconds = max(time.monotonic() - started, 1e-9)
@@ -160,29 +149,26 @@ def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
 def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> CompactionOutcome:
     """Replace groups by what they were merged to, but for those that anybody has touched meanwhile."""
     sources = {group.source_id for group in groups if group.source_id is not None}
-    replaced: list[FileGroup] = []
 
     def change(table: Table) -> FileChange:
         live = {file.uri: file for file in warehouse.live_files(table, sources or None)}
         # A move that has begun since would only have to plan again: its own files are left to it.
-        held = _held_sources(warehouse)
-        replaced[:] = [group for group in groups if group.source_id not in held and _is_unchanged(group, live)]
+        moving = _moving_sources(warehouse)
+        unchanged = [group for group in groups if group.source_id not in moving and _is_unchanged(group, live)]
         return FileChange(
-            add=[new for group in replaced for new in group.merged],
-            remove=[live[file.uri].data_file for group in replaced for file in group.files],
+            add=[new for group in unchanged for new in group.merged],
+            remove=[live[file.uri].data_file for group in unchanged for file in group.files],
         )
 
     operation = f"compact:{uuid.uuid4().hex}"
-    if not commit_change(warehouse, name, change, operation):
-        return CompactionOutcome()
-    if len(replaced) < len(groups):
-        log.info("%s: %d groups of %s changed meanwhile, left alone", operation, len(groups) - len(replaced), name)
-    merged = [new for group in replaced for new in group.merged]
+    replaced = commit_change(warehouse, name, change, operation) or FileChange()
+    if changed := sum(len(group.files) for group in groups) - len(replaced.remove):
+        log.info("%s: %s of %s changed meanwhile, left alone", operation, pluralize(changed, "file"), name)
     return CompactionOutcome(
-        files_before=sum(len(group.files) for group in replaced),
-        files_after=len(merged),
-        row_count=sum(data_file.record_count for data_file in merged),
-        total_bytes=sum(group.total_bytes for group in replaced),
+        files_before=len(replaced.remove),
+        files_after=len(replaced.add),
+        row_count=sum(data_file.record_count for data_file in replaced.add),
+        total_bytes=sum(data_file.file_size_in_bytes for data_file in replaced.remove),
     )
 
 
@@ -198,5 +184,5 @@ def _sources_in_transit(warehouse: Warehouse, groups: Iterable[FileGroup]) -> se
     return {files[name] for name in copy_names(archived) & files.keys()}
 
 
-def _held_sources(warehouse: Warehouse) -> set[str | None]:
+def _moving_sources(warehouse: Warehouse) -> set[str | None]:
     return {source_id for record in pending_records(warehouse) for source_id in record.source_ids}

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from perennial.engines.duckdb import create_view, open_connection
-from perennial.moves.runs import Run, wall_clock
+from perennial.operations import Run, wall_clock
 from perennial.sql import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.warehouse import SourceTotal, Warehouse

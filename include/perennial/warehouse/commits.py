@@ -7,19 +7,15 @@ when two runs do the same thing. So its retry is switched off here and the whole
 from __future__ import annotations
 
 import logging
-import random
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table, TableProperties, Transaction
 from pyiceberg.table.snapshots import ancestors_of
 
-from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.foreign import refuse_unwritable
@@ -27,13 +23,16 @@ from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import OPERATION_KEY, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.manifests import SnapshotProducer, overlap
+from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.update import TableUpdate
+
     from perennial.warehouse.catalog import Warehouse
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 20
 # How many manifests a look at one source may have to read; every load adds one.
 OVERLAP = 8
 
@@ -55,7 +54,9 @@ class FileChange:
         return bool(self.add or self.remove or self.forced or self.clustered)
 
 
-def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str) -> bool:
+def commit_change(
+    warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str
+) -> FileChange | None:
     """Commit once what `change` says about the current table.
 
     Args:
@@ -65,44 +66,65 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         operation: Recorded in the snapshot's summary; a table that has it already is left alone.
 
     Returns:
-        Whether this call made the commit.
+        The change that this call committed; None where it committed nothing.
 
     Raises:
         TerminalDataError: The table was set back: operations that others count on are missing in its history.
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
     """
-    for attempt in range(ATTEMPTS):
-        # The note first: of a table that is loaded before, it may be ahead.
-        head = read_head(warehouse, name) if name in COUNTED else None
-        table = warehouse.table(name)
-        if name in COUNTED:
-            refuse_loss(table, head)
+
+    def attempt() -> FileChange | None:
+        table = load_whole_table(warehouse, name)
         if operation in operations(table):
-            return False
+            return None
         delta = change(table)
         if not delta:
-            return False
+            return None
         refuse_unwritable(table)
-        try:
-            with catalog_errors(table.catalog.name, commit=name):
-                _commit(table, delta, operation)
-        except (CommitFailedException, ValidationException) as error:
-            log.info("%s: lost a race for %s (%s), looking again", operation, name, error)
-            time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
-            continue
+        with catalog_errors(table.catalog.name, commit=name):
+            _commit(table, delta, operation)
         if name in COUNTED:
             note_head(warehouse, table)
-        return True
-    raise TransientConflictError(
-        f"{operation}: other writers changed {name} during each of {ATTEMPTS} attempts; run it again."
-    )
+        return delta
+
+    return repeat_lost_races(name, operation, attempt)
+
+
+def load_whole_table(warehouse: Warehouse, name: str) -> Table:
+    """Load a table that is about to be changed.
+
+    Raises:
+        TerminalDataError: The table was set back.
+    """
+    # The note first: of a table that is loaded before, it may be ahead.
+    head = read_head(warehouse, name) if name in COUNTED else None
+    table = warehouse.table(name)
+    if name in COUNTED:
+        refuse_loss(table, head)
+    return table
+
+
+class _OneCommit(Transaction):
+    """A transaction that works out its metadata once for each update.
+
+    pyiceberg applies every update to a deep copy of the metadata whenever a part of it is asked for, which is two dozen
+    times in one commit; a copy takes as long as the table's history is.
+    """
+
+    _known: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        if self._known is None or self._known[0] is not self._updates:
+            self._known = self._updates, super().table_metadata
+        return self._known[1]
 
 
 def _commit(table: Table, delta: FileChange, operation: str) -> None:
     # Only this copy of the metadata: the property is not among the updates that are sent.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
-    transaction = table.transaction()
+    transaction = _OneCommit(table)
     named = {OPERATION_KEY: operation}
     SnapshotProducer(transaction, table.io, delta.add, delta.remove, delta.clustered, named).commit()
     if table.name()[-1] in COUNTED:
@@ -123,8 +145,11 @@ def order_manifests(warehouse: Warehouse, name: str) -> bool:
     Returns:
         Whether it was needed.
     """
-    operation = f"order-manifests:{uuid.uuid4().hex}"
-    return commit_change(warehouse, name, lambda table: FileChange(clustered=overlap(table) > OVERLAP), operation)
+
+    def change(table: Table) -> FileChange:
+        return FileChange(clustered=overlap(table) > OVERLAP)
+
+    return commit_change(warehouse, name, change, f"order-manifests:{uuid.uuid4().hex}") is not None
 
 
 def operations(table: Table) -> set[str]:

@@ -151,7 +151,7 @@ class SourceSnapshot:
             self._making = None
 
     def _look(self) -> None:
-        from perennial.moves.plan import RESTORE
+        from perennial.moves.move_plan import RESTORE
         from perennial.operations import pending_records
 
         version = tuple(_snapshot_id(self._warehouse, table.name) for table in _TABLES)

@@ -79,7 +79,7 @@ def _catalog_identity(settings: Settings) -> _Identity:
 _OpenedDep = Annotated[Any, Depends(_opened, scope="function")]
 
 
-async def opened_warehouse(opened: _OpenedDep) -> Warehouse:
+async def _opened_warehouse(opened: _OpenedDep) -> Warehouse:
     """Return the configured warehouse.
 
     A setting that cannot be used, or a catalog that is not there, is an error of the request, not of the server.
@@ -88,12 +88,12 @@ async def opened_warehouse(opened: _OpenedDep) -> Warehouse:
     return warehouse
 
 
-async def source_snapshot(opened: _OpenedDep) -> SourceSnapshot:
+async def _source_snapshot(opened: _OpenedDep) -> SourceSnapshot:
     """Return what lists of sources are made from."""
     snapshot: SourceSnapshot = opened.snapshot
     return snapshot
 
 
 # FastAPI reads annotations at run time, and there the class is not imported.
-WarehouseDep = Annotated[Any, Depends(opened_warehouse)]
-SnapshotDep = Annotated[SourceSnapshot, Depends(source_snapshot)]
+WarehouseDep = Annotated[Any, Depends(_opened_warehouse)]
+SnapshotDep = Annotated[SourceSnapshot, Depends(_source_snapshot)]
