@@ -68,7 +68,6 @@ class MoveOutcome:
 
 def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
     """Steps 5 and 6 of either direction; what is left is for `recovery.plan_again`."""
-    heartbeat(warehouse, plan.record)
     return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
 
 
@@ -98,9 +97,10 @@ def finish_restore(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcom
     """
     whole = whole_sources(plan)
     steps = commit_origin(warehouse, plan, whole)
-    left = _outcome(plan, [], sources_left(warehouse, plan, whole), steps)
-    if left.left:
-        return left
+    unfinished = _outcome(plan, [], sources_left(warehouse, plan, whole), steps)
+    if unfinished.left:
+        heartbeat(warehouse, plan.record)
+        return unfinished
     moves = [*filter(None, map(find_plan, plan.earlier_uris)), plan]
     restored = _restored_totals(moves)
     record_restored(warehouse, run, plan.record_operation, restored)
