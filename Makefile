@@ -6,7 +6,7 @@ BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
 INSTALLED_BY := scripts/install pyproject.toml requirements/runtime.txt
 # What a laptop has too; what the image has besides is the extra deploy.
-EXTRAS = --extra postgres --extra spark --extra trino
+EXTRAS = --extra postgres --extra s3 --extra sample --extra spark --extra trino
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## Show this list
@@ -21,7 +21,7 @@ up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher
 test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirements; changes nothing
+check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirements, the wheel used elsewhere; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -29,6 +29,7 @@ check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirem
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m perennial.reference --check
 	$(UV) pip check --python $(BIN)/python
+	scripts/check_wheel
 
 docs: .venv/.dev ## Write docs/reference anew from the code
 	@$(BIN)/python -m perennial.reference

@@ -19,7 +19,7 @@ from benchmarks.sample import create_warehouse
 from perennial.demo.mailbox import Mailbox
 from perennial.demo.serving import ServedAirflow, free_port, running_airflow
 from perennial.lifecycle import Run, expire_sources, restore_sources, runs
-from perennial.settings import PROJECT_ROOT
+from perennial.resources import resource
 from perennial.warehouse import Warehouse
 
 REQUEST = {"tags": ["all"], "notify": ["ann@example.com"], "reason": "benchmark"}
@@ -53,9 +53,7 @@ def run() -> list[dict[str, Any]]:
 
 def _through_airflow(warehouse: Warehouse, folder: Path) -> float:
     """Serve only the restore DAG: on first sight of the others Airflow would run them beside it."""
-    shutil.copytree(
-        PROJECT_ROOT / "dags", folder / "dags", ignore=lambda _, names: {*names} - {"restore_interactions.py"}
-    )
+    shutil.copytree(resource("dags"), folder / "dags", ignore=lambda _, names: {*names} - {"restore_interactions.py"})
     with (
         Mailbox(folder / "mail") as mailbox,
         running_airflow(warehouse.settings, free_port(), mailbox, folder / "dags") as airflow,

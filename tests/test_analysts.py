@@ -15,8 +15,9 @@ from perennial.demo.workspace import advance_workspace, create_workspace
 from perennial.engines.duckdb import open_session
 from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.platform import sync_sources
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from tests import PROJECT_ROOT
 
 PAGE = PROJECT_ROOT / "docs" / "analysts.md"
 NEVER, SHORT, MISSING = "Answers that never change", "Answers that leave out expired data", "What is missing"

@@ -13,10 +13,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perennial.counting import count
+from perennial.resources import resource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # How many failing rows one expectation names; the others are counted.
 NAMED_ROWS = 50
-TEMPLATE_ROOT = Path(__file__).parent / "templates"
+TEMPLATE_ROOT = resource("templates")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,11 @@ from perennial.audiences.json_schema import definition_schema
 from perennial.cost import read_prices
 from perennial.cost.sizing import tables as sizing_tables
 from perennial.filters import FILTERS, Filter, FilterGroup
-from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
+from perennial.settings import DEFAULTS, PREFIX, Settings
 from perennial.statements import SQL_ROOT
 from perennial.tables import SYNCED, TABLES, Table
 
+PROJECT_ROOT = Path(__file__).parents[2]
 FOLDER = PROJECT_ROOT / "docs" / "reference"
 _NOTICE = "<!-- Written by `make docs` from the code; edit the code, not this page. -->\n"
 
@@ -55,7 +56,7 @@ def settings_page() -> str:
     rows = []
     for field in fields(Settings):
         variable = _variable(field.name)
-        default = DEFAULTS.get(variable, "`.perennial/` in the project")
+        default = DEFAULTS.get(variable, "`.perennial/` in a checkout, none elsewhere")
         shown = default if variable not in DEFAULTS else f"`{default.format(home='HOME')}`" if default else "none"
         rows.append(f"| `{PREFIX}{variable}` | {shown} | {documented[field.name]} |")
     head = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,17 +14,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from perennial.errors import TerminalSettingError
+from perennial.errors import TerminalSettingError, TerminalUnsetError
 from perennial.refusals import nearest_name
+from perennial.resources import checkout
 
 log = logging.getLogger(__name__)
 
-PROJECT_ROOT = Path(__file__).parents[2]
 REFERRER_KINDS = ("campaign", "canvas", "content_card", "segment")
 PREFIX = "PERENNIAL_"
 IN_PROCESS, SPARK_CONNECT = "duckdb:", "sc://"
 # Those whose SQL is written, by SQLAlchemy's names, with what installs their drivers.
 SQLALCHEMY_ENGINES = {"awsathena": "pyathena[sqlalchemy]", "trino": "trino[sqlalchemy]"}
+# As Airflow takes ids.
+_DAG_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]{0,100}")
+
+
+def dag_id(name: str) -> str:
+    """Return the id that one of the package's DAGs has in this Airflow: its name after PERENNIAL_DAG_PREFIX."""
+    return os.environ.get(PREFIX + "DAG_PREFIX", "").strip() + name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +39,7 @@ class Settings:
     """What is configured for one workspace. Field names are the variables' names in lower case.
 
     Attributes:
-        home: Directory of everything the embedded default keeps.
+        home: Directory of everything the embedded default keeps; None means that no setting's default lies below it.
         catalog: Name of the Iceberg catalog; its properties come from pyiceberg's own configuration.
         namespace: Namespace of the tables, one per workspace.
         engine_url: Who is asked for facts: audiences, exports, profiles, analysts' views.
@@ -47,12 +55,13 @@ class Settings:
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
+        dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.
         prices: TOML file of what storage costs; None means the table in the package, `cost/prices.toml`.
     """
 
-    home: Path
+    home: Path | None = None
     catalog: str = "perennial"
     namespace: str = "messaging"
     engine_url: str = "duckdb://"
@@ -61,14 +70,15 @@ class Settings:
     archive_uri: str | None = None
     archive_storage_class: str | None = None
     operations_uri: str | None = None
-    landing_uri: str
-    platform_url: str
-    exports_uri: str
+    landing_uri: str | None = None
+    platform_url: str | None = None
+    exports_uri: str | None = None
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
+    dag_prefix: str = ""
     copy_pool: str = "default_pool"
 
     @classmethod
@@ -79,11 +89,9 @@ class Settings:
             TerminalSettingError: Names the variable, its value and what it takes.
         """
         _warn_of_misspelt(environ)
-        home = Path(environ.get(PREFIX + "HOME") or PROJECT_ROOT / ".perennial").expanduser().resolve()
-        if set(str(home)) & set("#?%"):
-            raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
+        home = _home(environ)
         text = {key: environ.get(PREFIX + key, "").strip() for key in DEFAULTS}
-        value = {key: found or DEFAULTS[key].format(home=home) for key, found in text.items()}
+        value = {key: found or _default(key, home) for key, found in text.items()}
         for key in ("ARCHIVE_URI", "OPERATIONS_URI"):
             if set(value[key]) & set("#?"):
                 raise _refused(key, value[key], "an address without # and ?, which end the path of a file")
@@ -97,15 +105,16 @@ class Settings:
             archive_uri=_local_path(value["ARCHIVE_URI"]) or None,
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
             operations_uri=_local_path(value["OPERATIONS_URI"]) or None,
-            landing_uri=_local_path(value["LANDING_URI"]),
-            platform_url=value["PLATFORM_URL"],
-            exports_uri=_local_path(value["EXPORTS_URI"]),
+            landing_uri=_local_path(value["LANDING_URI"]) or None,
+            platform_url=value["PLATFORM_URL"] or None,
+            exports_uri=_local_path(value["EXPORTS_URI"]) or None,
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
+            dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
             copy_pool=value["COPY_POOL"],
-            prices=home / Path(_local_path(value["PRICES"])).expanduser() if value["PRICES"] else None,
+            prices=_below(home, _local_path(value["PRICES"])) if value["PRICES"] else None,
         )
         _refuse_engine(settings.engine_url)
         if settings.compact_on_engine and settings.engine_url.startswith(IN_PROCESS):
@@ -113,6 +122,34 @@ class Settings:
                 "COMPACT_ON_ENGINE", text["COMPACT_ON_ENGINE"], "false, or PERENNIAL_ENGINE_URL to a server that merges"
             )
         return settings
+
+    def below_home(self, path: str = "") -> Path:
+        """Return a path below HOME; an absolute one stays as it is.
+
+        Raises:
+            TerminalUnsetError: There is no HOME.
+        """
+        if self.home is None:
+            what = f"there is no place for {path}" if path else "there is no place for anything"
+            raise TerminalUnsetError(f"PERENNIAL_HOME is not set, so {what}; set it to a folder of your choice.")
+        return self.home / path
+
+    def place(self, name: str) -> str:
+        """Return the address that a setting has, or that it has by default below HOME.
+
+        Args:
+            name: `landing_uri`, `platform_url` or `exports_uri`.
+
+        Raises:
+            TerminalUnsetError: Neither the setting nor HOME is set.
+        """
+        address: str | None = getattr(self, name)
+        if address is None:
+            variable = PREFIX + name.upper()
+            raise TerminalUnsetError(
+                f"{variable} is not set, and has no default without PERENNIAL_HOME; set {variable}."
+            )
+        return address
 
 
 DEFAULTS = {
@@ -132,8 +169,29 @@ DEFAULTS = {
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
+    "DAG_PREFIX": "",
     "COPY_POOL": "default_pool",
 }
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    root = checkout()
+    text = environ.get(PREFIX + "HOME", "").strip() or (str(root / ".perennial") if root else "")
+    if not text:
+        return None
+    home = Path(text).expanduser().resolve()
+    if set(str(home)) & set("#?%"):
+        raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
+    return home
+
+
+def _default(key: str, home: Path | None) -> str:
+    default = DEFAULTS[key]
+    return "" if home is None and "{home}" in default else default.format(home=home)
+
+
+def _below(home: Path | None, path: str) -> Path:
+    return (home or Path()) / Path(path).expanduser()
 
 
 def _warn_of_misspelt(environ: Mapping[str, str]) -> None:
@@ -187,6 +245,12 @@ def _refuse_engine(url: str) -> None:
 def _local_path(uri: str) -> str:
     """Decode a file:// address; inside the warehouse addresses of files are literal, as pyiceberg writes them."""
     return url2pathname(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
+
+
+def _dag_prefix(text: str) -> str:
+    if _DAG_ID_CHARACTERS.fullmatch(text) is None:
+        raise _refused("DAG_PREFIX", text, "at most 100 letters, digits, dots, dashes and underscores")
+    return text
 
 
 def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:

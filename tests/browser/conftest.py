@@ -20,9 +20,10 @@ from perennial.demo.mailbox import Mailbox
 from perennial.demo.ports import free_port
 from perennial.demo.serving import running_airflow
 from perennial.lifecycle import Run, expire_sources
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
+from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received

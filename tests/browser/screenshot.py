@@ -12,7 +12,8 @@ from perennial.demo.mailbox import Mailbox
 from perennial.demo.ports import free_port
 from perennial.demo.serving import running_airflow
 from perennial.demo.story import tell_story
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
+from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 
 TARGET = PROJECT_ROOT / "docs" / "screenshot.png"

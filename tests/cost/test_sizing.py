@@ -11,7 +11,7 @@ from perennial.cost.sizing import COMPACTED_BYTES, MOVE_FILES, WORKSPACES, Works
 from perennial.maintenance import groups
 from perennial.moves import plan
 from perennial.reference import layout_page
-from perennial.settings import PROJECT_ROOT
+from tests import PROJECT_ROOT
 
 PRICES = read_prices()
 COLD = [name for name in PRICES.classes if name != "STANDARD"]

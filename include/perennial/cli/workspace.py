@@ -26,11 +26,13 @@ from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.cli.undelivered import print_undelivered
 from perennial.counting import count
 from perennial.statements import statement
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from perennial.policy import Decision
+    from perennial.warehouse import Warehouse
 
 app = typer.Typer()
 
@@ -43,11 +45,12 @@ def init() -> None:
     """Create the catalog, the namespace and every table; on a newer version, add what is missing."""
     with opened_warehouse() as warehouse:
         changes = warehouse.create_tables()
-    for change in changes:
-        console.print(change)
-    console.print(
-        "Everything is in place." if not changes else f"{count(len(changes), 'change')}; everything is in place."
-    )
+        for change in changes:
+            console.print(change)
+        console.print(
+            "Everything is in place." if not changes else f"{count(len(changes), 'change')}; everything is in place."
+        )
+        _print_places(warehouse)
 
 
 @app.command()
@@ -117,7 +120,23 @@ def status(
         for fact in found.facts():
             console.print(f"  {fact.label:16} {escape(fact.text)}", highlight=False, soft_wrap=True)
         if source is None:
+            if run is None:
+                console.print("\n[bold]Where everything is[/]")
+                _print_places(warehouse)
             print_undelivered(warehouse, run)
+
+
+def _print_places(warehouse: Warehouse) -> None:
+    from perennial.warehouse import describe_catalog
+
+    settings = warehouse.settings
+    for label, place in (
+        ("Catalog", describe_catalog(settings)),
+        ("Tables", warehouse.table(INTERACTIONS.name).location().rpartition("/")[0]),
+        ("Archive", warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path),
+        ("Landing", settings.landing_uri or "not set: PERENNIAL_LANDING_URI"),
+    ):
+        console.print(f"  {label:8} {escape(place)}", highlight=False, soft_wrap=True)
 
 
 def _unknown(session: DuckDBPyConnection, source_id: str) -> str:

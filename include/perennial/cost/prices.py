@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from perennial.errors import TerminalSettingError
+from perennial.resources import resource
 
-SHIPPED_PRICES = Path(__file__).with_name("prices.toml")
+SHIPPED_PRICES = resource("cost/prices.toml")
 STANDARD = "STANDARD"
 TIERS = ("Expedited", "Standard", "Bulk")
 _REQUIRED = ("storage_per_gb_month", "put_per_1000", "get_per_1000")

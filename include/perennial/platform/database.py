@@ -75,7 +75,7 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    url = _checked_url(settings.platform_url)
+    url = _checked_url(settings.place("platform_url"))
     try:
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     except (ImportError, TypeError, ValueError) as error:

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import Depends
 
 from perennial.statements import statement
 from perennial.web.access import RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.snapshot import SourceSnapshot
-from perennial.web.warehouse import SnapshotDep, WarehouseDep
+from perennial.web.warehouse import SnapshotDep, WarehouseDep, until_answered
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ async def _desk(warehouse: WarehouseDep, snapshot: SnapshotDep, session: Session
 
 
 # As long as Airflow's session: until the answer is made.
-DeskDep = Annotated[Desk, Depends(_desk, scope="function")]
+DeskDep = Annotated[Desk, until_answered(_desk)]
 
 
 def restoring_sources(desk: Desk, at_once: bool = False) -> dict[str, str]:
