@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.errors import TerminalMetadataError
 from perennial.referrers import create_source_referrers
-from perennial.settings import REFERRER_KINDS
+from perennial.settings import REFERRER_KINDS, dag_id
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
 from perennial.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
@@ -268,7 +268,7 @@ def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
     limit = warehouse.settings.max_metadata_age
     for name in (SOURCES.name, AUDIENCES.name):
         synced_at = warehouse.committed_at(name)
-        remedy = "run sync_sources; nothing is moved until it has succeeded."
+        remedy = f"run {dag_id('sync_sources')}; nothing is moved until it has succeeded."
         if synced_at is None:
             raise TerminalMetadataError(f"Table {name} was never synced from the platform: {remedy}")
         age = wall_clock - synced_at
@@ -299,7 +299,8 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
             if value not in allowed:
                 raise TerminalMetadataError(
                     f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
-                    "it on the platform (or in its SELECT in include/sql/platform/), then run sync_sources."
+                    "it on the platform (or in its SELECT in include/sql/platform/), then run "
+                    f"{dag_id('sync_sources')}."
                 )
 
 

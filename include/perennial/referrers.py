@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from perennial.audiences import Reference, TerminalDefinitionError, parse
 from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
+from perennial.settings import dag_id
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, SOURCES
 from perennial.vanished import absent_rows, known_ids
@@ -39,7 +40,7 @@ class KeptSources:
         named = f"{self.unread[0]}{f' and {len(self.unread) - 1:,} more' if len(self.unread) > 1 else ''}"
         return (
             f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
-            "definition on the platform, then run sync_sources; `perennial check` lists what is wrong."
+            f"definition on the platform, then run {dag_id('sync_sources')}; `perennial check` lists what is wrong."
         )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.counting import count
 from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.refusals import not_known
+from perennial.settings import dag_id
 from perennial.statements import statement
 from perennial.tables import AUDIENCES, EXPIRY_DECISIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id", "part")}
 """The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
-CHECK_ID = "check the id, or run sync_sources if it is new on the platform."
+CHECK_ID = f"check the id, or run {dag_id('sync_sources')} if it is new on the platform."
 # More than one of so many, and no fewer than the other.
 _SHARE = 10
 _LEAST = 10
@@ -75,7 +76,8 @@ def refuse_mass_vanishing(known: Mapping[str, pa.Table], found: Mapping[str, pa.
         raise TerminalMetadataError(
             f"The platform's database lacks {' and '.join(map(str, losses))}: that looks like a broken database or "
             f"statement, and the previous metadata stays in place. Check PERENNIAL_PLATFORM_URL and {selects}. If they "
-            'are really gone, trigger sync_sources once with {"allow_vanishing": true}.'
+            f"are really gone, trigger {dag_id('sync_sources')} once with "
+            '{"allow_vanishing": true}.'
         )
 
 
@@ -161,7 +163,7 @@ def unknown_source(source_id: str, hot_rows: int, nearest: str = "") -> Terminal
         return TerminalRequestError(not_known(source_id, "known source", nearest, CHECK_ID))
     return TerminalUnseenError(
         f"No sync has seen the source {source_id!r}. The hot table holds {count(hot_rows, 'interaction')} of it, which "
-        "stay there: it has no clock. Run sync_sources if it is new on the platform."
+        f"stay there: it has no clock. Run {dag_id('sync_sources')} if it is new on the platform."
     )
 
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
 from perennial.cli.repairs import check_tables
 from perennial.errors import TerminalRequestError
+from perennial.settings import dag_id
 
 if TYPE_CHECKING:
     from perennial.features.adopting import Adoption
@@ -167,7 +168,7 @@ def _print_restore(again: RestoreAgain | None) -> None:
         console.print("To bring back what can come back:")
         print(again.command)  # noqa: T201 - to be pasted, so never folded
     else:
-        say("Trigger restore_interactions with these params to bring back what can come back:")
+        say(f"Trigger {dag_id('restore_interactions')} with these params to bring back what can come back:")
         print(again.conf)  # noqa: T201 - likewise
 
 

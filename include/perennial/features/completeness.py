@@ -13,6 +13,7 @@ from perennial.counting import count
 from perennial.errors import TerminalRequestError
 from perennial.features.missing_page import MissingPage
 from perennial.notify.again import RestoreAgain, restore_again
+from perennial.settings import dag_id
 from perennial.statements import statement
 
 if TYPE_CHECKING:
@@ -169,7 +170,9 @@ class Completeness:
         asked = min(len(self.restorable), _RESTORED_AT_ONCE)
         what = "it" if asked == self.restorable_count else f"{asked:,} of {self.restorable_count:,} sources"
         if not self.restore.fits_a_shell:
-            return f"To bring {what} back, trigger restore_interactions with these params: {self.restore.conf}"
+            return (
+                f"To bring {what} back, trigger {dag_id('restore_interactions')} with these params: {self.restore.conf}"
+            )
         return f"To bring {what} back: {self.restore.command}"
 
     def _of(self, state: str) -> CountedSources:

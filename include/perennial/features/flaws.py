@@ -11,9 +11,10 @@ from perennial.counting import count
 from perennial.features.completeness import MissingSource
 from perennial.filters import FILTERS, FilterGroup
 from perennial.notify.again import restore_again
+from perennial.settings import dag_id
 
 ViolationKind = Literal["forbidden", "unknown", "unreadable", "incomplete"]
-CORRECT = "Correct the definition on the platform, then run sync_sources."
+CORRECT = f"Correct the definition on the platform, then run {dag_id('sync_sources')}."
 _NAMED = 5
 _BECAME = {
     "expired": "expired",

@@ -23,6 +23,7 @@ from perennial.outcomes import ExpiredSource, ExpiryReport
 from perennial.platform import read_adopted, read_metadata
 from perennial.policy import Metadata, SyncedMetadata, decide, refuse_stale_metadata
 from perennial.referrers import kept_sources
+from perennial.settings import dag_id
 from perennial.statements import statement
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, EXPIRY_DECISIONS, SOURCES
 from perennial.vanished import find_losses
@@ -146,10 +147,11 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     platform = read_metadata(warehouse.settings, read_adopted(warehouse))
     if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
         log.error(
-            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run sync_sources, which "
-            "says what to do",
+            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run %s, which says "
+            "what to do",
             plan.operation("recheck"),
             " and ".join(map(str, losses)),
+            dag_id("sync_sources"),
         )
         return {}
     if platform is not None:

@@ -11,6 +11,7 @@ from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.outcomes import DELETED, STANDARD, THAW_TIERS
 from perennial.refusals import not_known, sentences, unknown_params
+from perennial.settings import dag_id
 from perennial.statements import statement
 from perennial.vanished import nearest_source
 from perennial.warehouse import Warehouse
@@ -128,7 +129,7 @@ def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]
             plain.setdefault(kind, []).append(repr(name))
     said = [
         f"{', '.join(names)} {f'is not a known {kind}' if len(names) == 1 else f'are not known {kind}s'}; nothing was "
-        "moved. Correct the request, or run sync_sources if it is new on the platform."
+        f"moved. Correct the request, or run {dag_id('sync_sources')} if it is new on the platform."
         for kind, names in plain.items()
     ]
     return sentences(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.features.resume_check import ResumeCheck, check_resume
 from perennial.policy import Explanation, explain
+from perennial.settings import dag_id
 from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES, VANISHED_SOURCES
 from perennial.vanished import nearest_source, unknown_source
@@ -23,7 +24,7 @@ from perennial.web.snapshot import SourceSnapshot
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-EXPIRE_DAG = "expire_interactions"
+EXPIRE_DAG = dag_id("expire_interactions")
 
 
 @dataclass(frozen=True)
