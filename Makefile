@@ -21,18 +21,19 @@ up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher
 test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-check: .venv/.dev ## Lint, types, SQL, imports, generated pages, locked requirements, the wheel used elsewhere; changes nothing
+check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, locked requirements, the wheel; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --nocolor include/sql
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m perennial.reference --check
+	$(BIN)/python -m scripts.check_citations
+	$(BIN)/python -m scripts.reference --check
 	$(UV) pip check --python $(BIN)/python
 	scripts/check_wheel
 
 docs: .venv/.dev ## Write docs/reference anew from the code
-	@$(BIN)/python -m perennial.reference
+	@$(BIN)/python -m scripts.reference
 
 screenshot: .venv/.dev ## Make docs/screenshot.png anew, with a real browser
 	@$(BIN)/python -m tests.browser.screenshot

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sample import create_warehouse, replace
+from perennial.audiences.evaluate import open_audience
 from perennial.engines.duckdb import open_connection
-from perennial.engines.writing import write_files
-from perennial.features.audience import open_audience
+from perennial.engines.write_files import write_files
 from perennial.tables import INTERACTIONS, SOURCE_TAGS, USER_MESSAGE_SUMMARY, USERS
 from perennial.warehouse import Warehouse
 

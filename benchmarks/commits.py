@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import measured
-from perennial.lifecycle.moving import plan_sources
-from perennial.moves.committing import commit_destination, commit_origin
-from perennial.moves.copying import CopyResult
+from perennial.moves.commit import commit_destination, commit_origin
+from perennial.moves.copy import CopyResult
 from perennial.moves.plan import EXPIRE, MovePlan, read_plan
+from perennial.moves.steps import plan_sources
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.audiences import parse
-from perennial.policy import Holdings, Rules, SyncedMetadata, decide_from
+from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
 from perennial.tables import AUDIENCES, LIFECYCLE_EVENTS, SOURCES, Table
 
 SOURCE_COUNT = 100_000
@@ -53,7 +53,7 @@ def run() -> list[dict[str, Any]]:
     ]
 
 
-def workspace(chance: random.Random) -> tuple[SyncedMetadata, Holdings]:
+def workspace(chance: random.Random) -> tuple[SyncedMetadata, WarehouseState]:
     """Invent the metadata of a large workspace."""
     sources = [_source(chance, number) for number in range(SOURCE_COUNT)]
     segments = [_audience("segment", f"segment-{n}", "active", _segment(chance, n)) for n in range(SEGMENT_COUNT)]
@@ -64,7 +64,7 @@ def workspace(chance: random.Random) -> tuple[SyncedMetadata, Holdings]:
     expired = chance.sample(range(SOURCE_COUNT), SOURCE_COUNT // 5)
     hot_rows = {f"source-{n}": chance.randrange(1, 10_000) for n in range(0, SOURCE_COUNT, 2)}
     metadata = SyncedMetadata(_table(SOURCES, sources), _table(AUDIENCES, segments + owners))
-    return metadata, Holdings(_table(LIFECYCLE_EVENTS, [_expired(n) for n in expired]), hot_rows)
+    return metadata, WarehouseState(_table(LIFECYCLE_EVENTS, [_expired(n) for n in expired]), hot_rows)
 
 
 def _source(chance: random.Random, number: int) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from tests.spark import running_spark
 
 from benchmarks.audiences import QUESTIONS, SAMPLE_SUMMARY, SAMPLE_USERS
 from benchmarks.sample import create_warehouse, replace
+from perennial.audiences.evaluate import open_audience
 from perennial.engines.duckdb import open_connection
-from perennial.features.audience import open_audience
-from perennial.features.export_models import parse_segment_request
-from perennial.features.users_export import open_segment_export
+from perennial.exports.models import parse_segment_request
+from perennial.exports.users import open_segment_export
 from perennial.tables import AUDIENCES, SOURCE_TAGS, USER_MESSAGE_SUMMARY, USERS
 from perennial.warehouse import Warehouse
 

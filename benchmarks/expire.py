@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.processes import measured
 from benchmarks.sample import create_warehouse
 from perennial.engines.duckdb import create_view, open_connection
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import FileChange, Warehouse
 from perennial.warehouse.commits import commit_change

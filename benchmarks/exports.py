@@ -13,9 +13,9 @@ from benchmarks.audiences import LOADS, PEOPLE, SAMPLE_USERS, SOURCES, fill
 from benchmarks.audiences import ROWS as WORKSPACE_ROWS
 from benchmarks.processes import measured
 from benchmarks.sample import create_warehouse
-from perennial.features.export_models import parse_request
-from perennial.features.user_data import ExportRequest, write_user_data
-from perennial.features.users_export import export_users
+from perennial.exports.models import parse_request
+from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.users import export_users
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
 

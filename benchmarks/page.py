@@ -17,12 +17,12 @@ import httpx2 as httpx
 import psutil
 
 from benchmarks.sample import replace
-from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import free_port, running_airflow
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import FileStatistics, written_file
+from perennial_sample.mailbox import Mailbox
+from perennial_sample.serve import free_port, running_airflow
 
 COUNT, PEOPLE, CLICKS = 100_000, 10, 20
 TARGET_SECONDS, OVERVIEW_SECONDS = 0.3, 1.0

@@ -16,11 +16,11 @@ from unittest.mock import patch
 
 from benchmarks.expire import NOW, ROWS, SOURCES
 from benchmarks.sample import create_warehouse
-from perennial.demo.mailbox import Mailbox
-from perennial.demo.serving import ServedAirflow, free_port, running_airflow
-from perennial.lifecycle import Run, expire_sources, restore_sources, runs
+from perennial.moves import Run, expire_sources, restore_sources, runs
 from perennial.resources import resource
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox
+from perennial_sample.serve import ServedAirflow, free_port, running_airflow
 
 REQUEST = {"tags": ["all"], "notify": ["ann@example.com"], "reason": "benchmark"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from perennial.engines.duckdb import open_connection
-from perennial.engines.writing import write_files
+from perennial.engines.write_files import write_files
 from perennial.settings import Settings
 from perennial.tables import AUDIENCES, INTERACTIONS, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse

@@ -3,10 +3,9 @@
 Moves the interactions of inactive sources from the hot table to long-term storage, every day at 04:00 UTC.
 
 **What it does.** Settles what a dead run left behind, decides about every source (`expiry_decisions` says why), then
-plans, copies, verifies and commits the move of those that are due (R2), of late rows of sources that have expired
-(R9), and the way back of sources that are active again (R10); what of those has to be thawed is asked for, and the next
-run has it. Immediately before hot data is removed the references are looked at once more (R7). Owners get one digest a
-run.
+plans, copies, verifies and commits the move of those that are due, of late rows of sources that have expired, and
+the way back of sources that are active again; thaws that those need are requested, and a later run restores them.
+Immediately before hot data is removed the references are checked again. Owners get one digest per run.
 
 **What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
 
@@ -59,14 +58,14 @@ from perennial.tasks import move_files
 def expire_interactions() -> None:
     @task(max_active_tis_per_dag=1)
     def settle() -> int:
-        from perennial.lifecycle.settling import settle_dead_moves
+        from perennial.moves.recovery import recover_interrupted_moves
 
         with step(first=True) as warehouse:
-            return 0 if current_params().get("dry_run") else settle_dead_moves(warehouse, current_run())
+            return 0 if current_params().get("dry_run") else recover_interrupted_moves(warehouse, current_run())
 
     @task(outlets=assets("expiry_decisions"))
     def decide() -> str:
-        from perennial.lifecycle.expire import decide_expiry
+        from perennial.moves.expire import decide_expiry
 
         with step() as warehouse:
             decided = decide_expiry(warehouse, current_run())
@@ -76,21 +75,21 @@ def expire_interactions() -> None:
 
     @task
     def plan(note_uri: str) -> list[str]:
-        from perennial.lifecycle.expire import plan_expiry
+        from perennial.moves.expire import plan_expiry
 
         with step() as warehouse:
             return [] if current_params().get("dry_run") else plan_expiry(warehouse, note_uri, current_run())
 
     @task(trigger_rule="none_failed")
-    def tell_owners() -> int:
-        from perennial.lifecycle.telling import tell_owners
+    def notify_owners() -> int:
+        from perennial.moves.notifications import notify_owners
 
         with step() as warehouse:
-            return tell_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
+            return notify_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
 
     decided = decide()
     settle() >> decided
-    move_files(plan(decided)) >> tell_owners()
+    move_files(plan(decided)) >> notify_owners()
 
 
 the_dag = expire_interactions()

@@ -7,8 +7,8 @@ is.
 `PERENNIAL_EXPORTS_URI`; a task that is tried again replaces the file, it never adds a second one. `docs/analysts.md`
 says what the columns hold.
 
-**What it never does.** Write a file that is short: where interactions of the source are expired (R14) or were deleted
-under the previous policy (R18), the run refuses, and the e-mail names the command that restores them.
+**What it never does.** Write a file that is short: where interactions of the source are expired or were deleted under
+the previous policy, the run refuses, and the e-mail names the command that restores them.
 
 **Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`.
 
@@ -71,7 +71,7 @@ from perennial.settings import dag_id
 def export_user_data() -> None:
     @task
     def check_request() -> None:
-        from perennial.features.user_data import check_request
+        from perennial.exports.user_data import check_request
 
         with step(first=True) as warehouse:
             check_request(warehouse, current_params())
@@ -79,16 +79,16 @@ def export_user_data() -> None:
     # As many at a time over all runs as a worker has memory for.
     @task(max_active_tis_per_dag=4)
     def write_csv() -> dict[str, Any]:
-        from perennial.features.user_data import ExportRequest, write_user_data
+        from perennial.exports.user_data import ExportRequest, write_user_data
 
         with step() as warehouse:
             run = current_run()
             return asdict(write_user_data(warehouse, ExportRequest.from_params(current_params()), run.run_id, run.now))
 
     @task(trigger_rule="all_done")
-    def tell_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:
-        from perennial.features.user_data import UserDataFile
-        from perennial.features.user_data_telling import ExportAttempt, tell_requesters
+    def notify_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:
+        from perennial.exports.user_data import UserDataFile
+        from perennial.exports.user_data_notification import ExportAttempt, notify_requesters
 
         with step() as warehouse:
             run = current_run()
@@ -100,7 +100,7 @@ def export_user_data() -> None:
                 run_url=current_run_url(),
                 page_url=current_page_url(),
             )
-            report = tell_requesters(warehouse, current_params(), attempt)
+            report = notify_requesters(warehouse, current_params(), attempt)
         return {"file_uri": report.file_uri, "error": report.error}
 
     @task
@@ -111,7 +111,7 @@ def export_user_data() -> None:
 
     written = write_csv()
     check_request() >> written
-    conclude(tell_requesters(written))
+    conclude(notify_requesters(written))
 
 
 the_dag = export_user_data()

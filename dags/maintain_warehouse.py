@@ -4,7 +4,7 @@ Keeps tables fast and storage tidy, every day at 05:30 UTC.
 
 **What it does.** Merges small files of the hot table (on the engine, with PERENNIAL_COMPACT_ON_ENGINE) and of the
 append-only tables, and applies other engines' delete files; lets go of snapshots older than the window; deletes
-physically what no retained snapshot of any table and no operation under way reaches (M8), and plans, notes and reports
+physically what no retained snapshot of any table and no operation under way reaches, and plans, notes and reports
 of operations that are over.
 
 **What it never does.** Change a row; merge files in the archive, or of a source that is being expired or restored;
@@ -74,16 +74,16 @@ def maintain_warehouse() -> None:
 
     @task(max_active_tis_per_dag=1)
     def expire_snapshots() -> dict[str, int]:
-        from perennial.lifecycle.runs import wall_clock
         from perennial.maintenance import expire_old_snapshots
+        from perennial.moves.runs import wall_clock
 
         with step(first=True) as warehouse:
             return expire_old_snapshots(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS))
 
     @task
     def purge() -> dict[str, int]:
-        from perennial.lifecycle.runs import wall_clock
         from perennial.maintenance import purge_files
+        from perennial.moves.runs import wall_clock
 
         with step() as warehouse:
             return vars(purge_files(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS)))

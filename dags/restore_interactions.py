@@ -2,9 +2,9 @@
 
 Brings the interactions of expired sources back from long-term storage: one source, many, or all with a tag.
 
-**What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves (R12). Then it
+**What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves. Then it
 plans, copies, verifies and commits, and shows the data when all of it is there. The clock of every restored source
-starts again: after another three months without activity it expires again (R13). Files in a cold storage class are
+starts again: after another three months without activity it expires again. Files in a cold storage class are
 thawed first: an e-mail says how long that takes, and the run waits for it without holding a worker.
 
 **What it never does.** Lose or double a row; show half a source; send one mail a source: a request gets one e-mail,
@@ -40,7 +40,7 @@ from perennial.airflow import (
     testable,
 )
 from perennial.notify import ADDRESS_PATTERN
-from perennial.outcomes import STANDARD, THAW_TIERS
+from perennial.reports import STANDARD, THAW_TIERS
 from perennial.settings import dag_id
 from perennial.tasks import move_files
 from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
@@ -103,27 +103,27 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
 def restore_interactions() -> None:
     @task
     def check_request() -> str:
-        from perennial.lifecycle.restore import check_request
+        from perennial.moves.restore import check_request
 
         with step(first=True) as warehouse:
             return check_request(warehouse, current_params())
 
     @task
     def plan(request_uri: str) -> list[str]:
-        from perennial.lifecycle.restore import plan_restore
+        from perennial.moves.restore import plan_restore
 
         with step() as warehouse:
             return [] if current_params().get("dry_run") else plan_restore(warehouse, request_uri, current_run())
 
     @task(trigger_rule="all_done")
-    def tell_requesters(request_uri: str | None = None, plan_uris: list[str] | None = None) -> dict[str, str]:
-        from perennial.lifecycle.telling import Attempt, tell_requesters
+    def notify_requesters(request_uri: str | None = None, plan_uris: list[str] | None = None) -> dict[str, str]:
+        from perennial.moves.notifications import Attempt, notify_requesters
 
         with step() as warehouse:
             attempt = Attempt(
                 request_uri, tuple(plan_uris or ()), kept_error(warehouse), current_run_url(), current_page_url()
             )
-            report = tell_requesters(warehouse, current_run(), current_params(), attempt)
+            report = notify_requesters(warehouse, current_run(), current_params(), attempt)
         return {"state": report.state, "error": report.error}
 
     @task
@@ -134,7 +134,7 @@ def restore_interactions() -> None:
 
     request_uri = check_request()
     plan_uris = plan(request_uri)
-    told = tell_requesters(request_uri, plan_uris)
+    told = notify_requesters(request_uri, plan_uris)
     thaw = ThawFiles(task_id="thaw", request_uri=request_uri, plan_uris=plan_uris)
     thaw >> move_files(plan_uris) >> told
     conclude(told)

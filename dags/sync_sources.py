@@ -71,7 +71,7 @@ def sync_sources() -> None:
 
     @task(outlets=assets(AUDIENCE_VIOLATIONS.name))
     def check_audiences() -> dict[str, int]:
-        from perennial.features.violations import write_violations
+        from perennial.audiences.lint import write_violations
 
         with step() as warehouse:
             run = current_run()

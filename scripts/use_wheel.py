@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 PREFIX = "acme_"
 DAGS = (
@@ -63,11 +64,11 @@ def command(*arguments: str, status: int = 0) -> str:
 def move_there_and_back() -> str:
     """Load, expire and restore the sample: no row is lost and none doubled. Returns what was done."""
     from perennial.currents import load_interactions
-    from perennial.demo.workspace import create_workspace
-    from perennial.lifecycle import Run, expire_sources, restore_sources
+    from perennial.moves import Run, expire_sources, restore_sources
     from perennial.platform import sync_sources
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
+    from perennial_sample.workspace import create_workspace
 
     settings = Settings.from_environment()
     made = create_workspace(settings, 1_000, now=datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10))
@@ -99,7 +100,7 @@ def rows(table: str) -> Counter[str]:
 
 def find_plugin_and_dags(work: Path) -> None:
     """Airflow finds the page by itself, and the DAGs in a bundle of theirs or in a folder of one's own."""
-    from perennial.demo.in_process import airflow_environment, open_dags, parse_dags, run_dag
+    from perennial_sample.in_process import airflow_environment, open_dags, parse_dags, run_dag
 
     folder = work / "dags"
     folder.mkdir()
@@ -117,7 +118,8 @@ def find_plugin_and_dags(work: Path) -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
     os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(BUNDLES)
-    bundle = DagBundlesManager().get_bundle("perennial").path
+    manager: Any = DagBundlesManager()  # type: ignore[no-untyped-call]
+    bundle = manager.get_bundle("perennial").path
     assert bundle.is_relative_to(sys.prefix)
     assert sorted(parse_dags(bundle).dags) == [PREFIX + name for name in DAGS]
 

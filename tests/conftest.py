@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
-from perennial.demo.in_process import airflow_environment
+from perennial_sample.in_process import airflow_environment
 
 # A hundred modules and four thousand tests are all there to stay: looking for garbage among them costs seconds.
 gc.disable()

@@ -15,8 +15,8 @@ with warnings.catch_warnings():
     from sqlalchemy.orm import configure_mappers
 
     import perennial.currents
-    import perennial.lifecycle
-    import perennial.lifecycle.settling
+    import perennial.moves
+    import perennial.moves.recovery
     import perennial.quality
     import perennial.storage.s3
 

@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from perennial.demo.ports import free_port
+from perennial_sample.ports import free_port
 
 TABLES, ARCHIVE = "lake", "archive"
 """The bucket of the tables and that of the archive."""

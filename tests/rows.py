@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from perennial.engines.duckdb import open_connection, open_session
-from perennial.engines.writing import write_files
+from perennial.engines.write_files import write_files
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from perennial.demo.ports import free_port
+from perennial_sample.ports import free_port
 from tests.lake import KEY, REGION, SECRET, TABLES, Lake
 
 CATALOG = "lake"

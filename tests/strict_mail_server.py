@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.mailbox import LocalController, airflow_connection
+from perennial_sample.mailbox import LocalController, airflow_connection
 
 CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from perennial.currents import load_interactions
-from perennial.demo.workspace import advance_workspace, create_workspace
 from perennial.engines.duckdb import open_session
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.platform import sync_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from perennial_sample.workspace import advance_workspace, create_workspace
 from tests import PROJECT_ROOT
 
 PAGE = PROJECT_ROOT / "docs" / "analysts.md"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from perennial.cli import app
 from perennial.errors import TerminalUnsetError
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse, describe_catalog

@@ -16,13 +16,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from perennial.cli import app
-from perennial.demo.mailbox import Mailbox, open_mailbox
-from perennial.lifecycle import Run, direct, expire_sources
-from perennial.lifecycle.direct import restore_and_tell
-from perennial.notify.again import restore_again
+from perennial.moves import Run, expire_sources, inline
+from perennial.moves.inline import restore_and_notify
+from perennial.notify.restore_command import build_restore_command
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox, open_mailbox
 from tests.kill import Point, run_and_kill
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.strict_mail_server import CONNECTION, StrictServer, listening
@@ -66,7 +66,7 @@ def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_ai
     # As in the README: the program is not on the path of the shell.
     monkeypatch.setattr(sys, "argv", [str(Path(sys.executable).with_name("perennial"))])
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    again = restore_again(["cmp-winter-coats", *HOSTILE], (), ["ann@example.com"], "it's\nneeded")
+    again = build_restore_command(["cmp-winter-coats", *HOSTILE], (), ["ann@example.com"], "it's\nneeded")
     assert again is not None
     with Mailbox(tmp_path / "mail") as mailbox:
         environment = {
@@ -201,16 +201,16 @@ def test_what_does_not_come_back_is_named_and_the_rest_comes(
 
 def restore_all(warehouse: Warehouse) -> None:
     params = {"source_ids": ["cmp-winter-coats", *HOSTILE], "notify": ["ann@example.com"]}
-    restore_and_tell(warehouse, params, Run("killed", datetime.now(UTC)), lambda *_: None)
+    restore_and_notify(warehouse, params, Run("killed", datetime.now(UTC)), lambda *_: None)
 
 
 @pytest.mark.parametrize(
     "point",
     [
-        Point("before", "perennial.moves.copying:_write_results"),
+        Point("before", "perennial.moves.copy:_write_results"),
         Point("after", "commit:add"),
         Point("after", "commit:remove"),
-        Point("before", "perennial.lifecycle.direct:send_report"),
+        Point("before", "perennial.moves.inline:send_report"),
     ],
     ids=str,
 )
@@ -230,7 +230,7 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_run_goes_on(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_mailbox(tmp_path / "mail") as mailbox, monkeypatch.context() as patch:
-        patch.setattr(direct, "verify_copies", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(inline, "verify_copies", lambda *_: signal.raise_signal(signal.SIGINT))
         said = run("cmp-winter-coats", *TELL, exit_code=130)
         assert "Nothing was lost: run the same command again" in said.stderr
         patch.undo()

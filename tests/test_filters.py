@@ -1,10 +1,10 @@
-"""The catalogue of spec/filters.md, as the specification lists it."""
+"""The catalogue of filters, as the product's documentation lists it."""
 
 from __future__ import annotations
 
 import pytest
 
-from perennial.filters import CHANNELS, FILTERS, INTERACTION_VALUES, INTERACTIONS, FilterGroup, filter_names
+from perennial.audiences.filters import CHANNELS, FILTERS, INTERACTION_VALUES, INTERACTIONS, FilterGroup, filter_names
 from perennial.tables import INTERACTIONS as INTERACTIONS_TABLE
 from perennial.tables import USERS
 

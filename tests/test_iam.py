@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from perennial.demo.in_process import parse_dags
+from perennial_sample.in_process import parse_dags
 from tests import PROJECT_ROOT
 from tests.test_deploy import FILES, example, helm
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from scripts.json_schema import definition_schema
 
 from perennial.audiences import TerminalDefinitionError, parse
-from perennial.audiences.json_schema import definition_schema
-from perennial.filters import FILTERS, Filter, Parameter
+from perennial.audiences.filters import FILTERS, Filter, Parameter
 
 VALIDATOR = Draft202012Validator(definition_schema())
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalMetadataError, TerminalRequestError
-from perennial.policy import (
+from perennial.policy.decisions import (
     Decision,
-    Holdings,
     Rules,
     SyncedMetadata,
+    WarehouseState,
     decide,
     decide_from,
     decision_of,
@@ -88,7 +88,7 @@ def decided(
 ) -> dict[str, Decision]:
     metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []))
     hot_rows = {row["source_id"]: 5 for row in sources} if hot is None else hot
-    holdings = Holdings(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
+    holdings = WarehouseState(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
     table = decide_from(metadata, holdings, as_of, rules or Rules())
     ids = table["source_id"].to_pylist()
     assert ids == sorted(set(ids), key=lambda text: text.encode())
@@ -791,7 +791,7 @@ def test_r24_a_deletion_that_cannot_be_right_hides_nothing(warehouse: Warehouse,
 def model(
     sources: list[Row], audiences: list[Row], events: list[Row], hot: set[str], as_of: datetime
 ) -> dict[str, tuple[str, set[str]]]:
-    """spec/rules.md in plain Python: the decision of each source, and the owners that keep it."""
+    """The rules in plain Python: the decision of each source, and the owners that keep it."""
     uses: dict[str, list[Row]] = {}
     for row in audiences:
         uses.setdefault(f"{row['owner_kind']}:{row['owner_id']}", []).extend(json.loads(row["definition"])["and"])

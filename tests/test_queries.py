@@ -23,10 +23,10 @@ from perennial.cli import app
 from perennial.engines.duckdb import VIEWS, open_session
 from perennial.engines.read_only import refuse_writes
 from perennial.errors import TerminalRequestError
-from perennial.features.queries import NARROWED_VIEWS, narrowed_query, what_is_left_out
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.exports.queries import NARROWED_VIEWS, narrowed_query, what_is_left_out
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, received

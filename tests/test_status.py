@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from perennial.cli import app, overview
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction

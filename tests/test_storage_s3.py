@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.ports import free_port
 from perennial.errors import TerminalDataError, TerminalSettingError, TransientError
 from perennial.storage import ColdState, Temperature, s3
 from perennial.storage.s3 import S3Storage, s3_storage
+from perennial_sample.ports import free_port
 from tests.aws import Aws
 from tests.faults import faulty
 from tests.lake import ARCHIVE, Lake

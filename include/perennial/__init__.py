@@ -1,7 +1,8 @@
 """Perennial: a life cycle for messaging interaction data.
 
 Data of campaigns and Canvases that have been inactive for three months moves to long-term storage, is never deleted,
-and comes back in minutes. `docs/architecture.md` is the map; the rules R1-R18 are cited where they are implemented.
+and comes back in minutes. `docs/architecture.md` is the map; rules, which code cites by number, are in
+`docs/rules.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def connect() -> DuckDBPyConnection:
     interactions out, a line on standard error says so (R16).
     """
     from perennial.engines.duckdb import open_session
-    from perennial.features.queries import what_is_left_out
+    from perennial.exports.queries import what_is_left_out
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
 
@@ -51,15 +52,15 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
         TerminalEngineError: The engine refuses the statement or the login.
         TransientEngineError: It could not be reached, or gave up.
     """
-    from perennial.engines.analysts import open_facts
+    from perennial.engines.analysts import open_query_session
     from perennial.engines.read_only import refuse_writes
-    from perennial.features.queries import narrowed_query, what_is_left_out
+    from perennial.exports.queries import narrowed_query, what_is_left_out
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
 
     refuse_writes(sql, "perennial.query()")
     warehouse = Warehouse(Settings.from_environment())
-    with open_facts(warehouse) as facts:
+    with open_query_session(warehouse) as facts:
         answer = facts.query(sql, params).read_all()
         if narrowed := narrowed_query(sql, params):
             _say(what_is_left_out(warehouse, facts.connection, narrowed))

@@ -30,7 +30,7 @@ from perennial.refusals import sentences, unknown_params
 from perennial.settings import Settings, dag_id
 
 if TYPE_CHECKING:
-    from perennial.lifecycle import Run
+    from perennial.moves import Run
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def open_warehouse() -> Warehouse:
 
 def current_run() -> Run:
     """Return the run that the current task belongs to; its now is the logical date where there is one."""
-    from perennial.lifecycle import Run
+    from perennial.moves import Run
 
     context = get_current_context()
     dag_run = context["dag_run"]
@@ -135,7 +135,7 @@ def _refuse_unusable_run() -> None:
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
     """
-    from perennial.lifecycle.runs import refuse_future_run
+    from perennial.moves.runs import refuse_future_run
 
     context = get_current_context()
     params = context["params"]
@@ -157,7 +157,7 @@ def _refuse_unusable_run() -> None:
 
 def _take_turn(warehouse: Warehouse) -> str:
     """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
-    from perennial.lifecycle.turns import take_turn
+    from perennial.moves.turns import take_turn
 
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from perennial.counting import count
 from perennial.resources import resource
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,9 @@ def _load_checks() -> list[_Check]:
     accounted = _Check(
         gxe.ExpectColumnPairValuesToBeEqual(column_A="read", column_B="accounted"),
         "Every record that was read is accounted for",
-        lambda row: f"{row['file_uri']!r}: {count(row['read'], 'record')} read, {row['accounted']:,} accounted for.",
+        lambda row: (
+            f"{row['file_uri']!r}: {pluralize(row['read'], 'record')} read, {row['accounted']:,} accounted for."
+        ),
     )
     return [*_identity_checks("file_uri"), accounted, _natural_check(LoadCounts, "file_uri")]
 

@@ -64,7 +64,7 @@ def refuse_future_date(now: datetime, wall_clock: datetime) -> None:
     if lies_ahead(now, wall_clock):
         dated, today = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for moment in (now, wall_clock))
         raise TerminalRequestError(
-            f"The run is dated {dated} and it is only {today}, so nothing was done (R24). Run it again without a date, "
+            f"The run is dated {dated} and it is only {today}, so nothing was done. Run it again without a date, "
             "or with one that has passed; a dry run, where the DAG has one, and `perennial explain --as-of` say what "
             "would be due on that day."
         )

@@ -19,34 +19,34 @@ def move_files(plan_uris: Any) -> None:
 
     @task
     def split(plan_uris: list[str]) -> list[dict[str, Any]]:
-        from perennial.lifecycle.moving import chunk_count
+        from perennial.moves.steps import chunk_count
 
         return [{"plan_uri": uri, "chunk": chunk} for uri in plan_uris for chunk in range(chunk_count(uri))]
 
     @task(pool=Settings.from_environment().copy_pool)
     def copy(plan_uri: str, chunk: int) -> int:
-        from perennial.lifecycle.moving import copy_files
+        from perennial.moves.steps import copy_files
 
         with step() as warehouse:
             return copy_files(warehouse, plan_uri, chunk)
 
     @task
     def verify(plan_uri: str) -> str:
-        from perennial.lifecycle.moving import verify_copies
+        from perennial.moves.steps import verify_copies
 
         with step() as warehouse:
             return verify_copies(warehouse, plan_uri).report_uri
 
     @task
     def commit_destination(plan_uri: str) -> int:
-        from perennial.lifecycle.moving import add_copies
+        from perennial.moves.steps import add_copies
 
         with step() as warehouse:
             return add_copies(warehouse, plan_uri)
 
     @task(outlets=assets("interactions", "interactions_archive", "lifecycle_events", "archived_files"))
     def commit_origin(plan_uri: str) -> dict[str, Any]:
-        from perennial.lifecycle.expire import finish_move
+        from perennial.moves.finish import finish_move
 
         with step() as warehouse:
             moved = finish_move(warehouse, plan_uri, current_run())

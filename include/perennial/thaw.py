@@ -17,10 +17,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from perennial.airflow import current_page_url, current_run, current_run_url, open_warehouse, step
 from perennial.errors import TerminalError
 from perennial.notify import warn_late_restore
-from perennial.outcomes import STANDARD
+from perennial.reports import STANDARD
 
 if TYPE_CHECKING:
-    from perennial.lifecycle.thaw_notes import Thawing
+    from perennial.moves.thaw_status import ThawStatus
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +56,15 @@ class ThawFiles(BaseOperator):
         self._thaw(context)
 
     def _thaw(self, context: Any) -> None:
-        from perennial.lifecycle.telling import tell_of_thaw
-        from perennial.lifecycle.thawing import start_thaw
+        from perennial.moves.notifications import notify_of_thaw
+        from perennial.moves.thaw import start_thaw
 
         run = current_run()
         with step() as warehouse:
             thawing = start_thaw(warehouse, run, self.plan_uris, context["params"]["thaw_tier"] or STANDARD)
             if thawing is None:
                 return
-            tell_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())
+            notify_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())
         expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
         trigger = ThawTrigger(run_id=run.run_id, plan_uris=self.plan_uris)
         self.defer(trigger=trigger, method_name="look_again", timeout=max(PATIENCE * expected, timedelta(hours=1)))
@@ -100,7 +100,7 @@ class ThawTrigger(BaseTrigger):
         yield TriggerEvent({"error": refused})  # type: ignore[no-untyped-call]
 
     def _looks(self) -> Iterator[float]:
-        from perennial.lifecycle.thawing import thaw_looks
+        from perennial.moves.thaw import thaw_looks
 
         return thaw_looks(open_warehouse(), self.run_id, self.plan_uris)
 
@@ -134,18 +134,18 @@ def _notes_root() -> str | None:
         return None
 
 
-def late_at(thawing: Thawing) -> datetime:
+def late_at(thawing: ThawStatus) -> datetime:
     """Return when a restore that had to thaw is late: as long after that as others are after they were asked for."""
     since = thawing.looked_at if thawing.done else thawing.expected_at
     return datetime.fromisoformat(since) + LATE_AFTER
 
 
-def _thawing(run_id: str) -> Thawing | None:
+def _thawing(run_id: str) -> ThawStatus | None:
     """Look how far the thawing is; that the warehouse cannot be asked keeps nobody from being warned."""
-    from perennial.lifecycle.thaw_notes import find_thawing
+    from perennial.moves.thaw_status import find_thaw_status
 
     try:
-        return find_thawing(open_warehouse(), run_id)
+        return find_thaw_status(open_warehouse(), run_id)
     except Exception:  # whatever it is: a restore that stands still because of it is late
         log.exception("Whether run %s thaws cannot be told", run_id)
         return None

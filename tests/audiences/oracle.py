@@ -1,4 +1,4 @@
-"""What an audience means (spec/filters.md), in plain Python over lists of dicts: no catalogue, no SQL, no haste."""
+"""What an audience means, in plain Python over lists of dicts: no catalogue, no SQL, no haste."""
 
 from __future__ import annotations
 

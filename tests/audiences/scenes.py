@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from perennial.filters import FILTERS, Filter, Parameter
+from perennial.audiences.filters import FILTERS, Filter, Parameter
 from tests.audiences.oracle import VALUES, Node, Row, World
 from tests.audiences.worlds import NOW
 

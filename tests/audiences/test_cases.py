@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from perennial.filters import FILTERS
+from perennial.audiences.filters import FILTERS
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.audiences.oracle import World, users_of

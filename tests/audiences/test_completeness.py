@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from perennial.features.audience import segment_definition
-from perennial.features.completeness import Completeness, CountedSources, MissingSource, TerminalIncompleteError
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.audiences.completeness import Completeness, CountedSources, MissingSource, TerminalIncompleteError
+from perennial.audiences.evaluate import segment_definition
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.audiences.oracle import Node, Row, World, users_of

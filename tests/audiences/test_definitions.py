@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.audiences import KnownIds, Reference, TerminalDefinitionError, parse, timestamp, unknown_ids
+from perennial.audiences.filters import FILTERS, Parameter
 from perennial.errors import TerminalMetadataError
-from perennial.filters import FILTERS, Parameter
 
 HARD_BOUNCED = {"filter": "hard_bounced"}
 LONG_ID = "i" * 500

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.audiences import Definition, TerminalDefinitionError, parse
-from perennial.audiences.compiling import QUESTION_LIMIT, compile_audience
-from perennial.filters import FILTERS, Filter, Parameter
+from perennial.audiences.compile import QUESTION_LIMIT, compile_audience
+from perennial.audiences.filters import FILTERS, Filter, Parameter
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.audiences.oracle import Node, Row, World, users_of

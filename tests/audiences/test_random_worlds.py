@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.audiences.oracle import Node, needed_sources, users_of

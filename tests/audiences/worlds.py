@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from perennial.features.audience import open_audience
-from perennial.features.completeness import Completeness
+from perennial.audiences.completeness import Completeness
+from perennial.audiences.evaluate import open_audience
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
 from perennial.warehouse import Warehouse
 from tests.audiences.oracle import Node, Row, World

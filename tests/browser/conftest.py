@@ -16,13 +16,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from perennial.demo.mailbox import Mailbox
-from perennial.demo.ports import free_port
-from perennial.demo.serving import running_airflow
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox
+from perennial_sample.ports import free_port
+from perennial_sample.serve import running_airflow
 from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 from tests.rows import append_hot, interaction

@@ -8,11 +8,11 @@ import tempfile
 
 from rich.console import Console
 
-from perennial.demo.mailbox import Mailbox
-from perennial.demo.ports import free_port
-from perennial.demo.serving import running_airflow
-from perennial.demo.story import tell_story
 from perennial.settings import Settings
+from perennial_sample.mailbox import Mailbox
+from perennial_sample.ports import free_port
+from perennial_sample.serve import running_airflow
+from perennial_sample.story import tell_story
 from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 

@@ -17,7 +17,7 @@ from perennial.notify import (
     restore_message,
     thaw_message,
 )
-from perennial.outcomes import (
+from perennial.reports import (
     DELETED,
     ExpiredSource,
     ExpiryReport,

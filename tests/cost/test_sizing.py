@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scripts.reference import layout_page
+from scripts.sizing import COMPACTED_BYTES, MOVE_FILES, WORKSPACES, Workspace, break_even_bytes, tables
 
 from perennial.cost import Objects, move_cost, read_prices
-from perennial.cost.sizing import COMPACTED_BYTES, MOVE_FILES, WORKSPACES, Workspace, break_even_bytes, tables
 from perennial.maintenance import groups
 from perennial.moves import plan
-from perennial.reference import layout_page
 from tests import PROJECT_ROOT
 
 PRICES = read_prices()

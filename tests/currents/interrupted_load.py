@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from perennial.currents import load, load_interactions, pending, preparation
+from perennial.currents import commit, load, load_interactions, prepare
 from perennial.quality import check_load
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
@@ -48,12 +48,12 @@ def arm(point: str) -> None:
 
     patch(load, "read_batch", lambda *_: "read")
     patch(load, "prepare_load", lambda *_: "prepare")
-    patch(preparation, "write_files", lambda _connection, relation, *_: f"write:{relation.removeprefix('new_')}")
-    patch(pending, "write_file_list", lambda *_: "record:plan")
+    patch(prepare, "write_files", lambda _connection, relation, *_: f"write:{relation.removeprefix('new_')}")
+    patch(commit, "write_file_list", lambda *_: "record:plan")
     patch(load, "record_load", lambda *_: "record")
-    patch(pending, "remove_pending", lambda *_: "forget:record")
-    patch(pending, "_forget", lambda *_: "forget")
-    patch(pending, "_commit_ledger", lambda *_: "commit:loaded_events")
+    patch(commit, "remove_pending", lambda *_: "forget:record")
+    patch(commit, "_forget", lambda *_: "forget")
+    patch(commit, "_commit_ledger", lambda *_: "commit:loaded_events")
     patch(Warehouse, "append_files", lambda _self, table, *_: f"commit:{table}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyiceberg.types import StringType
 
-from perennial.currents.preparation import LOADED_TABLES
+from perennial.currents.prepare import LOADED_TABLES
 from perennial.errors import TerminalSettingError
 from perennial.maintenance import compact_tables
 from perennial.settings import Settings

@@ -185,22 +185,22 @@ def test_an_event_delivered_again_with_another_time_is_loaded_once(settings: Set
 def test_a_large_ledger_is_read_only_where_its_files_overlap_the_load(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perennial.currents import preparation
+    from perennial.currents import prepare
 
     for week in range(4):
         weekly = [event(n, id=f"{week}-{n}", time=TIME + week * 7 * DAY + n) for n in range(3)]
         land_json(settings, OPEN, weekly, f"{week}.json")
         load(warehouse)
     looked_at: list[int] = []
-    show = preparation.create_view
+    show = prepare.create_view
 
     def counting(connection: Any, name: str, live_files: Any, *others: Any) -> None:
         if name == "loaded_events":
             looked_at.append(len(live_files))
         show(connection, name, live_files, *others)
 
-    monkeypatch.setattr(preparation, "create_view", counting)
-    monkeypatch.setattr(preparation, "WHOLE_LEDGER_ROWS", 0)
+    monkeypatch.setattr(prepare, "create_view", counting)
+    monkeypatch.setattr(prepare, "WHOLE_LEDGER_ROWS", 0)
     one_far_off = [event(9, time=TIME + 7 * DAY), event(10, time=int((NOW - timedelta(days=900)).timestamp()))]
     land_json(settings, OPEN, one_far_off, "late.json")
     load(warehouse)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from perennial.currents import finish_pending_loads, load, pending
+from perennial.currents import commit, finish_pending_loads, load
 from perennial.errors import TerminalDataError
-from perennial.moves.records import pending_records
+from perennial.operations import pending_records
 from perennial.quality import LoadCounts
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
@@ -160,16 +160,16 @@ def test_a_check_that_fails_leaves_nothing_visible(settings: Settings, warehouse
 def test_a_load_that_does_not_add_up_is_refused(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perennial.currents import preparation
+    from perennial.currents import prepare
 
-    read = preparation._read_file
+    read = prepare._read_file
 
     def losing(connection: Any, file_no: int, *rest: Any) -> Any:
         result = read(connection, file_no, *rest)
         connection.execute("DELETE FROM records WHERE file_no = 0 AND line = 3")
         return result
 
-    monkeypatch.setattr(preparation, "_read_file", losing)
+    monkeypatch.setattr(prepare, "_read_file", losing)
     with pytest.raises(TerminalDataError, match="does not account for every record"):
         run_load(warehouse)
     assert all(not counted for counted in everything(warehouse).values())
@@ -205,11 +205,11 @@ def test_a_pending_record_without_its_plan_is_reported(settings: Settings, wareh
 def test_a_file_that_changes_while_it_is_read_is_left_whole_for_the_next_run(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perennial.currents import preparation
+    from perennial.currents import prepare
 
     path = land_json(settings, OPEN, [event(1), event(2)])
     land_avro(settings, OPEN, [event(3)])
-    read = preparation.read_landing_file
+    read = prepare.read_landing_file
 
     def growing(file: Any, decode: bool) -> Any:
         yield from read(file, decode)
@@ -217,7 +217,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_whole_for_the_next_run(
             with path.open("a") as opened:
                 opened.write("{")
 
-    monkeypatch.setattr(preparation, "read_landing_file", growing)
+    monkeypatch.setattr(prepare, "read_landing_file", growing)
     outcome = run_load(warehouse)
     assert (outcome.interactions, outcome.waiting, outcome.rejected) == (1, 1, 0)
     assert rows(warehouse, "interactions", "event_id") == [("e3",)]
@@ -284,11 +284,11 @@ def test_an_absent_landing_place_is_an_empty_one(warehouse: Warehouse) -> None:
 def test_an_unreadable_file_does_not_stop_the_others(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from perennial.currents import preparation
+    from perennial.currents import prepare
 
     for number, name in enumerate(("a.json", "b.json")):
         land_json(settings, OPEN, [event(number)], name)
-    read = preparation.read_landing_file
+    read = prepare.read_landing_file
 
     def refused(file: Any, decode: bool) -> Any:
         # Tests may run as root, whom no permission stops.
@@ -296,7 +296,7 @@ def test_an_unreadable_file_does_not_stop_the_others(
             raise PermissionError("not yours")
         return read(file, decode)
 
-    monkeypatch.setattr(preparation, "read_landing_file", refused)
+    monkeypatch.setattr(prepare, "read_landing_file", refused)
     outcome = run_load(warehouse)
     assert (outcome.interactions, outcome.waiting) == (1, 1)
 
@@ -328,7 +328,7 @@ def test_the_pending_record_names_what_must_not_be_purged(
     land_everything(settings)
     start(settings, "after:record").wait()
     (record,) = pending_records(warehouse)
-    assert (record.kind, len(record.file_lists)) == (pending.KIND, 6)
+    assert (record.kind, len(record.file_lists)) == (commit.KIND, 6)
     from perennial.warehouse.files import read_file_list
 
     named = [

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from perennial.demo import in_process
-from perennial.demo.in_process import open_dags
-from perennial.demo.mailbox import Mailbox
 from perennial.settings import Settings
+from perennial_sample import in_process
+from perennial_sample.in_process import open_dags
+from perennial_sample.mailbox import Mailbox
 
 RunDag = Callable[..., Any]
 _seconds = count()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.in_process import airflow_environment, parse_dags
 from perennial.notify import is_address
+from perennial_sample.in_process import airflow_environment, parse_dags
 from tests import PROJECT_ROOT
 
 DAG_FILES = sorted((PROJECT_ROOT / "dags").glob("[!_]*.py"))

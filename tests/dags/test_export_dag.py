@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.mailbox import Mailbox
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
@@ -68,7 +68,7 @@ def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
     assert run.state == "failed"
     assert exported(workspace) == []
     states = {task.task_id: task.state for task in run.get_task_instances()}
-    assert states["tell_requesters"] == "success"
+    assert states["notify_requesters"] == "success"
     (mail,) = mailbox.messages()
     assert mail.subject == "User data export failed: Name of old"
     assert "30 expired interactions of campaign 'old' (since 2026-06-01)" in mail.text

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.mailbox import Mailbox
 from perennial.settings import Settings
 from perennial.thaw import warn_when_late
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox
 from tests.dags.conftest import RunDag
 
 CONF: dict[str, Any] = {"source_ids": ["nobody"], "notify": ["ann@example.com"], "reason": "Q3 replay"}
@@ -107,10 +107,10 @@ def test_r12_a_restore_that_has_failed_is_followed_by_no_second_mail(
         ("failed", {}),
         ("success", {}),
         # Airflow notes the end of a run some seconds after its last task.
-        ("running", {"tell_requesters": "running"}),
-        ("running", {"tell_requesters": "up_for_retry"}),
-        ("running", {"tell_requesters": "success"}),
-        ("running", {"tell_requesters": "failed"}),
+        ("running", {"notify_requesters": "running"}),
+        ("running", {"notify_requesters": "up_for_retry"}),
+        ("running", {"notify_requesters": "success"}),
+        ("running", {"notify_requesters": "failed"}),
     ],
     ids=str,
 )
@@ -128,7 +128,7 @@ def test_a_run_that_has_ended_meanwhile_or_is_telling_so_is_not_late(
     ("state", "tasks", "said"),
     [
         ("running", {}, "It has been running for 15 minutes."),
-        ("running", {"plan": "up_for_retry", "tell_requesters": "scheduled"}, "It has been running for 15 minutes."),
+        ("running", {"plan": "up_for_retry", "notify_requesters": "scheduled"}, "It has been running for 15 minutes."),
         ("queued", {}, "It has been waiting for its turn for 15 minutes."),
     ],
     ids=["running", "its last task is near", "queued"],

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.mailbox import Mailbox, airflow_connection
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox, airflow_connection
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
@@ -110,10 +110,10 @@ def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fai
     assert sum(visible(workspace.warehouse).values()) == 60
     assert run.state == "failed"
     states = {task.task_id: task.state for task in run.get_task_instances()}
-    assert states["tell_requesters"] == "failed"
+    assert states["notify_requesters"] == "failed"
     assert states["move_files.commit_origin"] in ("success", None)
     failed = {task for task, state in states.items() if state == "failed"}
-    assert failed == {"tell_requesters"}
+    assert failed == {"notify_requesters"}
 
 
 def test_a_restore_by_tag_of_a_damaged_source_ends_in_part_says_so_and_fails(

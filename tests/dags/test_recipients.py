@@ -11,14 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from perennial.cli import app
-from perennial.demo import in_process
-from perennial.demo.mailbox import Mailbox, airflow_connection
-from perennial.demo.ports import free_port
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
-from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.lifecycle.telling import Attempt, tell_owners, tell_requesters
+from perennial.moves import Run, expire_sources, restore_sources
+from perennial.moves.notifications import Attempt, notify_owners, notify_requesters
 from perennial.notify import list_undelivered
 from perennial.warehouse import Warehouse
+from perennial_sample import in_process
+from perennial_sample.mailbox import Mailbox, airflow_connection
+from perennial_sample.ports import free_port
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, interaction, visible
 from tests.strict_mail_server import CONNECTION, StrictServer, listening
@@ -71,10 +71,10 @@ def test_an_owner_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
     expire_sources(warehouse, run)
     with listening(StrictServer(refuses={BOB: [FOR_NOW]}), monkeypatch) as server:
         with pytest.raises(TransientDeliveryError, match=rf"{BOB} \(450 4\.2\.0 try later\)"):
-            tell_owners(warehouse, run)
+            notify_owners(warehouse, run)
         server.refuses = {}
-        assert tell_owners(warehouse, run) == 3
-        assert tell_owners(warehouse, run) == 3
+        assert notify_owners(warehouse, run) == 3
+        assert notify_owners(warehouse, run) == 3
     assert server.copies == Counter(OWNERS)
     assert BOB not in {missed.recipient for missed in list_undelivered(warehouse)}
 
@@ -84,8 +84,8 @@ def test_a_daily_run_is_tried_again_for_an_owner_who_is_refused_for_now(
 ) -> None:
     # Not by `run_dag`, which allows no second try.
     dag = dags["expire_interactions"]
-    monkeypatch.setattr(dag.get_task("tell_owners"), "retries", 1)
-    monkeypatch.setattr(dag.get_task("tell_owners"), "retry_delay", timedelta(0))
+    monkeypatch.setattr(dag.get_task("notify_owners"), "retries", 1)
+    monkeypatch.setattr(dag.get_task("notify_owners"), "retry_delay", timedelta(0))
     with listening(StrictServer(refuses={BOB: [FOR_NOW, FOR_NOW, ""]}), monkeypatch) as server:
         run = in_process.run_dag(dag, None, NOW + timedelta(minutes=1))
 
@@ -106,14 +106,14 @@ def test_a_restore_tells_every_other_requester_then_fails_and_names_who_was_refu
     assert server.copies == Counter(OWNERS) - Counter([BOB])
     assert sum(visible(workspace.warehouse).values()) == 3
     states = {task.task_id: task.state for task in run.get_task_instances()}
-    assert states["tell_requesters"] == "failed"
+    assert states["notify_requesters"] == "failed"
     (missed,) = list_undelivered(workspace.warehouse)
     assert (missed.recipient, missed.reason, missed.topic) == (BOB, answer, "restore")
 
 
 def restored(workspace: Workspace, run: Run, **changed: Any) -> Attempt:
     """Bring a source back, as far as the mail about it."""
-    from perennial.lifecycle.restore import check_request
+    from perennial.moves.restore import check_request
 
     expire_sources(workspace.warehouse, Run("expiry", NOW))
     request_uri = check_request(workspace.warehouse, {**CONF, **changed})
@@ -129,10 +129,10 @@ def test_a_requester_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
     with listening(StrictServer(refuses={BOB: [FOR_NOW]}), monkeypatch) as server:
         for _ in range(2):
             with pytest.raises(TransientDeliveryError, match="2 other recipients have it"):
-                tell_requesters(workspace.warehouse, run, CONF, attempt)
+                notify_requesters(workspace.warehouse, run, CONF, attempt)
         server.refuses = {}
         for _ in range(2):
-            assert tell_requesters(workspace.warehouse, run, CONF, attempt).state == "finished"
+            assert notify_requesters(workspace.warehouse, run, CONF, attempt).state == "finished"
     assert server.copies == Counter(OWNERS)
     assert {mail["To"] for _, mail in server.taken} == {", ".join(OWNERS)}
 
@@ -143,7 +143,9 @@ def test_a_request_that_is_refused_for_one_bad_address_is_told_to_the_good_ones(
     monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
     params = {**CONF, "notify": ["ann@example.com", "jörg@example.com"]}
     with pytest.raises(TerminalDeliveryError, match=r"jörg@example\.com"):
-        tell_requesters(workspace.warehouse, Run("r1", NOW), params, Attempt(None, error="notify holds a bad address"))
+        notify_requesters(
+            workspace.warehouse, Run("r1", NOW), params, Attempt(None, error="notify holds a bad address")
+        )
     (mail,) = mailbox.messages()
     assert mail.recipients == ("ann@example.com",)
     assert "notify holds a bad address" in mail.text
@@ -172,6 +174,6 @@ def test_a_restore_that_fails_and_finishes_after_all_is_told_of_both_times(
     conf = {**CONF, "notify": ["ann@example.com"]}
     for failed in (True, True, False, False):
         refused = Attempt(None, error="Archived file 7 is missing.")
-        tell_requesters(workspace.warehouse, run, conf, refused if failed else attempt)
+        notify_requesters(workspace.warehouse, run, conf, refused if failed else attempt)
     subjects = [mail.subject for mail in mailbox.messages() if mail.recipients == ("ann@example.com",)]
     assert subjects == ["Restore failed: s0", "Restored: Name of s0, 3 interactions"]

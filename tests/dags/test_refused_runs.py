@@ -13,8 +13,8 @@ import pytest
 
 from perennial import airflow as bridge
 from perennial.airflow import kept_error_of
-from perennial.lifecycle import Run
-from perennial.lifecycle.turns import take_turn
+from perennial.moves import Run
+from perennial.moves.turns import take_turn
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
 from tests.dags.conftest import RunDag

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from perennial.settings import Settings
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.warehouse import Warehouse
 from tests.dags.conftest import RunDag
 from tests.workspace import received
@@ -53,7 +53,7 @@ def test_a_sync_lists_what_is_wrong_with_the_audiences_it_brought_and_forgets_wh
             "filter": "received_message_from_campaign",
             "path": "$",
             "named_id": "it's gone",
-            "detail": 'The previous policy deleted the interactions of campaign "it\'s gone" on 2023-05-01 (R18).',
+            "detail": 'The previous policy deleted the interactions of campaign "it\'s gone" on 2023-05-01.',
             "remedy": "Remove the filter, or name another campaign: what was deleted cannot be restored.",
         }
     ]

@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 from airflow.sdk.module_loading import import_string
 
-from perennial.demo.mailbox import Mailbox, airflow_connection
-from perennial.demo.ports import free_port
-from perennial.lifecycle import Run, expire_sources, thawing
-from perennial.lifecycle.restore import check_request, plan_restore
-from perennial.lifecycle.telling import tell_of_thaw
-from perennial.lifecycle.thaw_notes import Thawing, end_thawing, find_thawing, write_thawing
-from perennial.lifecycle.thawing import start_thaw
-from perennial.moves.records import pending_records
+from perennial.moves import Run, expire_sources, thaw
+from perennial.moves.notifications import notify_of_thaw
+from perennial.moves.restore import check_request, plan_restore
+from perennial.moves.thaw import start_thaw
+from perennial.moves.thaw_status import ThawStatus, end_thaw, find_thaw_status, write_thaw_status
+from perennial.operations import pending_records
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.thaw import LATE_AFTER, ThawTrigger, late_at, warn_when_late
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox, airflow_connection
+from perennial_sample.ports import free_port
 from tests.aws import Aws, archive_uri, archived, workspace_on
 from tests.dags.conftest import RunDag
 from tests.lake import Lake
@@ -45,7 +45,7 @@ Freeze = Callable[..., Expired]
 @pytest.fixture
 def freeze(aws: Aws, settings: Settings, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch) -> Iterator[Freeze]:
     """Return a function that makes a workspace with two expired sources in a storage class of S3."""
-    monkeypatch.setattr(thawing, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(thaw, "FIRST_PAUSE_SECONDS", 0.05)
 
     def frozen(storage_class: str, local: bool = True) -> Expired:
         warehouse = workspace_on(aws, settings.home, storage_class, monkeypatch, local)
@@ -90,10 +90,10 @@ def deferred_triggers() -> list[tuple[str, dict[str, Any]]]:
         return [(row.classpath, row.kwargs) for row in session.scalars(select(Trigger)).all()]
 
 
-def noted(warehouse: Warehouse) -> Thawing | None:
+def noted(warehouse: Warehouse) -> ThawStatus | None:
     """How far the only run that had to thaw is."""
     notes = list(s3_storage().list_files(f"{warehouse.operations_uri()}/thaws"))
-    return Thawing(**json.loads(s3_storage().read(notes[0].uri))) if notes else None
+    return ThawStatus(**json.loads(s3_storage().read(notes[0].uri))) if notes else None
 
 
 def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_know_how_long_that_takes(
@@ -178,7 +178,7 @@ def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_told_twice(
     def ask_and_tell() -> None:
         thaw = start_thaw(warehouse, run, plan_uris, "Standard")
         assert thaw is not None
-        tell_of_thaw(warehouse, run, request_uri, thaw)
+        notify_of_thaw(warehouse, run, request_uri, thaw)
 
     with monkeypatch.context() as down:
         down.setenv("AIRFLOW_CONN_SMTP_DEFAULT", airflow_connection(free_port()))
@@ -192,10 +192,10 @@ def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_told_twice(
 # --- the deadline -----------------------------------------------------------------------------------------------------
 
 
-def a_thaw(run_id: str, asked_at: datetime, **changed: Any) -> Thawing:
+def a_thaw(run_id: str, asked_at: datetime, **changed: Any) -> ThawStatus:
     at = asked_at.isoformat()
     expected_at = (asked_at + timedelta(hours=5)).isoformat()
-    return replace(Thawing(run_id, "Standard", at, expected_at, at, file_count=2), **changed)
+    return replace(ThawStatus(run_id, "Standard", at, expected_at, at, file_count=2), **changed)
 
 
 def test_a_restore_that_thaws_is_late_only_after_the_time_that_is_documented_for_that() -> None:
@@ -214,10 +214,10 @@ def test_a_restore_that_thaws_is_late_only_after_the_time_that_is_documented_for
     ids=["without thawing", "overdue", "ended meanwhile"],
 )
 def test_the_warning_goes_out_when_there_is_reason_for_it(
-    warehouse: Warehouse, run_dag: RunDag, mailbox: Mailbox, thaw: Thawing | None, mails: int
+    warehouse: Warehouse, run_dag: RunDag, mailbox: Mailbox, thaw: ThawStatus | None, mails: int
 ) -> None:
     if thaw is not None:
-        write_thawing(warehouse, thaw)
+        write_thaw_status(warehouse, thaw)
     asyncio.run(
         warn_when_late(context={"dag_run": {"dag_run_id": "r1", "dag_id": "restore_interactions", "conf": CONF}})
     )
@@ -240,13 +240,13 @@ def test_the_warning_waits_while_a_thaw_takes_its_documented_time(
 ) -> None:
     # Late in half a second; by then it has ended.
     asked_at = datetime.now(UTC) - timedelta(hours=5) - LATE_AFTER + timedelta(seconds=0.5)
-    write_thawing(warehouse, a_thaw("r1", asked_at))
+    write_thaw_status(warehouse, a_thaw("r1", asked_at))
 
     async def warned() -> str:
         warning = asyncio.create_task(warn_when_late(context={"dag_run": {"dag_run_id": "r1", "conf": CONF}}))
         await asyncio.sleep(0.1)
         assert not warning.done()
-        await asyncio.to_thread(end_thawing, warehouse, "r1")
+        await asyncio.to_thread(end_thaw, warehouse, "r1")
         return await warning
 
     assert asyncio.run(warned()) == "the run has ended"
@@ -270,7 +270,7 @@ def test_a_trigger_goes_on_in_another_process_where_it_was_and_asks_s3_how_far_t
     event = asyncio.run(anext(import_string(path)(**arguments).run()))
 
     assert event.payload == {"error": ""}
-    now = find_thawing(warehouse, "r1")
+    now = find_thaw_status(warehouse, "r1")
     assert now is not None
     assert now.done
 

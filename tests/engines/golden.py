@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from perennial.audiences import parse
-from perennial.audiences.compiling import compile_audience
+from perennial.audiences.compile import compile_audience
 from perennial.engines.dialects.athena import ATHENA
 from perennial.engines.dialects.spark import SPARK
 from perennial.engines.dialects.trino import TRINO
 from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
-from perennial.engines.rendering import Partitions, Pinned, Relations
 from perennial.engines.sqlalchemy import inserting
-from perennial.statements import statement
+from perennial.engines.transpile import Partitions, Relations, TableAtSnapshot
+from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_FILES, TABLES
 from tests.workspace import member, received
 
@@ -145,15 +145,15 @@ def _relations(asked: Asked) -> Relations:
     for number, table in enumerate(TABLES, start=1):
         # One table never had a snapshot.
         snapshot_id = None if table == LOADED_FILES else number
-        relations.tables[table.name] = Pinned(table.name, ("lake", "messaging", table.name), snapshot_id)
+        relations.tables[table.name] = TableAtSnapshot(table.name, ("lake", "messaging", table.name), snapshot_id)
     staged = ("lake", "messaging", STAGING)
-    relations.tables["written_interactions"] = Pinned(INTERACTIONS.name, staged, len(TABLES) + 1)
+    relations.tables["written_interactions"] = TableAtSnapshot(INTERACTIONS.name, staged, len(TABLES) + 1)
     for table in (INTERACTIONS, INTERACTIONS_ARCHIVE):
         pinned = relations.tables[table.name]
-        assert isinstance(pinned, Pinned)
+        assert isinstance(pinned, TableAtSnapshot)
         relations.tables[f"{table.name}_partitions"] = Partitions(f"{table.name}_partitions", pinned)
     for name, (sql, params) in asked.kept.items():
-        relations.keep(name, sql, params)
+        relations.define(name, sql, params)
     return relations
 
 

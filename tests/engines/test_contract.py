@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from perennial.demo.ports import free_port
-from perennial.engines.analysts import open_facts
+from perennial.audiences.evaluate import segment_definition
+from perennial.engines.analysts import open_query_session
 from perennial.engines.dialects import Dialect
 from perennial.engines.dialects.athena import ATHENA
 from perennial.engines.dialects.spark import SPARK
 from perennial.engines.dialects.trino import TRINO
-from perennial.engines.protocol import Facts
-from perennial.engines.rendering import Relations
+from perennial.engines.protocol import QuerySession
 from perennial.engines.sessions import Opening, open_feature_session
+from perennial.engines.transpile import Relations
 from perennial.errors import TerminalEngineError, TransientEngineError
-from perennial.features.audience import segment_definition
 from perennial.warehouse import Warehouse
+from perennial_sample.ports import free_port
 from tests.audiences.worlds import ask
 from tests.engines.meanings import SAID
-from tests.features.test_user_data import HOSTILE
+from tests.exports.test_user_data import HOSTILE
 from tests.lake import Lake
 from tests.rows import append_hot, interaction
 from tests.spark import running_spark
@@ -75,19 +75,19 @@ def through(warehouse: Warehouse, request: pytest.FixtureRequest, param: str | N
 
 
 @pytest.fixture(scope="module")
-def facts(asked: Warehouse) -> Iterator[Facts]:
-    with open_facts(asked) as facts:
+def facts(asked: Warehouse) -> Iterator[QuerySession]:
+    with open_query_session(asked) as facts:
         yield facts
 
 
-def rows(facts: Facts, sql: str, **params: Any) -> list[dict[str, Any]]:
+def rows(facts: QuerySession, sql: str, **params: Any) -> list[dict[str, Any]]:
     return facts.query(sql, params).read_all().to_pylist()
 
 
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_table_holds_comes_back_as_it_is(facts: Facts) -> None:
+def test_what_a_table_holds_comes_back_as_it_is(facts: QuerySession) -> None:
     empty = dict.fromkeys(
         ("external_user_id", "email", "phone", "first_name", "last_name", "country", "language", "time_zone",
          "created_at", "custom_attributes")
@@ -96,14 +96,14 @@ def test_what_a_table_holds_comes_back_as_it_is(facts: Facts) -> None:
     assert rows(facts, "SELECT * FROM source_daily_stats") == DAYS
 
 
-def test_values_come_back_as_they_were_given(facts: Facts) -> None:
+def test_values_come_back_as_they_were_given(facts: QuerySession) -> None:
     given = {"text": "x", "flag": True, "none": None, "long": 1 << 62, "moment": AT, "day": date(1969, 12, 31)}
     sql = """SELECT $text::VARCHAR AS text, $flag::BOOLEAN AS flag, $none::VARCHAR AS "none", $long::BIGINT AS long,
         $moment::TIMESTAMPTZ AS moment, $day::DATE AS day"""
     assert rows(facts, sql, **given) == [given]
 
 
-def test_times_are_utc_to_the_microsecond_and_go_back_to_the_first_year(facts: Facts) -> None:
+def test_times_are_utc_to_the_microsecond_and_go_back_to_the_first_year(facts: QuerySession) -> None:
     found = facts.query("SELECT created_at FROM users WHERE created_at = $at", {"at": AT}).read_all()
     assert str(found.schema.field("created_at").type) == "timestamp[us, tz=UTC]"
     assert found["created_at"].to_pylist() == [AT]
@@ -113,7 +113,7 @@ def test_times_are_utc_to_the_microsecond_and_go_back_to_the_first_year(facts: F
     assert rows(facts, sql, at=AT) == []
 
 
-def test_nothing_has_its_columns_all_the_same(facts: Facts) -> None:
+def test_nothing_has_its_columns_all_the_same(facts: QuerySession) -> None:
     # One table that holds nothing that is asked for, one that never held anything.
     for table, column in (("users", "user_id"), ("campaign_interactions", "source_name"), ("loaded_files", "file_uri")):
         found = facts.query(f"SELECT {column} FROM {table} WHERE {column} = $id", {"id": "nobody"}).read_all()
@@ -124,13 +124,13 @@ def test_nothing_has_its_columns_all_the_same(facts: Facts) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_a_bind_is_a_value_whatever_it_looks_like(facts: Facts, text: str) -> None:
+def test_a_bind_is_a_value_whatever_it_looks_like(facts: QuerySession, text: str) -> None:
     sql = "SELECT $text::VARCHAR AS text, 'it''s :text $text % \\' AS literal, $text = 'other' AS other"
     expected = {"text": text, "literal": "it's :text $text % \\", "other": False}
     assert rows(facts, sql, text=text) == [expected]
 
 
-def test_a_list_is_bound_element_by_element(facts: Facts) -> None:
+def test_a_list_is_bound_element_by_element(facts: QuerySession) -> None:
     sql = "SELECT user_id FROM users WHERE user_id IN (SELECT unnest($ids::VARCHAR[]))"
     assert rows(facts, sql, ids=[*TEXTS, "all"]) == [{"user_id": "all"}]
     assert rows(facts, sql, ids=[]) == []
@@ -140,10 +140,10 @@ def test_a_list_is_bound_element_by_element(facts: Facts) -> None:
 
 
 def test_statements_that_are_kept_have_binds_of_their_own(asked: Warehouse) -> None:
-    with open_facts(asked) as facts:
-        facts.keep("first", "SELECT user_id FROM users WHERE user_id = $id", {"id": "all"})
-        facts.keep("second", "SELECT user_id FROM users WHERE user_id = $id", {"id": "none"})
-        facts.keep("either", "SELECT user_id FROM first UNION ALL SELECT user_id FROM second")
+    with open_query_session(asked) as facts:
+        facts.define("first", "SELECT user_id FROM users WHERE user_id = $id", {"id": "all"})
+        facts.define("second", "SELECT user_id FROM users WHERE user_id = $id", {"id": "none"})
+        facts.define("either", "SELECT user_id FROM first UNION ALL SELECT user_id FROM second")
         sql = "SELECT user_id, $id::VARCHAR AS id FROM either ORDER BY user_id"
         assert rows(facts, sql, id="mine") == [{"user_id": "all", "id": "mine"}, {"user_id": "none", "id": "mine"}]
 
@@ -152,7 +152,7 @@ def test_statements_that_are_kept_have_binds_of_their_own(asked: Warehouse) -> N
 
 
 @pytest.mark.parametrize(("sql", "said"), SAID.values(), ids=SAID)
-def test_a_statement_says_the_same_on_every_engine(facts: Facts, sql: str, said: list[dict[str, Any]]) -> None:
+def test_a_statement_says_the_same_on_every_engine(facts: QuerySession, sql: str, said: list[dict[str, Any]]) -> None:
     assert rows(facts, sql) == said
 
 
@@ -213,7 +213,7 @@ def test_a_hundred_segments_inside_each_other_are_asked_in_seconds(
         ("SELECT nothing_like_it(user_id) AS one FROM users", "(?i)nothing_like_it"),
     ],
 )
-def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(facts: Facts, sql: str, said: str) -> None:
+def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(facts: QuerySession, sql: str, said: str) -> None:
     with pytest.raises(TerminalEngineError, match=said):
         facts.query(sql).read_all()
 
@@ -228,7 +228,7 @@ def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(facts: Facts,
         "SELECT CAST('abc' AS INTEGER) AS one",
     ],
 )
-def test_what_the_rows_do_not_allow_is_refused_and_not_tried_again(facts: Facts, sql: str) -> None:
+def test_what_the_rows_do_not_allow_is_refused_and_not_tried_again(facts: QuerySession, sql: str) -> None:
     with pytest.raises(TerminalEngineError, match="refuses the statement"):
         facts.query(sql).read_all()
 
@@ -261,7 +261,7 @@ def test_what_spark_cannot_keep_is_refused_with_what_to_write_instead(sql: str, 
         Relations().render(sql, {}, SPARK)
 
 
-def test_a_value_that_was_not_given_is_named(facts: Facts) -> None:
+def test_a_value_that_was_not_given_is_named(facts: QuerySession) -> None:
     with pytest.raises(TerminalEngineError, match="given"):
         facts.query("SELECT $given::VARCHAR AS given").read_all()
 
@@ -273,7 +273,7 @@ def test_a_server_that_is_down_can_be_tried_again(lake_warehouse: Warehouse, eng
         pytest.raises(
             TransientEngineError, match=rf"{url.removeprefix('sc://')} could not be reached.*whether it runs"
         ),
-        open_facts(Warehouse(replace(lake_warehouse.settings, engine_url=url))) as facts,
+        open_query_session(Warehouse(replace(lake_warehouse.settings, engine_url=url))) as facts,
     ):
         facts.query("SELECT 1 AS one").read_all()
 

@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from perennial.engines.analysts import open_facts
+from perennial.engines.analysts import open_query_session
 from perennial.engines.duckdb import KNOWN_VIEWS, VIEWS
 from perennial.errors import TerminalRequestError
-from perennial.features.export_models import parse_request, parse_segment_request
-from perennial.features.profile import read_profile
-from perennial.features.queries import narrowed_query, what_is_left_out
-from perennial.features.user_data import ExportRequest, write_user_data
-from perennial.features.users_export import export_users, open_segment_export
+from perennial.exports.models import parse_request, parse_segment_request
+from perennial.exports.profile import read_profile
+from perennial.exports.queries import narrowed_query, what_is_left_out
+from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.users import export_users, open_segment_export
 from perennial.maintenance import compact_tables
 from perennial.moves.plan import file_name
 from perennial.tables import INTERACTIONS_ARCHIVE, TABLES, VANISHED_SOURCES
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask
-from tests.features.received_world import INTERACTIONS, NOW, PEOPLE, SEGMENTS, at, expire, filled, restore
+from tests.exports.received_world import INTERACTIONS, NOW, PEOPLE, SEGMENTS, at, expire, filled, restore
 from tests.maintenance.steps import data_files
 from tests.rows import append_hot, interaction, multiset
 from tests.spark import Spark
@@ -129,7 +129,7 @@ def of_old(warehouse: Warehouse) -> dict[str, Any]:
 
 
 def look(warehouse: Warehouse) -> Answers:
-    with open_facts(warehouse) as facts:
+    with open_query_session(warehouse) as facts:
         relations = {name: rows(facts.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
         pages = {
             heading: rows(facts.query(query.replace("current_date", TODAY)).read_all())

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from perennial.engines.spark import SparkSession
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance.compaction import compact_table
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask

@@ -12,8 +12,8 @@ import pytest
 from perennial.engines.duckdb import open_connection
 from perennial.engines.sessions import Opening, open_feature_session
 from perennial.errors import TransientConflictError
-from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.lifecycle.audit_trail import last_events, record_expired
+from perennial.moves import Run, expire_sources, restore_sources
+from perennial.moves.audit_trail import last_events, record_expired
 from perennial.warehouse import SourceTotal, Warehouse
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace

@@ -16,9 +16,9 @@ import sqlglot
 from sqlalchemy.engine import make_url
 from sqlglot import exp
 
-from perennial.demo.ports import free_port
 from perennial.engines.sqlalchemy import SqlAlchemyEngine
 from perennial.errors import TerminalEngineError, TransientEngineError
+from perennial_sample.ports import free_port
 from tests.aws import ACCOUNT, KEY, REGION, SECRET, Aws
 from tests.engines.test_contract import TEXTS
 

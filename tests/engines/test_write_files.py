@@ -20,7 +20,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from perennial.engines.duckdb import open_connection
-from perennial.engines.writing import write_files
+from perennial.engines.write_files import write_files
 from perennial.errors import TerminalDataError
 from perennial.warehouse import Warehouse
 from tests.rows import interaction, multiset

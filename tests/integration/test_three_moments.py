@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from perennial.audiences.completeness import Completeness, TerminalIncompleteError
+from perennial.audiences.filters import FILTERS, FilterGroup
 from perennial.engines.duckdb import open_session
-from perennial.features.completeness import Completeness, TerminalIncompleteError
-from perennial.features.export_models import parse_request
-from perennial.features.profile import read_profile
-from perennial.features.user_data import ExportRequest, write_user_data
-from perennial.features.users_export import export_users
-from perennial.filters import FILTERS, FilterGroup
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.exports.models import parse_request
+from perennial.exports.profile import read_profile
+from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.users import export_users
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.audiences.oracle import Node, needed_sources, users_of

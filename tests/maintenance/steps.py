@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perennial.moves.committing import commit_destination, commit_origin
-from perennial.moves.copying import copy_chunk
+from perennial.moves.commit import commit_destination, commit_origin
+from perennial.moves.copy import copy_chunk
 from perennial.moves.plan import Direction, MovePlan, plan_move
-from perennial.moves.records import remove_pending
+from perennial.operations import remove_pending
 from perennial.settings import Settings
 from perennial.tables import TABLES
 from perennial.warehouse import Warehouse

@@ -16,8 +16,8 @@ from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables, compaction
 from perennial.maintenance.compaction import COMPACTED_TABLES, compact_table
 from perennial.moves.plan import EXPIRE, RESTORE
-from perennial.moves.records import PendingRecord, remove_pending, write_pending
-from perennial.moves.rewriting import RewrittenFiles
+from perennial.moves.rewrite import RewrittenFiles
+from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.warehouse import Warehouse
 from tests.maintenance.deletes import delete_rows
 from tests.maintenance.steps import Move, append_loads, data_files
@@ -146,7 +146,7 @@ def test_rows_that_come_out_different_are_never_committed(
 def test_a_source_that_any_pending_record_names_is_left_alone(warehouse: Warehouse) -> None:
     append_loads(warehouse, ["moving", "resting"], loads=4)
     stamp = datetime.now(UTC).isoformat()
-    write_pending(warehouse, PendingRecord("restore", "r1", stamp, stamp, source_ids=("moving",)))
+    write_pending(warehouse, OperationRecord("restore", "r1", stamp, stamp, source_ids=("moving",)))
 
     compact_table(warehouse, "interactions")
 

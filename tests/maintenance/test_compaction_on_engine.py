@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from pyiceberg.types import StringType
 
-from perennial.demo.ports import free_port
 from perennial.engines.spark import SparkEngine, SparkSession
 from perennial.errors import TerminalDataError
 from perennial.maintenance import groups, maintain_warehouse, on_engine
 from perennial.maintenance.compaction import compact_table
 from perennial.maintenance.staging import staging_table
 from perennial.moves.plan import EXPIRE
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
 from perennial.warehouse.staging import create_staging, staging_names
+from perennial_sample.ports import free_port
 from tests.engines.test_other_writers import COLUMNS, delete_by_position
 from tests.kill import Point, run_and_kill
 from tests.maintenance.steps import Move, append_loads, data_files, stored

@@ -10,9 +10,9 @@ from pyiceberg.table.snapshots import ancestors_of
 from typer.testing import CliRunner
 
 from perennial.cli import app
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import compact_tables, purge_files
-from perennial.moves.last_copies import find_lost_sources
+from perennial.maintenance.last_copies import find_lost_sources
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse

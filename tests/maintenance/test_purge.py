@@ -14,11 +14,11 @@ import pytest
 from pyiceberg.table import Table
 
 from perennial.errors import TerminalDataError
-from perennial.lifecycle.expire import _note_checksums
 from perennial.maintenance import PurgeOutcome, expire_old_snapshots, maintain_warehouse, purge, purge_files
 from perennial.maintenance.compaction import compact_table
+from perennial.moves.finish import _note_checksums
 from perennial.moves.plan import EXPIRE, RESTORE, Direction, copy_name
-from perennial.moves.records import PendingRecord, remove_pending, write_pending
+from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.settings import Settings
 from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
@@ -287,12 +287,12 @@ def test_the_files_of_a_recorded_load_stay_until_it_is_committed(warehouse: Ware
     listed = f"{warehouse.operations_uri()}/loads/l1/interactions.avro"
     write_file_list(table, listed, written)
     stamp = datetime.now(UTC).isoformat()
-    write_pending(warehouse, PendingRecord("load", "l1", stamp, stamp, (listed,)))
+    write_pending(warehouse, OperationRecord("load", "l1", stamp, stamp, (listed,)))
     before = multiset(warehouse, "interactions")
     warehouse.replace_files("interactions", [], "test:empty")
     remove_pending(warehouse, "load", "l1")
     expire_old_snapshots(warehouse, later())
-    write_pending(warehouse, PendingRecord("load", "l1", stamp, stamp, (listed,)))
+    write_pending(warehouse, OperationRecord("load", "l1", stamp, stamp, (listed,)))
 
     purge_files(warehouse, later())
     warehouse.append_files("interactions", written, "load:l1")

@@ -10,7 +10,7 @@ from pyiceberg.exceptions import CommitFailedException
 from perennial.errors import TerminalSettingError
 from perennial.maintenance import expire_old_snapshots, maintain_warehouse
 from perennial.moves.plan import EXPIRE, RESTORE, Direction
-from perennial.moves.records import PendingRecord, remove_pending, write_pending
+from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse, history
 from tests.maintenance.steps import Move, append_loads
@@ -54,7 +54,7 @@ def test_the_current_snapshot_and_tagged_ones_stay_however_old(warehouse: Wareho
 def test_nothing_is_let_go_since_a_day_before_the_oldest_pending_record(warehouse: Warehouse) -> None:
     append_loads(warehouse, ["a"], loads=4)
     stamp = (wall_clock() + timedelta(hours=23)).isoformat()
-    write_pending(warehouse, PendingRecord("load", "l1", stamp, stamp))
+    write_pending(warehouse, OperationRecord("load", "l1", stamp, stamp))
 
     assert expire_old_snapshots(warehouse, wall_clock() + 100 * DAY) == {}
 

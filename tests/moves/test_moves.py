@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from perennial.errors import TerminalDataError
-from perennial.moves.committing import commit_destination, commit_origin
-from perennial.moves.copying import copy_chunk
+from perennial.moves.commit import commit_destination, commit_origin
+from perennial.moves.copy import copy_chunk
 from perennial.moves.plan import EXPIRE, MERGE_FROM_FILES, RESTORE, Direction, MovePlan, plan_move
-from perennial.moves.records import pending_records
-from perennial.moves.verifying import verify_move
+from perennial.moves.verify import verify_move
+from perennial.operations import pending_records
 from perennial.quality import check_move
 from perennial.settings import Settings
 from perennial.storage import storage_for

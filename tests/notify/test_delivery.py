@@ -14,12 +14,12 @@ import pytest
 from tests.kill import Point, run_and_kill
 from tests.strict_mail_server import CONNECTION, StrictServer, listening
 
-from perennial.demo.mailbox import Mailbox, airflow_connection, open_mailbox
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
 from perennial.notify import Attachment, Delivery, DeliveryRecord, Letter, Message, deliver, list_undelivered
 from perennial.notify.message import as_email
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox, airflow_connection, open_mailbox
 
 MESSAGE = Message(
     reference="restore:manual__1",

@@ -27,14 +27,7 @@ from perennial.notify import (
     thaw_message,
 )
 from perennial.notify.messages import BODY_ROWS
-from perennial.outcomes import (
-    ExpiredSource,
-    ExpiryReport,
-    ExportReport,
-    RestoreReport,
-    SourceOutcome,
-    ThawReport,
-)
+from perennial.reports import ExpiredSource, ExpiryReport, ExportReport, RestoreReport, SourceOutcome, ThawReport
 
 ASKED = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 HOSTILE = [

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from perennial.notify import thaw_message
-from perennial.notify.wording import span
-from perennial.outcomes import THAW_TIMES, ThawReport, longest_thaw
+from perennial.reports import THAW_TIMES, ThawReport, longest_thaw
+from perennial.text import span
 
 ASKED = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perennial.notify.wording import dated
+from perennial.text import dated
 
 
 @pytest.mark.parametrize(

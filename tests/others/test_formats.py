@@ -11,14 +11,14 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField,
 from pyiceberg.transforms import MonthTransform
 
 from perennial.errors import TerminalDataError, TerminalError, TerminalSettingError
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import compact_tables, purge_files
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, LOADED_EVENTS, TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import find_losses
-from perennial.warehouse.repairing import accept_table
+from perennial.warehouse.repair import accept_table
 from tests.audiences.worlds import ask
 from tests.currents.landing import OPEN, event, land_avro, load
 from tests.maintenance.deletes import delete_rows

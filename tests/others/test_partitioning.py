@@ -10,10 +10,9 @@ import pytest
 from pyiceberg.table.update.spec import UpdateSpec
 from pyiceberg.transforms import BucketTransform, MonthTransform
 
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import compact_tables, maintain_warehouse
-from perennial.moves import dividing
-from perennial.moves.dividing import divide_mixed_files
+from perennial.moves import Run, divide, expire_sources, restore_sources
+from perennial.moves.divide import divide_mixed_files
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
@@ -106,7 +105,7 @@ def test_a_source_comes_back_whatever_the_partitioning_of_the_archive(warehouse:
 
 
 KILLED = [
-    Point("after", "perennial.moves.dividing:rewrite_files"),
+    Point("after", "perennial.moves.divide:rewrite_files"),
     Point("before", "commit:divide"),
     Point("after", "commit:divide"),
 ]
@@ -137,16 +136,16 @@ def test_maintenance_divides_them_and_others_changes_meanwhile_stay(
 ) -> None:
     repartition(warehouse, CHANGES["removed"])
     append(warehouse, [interaction(source, number) for number in (4, 5) for source in ("old", "running")])
-    rewrite = dividing.rewrite_files
+    rewrite = divide.rewrite_files
 
     def deleted_meanwhile(*arguments: Any) -> Any:
         written = rewrite(*arguments)
-        monkeypatch.setattr(dividing, "rewrite_files", rewrite)
+        monkeypatch.setattr(divide, "rewrite_files", rewrite)
         with table_of_others(warehouse).transaction() as other, other.update_snapshot().overwrite() as producer:
             producer.delete_data_file(next(live.data_file for live in mixed_files(warehouse.table(HOT))))
         return written
 
-    monkeypatch.setattr(dividing, "rewrite_files", deleted_meanwhile)
+    monkeypatch.setattr(divide, "rewrite_files", deleted_meanwhile)
     assert divide_mixed_files(warehouse, HOT) == 0
     assert multiset(warehouse, HOT).total() == 8, "rows that another writer has deleted do not come back"
 

@@ -11,8 +11,8 @@ from pyiceberg.table.sorting import SortDirection
 from pyiceberg.table.update import SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
 
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import expire_old_snapshots, maintain_warehouse
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
 from tests.currents.landing import OPEN, event, everything, land_avro, load

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pyiceberg.expressions import EqualTo
 
+from perennial.audiences.lint import find_violations
 from perennial.engines.duckdb import open_session
-from perennial.features.violations import find_violations
-from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.lifecycle.expire import decide_expiry, plan_expiry
-from perennial.lifecycle.moving import add_copies, copy_files, verify_copies
+from perennial.moves import Run, expire_sources, restore_sources
+from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask

@@ -20,8 +20,8 @@ from pyiceberg.types import StringType
 from sqlalchemy import make_url
 
 from perennial.errors import TerminalSettingError
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.maintenance import maintain_warehouse
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, SOURCE_TAGS, TABLES

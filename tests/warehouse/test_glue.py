@@ -17,12 +17,12 @@ from moto.glue.responses import GlueResponse
 from pyiceberg.io import load_file_io
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from perennial.demo.ports import free_port
 from perennial.errors import TerminalSettingError, TransientError
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
+from perennial_sample.ports import free_port
 from tests.aws import KEY as OWN_KEY
 from tests.aws import REGION, Aws
 

@@ -13,7 +13,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.conftest import PEOPLE
 from tests.dags.conftest import dags, mailbox  # noqa: F401 - the same DAGs, known to the same metadata database
-from tests.features.received_world import build, expire
+from tests.exports.received_world import build, expire
 
 As = Callable[[str], TestClient]
 

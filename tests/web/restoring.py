@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from perennial.lifecycle import Run, expire_sources
+from perennial.moves import Run, expire_sources
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.workspace import LONG_AGO, Workspace

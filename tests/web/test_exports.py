@@ -12,11 +12,11 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 
-from perennial.features.export_models import completeness_object, parse_request, parse_segment_request
-from perennial.features.users_export import export_users, open_segment_export
+from perennial.exports.models import completeness_object, parse_request, parse_segment_request
+from perennial.exports.users import export_users, open_segment_export
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.features.received_world import HOSTILE, NOW, PEOPLE, SEGMENTS
+from tests.exports.received_world import HOSTILE, NOW, PEOPLE, SEGMENTS
 from tests.web.conftest import As
 from tests.workspace import Workspace
 

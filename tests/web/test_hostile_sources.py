@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from perennial.notify.wording import shown
 from perennial.settings import Settings
+from perennial.text import escape_invisible
 from perennial.warehouse import Warehouse
 from tests.web.conftest import As
 from tests.web.restoring import form
@@ -50,13 +50,15 @@ def settings(hostile: Workspace) -> Settings:
 def test_any_text_is_shown_as_text_and_linked_to_itself(page: As, text: str) -> None:
     answer = page("vic").get("/perennial/sources", params={"tag": text})
     assert ids_on(answer.text) == [text]
-    assert str(html.escape(shown(text), quote=False)) in answer.text.replace("&#34;", '"').replace("&#39;", "'")
+    assert str(html.escape(escape_invisible(text), quote=False)) in answer.text.replace("&#34;", '"').replace(
+        "&#39;", "'"
+    )
     assert "<script>alert" not in answer.text
     assert "<img" not in answer.text
     [link] = [html.unescape(found) for found in re.findall(r'href="/perennial/source(\?[^"]*)"', answer.text)]
     assert parse_qsl(link[1:]) == [("id", text)]
     [(tag, title)] = re.findall(r'class="tag" href="([^"]*)" title="([^"]*)"', answer.text)
-    assert html.unescape(title) == shown(text)
+    assert html.unescape(title) == escape_invisible(text)
     assert ids_on(page("vic").get(html.unescape(tag)).text) == [text]
 
 
@@ -104,7 +106,7 @@ def test_an_id_that_a_form_would_change_comes_through_as_it_is(page: As, name: s
 def test_a_filter_that_a_form_would_change_comes_through_as_it_is(page: As, field: str, text: str) -> None:
     listed = page("vic").get("/perennial/sources", params={field: text}).text
     (again, asked) = (exact_on(part) for part in listed.split("data-select "))
-    assert f'<small id="exact-{field}">now <bdi>{html.escape(shown(text))}</bdi></small>' in listed
+    assert f'<small id="exact-{field}">now <bdi>{html.escape(escape_invisible(text))}</bdi></small>' in listed
     filtered = page("vic").get("/perennial/sources", params={"q": "", "tag": "", "exact": again}).text
     assert exact_on(filtered.partition("data-select ")[0]) == again
     assert "1 source" in filtered

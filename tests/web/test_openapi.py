@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, reject
 from hypothesis import settings as hypothesis_settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
+from scripts.check_citations import CITATION
 
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
@@ -55,6 +56,11 @@ def test_the_document_names_the_token_the_prefix_and_problems(page: As) -> None:
 def test_every_reference_of_the_document_leads_somewhere() -> None:
     named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(DOCUMENT)))
     assert named <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_the_document_cites_no_rule_by_its_number() -> None:
+    text = json.dumps(DOCUMENT)
+    assert [text[found.start() - 80 : found.end()] for found in CITATION.finditer(text)] == []
 
 
 def test_the_page_shows_every_route_its_schemas_and_nothing_of_other_hosts(page: As) -> None:

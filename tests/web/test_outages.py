@@ -16,9 +16,9 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 
-from perennial.demo.mailbox import Mailbox
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from perennial_sample.mailbox import Mailbox
 from tests.rows import append_hot, interaction, visible
 from tests.web.conftest import As
 from tests.web.restoring import ORDER, expired_workspace, forget_runs, run_queued
@@ -307,7 +307,7 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
 ) -> None:
     from airflow import settings as airflow_settings
 
-    from perennial.web import source_facts
+    from perennial.web import source_details
 
     kept = []
 
@@ -315,8 +315,8 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
         kept.append(airflow_settings.engine.pool.checkedout())
         return source_check(*args)
 
-    source_check = source_facts.check_resume
-    monkeypatch.setattr(source_facts, "check_resume", check_resume)
+    source_check = source_details.check_resume
+    monkeypatch.setattr(source_details, "check_resume", check_resume)
     assert page("vic").get("/perennial/source?id=old").status_code == 200
     assert kept == [0]
 

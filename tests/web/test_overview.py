@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from fastapi.testclient import TestClient
 
-from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.policy import decide
+from perennial.moves import Run, expire_sources, restore_sources
+from perennial.policy.decisions import decide
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from perennial.demo.mailbox import Mailbox
-from perennial.lifecycle.moving import plan_sources
-from perennial.lifecycle.thaw_notes import Thawing
 from perennial.moves.plan import RESTORE
+from perennial.moves.steps import plan_sources
+from perennial.moves.thaw_status import ThawStatus
 from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun
 from perennial.web.restore_runs import count_copied, phase_of, told_of
+from perennial_sample.mailbox import Mailbox
 from tests.rows import visible
 from tests.strict_mail_server import StrictServer, listening
 from tests.web.conftest import As
@@ -89,7 +89,7 @@ def test_a_run_that_waits_for_the_archive_says_so() -> None:
     }
     assert phase_of(run, waiting) == "thawing"
     assert phase_of(run, {**waiting, "thaw": {-1: "success"}}) == "copying"
-    thaw = Thawing("r", "Bulk", NOW.isoformat(), "2026-06-01T16:00:00+00:00", NOW.isoformat(), 120, thawed_count=31)
+    thaw = ThawStatus("r", "Bulk", NOW.isoformat(), "2026-06-01T16:00:00+00:00", NOW.isoformat(), 120, thawed_count=31)
     assert told_of("thawing", 0, 0, thaw) == (
         "Thawing: 31 of 120 files can be read, all of them by 1 Jun 2026, 16:00 UTC as S3 documents it"
     )

@@ -15,16 +15,16 @@ import duckdb
 import pytest
 
 import perennial
+from perennial.audiences.lint import write_violations
 from perennial.currents import load_interactions
-from perennial.features.user_data import ExportRequest, write_user_data
-from perennial.features.violations import write_violations
-from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.lifecycle.telling import tell_owners
+from perennial.exports.user_data import ExportRequest, write_user_data
 from perennial.maintenance import maintain_warehouse
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
+from perennial.moves import Run, expire_sources, restore_sources
+from perennial.moves.notifications import notify_owners
 from perennial.platform import sync_sources
 from perennial.settings import Settings
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from perennial.web.warehouse import _open
@@ -104,7 +104,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     before = multiset(warehouse, "interactions", ["old", "running"])
     with at_work("mover") as warehouse:
         expire_sources(warehouse, Run("expiry", NOW))
-        tell_owners(warehouse, Run("expiry", NOW), "")
+        notify_owners(warehouse, Run("expiry", NOW), "")
     with at_work("analyst") as warehouse:
         assert find_harmful_rules(warehouse) == BucketRules((), {})
         session = perennial.connect()

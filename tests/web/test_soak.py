@@ -17,10 +17,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from perennial.engines.duckdb import open_session
-from perennial.lifecycle import Run, expire_sources, restore_sources
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
-from tests.features.received_world import user
+from tests.exports.received_world import user
 from tests.rows import append_hot, interaction, visible
 from tests.web.conftest import As
 from tests.workspace import Workspace

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from perennial.filters import FilterGroup, filter_names
-from perennial.lifecycle import Run, expire_sources, restore_sources
-from perennial.moves.records import PendingRecord, write_pending
-from perennial.notify.wording import shown
+from perennial.audiences.filters import FilterGroup, filter_names
+from perennial.moves import Run, expire_sources, restore_sources
+from perennial.operations import OperationRecord, write_pending
 from perennial.settings import Settings
 from perennial.tables import SOURCE_DAILY_STATS
+from perennial.text import escape_invisible
 from perennial.warehouse import Warehouse
 from perennial.web.charts import by_period
 from perennial.web.keepers import DEEDS
@@ -64,7 +64,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     expire_sources(warehouse, Run("r1", NOW, "ann <b>"))
     # Not NOW: that is when the tests were collected, and a restore that is silent for long is dead.
     stamp = datetime.now(UTC).isoformat()
-    write_pending(warehouse, PendingRecord("restore", "m1", stamp, stamp, (), ("coming",)))
+    write_pending(warehouse, OperationRecord("restore", "m1", stamp, stamp, (), ("coming",)))
     return workspace
 
 
@@ -201,7 +201,9 @@ def test_every_filter_that_keeps_a_source_has_its_words() -> None:
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_any_text_is_shown_as_text(page: As, text: str) -> None:
     content = opened(page, text)
-    assert f"<h1>{html.escape(shown(text))}</h1>" in content.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
+    assert f"<h1>{html.escape(escape_invisible(text))}</h1>" in content.replace("&#34;", "&quot;").replace(
+        "&#39;", "&#x27;"
+    )
     assert "<script>alert" not in content
     assert "<img src=x" not in content
     assert detail(page, text)["source_id"] == text

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from perennial.lifecycle import Run, expire_sources
-from perennial.moves.records import PendingRecord, write_pending
+from perennial.moves import Run, expire_sources
+from perennial.operations import OperationRecord, write_pending
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
@@ -59,7 +59,7 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     expire_sources(warehouse, Run("r1", NOW))
     # Not NOW: that is when the tests were collected, and a restore that is silent for long is dead.
     stamp = datetime.now(UTC).isoformat()
-    write_pending(warehouse, PendingRecord("restore", "m1", stamp, stamp, (), ("coming",)))
+    write_pending(warehouse, OperationRecord("restore", "m1", stamp, stamp, (), ("coming",)))
     return workspace
 
 

@@ -12,13 +12,13 @@ from urllib.parse import parse_qsl
 import pytest
 from pydantic import TypeAdapter
 
-from perennial.features.export_models import completeness_object
-from perennial.features.profile import read_profile
-from perennial.lifecycle import Run, expire_sources
-from perennial.notify.wording import shown
+from perennial.exports.models import completeness_object
+from perennial.exports.profile import read_profile
+from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
+from perennial.text import escape_invisible
 from perennial.warehouse import Warehouse
-from tests.features.received_world import HOSTILE, NOW, PEOPLE, USERS
+from tests.exports.received_world import HOSTILE, NOW, PEOPLE, USERS
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
 from tests.workspace import Workspace
@@ -113,7 +113,9 @@ def test_an_id_is_needed_and_has_an_end(page: As) -> None:
 
 def test_hostile_text_is_shown_as_text(page: As) -> None:
     text = page("uma").get("/perennial/user", params={"id": HOSTILE}).text
-    assert f"User {html.escape(shown(HOSTILE), quote=False)}" in text.replace("&#34;", '"').replace("&#39;", "'")
+    assert f"User {html.escape(escape_invisible(HOSTILE), quote=False)}" in text.replace("&#34;", '"').replace(
+        "&#39;", "'"
+    )
     assert "\u202e" not in text
 
 

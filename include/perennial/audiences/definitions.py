@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+from perennial.audiences.filters import FILTERS, Filter, Parameter
 from perennial.audiences.timestamps import timestamp
 from perennial.errors import TerminalMetadataError
-from perennial.filters import FILTERS, Filter, Parameter
 from perennial.refusals import nearest_name, not_known
 
 DEPTH_LIMIT = 32

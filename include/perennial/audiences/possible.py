@@ -20,7 +20,7 @@ from perennial.audiences.definitions import (
     decoded,
     is_unicode,
 )
-from perennial.filters import FILTERS, FilterGroup
+from perennial.audiences.filters import FILTERS, FilterGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa

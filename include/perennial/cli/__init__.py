@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import audiences, checks, people, repairs, restoring, workspace
+from perennial.cli import audiences, checks, people, repair, restore, workspace
 
 app = typer.Typer(
     help="Interaction data that expires, is kept for ever, and comes back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (workspace.app, restoring.app, audiences.app, people.app, checks.app, repairs.app):
+for group in (workspace.app, restore.app, audiences.app, people.app, checks.app, repair.app):
     app.add_typer(group)

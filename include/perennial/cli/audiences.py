@@ -11,11 +11,11 @@ import typer
 from rich.markup import escape
 
 from perennial.cli.printing import console, moment_of, opened_warehouse, say_left_out
-from perennial.counting import count as counted
 from perennial.errors import TerminalRequestError
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
-    from perennial.features.audience import Audience
+    from perennial.audiences.evaluate import Audience
 
 app = typer.Typer()
 
@@ -31,8 +31,8 @@ def audience(
         str | None, typer.Option(help="What days_ago is counted from (ISO 8601, UTC unless it says).")
     ] = None,
 ) -> None:
-    """List the users of an audience, one id a line; what it leaves out is said on standard error (R14, R16)."""
-    from perennial.features.audience import open_audience
+    """List the users of an audience, one id per line; what is left out is reported on standard error."""
+    from perennial.audiences.evaluate import open_audience
 
     with opened_warehouse() as warehouse:
         now = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
@@ -49,7 +49,7 @@ def audience(
 
 
 def _definition(file: str | None, segment: str | None) -> str:
-    from perennial.features.audience import segment_definition
+    from perennial.audiences.evaluate import segment_definition
 
     if (file is None) == (segment is None):
         raise TerminalRequestError("Give either a file with a definition or --segment ID, and not both.")
@@ -67,7 +67,7 @@ def _print_explanation(found: Audience) -> None:
         console.print(f"[dim]${name} = {escape(repr(value))}[/]", soft_wrap=True, highlight=False)
     files = found.session.interaction_files
     console.print(
-        f"Reads {counted(len(files), 'file')} with "
-        f"{counted(sum(live.row_count for live in files), 'interaction')} of "
-        f"{counted(len(found.session.source_ids or ()), 'source')}."
+        f"Reads {pluralize(len(files), 'file')} with "
+        f"{pluralize(sum(live.row_count for live in files), 'interaction')} of "
+        f"{pluralize(len(found.session.source_ids or ()), 'source')}."
     )

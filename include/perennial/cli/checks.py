@@ -12,16 +12,16 @@ import typer
 from rich.markup import escape
 
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
-from perennial.cli.repairs import check_tables
+from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
 from perennial.settings import dag_id
 
 if TYPE_CHECKING:
-    from perennial.features.adopting import Adoption
-    from perennial.features.resume_check import ResumeCheck
-    from perennial.features.violations import Violation
+    from perennial.audiences.lint import Violation
+    from perennial.audiences.resume import ResumeCheck
     from perennial.maintenance.bucket_rules import BucketRules
-    from perennial.notify.again import RestoreAgain
+    from perennial.notify.restore_command import RestoreCommand
+    from perennial.policy.legacy_deletions import LegacyDeletion
 
 app = typer.Typer()
 
@@ -41,9 +41,9 @@ def check() -> None:
 
     Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing.
     """
-    from perennial.features.violations import find_violations
+    from perennial.audiences.lint import find_violations
     from perennial.maintenance.bucket_rules import find_harmful_rules
-    from perennial.notify.again import restore_again
+    from perennial.notify.restore_command import build_restore_command
 
     with opened_warehouse() as warehouse:
         is_whole = check_tables(warehouse)
@@ -58,7 +58,7 @@ def check() -> None:
             print_rows(columns, [_row(violation) for violation in violations])
     console.print(", ".join(f"{len(violations):,} {kind}" for kind, violations in found.items()))
     restorable = {name for violation in found["incomplete"] for name in violation.flaw.restorable}
-    _print_restore(restore_again(sorted(restorable), (), (), "Needed by audiences"))
+    _print_restore(build_restore_command(sorted(restorable), (), (), "Needed by audiences"))
     _print_bucket_rules(rules)
     if not is_whole or rules.harmful or any(found[kind] for kind in _KINDS if kind != "incomplete"):
         raise typer.Exit(1)
@@ -87,20 +87,22 @@ def adopt(
     Content Card. The platform is never written; a source whose interactions are in the warehouse is never marked, so
     load the history first.
     """
-    from perennial.features.adopting import adopt as adopted
-    from perennial.features.adopting import decide_adoptions
-    from perennial.features.adopting import take_back as taken_back
+    from perennial.policy.legacy_deletions import decide_legacy_deletions, import_legacy_deletions, revoke
 
     if (cutoff is None) == (not take_back):
         raise typer.BadParameter("Give either --cutoff or --take-back, and not both.")
     with opened_warehouse() as warehouse:
         now = datetime.now(UTC)
         if cutoff is None:
-            taken_back(warehouse, take_back or [], now, _user())
+            revoke(warehouse, take_back or [], now, _user())
             console.print(f"Took {len(set(take_back or []))} marks back.")
             return
         day = _day("--cutoff", cutoff)
-        decided = decide_adoptions(warehouse, day, now) if dry_run else adopted(warehouse, day, now, _user())
+        decided = (
+            decide_legacy_deletions(warehouse, day, now)
+            if dry_run
+            else import_legacy_deletions(warehouse, day, now, _user())
+        )
     told = decided if dry_run else [adoption for adoption in decided if adoption.decision in ("mark", "held")]
     print_rows(["source_id", "decision", "reason"], [_told(adoption) for adoption in told])
     counts = Counter(adoption.decision for adoption in decided)
@@ -116,7 +118,7 @@ def resume_check(source: Annotated[str, typer.Argument(help="Id of a campaign or
 
     Exit code 0 if its audiences have all they need, 1 if not.
     """
-    from perennial.features.resume_check import check_resume
+    from perennial.audiences.resume import check_resume
 
     with opened_warehouse() as warehouse:
         found = check_resume(warehouse, source)
@@ -160,7 +162,7 @@ def _print_resume_check(found: ResumeCheck) -> None:
     _print_restore(found.restore)
 
 
-def _print_restore(again: RestoreAgain | None) -> None:
+def _print_restore(again: RestoreCommand | None) -> None:
     """Print the command on a line of its own, as it is; where no shell takes it, its params."""
     if again is None:
         return
@@ -177,7 +179,7 @@ def _row(violation: Violation) -> tuple[str | None, ...]:
     return f"{owner['owner_kind']}:{owner['owner_id']}", owner["owner_status"], owner["part"], flaw.path, flaw.detail
 
 
-def _told(adoption: Adoption) -> tuple[str, ...]:
+def _told(adoption: LegacyDeletion) -> tuple[str, ...]:
     return adoption.source_id, adoption.decision, adoption.reason
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from perennial.cli.printing import console, print_result, say_exactly
-from perennial.counting import count
 from perennial.errors import TerminalRequestError
 from perennial.refusals import nearest_name, not_known
-from perennial.statements import statement
+from perennial.sql import statement
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def list_workspace(
         wanted: Which sources.
         write: What writes the rows for a program; None: a person reads.
     """
-    from perennial.referrers import KeptSources, unread_referrers
+    from perennial.policy.referrers import KeptSources, unread_referrers
 
     _refuse_unknown(session, wanted)
     show_listed_sources(warehouse, session)
@@ -73,7 +73,7 @@ def list_workspace(
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
     """Put relation `listed_sources` in place in a status session: every source, and who keeps it."""
-    from perennial.referrers import show_referrers
+    from perennial.policy.referrers import show_referrers
 
     show_referrers(session, warehouse)
     for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
@@ -97,7 +97,7 @@ def _print_totals(session: DuckDBPyConnection) -> None:
     print_result(session.execute(statement("cli/sum_sources")))
     ((due, source_id, expires_at),) = session.execute(statement("cli/find_next_expiry")).fetchall()
     if due:
-        console.print(f"Due at the next daily run: {count(due, 'source')}.")
+        console.print(f"Due at the next daily run: {pluralize(due, 'source')}.")
     if source_id is not None:
         console.print(Text(f"Expires next: {source_id!r}, on {expires_at:%Y-%m-%d}."), soft_wrap=True)
     console.print()

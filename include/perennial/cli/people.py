@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from perennial.audiences.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, say_left_out
 from perennial.errors import TerminalRequestError
-from perennial.features.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 
 if TYPE_CHECKING:
-    from perennial.features.received import CampaignReceived, CanvasReceived
+    from perennial.exports.received import CampaignReceived, CanvasReceived
     from perennial.warehouse import Warehouse
 
 app = typer.Typer()
@@ -40,8 +40,8 @@ def profile(
     missing_from: MissingFrom = None,
     missing_limit: MissingLimit = MISSING_LIMIT,
 ) -> None:
-    """List the campaigns and Canvas messages a user received; what is left out is said on standard error (R14, R16)."""
-    from perennial.features.profile import read_profile
+    """List the campaigns and Canvas messages a user received; what is left out is reported on standard error."""
+    from perennial.exports.profile import read_profile
 
     with opened_warehouse() as warehouse:
         found = read_profile(warehouse, user, MissingPage(missing_from or 0, missing_limit))
@@ -63,7 +63,7 @@ def users_export(
     missing_from: MissingFrom = None,
     missing_limit: MissingLimit = MISSING_LIMIT,
 ) -> None:
-    """Export up to 50 users as JSON, or all of a segment as JSON lines; standard error says what is left out (R16)."""
+    """Export up to 50 users as JSON, or a segment as JSON lines; what is left out is reported on standard error."""
     fields = {"fields_to_export": field} if field else {}
     naming = Naming(strict, missing_from, missing_limit)
     with opened_warehouse() as warehouse:
@@ -89,8 +89,8 @@ class Naming:
 
 
 def _export_ids(warehouse: Warehouse, asked: Mapping[str, Any], naming: Naming) -> None:
-    from perennial.features.export_models import parse_request
-    from perennial.features.users_export import export_users
+    from perennial.exports.models import parse_request
+    from perennial.exports.users import export_users
 
     response = export_users(warehouse, parse_request(asked), naming.strict, naming.page)
     if response.completeness is not None:
@@ -99,8 +99,8 @@ def _export_ids(warehouse: Warehouse, asked: Mapping[str, Any], naming: Naming) 
 
 
 def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], naming: Naming) -> None:
-    from perennial.features.export_models import parse_segment_request
-    from perennial.features.users_export import open_segment_export
+    from perennial.exports.models import parse_segment_request
+    from perennial.exports.users import open_segment_export
 
     request = parse_segment_request(asked)
     with open_segment_export(warehouse, request, datetime.now(UTC), naming.strict, naming.page) as export:

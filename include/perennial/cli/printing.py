@@ -14,15 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from perennial.counting import count
 from perennial.errors import PerennialError, TerminalRequestError, TerminalUnsetError
 from perennial.settings import Settings
-from perennial.statements import statement
+from perennial.sql import statement
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from perennial.features.completeness import Completeness
+    from perennial.audiences.completeness import Completeness
     from perennial.warehouse import Warehouse
 
 console = Console()
@@ -79,7 +79,7 @@ def say_left_out(completeness: Completeness, lists: bool = False, missing_from: 
 def _say_page(completeness: Completeness, missing_from: int | None) -> None:
     if missing_from is not None:
         for source in completeness.missing:
-            rows = f", {count(source.archived_rows, 'interaction')}" if source.archived_rows else ""
+            rows = f", {pluralize(source.archived_rows, 'interaction')}" if source.archived_rows else ""
             say_exactly(f"  {source.kind} {source.source_id!r}: {source.state} since {source.since_date}{rows}")
         if completeness.next_from is not None:
             say(f"The next are named with --missing-from {completeness.next_from}.")
@@ -123,7 +123,7 @@ def print_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
         # No markup: what ends in a backslash would be shown with another.
         table.add_row(*(Text(shown(value)) for value in row), style=style)
     console.print(table)
-    console.print(f"[dim]{count(len(rows), 'row')}[/]")
+    console.print(f"[dim]{pluralize(len(rows), 'row')}[/]")
 
 
 def shown(value: Any) -> str:

@@ -24,14 +24,14 @@ from perennial.cli.printing import (
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.cli.undelivered import print_undelivered
-from perennial.counting import count
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from perennial.policy import Decision
+    from perennial.policy.decisions import Decision
     from perennial.warehouse import Warehouse
 
 app = typer.Typer()
@@ -48,7 +48,9 @@ def init() -> None:
         for change in changes:
             console.print(change)
         console.print(
-            "Everything is in place." if not changes else f"{count(len(changes), 'change')}; everything is in place."
+            "Everything is in place."
+            if not changes
+            else f"{pluralize(len(changes), 'change')}; everything is in place."
         )
         _print_places(warehouse)
 
@@ -58,7 +60,7 @@ def demo(
     events: Annotated[int, typer.Option(help="About how many events happen in the sample workspace.")] = 200_000,
 ) -> None:
     """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
-    from perennial.demo.story import tell_story
+    from perennial_sample.story import tell_story
 
     with said_plainly():
         tell_story(console, events)
@@ -69,7 +71,7 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page on 127.0.0.1.")] = 8080,
 ) -> None:
     """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of who started it."""
-    from perennial.demo.serving import serve
+    from perennial_sample.serve import serve
 
     with said_plainly():
         serve(console, port)
@@ -91,7 +93,7 @@ def status(
     is.
     """
     from perennial.engines.duckdb import open_status_session
-    from perennial.lifecycle.costing import archive_costs, run_costs
+    from perennial.moves.costs import archive_costs, run_costs
 
     if source is not None and run is not None:
         raise typer.BadParameter("Give either a source or --run, and not both.")
@@ -140,7 +142,7 @@ def _print_places(warehouse: Warehouse) -> None:
 
 
 def _unknown(session: DuckDBPyConnection, source_id: str) -> str:
-    from perennial.vanished import nearest_source, unknown_source
+    from perennial.platform.vanished import nearest_source, unknown_source
 
     return str(unknown_source(source_id, _unseen(session).get(source_id, 0), nearest_source(session, source_id)))
 
@@ -152,11 +154,11 @@ def _unseen(session: DuckDBPyConnection) -> dict[str, int]:
 def _print_unseen(unseen: dict[str, int]) -> None:
     if not unseen:
         return
-    rows = count(sum(unseen.values()), "interaction")
+    rows = pluralize(sum(unseen.values()), "interaction")
     named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if len(unseen) > _NAMED else "")
     console.print(
-        f"The hot table also holds {rows} of {count(len(unseen), 'source')} that no sync has seen: {escape(named)}. "
-        "Without a clock, they stay there.",
+        f"The hot table also holds {rows} of {pluralize(len(unseen), 'source')} that no sync has seen: {escape(named)}."
+        " Without a clock, they stay there.",
         soft_wrap=True,
     )
 
@@ -167,9 +169,9 @@ def explain(
     as_of: Annotated[str | None, typer.Option(help="Decide as of this moment (ISO 8601, UTC unless it says).")] = None,
 ) -> None:
     """Say what an expiry would decide about a source now, and why: its clock, the date, who keeps it."""
-    from perennial.moves.records import sources_under_way
-    from perennial.policy import explain as explained
-    from perennial.vanished import TerminalUnseenError
+    from perennial.operations import sources_under_way
+    from perennial.platform.vanished import TerminalUnseenError
+    from perennial.policy.decisions import explain as explained
 
     with opened_warehouse() as warehouse:
         at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
@@ -190,7 +192,7 @@ def explain(
         ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
         ("clock", _clock(found.clock_events, found.clock_started_by)),
         ("expires", _expiry(decision)),
-        ("in hot", count(found.hot_rows, "interaction")),
+        ("in hot", pluralize(found.hot_rows, "interaction")),
         *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
     ):
         table.add_row(f"[bold]{label}[/]", Text(value))
@@ -203,13 +205,13 @@ def sql(
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL, read only; what an answer leaves out is said on standard error (R16).
+    """Ask the warehouse in SQL, read only; what is left out is reported on standard error.
 
     Every table and view of the contract is in place.
     """
     from perennial.engines.duckdb import open_session
     from perennial.engines.read_only import refuse_writes
-    from perennial.features.queries import narrowed_query, what_is_left_out
+    from perennial.exports.queries import narrowed_query, what_is_left_out
 
     write = row_writer(as_csv, as_json) or print_result
     asked = query if query is not None else sys.stdin.read()

@@ -11,7 +11,7 @@ from perennial.cost.estimates import (
     storage_cost,
 )
 from perennial.cost.prices import SHIPPED_PRICES, STANDARD, ClassPrice, PriceTable, ThawPrice, read_prices
-from perennial.cost.telling import Fact, money, move_facts, payback
+from perennial.cost.texts import Fact, money, move_facts, payback
 
 __all__ = [
     "SHIPPED_PRICES",

@@ -1,6 +1,6 @@
 """Loading of Currents files: every event exactly once, whatever is delivered twice, damaged, or killed midway."""
 
+from perennial.currents.commit import finish_pending_loads
 from perennial.currents.load import LoadOutcome, load_interactions
-from perennial.currents.pending import finish_pending_loads
 
 __all__ = ["LoadOutcome", "finish_pending_loads", "load_interactions"]

@@ -18,7 +18,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The product's field names (spec/currents.md), each with the DuckDB type it is kept in.
+# The product's field names, each with the DuckDB type it is kept in.
 FIELDS = {
     "event_type": "VARCHAR",
     "id": "VARCHAR",

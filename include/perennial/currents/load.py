@@ -1,4 +1,4 @@
-"""`load_interactions`: everything new in the landing place, exactly once (spec/currents.md)."""
+"""`load_interactions`: everything new in the landing place, exactly once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from perennial.counting import count as counted
+from perennial.currents.commit import commit_load, finish_pending_loads, has_pending_loads, record_load
 from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
-from perennial.currents.pending import commit_load, finish_pending_loads, has_pending_loads, record_load
-from perennial.currents.preparation import LOADED_TABLES, LoadRequest, prepare_load, read_batch
+from perennial.currents.prepare import LOADED_TABLES, LoadRequest, prepare_load, read_batch
 from perennial.engines.duckdb import open_connection
 from perennial.errors import TransientConflictError
 from perennial.quality import LoadCounts
 from perennial.refusals import refuse_future_date
 from perennial.settings import dag_id
 from perennial.tables import LOADED_EVENTS
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
 
@@ -133,7 +133,7 @@ def _load_batch(
         return [], []
     seconds, read = time.monotonic() - started, sum(count.read for count in counts)
     rate = read / max(seconds, 1e-9)
-    loaded = counted(len(counts), "file"), counted(read, "record")
+    loaded = pluralize(len(counts), "file"), pluralize(read, "record")
     log.info("load %s: %s, %s, %.1f s, %.0f records/s", prepared.load_id, *loaded, seconds, rate)
     return counts, batch.left
 

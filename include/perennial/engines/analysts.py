@@ -15,9 +15,10 @@ from perennial.engines.duckdb import (
     open_session,
     source_totals,
 )
-from perennial.engines.facts import DuckDBFacts, EngineFacts
-from perennial.engines.protocol import Engine, Facts, open_engine
-from perennial.statements import statement
+from perennial.engines.open import open_engine
+from perennial.engines.protocol import Engine, QuerySession
+from perennial.engines.query_sessions import DuckDBSession, EngineSession
+from perennial.sql import statement
 from perennial.tables import TABLES
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ SOURCE_TOTALS = {
 
 
 @contextmanager
-def open_facts(warehouse: Warehouse) -> Iterator[Facts]:
+def open_query_session(warehouse: Warehouse) -> Iterator[QuerySession]:
     """Open everything that `perennial.connect()` shows, in the engine of PERENNIAL_ENGINE_URL.
 
     In the connection of the facts `source_states` and `lifecycle_events` are in place, as of the same moment.
@@ -43,7 +44,7 @@ def open_facts(warehouse: Warehouse) -> Iterator[Facts]:
     engine = open_engine(warehouse.settings)
     if engine is None:
         with open_session(warehouse) as connection:
-            yield DuckDBFacts(connection)
+            yield DuckDBSession(connection)
         return
     facts = at_one_moment(warehouse, lambda: _whole(engine, warehouse))
     with facts.connection:
@@ -53,19 +54,19 @@ def open_facts(warehouse: Warehouse) -> Iterator[Facts]:
             facts.close()
 
 
-def _whole(engine: Engine, warehouse: Warehouse) -> EngineFacts:
-    from perennial.engines.pinning import pinned_relations
+def _whole(engine: Engine, warehouse: Warehouse) -> EngineSession:
+    from perennial.engines.snapshots import relations_at_snapshots
 
-    relations = pinned_relations(warehouse.settings, (warehouse.table(table.name) for table in TABLES))
+    relations = relations_at_snapshots(warehouse.settings, (warehouse.table(table.name) for table in TABLES))
     # From manifests either way, not by a scan: archived files may lie where nobody can read them.
-    if engine.hold("source_totals", source_totals(warehouse)):
-        relations.hold("source_totals", SOURCE_TOTALS)
+    if engine.upload("source_totals", source_totals(warehouse)):
+        relations.upload("source_totals", SOURCE_TOTALS)
     else:
-        relations.keep("source_totals", statement("engines/select_source_totals"), {})
-    relations.keep("retention", statement("views/create_retention"), {"months": warehouse.settings.retention_months})
+        relations.define("source_totals", statement("engines/select_source_totals"), {})
+    relations.define("retention", statement("views/create_retention"), {"months": warehouse.settings.retention_months})
     for view in (*STATE_VIEWS, "known_source_tags", "source_availability", *VIEWS):
-        relations.keep(view, statement(f"views/create_{view}"), {})
+        relations.define(view, statement(f"views/create_{view}"), {})
     # Which sources an answer leaves out is worked out in process.
     deciding = open_session(warehouse, STATUS_TABLES)
     create_state_views(deciding, warehouse.settings.retention_months)
-    return EngineFacts(engine, relations, deciding)
+    return EngineSession(engine, relations, deciding)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
-
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -23,7 +21,7 @@ BATCH_ROWS = 10_000
 """Rows fetched at a time: enough to keep an engine busy, a few megabytes."""
 
 
-class Facts(Protocol):
+class QuerySession(Protocol):
     """What is asked of the tables, as of one moment; statements are in DuckDB's dialect, every value is a bind.
 
     Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
@@ -43,10 +41,10 @@ class Facts(Protocol):
             TransientEngineError: It could not be reached, or gave up.
         """
 
-    def keep(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
+    def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Let later statements read this one under a name; of a CREATE, what it creates."""
 
-    def show(self, name: str, sql: str) -> None:
+    def materialize(self, name: str, sql: str) -> None:
         """Put the answer into the session's own DuckDB connection, as a view that is read once."""
 
     def close(self) -> None:
@@ -73,21 +71,8 @@ class Engine(Protocol):
             binds: Their values.
         """
 
-    def hold(self, name: str, rows: pa.Table) -> bool:
+    def upload(self, name: str, rows: pa.Table) -> bool:
         """Hand a relation over for the rest of the session; False where the engine has no place for it."""
 
     def close(self) -> None:
         """Let go of it."""
-
-
-def open_engine(settings: Settings) -> Engine | None:
-    """Return the engine of PERENNIAL_ENGINE_URL; None for DuckDB in process."""
-    if settings.engine_url.startswith(IN_PROCESS):
-        return None
-    if settings.engine_url.startswith(SPARK_CONNECT):
-        from perennial.engines.spark import SparkEngine
-
-        return SparkEngine(settings.engine_url)
-    from perennial.engines.sqlalchemy import SqlAlchemyEngine
-
-    return SqlAlchemyEngine(settings.engine_url)

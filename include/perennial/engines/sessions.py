@@ -15,10 +15,11 @@ from perennial.engines.duckdb import (
     create_views,
     open_connection,
 )
-from perennial.engines.facts import DuckDBFacts, EngineFacts
 from perennial.engines.misplaced import show_misplaced
-from perennial.engines.protocol import Engine, Facts, open_engine
-from perennial.statements import statement
+from perennial.engines.open import open_engine
+from perennial.engines.protocol import Engine, QuerySession
+from perennial.engines.query_sessions import DuckDBSession, EngineSession
+from perennial.sql import statement
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 from perennial.warehouse.schemas import contract_columns
 
@@ -44,7 +45,7 @@ class FeatureSession:
     """
 
     connection: duckdb.DuckDBPyConnection
-    facts: Facts
+    facts: QuerySession
     source_ids: frozenset[str] | None
     interaction_files: tuple[LiveFile, ...]
 
@@ -130,7 +131,7 @@ def open_feature_session(
         visible = [live for live in found if live.is_mixed or live.source_id not in hidden]
         if engine is None:
             _show_available(opening, visible, source_ids, hidden)
-            facts: Facts = DuckDBFacts(opening.connection)
+            facts: QuerySession = DuckDBSession(opening.connection)
         else:
             with_rows = {live.source_id for live in found if not live.is_mixed}
             if any(live.is_mixed for live in found):
@@ -171,7 +172,7 @@ def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duck
     return open_feature_session(warehouse, (), needed).connection
 
 
-def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[str] | None) -> EngineFacts:
+def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[str] | None) -> EngineSession:
     """Tell an engine where the tables are, and which interactions features may see.
 
     Args:
@@ -180,15 +181,15 @@ def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[s
         visible: The needed sources that have interactions to be seen.
         hidden: Where all sources are needed: those that have interactions, but none to be seen; None otherwise.
     """
-    from perennial.engines.pinning import pinned_relations
+    from perennial.engines.snapshots import relations_at_snapshots
 
-    relations = pinned_relations(opening.warehouse.settings, opening.tables.values())
+    relations = relations_at_snapshots(opening.warehouse.settings, opening.tables.values())
     for view in (*KNOWN_VIEWS, "known_source_tags"):
-        relations.keep(view, statement(f"views/create_{view}"), {})
+        relations.define(view, statement(f"views/create_{view}"), {})
     if hidden is None:
         binds = {"source_ids": sorted(visible)}
-        relations.keep("available_interactions", statement("engines/select_interactions_of"), binds)
+        relations.define("available_interactions", statement("engines/select_interactions_of"), binds)
     else:
         binds = {"hidden_ids": sorted(hidden)}
-        relations.keep("available_interactions", statement("engines/select_interactions_except"), binds)
-    return EngineFacts(engine, relations, opening.connection)
+        relations.define("available_interactions", statement("engines/select_interactions_except"), binds)
+    return EngineSession(engine, relations, opening.connection)

@@ -85,7 +85,7 @@ class SparkEngine:
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002 - Spark decides
         """Run a statement; Spark decides itself how many rows a batch has."""
-        with self._told():
+        with self._engine_errors():
             frame = self._session().sql(sql, args=dict(binds))
             found = to_arrow_schema(frame.schema, timezone="UTC")
         schema = pa.schema([field.with_nullable(True) for field in found])
@@ -94,12 +94,12 @@ class SparkEngine:
     def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:  # noqa: ARG002 - by name
         """Write a statement's rows. Not as INSERT: Sail takes no binds in one."""
         name = ".".join(f"`{part.replace('`', '``')}`" for part in table)
-        with self._told():
+        with self._engine_errors():
             self._session().sql(sql, args=dict(binds)).writeTo(name).append()
 
-    def hold(self, name: str, rows: pa.Table) -> bool:
+    def upload(self, name: str, rows: pa.Table) -> bool:
         """Make the rows a temporary view of the session."""
-        with self._told():
+        with self._engine_errors():
             self._session().createDataFrame(rows, schema=from_arrow_schema(rows.schema)).createOrReplaceTempView(name)
         return True
 
@@ -121,11 +121,11 @@ class SparkEngine:
     def _batches(self, frame: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         # What DataFrame.toArrow() does, but for waiting for the last row: there is no public way to it.
         client = self._session().client
-        with self._told():
+        with self._engine_errors():
             answers = client.to_table_as_iterator(frame._plan.to_proto(client), {})
         while True:
             # Not around the whole: what goes wrong between two batches is the reader's.
-            with self._told():
+            with self._engine_errors():
                 answer = next(answers, None)
             if answer is None:
                 return
@@ -133,7 +133,7 @@ class SparkEngine:
                 yield from answer.cast(schema).to_batches()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _engine_errors(self) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
                 # What it warns of when it gives up is in the error.

@@ -57,7 +57,7 @@ class SqlAlchemyEngine:
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
         """Run a statement; the first batch is fetched at once, the others as they are read."""
-        with self._told():
+        with self._engine_errors():
             answer = self._connection().execute(sqlalchemy.text(escaped(sql)), dict(binds))
             names, codes = list(answer.keys()), [column[1] for column in answer.cursor.description]
             batches = (list(rows) for rows in answer.partitions(batch_rows))
@@ -72,7 +72,7 @@ class SqlAlchemyEngine:
 
     def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
         """Write a statement's rows."""
-        with self._told():
+        with self._engine_errors():
             inserted = sqlalchemy.text(escaped(inserting(table, columns, sql)))
             answer = self._connection().execute(inserted, dict(binds))
             if answer.returns_rows:
@@ -80,7 +80,7 @@ class SqlAlchemyEngine:
                 answer.fetchall()
             self._connection().commit()
 
-    def hold(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
+    def upload(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
         """There are no temporary tables, neither in Athena nor in Trino."""
         return False
 
@@ -97,14 +97,14 @@ class SqlAlchemyEngine:
         return self._opened
 
     def _batches(self, batches: Iterator[Sequence[Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        with self._told():
+        with self._engine_errors():
             for rows in batches:
                 columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
                 arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _engine_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from perennial.counting import count
 from perennial.errors import TerminalSettingError, TransientError
 from perennial.storage import storage_for
 from perennial.storage.s3_cold import COLD_CLASSES
 from perennial.tables import TABLES
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.history import directories
 
@@ -109,5 +109,5 @@ def _harm(rule: Mapping[str, Any]) -> Iterator[str]:
 
 def _when(action: Mapping[str, Any]) -> str:
     if action.get("Days") is not None:
-        return f"after {count(int(action['Days']), 'day')}"
+        return f"after {pluralize(int(action['Days']), 'day')}"
     return f"from {action['Date']:%Y-%m-%d} on" if action.get("Date") is not None else ""

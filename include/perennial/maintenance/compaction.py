@@ -24,14 +24,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from perennial.counting import count
 from perennial.errors import TerminalDataError
 from perennial.maintenance.groups import COMMIT_BYTES, COMMIT_FILES, FileGroup, batched, passes, plan_groups
 from perennial.maintenance.on_engine import merge_on_engine, whole_sources
-from perennial.moves.dividing import divide_mixed_files
+from perennial.moves.divide import divide_mixed_files
 from perennial.moves.plan import copy_names, file_name
-from perennial.moves.records import pending_records
-from perennial.moves.rewriting import rewrite_files
+from perennial.moves.rewrite import rewrite_files
+from perennial.operations import pending_records
 from perennial.tables import (
     ARCHIVED_FILES,
     EXPIRY_DECISIONS,
@@ -45,6 +44,7 @@ from perennial.tables import (
     TABLES,
     USER_MESSAGE_SUMMARY,
 )
+from perennial.text import pluralize
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, order_manifests
 from perennial.warehouse.heads import refuse_losses
@@ -149,8 +149,8 @@ def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
     written_rows = sum(data_file.record_count for data_file in written.data_files)
     if written.read_rows != written_rows or written.read_hash != written.written_hash:
         raise TerminalDataError(
-            f"Merging {count(len(files), 'file')} of {table.name()[-1]}, the first being {files[0].uri}, gave other "
-            f"rows ({written_rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
+            f"Merging {pluralize(len(files), 'file')} of {table.name()[-1]}, the first being {files[0].uri}, gave "
+            f"other rows ({written_rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
         )
     partitioned = groups[0].source_id is not None
     merged = {LiveFile(new).source_id if partitioned else None: (new,) for new in written.data_files}

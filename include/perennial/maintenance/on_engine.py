@@ -25,17 +25,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from perennial.counting import count
-from perennial.engines.pinning import engine_path, pinned, pinned_relations
-from perennial.engines.protocol import BATCH_ROWS, Engine, open_engine
-from perennial.engines.writing import written_name
+from perennial.engines.open import open_engine
+from perennial.engines.protocol import BATCH_ROWS, Engine
+from perennial.engines.snapshots import engine_path, relations_at_snapshots, table_at_snapshot
+from perennial.engines.write_files import written_name
 from perennial.errors import TerminalDataError, TransientError
 from perennial.maintenance.groups import COMMIT_FILES, PASS_BYTES, FileGroup, batched
 from perennial.maintenance.staging import staging_table
-from perennial.moves.rewriting import count_file_rows, fingerprint_files
-from perennial.statements import statement
+from perennial.moves.rewrite import count_file_rows, fingerprint_files
+from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS
+from perennial.text import pluralize
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.files import taken_over
 from perennial.warehouse.schemas import unknown_columns
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
-    from perennial.engines.rendering import Relations
+    from perennial.engines.transpile import Relations
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def _merged(warehouse: Warehouse, engine: Engine, table: Table, groups: list[Fil
         if not is_like(staging, table):
             log.warning("the catalog gives a copy of %s other field ids: it is merged in process", INTERACTIONS.name)
             return []
-        relations = pinned_relations(warehouse.settings, [table])
+        relations = relations_at_snapshots(warehouse.settings, [table])
         binds = {"source_ids": [group.source_id for group in groups]}
         rows = relations.render(statement("maintenance/select_rows_to_merge"), binds, engine.dialect)
         columns = [column.name for column in INTERACTIONS.columns]
@@ -128,13 +129,13 @@ def _merged(warehouse: Warehouse, engine: Engine, table: Table, groups: list[Fil
         if staged is None:
             raise TransientError(f"{name} was dropped by another run while it was written; run it again.")
         merged = _assigned(groups, list(warehouse.live_files(staged)))
-        relations.tables[_WRITTEN] = pinned(warehouse.settings, staged, INTERACTIONS.name)
+        relations.tables[_WRITTEN] = table_at_snapshot(warehouse.settings, staged, INTERACTIONS.name)
         _prove_by_engine(engine, relations, merged)
         saving = [group for group in merged if _saves(group)]
         copied = _copied(table, saving)
     _prove_in_process(table, copied)
     seconds = max(time.monotonic() - started, 1e-9)
-    sources = count(len(groups), "source")
+    sources = pluralize(len(groups), "source")
     log.info("%s: %d of %s merged on the engine in %.1f s", name, len(copied), sources, seconds)
     return copied
 
@@ -220,8 +221,8 @@ def _prove_in_process(table: Table, groups: Sequence[FileGroup]) -> None:
             named = ", ".join(repr(group.source_id) for group in members[:5])
             raise TerminalDataError(
                 f"The engine wrote other rows than it was to, and its own hash does not show it: "
-                f"{count(read[0], 'row')}, hash {read[1]}, became {written[0]}, hash {written[1]}, of "
-                f"{count(len(members), 'source')} ({named}, …). {_REMEDY}"
+                f"{pluralize(read[0], 'row')}, hash {read[1]}, became {written[0]}, hash {written[1]}, of "
+                f"{pluralize(len(members), 'source')} ({named}, …). {_REMEDY}"
             )
 
 

@@ -32,16 +32,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from perennial.counting import count as counted
 from perennial.errors import TerminalDataError
+from perennial.maintenance.last_copies import last_copies
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
 from perennial.maintenance.staging import drop_left_stagings, forget_stagings
-from perennial.moves.last_copies import last_copies
 from perennial.moves.plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
-from perennial.moves.records import PendingRecord, pending_records
+from perennial.operations import OperationRecord, pending_records
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import read_file_list
 from perennial.warehouse.heads import refuse_losses
@@ -158,7 +158,7 @@ def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
     return found, foreign_count
 
 
-def _named_by(warehouse: Warehouse, pending: Iterable[PendingRecord]) -> set[str]:
+def _named_by(warehouse: Warehouse, pending: Iterable[OperationRecord]) -> set[str]:
     """Names of the files that operations under way have written, will write or still need."""
     table = warehouse.table(INTERACTIONS.name)
     names: set[str] = set()
@@ -204,7 +204,7 @@ def _drop_reachable(tables: Iterable[Table], found: dict[str, _Found]) -> None:
             found.pop(file_name(uri), None)
             count += 1
     seconds = max(time.monotonic() - started, 1e-9)
-    read, unreached = counted(count, "reference"), counted(len(found), "file")
+    read, unreached = pluralize(count, "reference"), pluralize(len(found), "file")
     log.info("purge: %s read, %.0f a second; %s not reached", read, count / seconds, unreached)
 
 
@@ -229,7 +229,7 @@ def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: se
 
 
 def _finished(
-    operations: Iterable[OperationFiles], pending: Collection[PendingRecord], left: set[str], cutoff: datetime
+    operations: Iterable[OperationFiles], pending: Collection[OperationRecord], left: set[str], cutoff: datetime
 ) -> list[StoredFile]:
     """Files of operations that are over and old, and none of whose copies is left: their plans say whose those are.
 
@@ -255,7 +255,7 @@ def _delete(files: list[StoredFile], cutoff: datetime) -> list[StoredFile]:
         deleted = [stored for stored in pool.map(lambda stored: _delete_old(stored, cutoff), files) if stored]
     if deleted:
         rate = len(deleted) / max(time.monotonic() - started, 1e-9)
-        removed = counted(len(deleted), "file"), counted(_bytes(deleted), "byte")
+        removed = pluralize(len(deleted), "file"), pluralize(_bytes(deleted), "byte")
         log.info("purge: %s deleted, %s, %.0f a second", *removed, rate)
     return deleted
 

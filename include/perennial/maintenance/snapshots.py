@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 
 from perennial.errors import TerminalSettingError
-from perennial.moves.records import pending_records
+from perennial.operations import pending_records
 from perennial.tables import TABLES
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses

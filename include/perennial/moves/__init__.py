@@ -1,4 +1,11 @@
-"""Moving sources between hot and archive by moving their files: plan, copy, verify, commit.
+"""The use cases: expire what is due, restore what is asked for, settle what a dead run left behind.
 
-One implementation, two directions. What makes it lose nothing is M1-M9 of `docs/guarantees.md`.
+Each is a row of small steps, so that Airflow can run, repeat and spread them; `expire_sources` and `restore_sources`
+run the same steps in one process.
 """
+
+from perennial.moves.inline import expire_sources, restore_sources
+from perennial.moves.requests import RestoreRequest
+from perennial.moves.runs import Run
+
+__all__ = ["RestoreRequest", "Run", "expire_sources", "restore_sources"]

@@ -13,13 +13,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from perennial.counting import count
-from perennial.engines.writing import written_name
+from perennial.engines.write_files import written_name
 from perennial.errors import TransientConflictError
-from perennial.moves.dividing import divide_mixed_files
-from perennial.moves.records import PendingRecord, pending_records, remove_pending, write_pending
+from perennial.moves.divide import divide_mixed_files
+from perennial.operations import OperationRecord, pending_records, remove_pending, write_pending
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.text import pluralize
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.commits import order_manifests, removed_since
 from perennial.warehouse.files import data_file_count
@@ -164,7 +164,7 @@ def plan_move(
     divide_mixed_files(warehouse, direction.origin)
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
     stamp = wall_clock.isoformat()
-    record = PendingRecord(direction.name, move_id, stamp, stamp, source_ids=tuple(sorted(source_ids)), plan_uri=uri)
+    record = OperationRecord(direction.name, move_id, stamp, stamp, source_ids=tuple(sorted(source_ids)), plan_uri=uri)
     # Before the snapshot is pinned: whoever does not see this record has finished before (see lifecycle.expire).
     write_pending(warehouse, record)
     try:
@@ -187,7 +187,7 @@ def _refuse_unusable_storage(warehouse: Warehouse, direction: Direction) -> None
 
 
 def _planned(
-    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: PendingRecord, max_chunks: int
+    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: OperationRecord, max_chunks: int
 ) -> MovePlan | None:
     destination, origin = warehouse.table(direction.destination), warehouse.table(direction.origin)
     refuse_unlike(origin, destination)
@@ -206,7 +206,7 @@ def _planned(
         steps=steps,
     )
     _write_plan(plan)
-    planned = count(len(files), "file"), count(len(plan.source_ids), "source")
+    planned = pluralize(len(files), "file"), pluralize(len(plan.source_ids), "source")
     log.info("%s: planned %s of %s", plan.operation("plan"), *planned)
     return plan
 
@@ -216,7 +216,7 @@ def touch_move(warehouse: Warehouse, plan: MovePlan, wall_clock: datetime) -> No
     stamp = wall_clock.isoformat()
     write_pending(
         warehouse,
-        PendingRecord(
+        OperationRecord(
             plan.direction.name,
             plan.move_id,
             plan.planned_at,

@@ -3,7 +3,7 @@
 from perennial.notify.addresses import ADDRESS_PATTERN, is_address, refuse_bad_addresses
 from perennial.notify.deadline import airflow_url, warn_late_restore
 from perennial.notify.delivery import Delivery, DeliveryRecord, Undelivered, deliver, describe, list_undelivered
-from perennial.notify.exports import export_message
+from perennial.notify.export_message import export_message
 from perennial.notify.links import page_url
 from perennial.notify.message import Attachment, Letter, Message
 from perennial.notify.messages import (
@@ -14,7 +14,7 @@ from perennial.notify.messages import (
     run_url,
     sources_without_owner,
 )
-from perennial.notify.thawing import thaw_message
+from perennial.notify.thaw_message import thaw_message
 
 __all__ = [
     "ADDRESS_PATTERN",

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from perennial.notify.asking import RestoreAdvice
 from perennial.notify.message import Attachment
-from perennial.outcomes import ExpiredSource, SourceOutcome
+from perennial.notify.restore_advice import RestoreAdvice
+from perennial.reports import ExpiredSource, SourceOutcome
 
 Sources = Sequence[SourceOutcome | ExpiredSource]
 

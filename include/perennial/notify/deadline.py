@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 _OVER = ("success", "failed")
 # The task that sends the last mail of a run, and its states before it does so.
-_LAST_MAIL, _NOT_BEGUN = "tell_requesters", (None, "scheduled", "queued")
+_LAST_MAIL, _NOT_BEGUN = "notify_requesters", (None, "scheduled", "queued")
 
 
 async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str | None = None, **_: Any) -> str:

@@ -17,8 +17,8 @@ from perennial.errors import TerminalDeliveryError, TransientDeliveryError
 from perennial.notify.addresses import is_address
 from perennial.notify.message import Letter
 from perennial.notify.smtp import Refusal, send
-from perennial.notify.wording import count
 from perennial.storage import storage_for
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -193,7 +193,9 @@ def _undelivered(
 
 
 def _others(delivered_count: int) -> str:
-    return f"{count(delivered_count, 'other recipient has', 'other recipients have')} it." if delivered_count else ""
+    return (
+        f"{pluralize(delivered_count, 'other recipient has', 'other recipients have')} it." if delivered_count else ""
+    )
 
 
 def _write(uri: str, content: object) -> None:

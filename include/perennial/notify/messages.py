@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from perennial.cost import Fact
 from perennial.notify.addresses import is_address
-from perennial.notify.asking import restore_advice
 from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.pages import render
-from perennial.notify.wording import count, duration, isolated, one_line, spoken
-from perennial.outcomes import DELETED, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+from perennial.notify.restore_advice import restore_advice
+from perennial.reports import DELETED, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+from perennial.text import bidi_isolate, duration, one_line, pluralize, spoken
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
 BODY_ROWS = 100
@@ -88,7 +88,7 @@ def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
     verb = "would move" if report.dry_run else "moved"
     return Message(
         reference=reference("expiry", report.run_id, *sorted(source.source_id for source in sources)),
-        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {isolated(_what(sources))}",
+        subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {bidi_isolate(_what(sources))}",
         text=text,
         html=html,
         attachments=attached("expired-sources.csv", sources, BODY_ROWS, advice),
@@ -145,7 +145,7 @@ def late_restore_message(
         page_url=page_url,
         tone="warn",
     )
-    what = isolated(one_line(ids[0])) if len(ids) == 1 and not tags else _requested(len(ids), len(tags))
+    what = bidi_isolate(one_line(ids[0])) if len(ids) == 1 and not tags else _requested(len(ids), len(tags))
     return Message(
         # A run that was cleared has started anew, and may be late anew.
         reference=reference("late", run_id, str(since)),
@@ -193,30 +193,31 @@ def _restore_headline(
     if report.state == "failed":
         return "The dry run failed" if report.dry_run else "The restore failed. Nothing was lost."
     if report.state == "finished in part":
-        return f"{len(restored):,} of {count(len(sources), 'source')} {'would come' if report.dry_run else 'came'} back"
+        verb = "would come" if report.dry_run else "came"
+        return f"{len(restored):,} of {pluralize(len(sources), 'source')} {verb} back"
     if not restored:
         return "There was nothing to restore"
     if report.dry_run:
-        return f"{count(len(restored), 'source')} would come back"
+        return f"{pluralize(len(restored), 'source')} would come back"
     return f"{_what(restored)} {'is' if len(restored) == 1 else 'are'} back"
 
 
 def _restore_subject(report: RestoreReport, sources: Sequence[SourceOutcome], restored: Sequence[SourceOutcome]) -> str:
-    what = isolated(_what(sources)) if sources or not report.tags else count(len(report.tags), "tag")
-    rows = count(sum(source.row_count for source in restored), "interaction")
+    what = bidi_isolate(_what(sources)) if sources or not report.tags else pluralize(len(report.tags), "tag")
+    rows = pluralize(sum(source.row_count for source in restored), "interaction")
     dry = _dry(report.dry_run)
     if report.state == "failed":
         return f"{dry}Restore failed: {what}"
     if report.state == "finished in part":
-        return f"{dry}Restored in part: {len(restored):,} of {count(len(sources), 'source')}, {rows}"
+        return f"{dry}Restored in part: {len(restored):,} of {pluralize(len(sources), 'source')}, {rows}"
     if not restored:
         return f"{dry}Nothing to restore: {what}"
-    return f"{dry}Restored: {isolated(_what(restored))}, {rows}"
+    return f"{dry}Restored: {bidi_isolate(_what(restored))}, {rows}"
 
 
 def _what(sources: Sequence[SourceOutcome | ExpiredSource]) -> str:
     """The one source by name, several by their number."""
-    return one_line(sources[0].name or sources[0].source_id) if len(sources) == 1 else count(len(sources), "source")
+    return one_line(sources[0].name or sources[0].source_id) if len(sources) == 1 else pluralize(len(sources), "source")
 
 
 def _dry(dry_run: bool) -> str:
@@ -224,7 +225,7 @@ def _dry(dry_run: bool) -> str:
 
 
 def _requested(id_count: int, tag_count: int) -> str:
-    parts = [count(number, noun) for number, noun in ((id_count, "source"), (tag_count, "tag")) if number]
+    parts = [pluralize(number, noun) for number, noun in ((id_count, "source"), (tag_count, "tag")) if number]
     return " and ".join(parts) or "no sources"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from perennial.notify import links, wording
+from perennial import text as formatting
+from perennial.notify import links
 from perennial.resources import resource
 
 TEMPLATE_ROOT = resource("templates")
@@ -38,8 +39,9 @@ def _environment(*, html: bool) -> Environment:
         finalize=_visible if html else _isolated,
     )
     environment.filters.update(
-        count=wording.count, size=wording.size, exact_size=wording.exact_size, moment=wording.moment,
-        day=wording.day, shortened=wording.shortened, verbatim=Verbatim, local_path=local_path,
+        count=formatting.pluralize, size=formatting.format_bytes, exact_size=formatting.exact_size,
+        moment=formatting.moment, day=formatting.day, shortened=formatting.shortened,
+        verbatim=Verbatim, local_path=local_path,
     )  # fmt: skip
     environment.globals.update(source_link=links.source_link, run_link=links.run_link)
     environment.tests["web_address"] = lambda value: str(value).startswith(("http://", "https://"))
@@ -57,8 +59,8 @@ class Verbatim(str):
 
 
 def _visible(value: Any) -> Any:
-    return wording.shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return formatting.escape_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _isolated(value: Any) -> Any:
-    return wording.isolated(value) if isinstance(value, str) and not isinstance(value, Verbatim) else value
+    return formatting.bidi_isolate(value) if isinstance(value, str) and not isinstance(value, Verbatim) else value

@@ -1,6 +1,13 @@
 """The messaging platform's database: read, checked, and synced into the warehouse."""
 
-from perennial.platform.adopted import lay_over_sources, read_adopted
+from perennial.platform.legacy_deletions import apply_to_sources, read_legacy_deletions
 from perennial.platform.sync import PlatformMetadata, SyncOutcome, read_metadata, sync_sources
 
-__all__ = ["PlatformMetadata", "SyncOutcome", "lay_over_sources", "read_adopted", "read_metadata", "sync_sources"]
+__all__ = [
+    "PlatformMetadata",
+    "SyncOutcome",
+    "apply_to_sources",
+    "read_legacy_deletions",
+    "read_metadata",
+    "sync_sources",
+]

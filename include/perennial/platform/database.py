@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.errors import PerennialError, TerminalMetadataError, TerminalSettingError, TransientError
 from perennial.platform.postgres import keep_times_as_text
-from perennial.statements import statement
+from perennial.sql import statement
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection

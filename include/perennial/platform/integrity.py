@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalMetadataError
 from perennial.platform.columns import PRIMARY_KEYS, refused_value
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.tables import CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS
 
 if TYPE_CHECKING:

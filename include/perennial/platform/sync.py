@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from perennial.counting import count
-from perennial.platform.adopted import read_adopted, with_adopted
 from perennial.platform.columns import Reading, Remark, SelectedColumns, arrow_batch, arrow_schema
 from perennial.platform.database import PlatformDatabase, open_platform
 from perennial.platform.integrity import KeyLedger
+from perennial.platform.legacy_deletions import read_legacy_deletions, with_legacy_deletions
+from perennial.platform.vanished import KEYS, keep_missed, refuse_mass_vanishing
 from perennial.tables import AUDIENCES, SOURCES, SYNCED, VANISHED_SOURCES, Table
-from perennial.vanished import KEYS, keep_missed, refuse_mass_vanishing
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,9 @@ class SyncOutcome:
         """Return what is worth a person's look in one table, counted by column; empty where there is nothing."""
         found = {"read_as_null": self.read_as_null, "later_than_now": self.later_than_now}
         chosen = {
-            name: {key.removeprefix(f"{table}."): count for key, count in counts.items() if key.startswith(f"{table}.")}
+            name: {
+                key.removeprefix(f"{table}."): number for key, number in counts.items() if key.startswith(f"{table}.")
+            }
             for name, counts in found.items()
         }
         return {name: counts for name, counts in chosen.items() if counts}
@@ -86,7 +88,7 @@ def sync_sources(
         TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or the warehouse's tables are missing.
         TransientError: The platform's database cannot be reached.
     """
-    from perennial.warehouse.replacing import replace_after_look
+    from perennial.warehouse.replace import replace_after_look
 
     attempt = uuid4().hex
     warehouse.refuse_unwritable((*(table.name for table in SYNCED), VANISHED_SOURCES.name))
@@ -106,7 +108,7 @@ def sync_sources(
             replace_after_look(warehouse, name, data_files, keep_what_vanishes, operation)
         else:
             warehouse.replace_files(name, data_files, operation)
-        log.info("%s: %s has %s", run_id, name, count(staged.row_counts[name], "row"))
+        log.info("%s: %s has %s", run_id, name, pluralize(staged.row_counts[name], "row"))
     unusable = _logged(run_id, reading.unusable, "unusable and read as null")
     to_come = _logged(run_id, reading.to_come, "later than now, so a source stays hot until then")
     return SyncOutcome(run_id, staged.row_counts, unusable, to_come)
@@ -144,7 +146,7 @@ class _Staged:
 def _staged_tables(warehouse: Warehouse, reading: Reading) -> _Staged:
     import pyarrow as pa
 
-    adopted = read_adopted(warehouse)
+    adopted = read_legacy_deletions(warehouse)
     staged = _Staged()
     with open_platform(warehouse.settings) as database, KeyLedger() as keys:
         for table in SYNCED:
@@ -195,7 +197,7 @@ def _checked_batches(
             batch = arrow_batch(selected, rows, row_count + 1, reading)
             row_count += batch.num_rows
             keys.add(table.name, batch)
-            yield with_adopted(batch, adopted) if table is SOURCES else batch
+            yield with_legacy_deletions(batch, adopted) if table is SOURCES else batch
     keys.refuse_broken(table.name)
 
 

@@ -30,8 +30,8 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import ClientError
 
 from perennial.errors import TerminalDataError, TerminalError, TerminalSettingError, TransientError
-from perennial.outcomes import BULK, THAW_TIMES
-from perennial.outcomes import STANDARD as STANDARD_TIER
+from perennial.reports import BULK, THAW_TIMES
+from perennial.reports import STANDARD as STANDARD_TIER
 from perennial.storage import (
     S3_SCHEMES,
     ColdState,
@@ -42,7 +42,7 @@ from perennial.storage import (
     storage_for,
 )
 from perennial.storage.s3_cold import COLD_CLASSES, cold_state, runs_out
-from perennial.storage.s3_errors import CONNECTION, error_code, told
+from perennial.storage.s3_errors import CONNECTION, error_code, s3_errors
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -125,7 +125,7 @@ class S3Storage:
         bucket, key = _place(prefix)
         below = key.rstrip("/") + "/" if key else ""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=below)
-        with told(prefix, "list"):
+        with s3_errors(prefix, "list"):
             for page in pages:
                 for found in page.get("Contents", ()):
                     # What shows as a directory in S3's own page is no file.
@@ -159,7 +159,7 @@ class S3Storage:
 
     def write(self, uri: str, content: bytes) -> None:
         bucket, key = _place(uri)
-        with told(uri, "write"):
+        with s3_errors(uri, "write"):
             self.client.put_object(Bucket=bucket, Key=key, Body=content)
 
     def upload(self, path: Path, uri: str, storage_class: str | None = None) -> None:
@@ -168,7 +168,7 @@ class S3Storage:
 
     def delete(self, uri: str) -> None:
         bucket, key = _place(uri)
-        with told(uri, "delete"):
+        with s3_errors(uri, "delete"):
             self.client.delete_object(Bucket=bucket, Key=key)
 
     def checksum(self, uri: str, algorithm: str = "") -> str:
@@ -230,7 +230,7 @@ class S3Storage:
 
     def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:
         bucket, _ = _place(uri)
-        with told(uri, "read the lifecycle rules of the bucket of"):
+        with s3_errors(uri, "read the lifecycle rules of the bucket of"):
             try:
                 found = self.client.get_bucket_lifecycle_configuration(Bucket=bucket)
             except ClientError as error:
@@ -251,7 +251,7 @@ class S3Storage:
     def _restored(self, uri: str, request: dict[str, Any]) -> bool:
         """Ask; says whether somebody else has not asked before, in a tier as fast or faster."""
         bucket, key = _place(uri)
-        with told(uri, "thaw"):
+        with s3_errors(uri, "thaw"):
             try:
                 self.client.restore_object(Bucket=bucket, Key=key, RestoreRequest=request)
             except ClientError as error:
@@ -262,14 +262,14 @@ class S3Storage:
 
     def _head(self, uri: str) -> dict[str, Any]:
         bucket, key = _place(uri)
-        with self._present(bucket), told(uri, "look at"):
+        with self._present(bucket), s3_errors(uri, "look at"):
             head: dict[str, Any] = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         return head
 
     def _download(self, uri: str, file: Any) -> None:
         # Repeats what was cut off, and checks what it got against the checksum that came with it.
         bucket, key = _place(uri)
-        with self._present(bucket), told(uri, "read"):
+        with self._present(bucket), s3_errors(uri, "read"):
             self.client.download_fileobj(bucket, key, file, Config=self._transfer)
 
     @contextmanager
@@ -284,7 +284,7 @@ class S3Storage:
     def _put(self, file: BufferedReader, uri: str, storage_class: str | None) -> None:
         bucket, key = _place(uri)
         extra = {"ChecksumAlgorithm": "SHA256"} | ({"StorageClass": storage_class} if storage_class else {})
-        with told(uri, "write"):
+        with s3_errors(uri, "write"):
             self.client.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=self._transfer)
 
     def _checksum(self, uri: str, head: Mapping[str, Any], algorithm: str) -> str:
@@ -322,7 +322,7 @@ class S3Storage:
             extra |= {
                 name: head[name] for name in ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled") if name in head
             }
-        with told(f"{origin} to {destination}", "copy"):
+        with s3_errors(f"{origin} to {destination}", "copy"):
             if parts:
                 self.client.copy(source, bucket, key, ExtraArgs=extra, Config=self._transfer)
                 return {}
@@ -352,7 +352,7 @@ class _Regions:
         """
         if bucket not in self._found:
             try:
-                with told(f"s3://{bucket}", "look at"):
+                with s3_errors(f"s3://{bucket}", "look at"):
                     self._found[bucket] = self._client.head_bucket(Bucket=bucket).get("BucketRegion", "")
             except FileNotFoundError as error:
                 raise TerminalSettingError(

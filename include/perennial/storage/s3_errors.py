@@ -33,7 +33,7 @@ NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentia
 
 
 @contextmanager
-def told(uri: str, action: str) -> Iterator[None]:
+def s3_errors(uri: str, action: str) -> Iterator[None]:
     """Turn what the service says into this project's errors; an absent object into a FileNotFoundError."""
     try:
         yield

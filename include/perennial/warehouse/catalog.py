@@ -18,7 +18,8 @@ from pyiceberg.types import NestedField
 from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
-from perennial.warehouse.aligning import align, set_columns
+from perennial.warehouse.align import align, set_columns
+from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import FileChange, commit_change
 from perennial.warehouse.files import LiveFile, SourceTotal, files_of, rows_by_source
 from perennial.warehouse.foreign import (
@@ -28,9 +29,8 @@ from perennial.warehouse.foreign import (
     refuse_unwritable,
 )
 from perennial.warehouse.name_mappings import with_columns
-from perennial.warehouse.opening import is_embedded, open_catalog
+from perennial.warehouse.open import is_embedded, open_catalog
 from perennial.warehouse.schemas import completed, iceberg_type, refuse_broken, refuse_required
-from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,7 @@ class Warehouse:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._operations_uri = ""
-        with told(settings.catalog):
+        with catalog_errors(settings.catalog):
             self.catalog = open_catalog(settings)
         # Not when the garbage collector comes: until then each would keep a connection to the catalog's database.
         weakref.finalize(self, self.catalog.close).atexit = False
@@ -80,7 +80,7 @@ class Warehouse:
         Raises:
             TerminalSettingError: Somebody has added a column that stands where ours belongs.
         """
-        with told(self.settings.catalog):
+        with catalog_errors(self.settings.catalog):
             self.catalog.create_namespace_if_not_exists(self.settings.namespace)
             missing = self.missing_tables()
             changes = [
@@ -93,7 +93,7 @@ class Warehouse:
     def missing_tables(self) -> set[str]:
         """Return the tables of the contract that the catalog does not have."""
         try:
-            with told(self.settings.catalog):
+            with catalog_errors(self.settings.catalog):
                 present = {name for *_, name in self.catalog.list_tables(self.settings.namespace)}
         except NoSuchNamespaceError:
             present = set()
@@ -111,7 +111,7 @@ class Warehouse:
 
     def _load(self, name: str) -> IcebergTable:
         try:
-            with told(self.settings.catalog):
+            with catalog_errors(self.settings.catalog):
                 return as_declared(self.catalog.load_table((self.settings.namespace, name)))
         except NoSuchTableError as error:
             raise TerminalSettingError(
@@ -165,7 +165,7 @@ class Warehouse:
             return
         chosen = None if source_ids is None else set(source_ids)
         # Around all of it: manifests are read one by one, while the files are asked for.
-        with told(self.settings.catalog):
+        with catalog_errors(self.settings.catalog):
             yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
@@ -189,7 +189,7 @@ class Warehouse:
         """Read a whole (small) table."""
         table = self.table(name)
         refuse_unreadable(table, self.live_files(table))
-        with told(self.settings.catalog):
+        with catalog_errors(self.settings.catalog):
             return table.scan().to_arrow()
 
     def refuse_unwritable(self, names: Iterable[str]) -> None:

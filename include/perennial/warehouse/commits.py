@@ -21,12 +21,12 @@ from pyiceberg.table.snapshots import ancestors_of
 
 from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED
+from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import OPERATION_KEY, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.manifests import SnapshotProducer, overlap
-from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     from perennial.warehouse.catalog import Warehouse
@@ -85,7 +85,7 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
             return False
         refuse_unwritable(table)
         try:
-            with told(table.catalog.name, commit=name):
+            with catalog_errors(table.catalog.name, commit=name):
                 _commit(table, delta, operation)
         except (CommitFailedException, ValidationException) as error:
             log.info("%s: lost a race for %s (%s), looking again", operation, name, error)

@@ -21,11 +21,11 @@ from pyiceberg.utils.properties import property_as_bool, property_as_int
 
 from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED, TABLES
+from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import ATTEMPTS, set_tag
 from perennial.warehouse.heads import read_head
 from perennial.warehouse.lineage import TAG
 from perennial.warehouse.losses import refuse_loss
-from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     from perennial.warehouse.catalog import Warehouse
@@ -87,7 +87,7 @@ def neighbours(warehouse: Warehouse) -> list[Table]:
     A table that was renamed keeps its place, and the one that was made anew under its former name gets the same.
     """
     namespace, known = warehouse.settings.namespace, {table.name for table in TABLES}
-    with told(warehouse.settings.catalog):
+    with catalog_errors(warehouse.settings.catalog):
         names = {name for *_, name in warehouse.catalog.list_tables(namespace)} - known
         others = []
         for name in sorted(names):
@@ -160,7 +160,7 @@ def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: dat
         if not expired and not _is_ahead(table):
             return 0
         try:
-            with told(table.catalog.name, commit=table.name()[-1]):
+            with catalog_errors(table.catalog.name, commit=table.name()[-1]):
                 _remove(table, expired)
         except CommitFailedException as error:
             log.info("%s: lost a race for its snapshots (%s), looking again", table.name()[-1], error)

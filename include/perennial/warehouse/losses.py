@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.counting import count
 from perennial.errors import TerminalDataError
+from perennial.text import pluralize
 from perennial.warehouse.lineage import Head, History, Mark, earlier_metadata, number_of, operation_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Loss:
 
     def __str__(self) -> str:
         shown = ", ".join(self.operations[:5]) + (", ..." if len(self.operations) > 5 else "")
-        missing = count(len(self.operations), "operation")
+        missing = pluralize(len(self.operations), "operation")
         return f"{self.found} Missing: {missing}" + (f" ({shown})." if self.operations else ".")
 
 

@@ -13,8 +13,8 @@ from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform
 
 from perennial.tables import TABLES
+from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.schemas import same_columns
-from perennial.warehouse.telling import told
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -36,7 +36,7 @@ def create_staging(warehouse: Warehouse, table: Table) -> Table:
     declared = next(known for known in TABLES if known.name == table.name()[-1])
     fields = [table.schema().find_field(name).field_id for name in declared.sort_by]
     name = f"compaction_{uuid.uuid4().hex}"
-    with told(warehouse.settings.catalog):
+    with catalog_errors(warehouse.settings.catalog):
         return warehouse.catalog.create_table(
             (warehouse.settings.namespace, name),
             schema=table.schema(),
@@ -57,14 +57,14 @@ def is_like(staging: Table, table: Table) -> bool:
 
 def staging_names(warehouse: Warehouse) -> list[str]:
     """Name the staging tables that the catalog has."""
-    with told(warehouse.settings.catalog):
+    with catalog_errors(warehouse.settings.catalog):
         found = warehouse.catalog.list_tables(warehouse.settings.namespace)
     return [name for *_, name in found if _NAME.fullmatch(name)]
 
 
 def find_staging(warehouse: Warehouse, name: str) -> Table | None:
     """Load a staging table; None where it has just been dropped."""
-    with told(warehouse.settings.catalog), suppress(NoSuchTableError):
+    with catalog_errors(warehouse.settings.catalog), suppress(NoSuchTableError):
         return warehouse.catalog.load_table((warehouse.settings.namespace, name))
     return None
 
@@ -73,7 +73,7 @@ def drop_staging(warehouse: Warehouse, name: str) -> None:
     """Take a staging table out of the catalog; whether its files stay is the catalog's matter. Gone is no error."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no staging table")
-    with told(warehouse.settings.catalog), suppress(NoSuchTableError):
+    with catalog_errors(warehouse.settings.catalog), suppress(NoSuchTableError):
         warehouse.catalog.drop_table((warehouse.settings.namespace, name))
 
 

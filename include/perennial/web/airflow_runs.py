@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
-    from perennial.lifecycle import RestoreRequest
+    from perennial.moves import RestoreRequest
 
 QUEUED, RUNNING, SUCCESS, FAILED = "queued", "running", "success", "failed"
 OVER = (SUCCESS, FAILED)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query, Response
 
-from perennial.notify import wording
+from perennial import text as formatting
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -67,7 +67,7 @@ def drawn(chart: Chart, theme: Literal["light", "dark"], narrow: bool = False) -
         show_minor_x_labels=len(chart.labels) <= (2 if narrow else 8),
         min_scale=3, max_scale=6, range=(0, _most(chart)), margin=12, margin_right=44, spacing=8,
     )  # fmt: skip
-    drawing.x_labels = [wording.dated(label) for label in chart.labels]
+    drawing.x_labels = [formatting.dated(label) for label in chart.labels]
     if chart.whole and chart.labels and _most(chart) <= 6:
         drawing.y_labels = list(range(int(_most(chart)) + 1))
     for name, figures in chart.series.items():

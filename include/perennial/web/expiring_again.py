@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from perennial.notify import wording
-from perennial.statements import statement
+from perennial import text as formatting
+from perennial.sql import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +37,14 @@ class ExpiringAgain:
         one = self.source_count == 1
         if self.first_at is None or self.last_at is None:
             return f"{'It does' if one else 'They do'} not expire while {'it is' if one else 'they are'} active."
-        first, last = wording.day(self.first_at), wording.day(self.last_at)
+        first, last = formatting.day(self.first_at), formatting.day(self.last_at)
         when = f"on {first}" if first == last else f"between {first} and {last}"
         they, are = ("It", "it is") if one else ("They", "they are")
         told = f"{they} will expire again {when}, unless {are} active or used by an active audience then."
         if not self.active_count:
             return told
         verb = "is active and does not expire" if self.active_count == 1 else "are active and do not expire"
-        return f"{told} {wording.count(self.active_count, 'source')} {verb} until stopped."
+        return f"{told} {formatting.pluralize(self.active_count, 'source')} {verb} until stopped."
 
 
 def expiring_again(

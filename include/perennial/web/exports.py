@@ -20,9 +20,9 @@ from pydantic import WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
 from perennial.audiences import TerminalDefinitionError
+from perennial.audiences.completeness import Completeness, TerminalIncompleteError
 from perennial.errors import TerminalRequestError, TransientError
-from perennial.features.completeness import Completeness, TerminalIncompleteError
-from perennial.features.export_models import (
+from perennial.exports.models import (
     ExportRequest,
     ExportResponse,
     FieldsRequest,
@@ -37,7 +37,7 @@ from perennial.web.problems import problem
 from perennial.web.warehouse import WarehouseDep, until_answered
 
 if TYPE_CHECKING:
-    from perennial.features.users_export import SegmentExport
+    from perennial.exports.users import SegmentExport
 
 NDJSON = "application/x-ndjson"
 # Fifty ids of a thousand bytes each; the audit log keeps all of them.
@@ -51,7 +51,7 @@ _STREAMS = threading.BoundedSemaphore(2)
 _SHORT = {"description": "`strict` was asked for, and the answer would be short; `completeness` says of what"}
 _SEGMENT_HELP = f"""Stream all users of a segment as lines of JSON, in order of `braze_id`; each line is a *UserObject*.
 
-The lines hold users and nothing else. What they leave out (R16) stands in the headers:
+The lines hold users and nothing else. What they leave out stands in the headers:
 
 - `Perennial-Complete`: `true` or `false`. Where it is `false`, users may be missing, be there who do not belong, or
   have short lists.
@@ -136,7 +136,7 @@ def export_ids(
     that left last first; `missing_from` asks for others. Where nobody was found, nothing is missing. Who asked for whom
     is written into Airflow's audit log.
     """
-    from perennial.features.users_export import export_users
+    from perennial.exports.users import export_users
 
     request = parse_request(body)
     audit.write("export_users_by_id", request, strict)
@@ -163,7 +163,7 @@ def export_segment(
     strict: _Strict = False,
 ) -> Response:
     """Everything that can be refused is refused before the first byte."""
-    from perennial.features.users_export import open_segment_export
+    from perennial.exports.users import open_segment_export
 
     request = parse_segment_request(body)
     audit.write("export_users_by_segment", request, strict)

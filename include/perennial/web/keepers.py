@@ -6,18 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perennial import text as formatting
 from perennial.audiences import Definition, TerminalDefinitionError, parse
-from perennial.audiences.needs import find_needs
-from perennial.notify import wording
-from perennial.statements import statement
+from perennial.audiences.dependencies import find_dependencies
+from perennial.sql import statement
 from perennial.tables import AUDIENCES
 
 if TYPE_CHECKING:
     import duckdb
 
-    from perennial.policy import Explanation
+    from perennial.policy.decisions import Explanation
     from perennial.warehouse import Warehouse
-    from perennial.web.source_facts import Reference
+    from perennial.web.source_details import Reference
 
 MOST_SHOWN = 20
 KINDS = {"campaign": "campaign", "canvas": "Canvas", "content_card": "Content Card", "segment": "segment"}
@@ -80,7 +80,7 @@ def verdict(explained: Explanation, months: int, restoring: bool) -> str:
     if restoring:
         return "A restore is bringing its interactions back. Nothing of it expires meanwhile."
     decision = explained.decision
-    period = wording.count(months, "month")
+    period = formatting.pluralize(months, "month")
     if decision.decision in ("expired", "late", "reactivated", "deleted"):
         return {
             "expired": "Its interactions are in long-term storage until somebody restores them or it is active again.",
@@ -92,8 +92,8 @@ def verdict(explained: Explanation, months: int, restoring: bool) -> str:
         return "It does not expire while it is active."
     if decision.expires_at is None or decision.clock_started_at is None:
         return "It does not expire, because all of its times are before 2000, which cannot be right."
-    since = f"{_CLOCKS[explained.clock_started_by or 'created']} on {wording.day(decision.clock_started_at)}"
-    ends = wording.day(decision.expires_at)
+    since = f"{_CLOCKS[explained.clock_started_by or 'created']} on {formatting.day(decision.clock_started_at)}"
+    ends = formatting.day(decision.expires_at)
     return {
         "recent": f"It can expire on {ends}, {period} after {since}.",
         "referenced": f"It could have expired on {ends}, {period} after {since}.",
@@ -149,7 +149,7 @@ def _targets(connection: duckdb.DuckDBPyConnection, source_id: str, reference: R
 
 
 def _effects(connection: duckdb.DuckDBPyConnection, source_id: str, text: str) -> Collection[str]:
-    from perennial.features.audience import load_segments
+    from perennial.audiences.evaluate import load_segments
 
     try:
         root = parse(text)
@@ -162,5 +162,5 @@ def _effects(connection: duckdb.DuckDBPyConnection, source_id: str, text: str) -
         for reference in definition.references
         if reference.kind == "segment"
     }
-    needs = find_needs(root, {**dict.fromkeys(named, _NOBODY), **segments})
+    needs = find_dependencies(root, {**dict.fromkeys(named, _NOBODY), **segments})
     return {effect for need in needs if (need.kind, need.id) == ("source", source_id) for effect in need.effects}

@@ -11,13 +11,13 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.errors import TerminalRequestError
-from perennial.policy import SOURCE_KINDS, STATUSES
+from perennial.policy.decisions import SOURCE_KINDS, STATUSES
 from perennial.web.pages import segment, whole_in_form
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from perennial.web.snapshot import Listed
+    from perennial.web.source_index import Listed
 
 PAGE_SIZE = 50
 DUE_DAYS = 30
@@ -32,7 +32,7 @@ VANISHED = "vanished"
 STATES = ("available", DUE, KEPT, "expired", "restoring", "deleted")
 """What a state filter can be; of the available ones, `due` expire within `DUE_DAYS`, `kept` would if no filter kept
 them."""
-_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would, if no active filter kept it (R4)"
+_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would, if no active filter kept it"
 # Every column of the list, and what orders it; what is left undecided, the name decides.
 _ORDERS = {
     "name": (),

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from perennial.notify import list_undelivered, run_url, wording
+from perennial import text as formatting
+from perennial.notify import list_undelivered, run_url
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.charts import Chart, Narrow, Theme, drawn
+from perennial.web.dependencies import PageContextDep
 from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, StateSum, read_overview
 from perennial.web.pages import render
-from perennial.web.restore_desk import DeskDep
 
 router = APIRouter(dependencies=[READ], tags=["overview"])
 
@@ -54,40 +55,40 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
-    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them (R4)")
+    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
     undecided: str = Field(description="Why nothing expires; empty where something may")
     undelivered: list[UndeliveredItem] = Field(description="Mails that did not reach somebody, at most the latest 100")
     restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")
 
 
 @router.get("/overview", response_class=HTMLResponse, include_in_schema=False)
-def overview_page(request: Request, desk: DeskDep) -> HTMLResponse:
+def overview_page(request: Request, context: PageContextDep) -> HTMLResponse:
     """Show the overview."""
-    found = _now(desk)
+    found = _now(context)
     airflow = request.scope.get("root_path", "").rpartition("/")[0]
     restores = [
-        (restore, wording.duration(restore.took), run_url(airflow, RESTORE_DAG, restore.run_id))
+        (restore, formatting.duration(restore.took), run_url(airflow, RESTORE_DAG, restore.run_id))
         if restore.took is not None
         else (restore, "", "")
         for restore in found.restores
     ]
     moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored or day.loaded]
     return render(
-        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(desk)
+        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context)
     )  # fmt: skip
 
 
 @router.get("/api/overview", summary="Bytes held over time, what expires soon, restores and how long they took")
-def show_overview(desk: DeskDep) -> OverviewAnswer:
+def show_overview(context: PageContextDep) -> OverviewAnswer:
     """Tell the figures of the whole workspace."""
-    found = _now(desk)
+    found = _now(context)
     return OverviewAnswer(
         states=list(found.states.values()),
         held=list(found.held),
         expiring=list(found.expiring),
         kept_count=found.kept_count,
         undecided=found.undecided,
-        undelivered=_undelivered(desk),
+        undelivered=_undelivered(context),
         restores=[
             RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
             for restore in found.restores
@@ -97,21 +98,24 @@ def show_overview(desk: DeskDep) -> OverviewAnswer:
 
 @router.get("/charts/overview.svg", response_class=Response, include_in_schema=False)
 def overview_chart(
-    desk: DeskDep, figures: Literal["held", "expiring", "restores"], theme: Theme = "light", narrow: Narrow = False
+    context: PageContextDep,
+    figures: Literal["held", "expiring", "restores"],
+    theme: Theme = "light",
+    narrow: Narrow = False,
 ) -> Response:
     """Draw one of the charts."""
-    found = _now(desk)
+    found = _now(context)
     charts = {"held": lambda: _held(found.held), "expiring": lambda: _expiring(found.expiring),
               "restores": lambda: _restores(found.restores)}  # fmt: skip
     return drawn(charts[figures](), theme, narrow)
 
 
-def _undelivered(desk: DeskDep) -> list[UndeliveredItem]:
-    return [UndeliveredItem.model_validate(missed) for missed in list_undelivered(desk.warehouse)[:_UNDELIVERED]]
+def _undelivered(context: PageContextDep) -> list[UndeliveredItem]:
+    return [UndeliveredItem.model_validate(missed) for missed in list_undelivered(context.warehouse)[:_UNDELIVERED]]
 
 
-def _now(desk: DeskDep) -> Overview:
-    return read_overview(desk, datetime.now(UTC))
+def _now(context: PageContextDep) -> Overview:
+    return read_overview(context, datetime.now(UTC))
 
 
 def _held(days: Sequence[HeldOn]) -> Chart:
@@ -127,8 +131,8 @@ def _expiring(days: Sequence[ExpiringOn]) -> Chart:
 def _restores(restores: Sequence[Restored]) -> Chart:
     timed = [(restore.restored_at, restore.took) for restore in reversed(restores) if restore.took is not None]
     minutes = [took.total_seconds() / 60 for _, took in timed]
-    return Chart([wording.moment(at) for at, _ in timed], {"minutes": minutes}, "bars", "{:,.1f} min".format)
+    return Chart([formatting.moment(at) for at, _ in timed], {"minutes": minutes}, "bars", "{:,.1f} min".format)
 
 
 def _size(figure: float) -> str:
-    return wording.size(round(figure))
+    return formatting.format_bytes(round(figure))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.web.access import RESTORE_DAG
+from perennial.web.dependencies import PageContext
 from perennial.web.listing import DUE_DAYS, count_kept
-from perennial.web.restore_desk import Desk
-from perennial.web.source_facts import airflow_runs
+from perennial.web.source_details import airflow_runs
 
 MONTHS_BACK_DAYS = 183
 _YEAR_DAYS = 365
@@ -99,9 +99,9 @@ class Overview:
         return sum(state.archived_bytes for state in self.states.values())
 
 
-def read_overview(desk: Desk, now: datetime) -> Overview:
+def read_overview(context: PageContext, now: datetime) -> Overview:
     """Read the figures as of a moment."""
-    listed = desk.snapshot.now()
+    listed = context.snapshot.now()
     states = [StateSum(*row) for row in listed.states]
     binds = {"now": now, "soon": now + timedelta(days=DUE_DAYS)}
     with listed.connection.cursor() as cursor:
@@ -115,7 +115,7 @@ def read_overview(desk: Desk, now: datetime) -> Overview:
         expiring=expiring,
         kept_count=count_kept(listed),
         undecided=listed.kept.undecided,
-        restores=_timed(desk, restores),
+        restores=_timed(context, restores),
     )
 
 
@@ -139,8 +139,8 @@ def _held(
     return found[::-1]
 
 
-def _timed(desk: Desk, rows: Sequence[tuple[Any, ...]]) -> list[Restored]:
-    asked = airflow_runs(desk.session, [row[0] for row in rows])
+def _timed(context: PageContext, rows: Sequence[tuple[Any, ...]]) -> list[Restored]:
+    asked = airflow_runs(context.session, [row[0] for row in rows])
     timed: list[list[Any]] = [[*row, _took(row[1], asked.get((RESTORE_DAG, row[0])))] for row in rows]
     return [Restored(*values) for values in timed]
 

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from perennial.notify import wording
+from perennial import text as formatting
 from perennial.resources import resource
 from perennial.settings import dag_id
 
@@ -67,8 +67,8 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(
-        count=wording.count, size=wording.size, moment=wording.moment, day=wording.day, dated=wording.dated,
-        shown=shown, segment=segment, query=query, named=named,
+        count=formatting.pluralize, size=formatting.format_bytes, moment=formatting.moment, day=formatting.day,
+        dated=formatting.dated, shown=escape_for_page, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
     environment.tests["whole_in_form"] = whole_in_form
@@ -81,9 +81,9 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def shown(text: str) -> str:
+def escape_for_page(text: str) -> str:
     """As `wording.shown`; nearly every text is visible as it is, and a page has hundreds."""
-    return text if text.isprintable() else wording.shown(text)
+    return text if text.isprintable() else formatting.escape_invisible(text)
 
 
 def named(name: str | None, source_id: str) -> str:

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from perennial import text as formatting
 from perennial.errors import TerminalRequestError
-from perennial.notify import wording
-from perennial.outcomes import STANDARD, THAW_TIMES
-from perennial.statements import statement
+from perennial.reports import STANDARD, THAW_TIMES
+from perennial.sql import statement
 from perennial.web.airflow_runs import find_obstacle
+from perennial.web.dependencies import PageContext, restoring_sources
 from perennial.web.expiring_again import ExpiringAgain, expiring_again
-from perennial.web.restore_desk import Desk, restoring_sources
 from perennial.web.restore_times import ExpectedTime, expect_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perennial.lifecycle import RestoreRequest
-    from perennial.lifecycle.requests import RequestedSource
+    from perennial.moves import RestoreRequest
+    from perennial.moves.requests import RequestedSource
 
 _NAMED = 10
 
@@ -84,24 +84,24 @@ class Preview:
     refusal: str = ""
 
 
-def resolve_restore(desk: Desk, request: RestoreRequest, at_once: bool = False) -> Resolved:
+def resolve_restore(context: PageContext, request: RestoreRequest, at_once: bool = False) -> Resolved:
     """Find out what a request comes to.
 
     Args:
-        desk: Who asks.
+        context: Who asks.
         request: For what.
         at_once: As for `restoring_sources`.
 
     Raises:
         TerminalRequestError: Names all ids and tags that nobody knows.
     """
-    from perennial.lifecycle.requests import TO_RESTORE, resolve_in
+    from perennial.moves.requests import TO_RESTORE, resolve_in
 
     # Opening a status session takes seconds where there are many files; the run resolves the request again (R11).
-    with desk.snapshot.cursor() as cursor:
+    with context.snapshot.cursor() as cursor:
         sources = resolve_in(cursor, request)
     restorable = [source for source in sources if source.outcome == TO_RESTORE]
-    runs = restoring_sources(desk, at_once) if restorable else {}
+    runs = restoring_sources(context, at_once) if restorable else {}
     return Resolved(
         coming=tuple(source for source in restorable if source.source_id not in runs),
         under_way=_groups((runs[source.source_id], source) for source in restorable if source.source_id in runs),
@@ -109,11 +109,11 @@ def resolve_restore(desk: Desk, request: RestoreRequest, at_once: bool = False) 
     )
 
 
-def refuse_restore(desk: Desk, resolved: Resolved, under_way: bool = True) -> None:
+def refuse_restore(context: PageContext, resolved: Resolved, under_way: bool = True) -> None:
     """Let a request through only if it can be started, and brings something back that is not on its way already.
 
     Args:
-        desk: Who asks, and where.
+        context: Who asks, and where.
         resolved: What it comes to.
         under_way: Whether to refuse it where some of the sources are on their way already; all always are.
 
@@ -121,9 +121,9 @@ def refuse_restore(desk: Desk, resolved: Resolved, under_way: bool = True) -> No
         RefusedError: Says why not, and what to do.
         TerminalRequestError: Everything was deleted under the previous policy (R18).
     """
-    from perennial.lifecycle.requests import refuse_deleted
+    from perennial.moves.requests import refuse_deleted
 
-    if obstacle := find_obstacle(desk.session):
+    if obstacle := find_obstacle(context.session):
         raise RefusedError(obstacle)
     moving = [source for group in resolved.under_way for source in group.sources]
     if moving and (under_way or not resolved.coming):
@@ -139,35 +139,35 @@ def refuse_restore(desk: Desk, resolved: Resolved, under_way: bool = True) -> No
         raise RefusedError(f"There is nothing to bring back ({told}).")
 
 
-def preview_restore(desk: Desk, request: RestoreRequest) -> Preview:
+def preview_restore(context: PageContext, request: RestoreRequest) -> Preview:
     """Find out what a request would do, without a look at its addresses."""
     try:
-        resolved = resolve_restore(desk, request)
+        resolved = resolve_restore(context, request)
     except TerminalRequestError as error:
         return Preview(request, None, refusal=str(error))
-    preview = Preview(_left(request, resolved), resolved, refusal=_refusal(desk, resolved))
+    preview = Preview(_left(request, resolved), resolved, refusal=_refusal(context, resolved))
     if not resolved.coming:
         return preview
     coming = [source.source_id for source in resolved.coming]
-    with desk.snapshot.cursor() as cursor:
+    with context.snapshot.cursor() as cursor:
         (total_bytes,) = cursor.execute(statement("web/sum_archived_bytes"), {"source_ids": coming}).fetchall()[0]
-        again = expiring_again(cursor, coming, datetime.now(UTC), desk.warehouse.settings.retention_months)
+        again = expiring_again(cursor, coming, datetime.now(UTC), context.warehouse.settings.retention_months)
     return replace(
         preview,
         row_count=sum(source.archived_rows for source in resolved.coming),
         total_bytes=total_bytes,
         again=again,
-        expected=expect_time(desk, total_bytes),
-        thaw=_thaw(desk.warehouse.settings.archive_storage_class or ""),
+        expected=expect_time(context, total_bytes),
+        thaw=_thaw(context.warehouse.settings.archive_storage_class or ""),
     )
 
 
-def _refusal(desk: Desk, resolved: Resolved) -> str:
+def _refusal(context: PageContext, resolved: Resolved) -> str:
     try:
-        refuse_restore(desk, resolved, under_way=False)
+        refuse_restore(context, resolved, under_way=False)
     except TerminalRequestError as error:
         return str(error)
-    return desk.obstacle
+    return context.obstacle
 
 
 def _left(request: RestoreRequest, resolved: Resolved) -> RestoreRequest:
@@ -194,4 +194,4 @@ def _named(sources: Iterable[RequestedSource]) -> str:
 def _thaw(storage_class: str) -> str:
     """Say how long a storage class needs before data can be read; empty for one that hands it out at once."""
     times = THAW_TIMES.get((storage_class, STANDARD))
-    return f"The archive ({storage_class}) has to thaw it first: usually {wording.span(*times)}." if times else ""
+    return f"The archive ({storage_class}) has to thaw it first: usually {formatting.span(*times)}." if times else ""

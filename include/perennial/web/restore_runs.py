@@ -10,9 +10,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from perennial.notify import DeliveryRecord, describe, run_url, wording
+from perennial import text as formatting
+from perennial.notify import DeliveryRecord, describe, run_url
 from perennial.notify.delivery import RESTORE
-from perennial.statements import statement
+from perennial.sql import statement
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.airflow_runs import (
     FAILED,
@@ -26,15 +27,15 @@ from perennial.web.airflow_runs import (
     task_results,
     task_states,
 )
+from perennial.web.dependencies import PageContext, PageContextDep
 from perennial.web.pages import render
 from perennial.web.problems import NotFoundError
-from perennial.web.restore_desk import Desk, DeskDep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from perennial.lifecycle.requests import RequestedSource
-    from perennial.lifecycle.thaw_notes import Thawing
+    from perennial.moves.requests import RequestedSource
+    from perennial.moves.thaw_status import ThawStatus
 
 router = APIRouter(dependencies=[READ], tags=["restores"])
 
@@ -64,7 +65,7 @@ class RunSource(BaseModel):
     kind: str
     outcome: str = Field(description="What became of it; while the run goes on, what is to become of it")
     row_count: int = Field(0, description="Interactions brought back")
-    expires_at: datetime | None = Field(None, description="When it expires again (R13); null while something keeps it")
+    expires_at: datetime | None = Field(None, description="When it expires again; null while something keeps it")
     detail: str = Field("", description="Why it failed")
 
 
@@ -101,25 +102,25 @@ RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", 
 
 
 @router.get("/restores", response_class=HTMLResponse, include_in_schema=False)
-def restores_page(request: Request, desk: DeskDep) -> HTMLResponse:
+def restores_page(request: Request, context: PageContextDep) -> HTMLResponse:
     """Show the latest restores."""
-    runs, obstacle = restores(request, desk), find_obstacle(desk.session)
-    names = _names(desk, [run.source_ids[0] for run in runs if run.source_id_count == 1])
+    runs, obstacle = restores(request, context), find_obstacle(context.session)
+    names = _names(context, [run.source_ids[0] for run in runs if run.source_id_count == 1])
     return render(request, "restores.html.j2", runs=runs, names=names, obstacle=obstacle, duration=_duration)
 
 
 @router.get("/restores/run", response_class=HTMLResponse, include_in_schema=False)
-def run_page(request: Request, desk: DeskDep, run_id: RunId) -> HTMLResponse:
+def run_page(request: Request, context: PageContextDep, run_id: RunId) -> HTMLResponse:
     """Show how a restore goes."""
-    run = restore(request, desk, run_id)
-    names = {} if run.sources else _names(desk, run.source_ids)
+    run = restore(request, context, run_id)
+    names = {} if run.sources else _names(context, run.source_ids)
     return render(request, "restore_run.html.j2", run=run, names=names, over=run.state in OVER, duration=_duration)
 
 
 @router.get("/api/restores", summary="The latest restores", response_model=list[RestoreSummary])
-def restores(request: Request, desk: DeskDep) -> list[RestoreSummary]:
+def restores(request: Request, context: PageContextDep) -> list[RestoreSummary]:
     """List the last 50 restores that were asked for, latest first."""
-    return [RestoreSummary(**_summary(request, run)) for run in recent_runs(desk.session)]
+    return [RestoreSummary(**_summary(request, run)) for run in recent_runs(context.session)]
 
 
 @router.get(
@@ -128,24 +129,24 @@ def restores(request: Request, desk: DeskDep) -> list[RestoreSummary]:
     response_model=RestoreProgress,
     responses={404: {"description": "There is no such run"}},
 )
-def restore(request: Request, desk: DeskDep, run_id: RunId) -> RestoreProgress:
+def restore(request: Request, context: PageContextDep, run_id: RunId) -> RestoreProgress:
     """Tell how far a restore is; ask again every second or two."""
-    run = find_run(desk.session, run_id)
+    run = find_run(context.session, run_id)
     if run is None:
         raise NotFoundError(
             f"Airflow has no run {run_id!r} of {RESTORE_DAG}; it may have been removed. The list of restores has the "
             "latest ones."
         )
-    return _progress(request, desk, run)
+    return _progress(request, context, run)
 
 
-def _names(desk: Desk, source_ids: Sequence[str]) -> dict[str, str]:
-    with desk.snapshot.cursor() as cursor:
+def _names(context: PageContext, source_ids: Sequence[str]) -> dict[str, str]:
+    with context.snapshot.cursor() as cursor:
         return dict(cursor.execute(statement("web/find_known_sources"), {"source_ids": list(source_ids)}).fetchall())
 
 
 def _duration(seconds: float) -> str:
-    return wording.duration(timedelta(seconds=seconds))
+    return formatting.duration(timedelta(seconds=seconds))
 
 
 def _summary(request: Request, run: RestoreRun) -> dict[str, Any]:
@@ -167,20 +168,20 @@ def _summary(request: Request, run: RestoreRun) -> dict[str, Any]:
     }
 
 
-def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
-    states = task_states(desk.session, run.run_id)
+def _progress(request: Request, context: PageContext, run: RestoreRun) -> RestoreProgress:
+    states = task_states(context.session, run.run_id)
     request_uri, plan_uris = (
-        task_results(desk.session, task_id, [run.run_id]).get(run.run_id) for task_id in ("check_request", "plan")
+        task_results(context.session, task_id, [run.run_id]).get(run.run_id) for task_id in ("check_request", "plan")
     )
     chunks = [chunk for uri in plan_uris or () for chunk in _chunks(uri)]
     phase = phase_of(run, states)
-    thawing = _thawing(desk, run) if phase == "thawing" else None
+    thawing = _thawing(context, run) if phase == "thawing" else None
     if phase == "thawing" and thawing is None:
         # The task looks at every archive; most have nothing to thaw.
         phase = "planning"
     total = sum(map(len, chunks))
     copied = count_copied(chunks, states.get("move_files.copy", {}))
-    sources = _sources(desk, run, request_uri, plan_uris or ())
+    sources = _sources(context, run, request_uri, plan_uris or ())
     return RestoreProgress(
         **_summary(request, run),
         phase=phase,
@@ -189,7 +190,7 @@ def _progress(request: Request, desk: Desk, run: RestoreRun) -> RestoreProgress:
         files_total=total,
         source_count=len(sources),
         sources=sources[:_SHOWN],
-        error=_error(desk, run, states),
+        error=_error(context, run, states),
     )
 
 
@@ -210,19 +211,19 @@ def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) ->
     return "telling"
 
 
-def _thawing(desk: Desk, run: RestoreRun) -> Thawing | None:
-    from perennial.lifecycle.thaw_notes import find_thawing
+def _thawing(context: PageContext, run: RestoreRun) -> ThawStatus | None:
+    from perennial.moves.thaw_status import find_thaw_status
 
-    return find_thawing(desk.warehouse, run.run_id)
+    return find_thaw_status(context.warehouse, run.run_id)
 
 
-def told_of(phase: State, copied: int, total: int, thawing: Thawing | None = None) -> str:
+def told_of(phase: State, copied: int, total: int, thawing: ThawStatus | None = None) -> str:
     """Tell a phase to a person, with how far it is where that is known."""
     if phase == "copying" and total:
-        return f"Copying: {copied:,} of {wording.count(total, 'file')}"
+        return f"Copying: {copied:,} of {formatting.pluralize(total, 'file')}"
     if thawing is not None:
-        expected_at = wording.moment(datetime.fromisoformat(thawing.expected_at))
-        thawed = f"{thawing.thawed_count:,} of {wording.count(thawing.file_count, 'file')}"
+        expected_at = formatting.moment(datetime.fromisoformat(thawing.expected_at))
+        thawed = f"{thawing.thawed_count:,} of {formatting.pluralize(thawing.file_count, 'file')}"
         return f"Thawing: {thawed} can be read, all of them by {expected_at} as S3 documents it"
     return {
         "queued": "Queued: it starts when Airflow has room for it",
@@ -271,9 +272,11 @@ def _chunks(plan_uri: str) -> list[tuple[str, ...]]:
     return list(map(tuple, chunks))
 
 
-def _sources(desk: Desk, run: RestoreRun, request_uri: str | None, plan_uris: list[str] | tuple[()]) -> list[RunSource]:
-    from perennial.lifecycle import Run
-    from perennial.lifecycle.restore import restore_report
+def _sources(
+    context: PageContext, run: RestoreRun, request_uri: str | None, plan_uris: list[str] | tuple[()]
+) -> list[RunSource]:
+    from perennial.moves import Run
+    from perennial.moves.restore import restore_report
 
     if request_uri is None:
         return []
@@ -281,7 +284,7 @@ def _sources(desk: Desk, run: RestoreRun, request_uri: str | None, plan_uris: li
         if run.state not in OVER:
             return [_source(source) for source in _requested(request_uri)]
         ended_at = run.ended_at or run.now
-        report = restore_report(desk.warehouse, request_uri, Run(run.run_id, run.now), ended_at, plan_uris)
+        report = restore_report(context.warehouse, request_uri, Run(run.run_id, run.now), ended_at, plan_uris)
     except FileNotFoundError:
         # What tasks tell each other is cleared away some day; Airflow may remember the run for longer.
         return []
@@ -294,30 +297,30 @@ def _source(source: Any) -> RunSource:
 
 @lru_cache(maxsize=8)
 def _requested(request_uri: str) -> list[RequestedSource]:
-    from perennial.lifecycle.requests import read_resolution
-    from perennial.lifecycle.runs import read_note
+    from perennial.moves.requests import read_resolution
+    from perennial.moves.runs import read_note
 
     return read_resolution(read_note(request_uri))[1]
 
 
-def _error(desk: Desk, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:
+def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:
     from perennial.airflow import kept_error_of
 
     if run.lies_ahead:
         return (
-            f"The run is dated {wording.moment(run.now)}, and Airflow begins it only then. If it was meant for now, "
+            f"The run is dated {formatting.moment(run.now)}, and Airflow begins it only then. If it was meant for now, "
             "mark it failed in Airflow and ask again without a date."
         )
     if run.state == QUEUED:
-        return find_obstacle(desk.session)
+        return find_obstacle(context.session)
     if run.state == SUCCESS:
         return ""
-    kept = kept_error_of(desk.warehouse, RESTORE_DAG, run.run_id)
+    kept = kept_error_of(context.warehouse, RESTORE_DAG, run.run_id)
     if run.state != FAILED:
         retried = any(state == "up_for_retry" for mapped in states.values() for state in mapped.values())
         return f"A step failed and is tried again: {kept or 'its log in Airflow says why.'}" if retried else ""
-    told = task_results(desk.session, "tell_requesters", [run.run_id]).get(run.run_id) or {}
-    undelivered = DeliveryRecord.of(desk.warehouse, RESTORE, run.run_id).undelivered()
+    told = task_results(context.session, "notify_requesters", [run.run_id]).get(run.run_id) or {}
+    undelivered = DeliveryRecord.of(context.warehouse, RESTORE, run.run_id).undelivered()
     wrong = [str(told.get("error") or kept), describe(undelivered) if undelivered else ""]
     if any(wrong):
         return " ".join(filter(None, wrong))

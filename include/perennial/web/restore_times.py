@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from perennial.notify import wording
-from perennial.statements import statement
+from perennial import text as formatting
+from perennial.sql import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.web.airflow_runs import measured_runs
 
 if TYPE_CHECKING:
-    from perennial.web.restore_desk import Desk
+    from perennial.web.dependencies import PageContext
 
 # Restores are of about the same size if one has at most ten times the bytes of the other. Below 10 MB the tasks need
 # the same time whatever they move.
@@ -49,19 +49,19 @@ class ExpectedTime:
 
     @property
     def sentence(self) -> str:
-        shortest, longest = wording.duration(self.shortest), wording.duration(self.longest)
+        shortest, longest = formatting.duration(self.shortest), formatting.duration(self.longest)
         between = f"{shortest} to {longest}" if shortest != longest else f"About {shortest}"
         if self.run_count >= _ENOUGH:
             return f"{between}, as the last {self.run_count} restores of about that size took."
         if self.run_count:
-            measured = wording.count(self.run_count, "restore")
+            measured = formatting.pluralize(self.run_count, "restore")
             return f"Probably {between}: only {measured} of about that size {_have(self.run_count)} been measured."
         return f"Probably {between}. No restore of about that size has been measured yet."
 
 
-def expect_time(desk: Desk, total_bytes: int) -> ExpectedTime:
+def expect_time(context: PageContext, total_bytes: int) -> ExpectedTime:
     """Find out how long a restore of so many bytes takes."""
-    return expected_time(_measured(desk), total_bytes)
+    return expected_time(_measured(context), total_bytes)
 
 
 def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -> ExpectedTime:
@@ -92,21 +92,22 @@ def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -
     return ExpectedTime(min(shortest, longest), max(shortest, longest), 0)
 
 
-def _measured(desk: Desk) -> list[tuple[int, timedelta]]:
+def _measured(context: PageContext) -> list[tuple[int, timedelta]]:
     """Bytes and duration of restores that ended well, the latest first; without those that had to thaw anything."""
     from perennial.engines.duckdb import open_session
-    from perennial.lifecycle.thaw_notes import find_thawing
+    from perennial.moves.thaw_status import find_thaw_status
 
-    took = measured_runs(desk.session)
+    took = measured_runs(context.session)
     if not took:
         return []
-    with open_session(desk.warehouse, [LIFECYCLE_EVENTS.name]) as session:
+    with open_session(context.warehouse, [LIFECYCLE_EVENTS.name]) as session:
         rows = session.execute(statement("web/sum_restored_bytes"), {"run_ids": list(took)}).fetchall()
     total_bytes = dict(rows)
     return [
         (total_bytes[run_id], duration)
         for run_id, duration in took.items()
-        if run_id in total_bytes and (duration < _MAY_HAVE_THAWED or find_thawing(desk.warehouse, run_id) is None)
+        if run_id in total_bytes
+        and (duration < _MAY_HAVE_THAWED or find_thaw_status(context.warehouse, run_id) is None)
     ]
 
 

@@ -15,17 +15,17 @@ from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
 from perennial.web.access import READ, RESTORE
 from perennial.web.airflow_runs import trigger_restore
+from perennial.web.dependencies import PageContext, PageContextDep, restoring_sources
 from perennial.web.listing import EXACT_CHARACTERS, Selection, SelectionDep, matching_ids
 from perennial.web.pages import render
 from perennial.web.problems import problem
-from perennial.web.restore_desk import Desk, DeskDep, restoring_sources
 from perennial.web.restore_preview import RefusedError, Resolved, preview_restore, refuse_restore, resolve_restore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from perennial.lifecycle import RestoreRequest
-    from perennial.lifecycle.requests import RequestedSource
+    from perennial.moves import RestoreRequest
+    from perennial.moves.requests import RequestedSource
 
 router = APIRouter(tags=["restores"])
 
@@ -62,9 +62,9 @@ class RestoreOrder(_Model):
     """What to restore, and who is told. At least one source, tag or `all` is needed."""
 
     source_ids: list[Text] = Field([], max_length=100_000, description="Campaigns and Canvases by id")
-    tags: list[Text] = Field([], max_length=1_000, description="All sources that carry one of these tags (R11)")
+    tags: list[Text] = Field([], max_length=1_000, description="All sources that carry one of these tags")
     all: Filters | None = Field(None, description="All sources that match these filters now")
-    notify: list[str] = Field([], max_length=50, description="E-mail addresses that are told how it ended (R12)")
+    notify: list[str] = Field([], max_length=50, description="E-mail addresses that are told how it ended")
     reason: Reason = Field("", description="Goes into the audit trail and the e-mail")
 
 
@@ -139,7 +139,7 @@ class RestorePreview(BaseModel):
     )
     expected_from_runs: int = Field(description="How many restores of about that size this is known from; 0: a guess")
     expires_at: datetime | None = Field(
-        description="When the first of it would expire again, if it came back now (R13); null where nothing does"
+        description="When the first of it would expire again, if it came back now; null where nothing does"
     )
     thaw: str = Field(description="How long the archive needs before that; empty where it hands data out at once")
     refusal: str = Field(description="Why it cannot be asked for; empty where it can")
@@ -155,7 +155,7 @@ All = Annotated[bool, Query(alias="all", description="Every source that matches 
 @router.get("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
 def restore_page(
     request: Request,
-    desk: DeskDep,
+    context: PageContextDep,
     selection: SelectionDep,
     ids: Ids,
     listed: ListedIds,
@@ -164,26 +164,28 @@ def restore_page(
 ) -> HTMLResponse:
     """Show what a restore would do, and ask for it."""
     named = [*ids, *_listed("ids", listed)]
-    return _page(request, desk, _chosen(desk, named, tags, selection if everything else None))
+    return _page(request, context, _chosen(context, named, tags, selection if everything else None))
 
 
 @router.post("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
-def restore_page_of_many(request: Request, desk: DeskDep, form: Annotated[SelectedForm, Form()]) -> HTMLResponse:
+def restore_page_of_many(
+    request: Request, context: PageContextDep, form: Annotated[SelectedForm, Form()]
+) -> HTMLResponse:
     """Show the same for more ids than an address holds; starts nothing."""
     named = [*form.id, *_listed("ids", form.ids)]
-    return _page(request, desk, _chosen(desk, named, form.tags, form.selection))
+    return _page(request, context, _chosen(context, named, form.tags, form.selection))
 
 
 @router.post("/restores", dependencies=[RESTORE], include_in_schema=False)
-def restore_by_form(request: Request, desk: DeskDep, form: Annotated[OrderForm, Form()]) -> Response:
+def restore_by_form(request: Request, context: PageContextDep, form: Annotated[OrderForm, Form()]) -> Response:
     """Start a restore and lead to its progress; what is wrong with it is said above the form, which keeps its texts."""
     form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
     try:
-        run_id = _start(desk, {"source_ids": form_ids, "tags": form_tags, **form.texts}, by_page=True)
+        run_id = _start(context, {"source_ids": form_ids, "tags": form_tags, **form.texts}, by_page=True)
     except TerminalRequestError as error:
         wanted = _request(form_ids, form_tags)
         status = 409 if isinstance(error, RefusedError) else 400
-        return _page(request, desk, wanted, status, error=str(error), notify=form.notify, reason=form.reason)
+        return _page(request, context, wanted, status, error=str(error), notify=form.notify, reason=form.reason)
     return RedirectResponse(_progress_address(request, "/restores/run", run_id), 303)
 
 
@@ -198,14 +200,14 @@ def restore_by_form(request: Request, desk: DeskDep, form: Annotated[OrderForm, 
         409: {"description": "Not as things are now: a restore is under way, nothing can come back, the DAG is paused"},
     },
 )
-def restore_by_api(request: Request, desk: DeskDep, order: RestoreOrder) -> Any:
+def restore_by_api(request: Request, context: PageContextDep, order: RestoreOrder) -> Any:
     """Start one restore, whatever the number of sources: one run, one e-mail. Nothing is started when it is refused."""
     params = order.model_dump(exclude={"all"})
     if order.all is not None:
-        chosen = _matching(desk, Selection(**order.all.model_dump()))
+        chosen = _matching(context, Selection(**order.all.model_dump()))
         params = {**params, "source_ids": [*order.source_ids, *chosen[0]], "tags": [*order.tags, *chosen[1]]}
     try:
-        run_id = _start(desk, params, by_page=False)
+        run_id = _start(context, params, by_page=False)
     except RefusedError as error:
         return problem(request, 409, str(error), run_ids=error.run_ids)
     address = _progress_address(request, "/api/restores/run", run_id)
@@ -214,10 +216,10 @@ def restore_by_api(request: Request, desk: DeskDep, order: RestoreOrder) -> Any:
 
 @router.get("/api/restore", dependencies=[READ], summary="What a restore would do", response_model=RestorePreview)
 def preview_by_api(
-    desk: DeskDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
+    context: PageContextDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
 ) -> RestorePreview:
     """Tell what would come back and what cannot, without starting anything. Name sources, tags, or all that match."""
-    preview = preview_restore(desk, _chosen(desk, ids, tags, selection if everything else None))
+    preview = preview_restore(context, _chosen(context, ids, tags, selection if everything else None))
     resolved, expected = preview.resolved or Resolved((), (), ()), preview.expected
     sources = [_previewed(source) for source in resolved.coming]
     sources += [_previewed(source, group.of) for group in resolved.under_way for source in group.sources]
@@ -249,17 +251,17 @@ def _previewed(source: RequestedSource, run_id: str | None = None) -> PreviewedS
     )
 
 
-def _start(desk: Desk, params: Mapping[str, Any], *, by_page: bool) -> str:
-    from perennial.lifecycle import RestoreRequest
+def _start(context: PageContext, params: Mapping[str, Any], *, by_page: bool) -> str:
+    from perennial.moves import RestoreRequest
 
     request = RestoreRequest.from_params(params)
     with _STARTING:
-        refuse_restore(desk, resolve_restore(desk, request, at_once=True))
-        return trigger_restore(desk.session, request, desk.user.get_name(), by_page)
+        refuse_restore(context, resolve_restore(context, request, at_once=True))
+        return trigger_restore(context.session, request, context.user.get_name(), by_page)
 
 
-def _chosen(desk: Desk, ids: list[str], tags: list[str], selection: Selection | None) -> RestoreRequest:
-    matching: tuple[list[str], list[str]] = ([], []) if selection is None else _matching(desk, selection)
+def _chosen(context: PageContext, ids: list[str], tags: list[str], selection: Selection | None) -> RestoreRequest:
+    matching: tuple[list[str], list[str]] = ([], []) if selection is None else _matching(context, selection)
     source_ids, chosen_tags = [*ids, *matching[0]], [*tags, *matching[1]]
     if not source_ids and not chosen_tags:
         raise TerminalRequestError("No source is chosen; tick some in the list of sources, or all that match.")
@@ -267,19 +269,19 @@ def _chosen(desk: Desk, ids: list[str], tags: list[str], selection: Selection | 
 
 
 def _request(source_ids: list[str], tags: list[str]) -> RestoreRequest:
-    from perennial.lifecycle import RestoreRequest
+    from perennial.moves import RestoreRequest
 
     return RestoreRequest(source_ids=tuple(dict.fromkeys(source_ids)), tags=tuple(dict.fromkeys(tags)))
 
 
-def _matching(desk: Desk, selection: Selection) -> tuple[list[str], list[str]]:
+def _matching(context: PageContext, selection: Selection) -> tuple[list[str], list[str]]:
     """The ids and the tags that mean a selection; what has one tag is asked for by that tag (R11).
 
     Of the sources with a tag, a restore brings back those that are expired; so it means the same with that filter.
     """
     if selection.tag and selection.filters.items() <= {"tag": selection.tag, "state": "expired"}.items():
         return [], [selection.tag]
-    source_ids = matching_ids(desk.snapshot.now(), selection, restoring_sources(desk))
+    source_ids = matching_ids(context.snapshot.now(), selection, restoring_sources(context))
     if not source_ids:
         raise TerminalRequestError(f"No source matches {selection.filters or 'all'}; nothing was started.")
     return source_ids, []
@@ -296,11 +298,11 @@ def _listed(name: str, fields: list[str]) -> list[str]:
 
 
 def _page(
-    request: Request, desk: Desk, wanted: RestoreRequest, status: int = 200, error: str = "", **typed: str
+    request: Request, context: PageContext, wanted: RestoreRequest, status: int = 200, error: str = "", **typed: str
 ) -> HTMLResponse:
-    name = desk.user.get_name()
+    name = context.user.get_name()
     texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
-    preview = preview_restore(desk, wanted)
+    preview = preview_restore(context, wanted)
     return render(
         request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, **texts,
     )  # fmt: skip

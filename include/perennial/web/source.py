@@ -10,25 +10,25 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
-from perennial.features.completeness import MissingSource
-from perennial.features.resume_check import AudienceProblem
+from perennial.audiences.completeness import MissingSource
+from perennial.audiences.resume import AudienceProblem
 from perennial.notify import run_url
-from perennial.policy import Explanation
+from perennial.policy.decisions import Explanation
 from perennial.web.access import READ
 from perennial.web.charts import Chart, Narrow, Theme, by_period, drawn
+from perennial.web.dependencies import PageContext, PageContextDep
 from perennial.web.keepers import MOST_SHOWN, find_keepers, verdict
 from perennial.web.listing import form_method
 from perennial.web.pages import render
-from perennial.web.restore_desk import Desk, DeskDep
-from perennial.web.source_facts import (
+from perennial.web.source_details import (
     DailyCount,
     LifecycleEvent,
-    Told,
+    SourceDetails,
     airflow_runs,
     find_references,
     known_source,
+    load_source_details,
     recorded,
-    tell,
 )
 from perennial.web.sources import SourceItem
 from perennial.web.warehouse import SnapshotDep, WarehouseDep
@@ -89,27 +89,27 @@ class SourceDetail(SourceItem):
 
 
 @router.get("/source", response_class=HTMLResponse, include_in_schema=False)
-def source_page(request: Request, desk: DeskDep, source_id: SourceId) -> HTMLResponse:
+def source_page(request: Request, context: PageContextDep, source_id: SourceId) -> HTMLResponse:
     """Show one source."""
-    told = tell(desk, source_id)
+    told = load_source_details(context, source_id)
     paths = told.explanation.decision.referenced_by if told.explanation else ()
     labels, series = _by_day(told.daily)
     table = [(label, [figures[position] for figures in series.values()]) for position, label in enumerate(labels)]
     return render(
         request, "source.html.j2", told=told, source=told.source, names=list(series), labels=labels,
         table=[row for row in reversed(table) if any(row[1])],
-        verdict=_verdict(desk, told),
-        keepers=find_keepers(desk.warehouse, source_id, find_references(desk, paths[:MOST_SHOWN])),
+        verdict=_verdict(context, told),
+        keepers=find_keepers(context.warehouse, source_id, find_references(context, paths[:MOST_SHOWN])),
         keeper_count=len(paths),
-        history=_linked(request, desk, told.history),
-        method=form_method(told.resume.restorable), obstacle=desk.obstacle,
+        history=_linked(request, context, told.history),
+        method=form_method(told.resume.restorable), obstacle=context.obstacle,
     )  # fmt: skip
 
 
 @router.get("/api/source", summary="One source: state, decision, history, daily analytics, resume check")
-def show_source(desk: DeskDep, source_id: SourceId) -> SourceDetail:
+def show_source(context: PageContextDep, source_id: SourceId) -> SourceDetail:
     """Tell everything about one source."""
-    told = tell(desk, source_id)
+    told = load_source_details(context, source_id)
     resume = told.resume
     return SourceDetail(
         **SourceItem.model_validate(told.source).model_dump(),
@@ -148,14 +148,16 @@ def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]
     return by_period((count.stat_date, count.interaction, count.event_count) for count in daily)
 
 
-def _verdict(desk: Desk, told: Told) -> str:
+def _verdict(context: PageContext, told: SourceDetails) -> str:
     if told.explanation is None:
         return ""
-    return verdict(told.explanation, desk.warehouse.settings.retention_months, told.source.restoring)
+    return verdict(told.explanation, context.warehouse.settings.retention_months, told.source.restoring)
 
 
-def _linked(request: Request, desk: Desk, history: Sequence[LifecycleEvent]) -> list[tuple[LifecycleEvent, str | None]]:
-    runs = airflow_runs(desk.session, {event.run_id for event in history})
+def _linked(
+    request: Request, context: PageContext, history: Sequence[LifecycleEvent]
+) -> list[tuple[LifecycleEvent, str | None]]:
+    runs = airflow_runs(context.session, {event.run_id for event in history})
     airflow = request.scope.get("root_path", "").rpartition("/")[0]
     dags = [(event, event.dag_in(runs)) for event in history]
     return [(event, run_url(airflow, dag_id, event.run_id) if dag_id else None) for event, dag_id in dags]

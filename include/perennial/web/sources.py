@@ -11,11 +11,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
-from perennial.policy import SOURCE_KINDS, STATUSES
+from perennial.policy.decisions import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
+from perennial.web.dependencies import PageContextDep, restoring_sources
 from perennial.web.listing import PAGE_SIZE, STATES, VANISHED, SelectionDep, find_page, form_method
 from perennial.web.pages import fragment, render
-from perennial.web.restore_desk import DeskDep, restoring_sources
 from perennial.web.warehouse import SnapshotDep
 
 router = APIRouter(dependencies=[READ])
@@ -55,7 +55,7 @@ class SourceItem(BaseModel):
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime | None
     expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
-    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says (R4)")
+    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says")
     last_sent_at: datetime | None
     row_count: int = Field(description="Interactions, hot and in long-term storage")
     hot_rows: int
@@ -88,13 +88,15 @@ def home(request: Request) -> RedirectResponse:
 
 
 @router.get("/sources", response_class=HTMLResponse, include_in_schema=False)
-def sources_page(request: Request, selection: SelectionDep, desk: DeskDep, page: PageNumber = 1) -> HTMLResponse:
+def sources_page(
+    request: Request, selection: SelectionDep, context: PageContextDep, page: PageNumber = 1
+) -> HTMLResponse:
     """Show the sources."""
-    restoring = restoring_sources(desk)
-    listed = desk.snapshot.now()
+    restoring = restoring_sources(context)
+    listed = context.snapshot.now()
     found = find_page(listed, selection, page, restoring)
     return render(
-        request, "sources.html.j2", selection=selection, found=found, columns=COLUMNS, obstacle=desk.obstacle,
+        request, "sources.html.j2", selection=selection, found=found, columns=COLUMNS, obstacle=context.obstacle,
         tag_options=_tag_options(listed.tags),
         method=form_method(source.source_id for source in found.sources),
         choices={"kind": {kind: kind for kind in SOURCE_KINDS}, "status": STATUS_LABELS,
@@ -109,12 +111,12 @@ def _tag_options(tags: tuple[tuple[str, int], ...]) -> Markup:
 
 
 @router.get("/api/sources", summary="Search, filter, sort and page the sources", tags=["sources"])
-def list_sources(selection: SelectionDep, desk: DeskDep, page: PageNumber = 1) -> SourcePage:
+def list_sources(selection: SelectionDep, context: PageContextDep, page: PageNumber = 1) -> SourcePage:
     """List the sources that match; a page beyond the last has none."""
-    restoring = restoring_sources(desk)
-    found = find_page(desk.snapshot.now(), selection, page, restoring)
+    restoring = restoring_sources(context)
+    found = find_page(context.snapshot.now(), selection, page, restoring)
     sources = [SourceItem.model_validate(source) for source in found.sources]
-    return SourcePage(obstacle=desk.obstacle, total=found.total, page=page, pages=found.last, sources=sources)
+    return SourcePage(obstacle=context.obstacle, total=found.total, page=page, pages=found.last, sources=sources)
 
 
 @router.get("/api/tags", summary="The 200 most used tags", tags=["sources"])

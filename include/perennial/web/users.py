@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
+from perennial.audiences.missing_page import FIRST_PAGE, MissingPage
 from perennial.errors import TerminalRequestError
-from perennial.features.export_models import CompletenessObject, completeness_object
-from perennial.features.missing_page import FIRST_PAGE, MissingPage
-from perennial.features.received import CampaignReceived, CanvasReceived
-from perennial.statements import statement
+from perennial.exports.models import CompletenessObject, completeness_object
+from perennial.exports.received import CampaignReceived, CanvasReceived
+from perennial.sql import statement
 from perennial.tables import USERS
 from perennial.web.access import READ, MayExportDep
 from perennial.web.listing import form_method
@@ -24,8 +24,8 @@ from perennial.web.problems import NotFoundError
 from perennial.web.warehouse import WarehouseDep
 
 if TYPE_CHECKING:
-    from perennial.features.completeness import Completeness
-    from perennial.features.profile import Profile
+    from perennial.audiences.completeness import Completeness
+    from perennial.exports.profile import Profile
     from perennial.warehouse import Warehouse
 
 router = APIRouter(dependencies=[READ], tags=["users"])
@@ -70,7 +70,7 @@ class FoundUsers(BaseModel):
 
 
 class UserProfile(BaseModel):
-    """A user, what they received, newest first, and what the lists leave out (R16)."""
+    """A user, what they received, newest first, and what the lists leave out."""
 
     user: PlatformUser
     campaigns_received: tuple[CampaignReceived, ...]
@@ -121,7 +121,7 @@ def read_user(
 def _read(
     warehouse: Warehouse, user_id: str, may_export: bool, page: MissingPage = FIRST_PAGE
 ) -> tuple[PlatformUser, Profile]:
-    from perennial.features.profile import read_profile
+    from perennial.exports.profile import read_profile
 
     try:
         profile = read_profile(warehouse, user_id, page)

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from perennial.errors import TransientError
 from perennial.settings import Settings
-from perennial.web.snapshot import SourceSnapshot
+from perennial.web.source_index import SourceSnapshot
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse

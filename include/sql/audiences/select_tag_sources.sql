@@ -1,4 +1,4 @@
--- The sources that tag filters look at: of those with a tag, the 200 that sent most recently (spec/filters.md).
+-- The sources that tag filters look at: of those with a tag, the 200 that sent most recently.
 -- Grain: one row a tag and source. Binds: $tags, in whose place the compiler puts one bind a tag.
 -- R5, R14: expired sources count among the 200, and are missing (R16); so do those that the platform has no longer.
 WITH tagged AS (

@@ -1,4 +1,4 @@
--- Purpose: what each Currents event type means (spec/currents.md); a type that is not here is ignored.
+-- Purpose: what each Currents event type means; a type that is not here is ignored.
 -- Grain: event type. `source_kind` is the kind where the event itself names no source.
 -- A canvas.Entry in the control group becomes `control` in create_events.
 CREATE TABLE event_types AS

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlglot import exp
 
+LAYER = "perennial_layer_"
+"""What the names of an audience's layers begin with: each has one row a user, and it may be grouped by (spark.py)."""
 Rewrite = Callable[[exp.Expr], exp.Expr]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from perennial.audiences.compiling import LAYER
-from perennial.engines.dialects import Dialect, hashed, microseconds, months_added, not_materialized
+from perennial.engines.dialects import LAYER, Dialect, hashed, microseconds, months_added, not_materialized
 from perennial.engines.dialects.meanings import (
     DAYS,
     MICROSECONDS,

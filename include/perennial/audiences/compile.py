@@ -1,0 +1,328 @@
+"""From a checked definition to one SQL statement: pure, in DuckDB's dialect, every value a bind.
+
+All filters of a definition and of the segments it uses are answered by one pass over the interactions and one over the
+summaries: each becomes a column of flags per user, and the definition a condition over the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from textwrap import indent
+from typing import Any
+
+from perennial.audiences.definitions import Definition, TerminalDefinitionError
+from perennial.audiences.dependencies import Dependency, find_dependencies, segments_of
+from perennial.audiences.filters import (
+    EXCLUDE_SUSPECTED_BOTS,
+    FILTERS,
+    INTERACTION_VALUES,
+    Filter,
+    FilterGroup,
+    InteractionMatch,
+    SummaryMatch,
+)
+from perennial.audiences.timestamps import timestamp
+from perennial.engines.dialects import LAYER
+from perennial.sql import statement
+from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
+
+INTERACTIONS_VIEW = "available_interactions"
+# Different filters of a definition and all its segments: engines take minutes to plan many more than that.
+QUESTION_LIMIT = 5_000
+_TAG_SOURCES = "\n".join(
+    line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
+)
+_COMPARISONS = {"more_than": ">", "less_than": "<", "exactly": "="}
+_SIDES = {"before": "<", "after": ">"}
+
+
+@dataclass(frozen=True)
+class AudienceQuery:
+    """The statement that selects an audience.
+
+    Attributes:
+        sql: Selects user_id, each user once, in no order. Reads `available_interactions` and `tables`.
+        binds: Its values by name.
+        tables: The tables of the contract it reads.
+        needs: The sources and tags whose interactions it looks at.
+    """
+
+    sql: str
+    binds: dict[str, Any]
+    tables: tuple[str, ...]
+    needs: tuple[Dependency, ...]
+
+    @property
+    def count_sql(self) -> str:
+        """Counts the users instead."""
+        return f"SELECT count(*) AS user_count FROM (\n{self.sql}\n) AS audience"
+
+
+def compile_audience(definition: Definition, segments: Mapping[str, Definition], now: datetime) -> AudienceQuery:
+    """Write the statement of a definition.
+
+    Args:
+        definition: Checked by `parse`.
+        segments: At least the segments it uses, itself or through others, by id.
+        now: What `days_ago` is counted from.
+
+    Raises:
+        TerminalDefinitionError: A segment is not among `segments`, contains itself, is too many segments deep, or the
+            whole is too large; names the JSON path.
+    """
+    layers = segments_of(definition, segments)
+    building = _Statement(now)
+    for depth, layer in enumerate(layers, start=1):
+        for segment_id in layer:
+            building.add_segment(segment_id, depth, segments[segment_id].root)
+            building.refuse_too_many()
+    condition = building.condition(definition.root)
+    building.refuse_too_many()
+    return building.finished(condition, find_dependencies(definition, segments))
+
+
+def tag_sources_query(tags: Iterable[str] | None = None) -> tuple[str, dict[str, str]]:
+    """Write the statement of the sources that tag filters look at, and its binds: tag, source_id, latest sent first.
+
+    Args:
+        tags: Of these tags; None: of all there are.
+    """
+    binds = {f"v{number}": tag for number, tag in enumerate(tags or (), start=1)}
+    wanted = "SELECT tag FROM known_source_tags" if tags is None else ", ".join(f"${name}" for name in binds)
+    return f"{_TAG_SOURCES.replace('$tags', wanted)}\nORDER BY tag, place", binds
+
+
+@dataclass
+class _Flags:
+    """Columns of flags over one relation, one for each question asked of it."""
+
+    prefix: str
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def column(self, expression: str) -> str:
+        """Return the column that holds an expression; the same expression is one column."""
+        return self.columns.setdefault(expression, f"{self.prefix}_{len(self.columns) + 1}")
+
+    def selected(self) -> list[str]:
+        return [f"{expression} AS {name}" for expression, name in self.columns.items()]
+
+
+class _Statement:
+    """A statement under construction."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.names: dict[tuple[type, Any], str] = {}
+        self.interactions, self.summaries, self.users = _Flags("interaction"), _Flags("summary"), _Flags("profile")
+        self.kinds: dict[str, None] = {}
+        self.measures: dict[str, None] = {}
+        self.sources: dict[str, None] = {}
+        self.tags: dict[str, str] = {}
+        self.segments: dict[str, str] = {}
+        self.layers: list[list[str]] = []
+        self.questions: set[str] = set()
+
+    # --- conditions over flags -------------------------------------------------------------------------------------
+
+    def condition(self, node: dict[str, Any]) -> str:
+        """Write a node as a condition over the columns of flags; never null."""
+        if "filter" in node:
+            question = self._filter(FILTERS[node["filter"]], node)
+            self.questions.add(question)
+            return question
+        if "not" in node:
+            return self._negated(node["not"])
+        ((branch, children),) = node.items()
+        # The same question asked twice is one; the tree of what is left is balanced, for parsers have a depth limit.
+        conditions = list(dict.fromkeys(self.condition(child) for child in children))
+        return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
+
+    def add_segment(self, segment_id: str, depth: int, root: dict[str, Any]) -> None:
+        """Make a segment a column of its layer, so that it is computed once however often it is used."""
+        condition = self.condition(root)
+        name = self.segments.setdefault(segment_id, f"segment_{len(self.segments) + 1}")
+        self.layers += [[] for _ in range(depth - len(self.layers))]
+        self.layers[depth - 1].append(f"{condition} AS {name}")
+
+    def refuse_too_many(self) -> None:
+        """Refuse what is too large to be one statement."""
+        if len(self.questions) > QUESTION_LIMIT:
+            raise TerminalDefinitionError(
+                "$", f"has more than {QUESTION_LIMIT:,} different filters, those of its segments counted; use fewer."
+            )
+
+    def _negated(self, child: dict[str, Any]) -> str:
+        selected = self.condition(child)
+        declared = FILTERS.get(child.get("filter", ""))
+        if declared is None or declared.negated_within == "users":
+            return f"NOT {selected}"
+        entered = self._found(self.interactions.column(self._present(declared, child, InteractionMatch("entered"))))
+        return f"({entered} AND NOT {selected})"
+
+    def _filter(self, declared: Filter, node: dict[str, Any]) -> str:
+        if declared.group is FilterGroup.SEGMENT:
+            return self.segments[node["segment_id"]]
+        if declared.user_column is not None:
+            return self.users.column(self._of_user(declared.user_column, node))
+        if declared.summary is not None:
+            return self._of_summary(declared, declared.summary, node)
+        match = declared.interactions or InteractionMatch()
+        if declared.latest:
+            return self._compared(self.interactions.column(self._latest_match(declared, node, match)), node)
+        return self._found(self.interactions.column(self._present(declared, node, match)))
+
+    def _of_user(self, column: str, node: dict[str, Any]) -> str:
+        if column == "feature_flags":
+            return f"list_contains(users.feature_flags, {self._bind(node['flag'])})"
+        return f"users.{column}"
+
+    def _of_summary(self, declared: Filter, match: SummaryMatch, node: dict[str, Any]) -> str:
+        self.measures.setdefault(match.measure)
+        conditions = [f"measure = {self._bind(match.measure)}"]
+        named = next((node[p.name] for p in declared.parameters if p.column == "dimension"), match.dimension)
+        if named is not None:
+            conditions.append(f"dimension = {self._bind(named)}")
+        condition = " AND ".join(conditions)
+        if declared.latest:
+            return self._compared(self.summaries.column(f"max(CASE WHEN {condition} THEN last_at END)"), node)
+        if "comparison" in node:
+            counted = self.summaries.column(f"sum(CASE WHEN {condition} THEN event_count END)")
+            return f"(COALESCE({counted}, 0) {_COMPARISONS[node['comparison']]} {self._bind(node['count'])})"
+        found = self._found(self.summaries.column(f"bool_or({condition})"))
+        return f"NOT {found}" if declared.absent else found
+
+    @staticmethod
+    def _found(column: str) -> str:
+        # Users without a row in the relation have no flag.
+        return f"COALESCE({column}, FALSE)"
+
+    def _compared(self, column: str, node: dict[str, Any]) -> str:
+        moment = timestamp(node["at"]) if "at" in node else self._days_ago(node["days_ago"])
+        return f"COALESCE({column} {_SIDES[node['operator']]} {self._bind(moment)}, FALSE)"
+
+    def _days_ago(self, days: int) -> datetime:
+        try:
+            return self.now - timedelta(days=days)
+        except OverflowError:
+            # Before the first moment there is, nothing has happened either.
+            return datetime.min.replace(tzinfo=UTC)
+
+    # --- what is asked of interactions ------------------------------------------------------------------------------
+
+    def _present(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
+        # The source first and by itself: engines evaluate the rest for its rows only.
+        return f"bool_or(CASE WHEN {self._source(declared, node)} THEN {self._matches(declared, node, match)} END)"
+
+    def _latest_match(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
+        matches = self._matches(declared, node, match)
+        return f"max(CASE WHEN {self._source(declared, node)} AND {matches} THEN occurred_at END)"
+
+    def _source(self, declared: Filter, node: dict[str, Any]) -> str:
+        if declared.group is FilterGroup.TAG:
+            return f"tag_sources.{self.tags.setdefault(node['tag'], f'tag_{len(self.tags) + 1}')}"
+        source_id = node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
+        self.sources.setdefault(source_id)
+        return f"seen.source_id = {self._bind(source_id)}"
+
+    def _matches(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
+        conditions = []
+        value = INTERACTION_VALUES.get(node.get("interaction", ""))
+        interaction = value.interaction if value else match.interaction
+        channel = value.channel if value else match.channel
+        if interaction is not None:
+            self.kinds.setdefault(interaction)
+            conditions.append(f"interaction = {self._bind(interaction)}")
+        if channel is not None:
+            conditions.append(f"channel = {self._bind(channel)}")
+        if value is not None and value.machine_open is not None:
+            # An open of which nobody said that it was a machine is a person's.
+            conditions.append(f"machine_open IS {'' if value.machine_open else 'NOT '}TRUE")
+        if node.get(EXCLUDE_SUSPECTED_BOTS.name):
+            conditions.append("is_suspected_bot_click IS NOT TRUE")
+        if match.conversion_index is not None:
+            conditions.append(f"conversion_index = {self._bind(match.conversion_index)}")
+        conditions += [
+            f"{parameter.column} = {self._bind(node[parameter.name])}"
+            for parameter in declared.parameters
+            if parameter.column not in (None, "source_id") and parameter.name in node
+        ]
+        return " AND ".join(conditions)
+
+    # --- the whole --------------------------------------------------------------------------------------------------
+
+    def _bind(self, value: Any) -> str:
+        return "$" + self.names.setdefault((type(value), value), f"v{len(self.names) + 1}")
+
+    def _binds(self, values: Iterable[str]) -> str:
+        return ", ".join(self._bind(value) for value in values)
+
+    def finished(self, condition: str, needs: tuple[Dependency, ...]) -> AudienceQuery:
+        """Put the statement together."""
+        tables = [USERS.name]
+        parts = []
+        if self.interactions.columns:
+            parts += [*([self._tag_part()] if self.tags else []), self._interaction_part()]
+            tables += [SOURCES.name, VANISHED_SOURCES.name, SOURCE_TAGS.name] if self.tags else []
+        if self.summaries.columns:
+            origin = f"FROM {USER_MESSAGE_SUMMARY.name}\n    WHERE measure IN ({self._binds(self.measures)})"
+            parts.append(_flags_part("summary_flags", self.summaries, origin))
+            tables.append(USER_MESSAGE_SUMMARY.name)
+        parts.append(self._flagged_part())
+        previous = "flagged"
+        for depth, layer in enumerate(self.layers, start=1):
+            # Materialized, or an engine would put the conditions of one layer into the next, and double them each time.
+            columns = ",\n        ".join(["*", *layer])
+            parts.append(f"{LAYER}{depth} AS MATERIALIZED (\n    SELECT\n        {columns}\n    FROM {previous}\n)")
+            previous = f"{LAYER}{depth}"
+        binds = {name: value for (_, value), name in self.names.items()}
+        with_parts = ",\n".join(parts)
+        sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"
+        return AudienceQuery(sql, binds, tuple(tables), needs)
+
+    def _tag_part(self) -> str:
+        # One relation for all tags, or each interaction would be joined once for each.
+        columns = ["source_id", *(f"bool_or(tag = {self._bind(tag)}) AS {name}" for tag, name in self.tags.items())]
+        looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(self.tags)), "        ")
+        origin = f"FROM (\n{looked_at}\n    ) AS looked_at\n    GROUP BY source_id"
+        return f"tag_sources AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n)"
+
+    def _interaction_part(self) -> str:
+        joins = ["    LEFT JOIN tag_sources ON seen.source_id = tag_sources.source_id"] if self.tags else []
+        chosen = ["tag_sources.source_id IS NOT NULL"] if self.tags else []
+        if self.sources:
+            chosen.insert(0, f"seen.source_id IN ({self._binds(self.sources)})")
+        where = f"    WHERE interaction IN ({self._binds(self.kinds)}) AND ({' OR '.join(chosen)})"
+        lines = [f"FROM {INTERACTIONS_VIEW} AS seen", *joins, where]
+        return _flags_part("interaction_flags", self.interactions, "\n".join(lines))
+
+    def _flagged_part(self) -> str:
+        columns = [
+            "users.user_id",
+            *self.users.selected(),
+            *(f"interaction_flags.{name}" for name in self.interactions.columns.values()),
+            *(f"summary_flags.{name}" for name in self.summaries.columns.values()),
+        ]
+        joins = [
+            f"\n    LEFT JOIN {relation} ON users.user_id = {relation}.user_id"
+            for relation, flags in (("interaction_flags", self.interactions), ("summary_flags", self.summaries))
+            if flags.columns
+        ]
+        return f"flagged AS (\n    SELECT\n        {_listed(columns)}\n    FROM users{''.join(joins)}\n)"
+
+
+def _flags_part(name: str, flags: _Flags, origin: str) -> str:
+    columns = ["user_id", *flags.selected()]
+    return f"{name} AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n    GROUP BY user_id\n)"
+
+
+def _listed(columns: list[str]) -> str:
+    return ",\n        ".join(columns)
+
+
+def _balanced(operator: str, conditions: list[str]) -> str:
+    if len(conditions) == 1:
+        return conditions[0]
+    middle = len(conditions) // 2
+    return f"({_balanced(operator, conditions[:middle])} {operator} {_balanced(operator, conditions[middle:])})"

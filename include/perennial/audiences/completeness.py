@@ -1,0 +1,283 @@
+"""What an answer leaves out, and what that does to it (R16)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from perennial.audiences.dependencies import Dependency, Effect
+from perennial.audiences.missing_page import MissingPage
+from perennial.errors import TerminalRequestError
+from perennial.notify.restore_command import RestoreCommand, build_restore_command
+from perennial.settings import dag_id
+from perennial.sql import statement
+from perennial.text import pluralize
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Sources that a sentence names; more of them are in the answer itself.
+_NAMED = 5
+# Sources that one restore command names; nobody pastes more, and a shell takes no more than 128 kB.
+_RESTORED_AT_ONCE = 200
+_STATES = ("expired", "archived", "deleted")
+_NARROWS: frozenset[Effect] = frozenset({"narrows"})
+
+
+class TerminalIncompleteError(TerminalRequestError):
+    """An answer would leave data out, and the caller asked for all of it or nothing.
+
+    Attributes:
+        completeness: What would be missing.
+    """
+
+    def __init__(self, completeness: Completeness) -> None:
+        super().__init__(f"The answer would not be complete. {completeness.sentence()} {completeness.remedy()}".strip())
+        self.completeness = completeness
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingSource:
+    """A source that an answer would have needed, and whose interactions it left out.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        kind: campaign or canvas; source where nothing but its id is known.
+        name: Its name on the platform, or the last that it had there.
+        state: expired, or deleted under the previous policy; archived where the source is available and another
+            program has put some of its interactions into long-term storage.
+        since: When that began; None where nobody has recorded it.
+        archived_rows: Interactions in long-term storage; none of a deleted source.
+        effects: What leaving them out does to an audience: narrows it, widens it (a `not` over it), or both.
+        paths: Where the definition names it, as JSON paths; empty where there is no definition.
+    """
+
+    source_id: str
+    kind: str
+    name: str
+    state: Literal["expired", "deleted", "archived"]
+    since: datetime | None
+    archived_rows: int
+    effects: frozenset[Effect] = _NARROWS
+    paths: tuple[str, ...] = ()
+
+    @property
+    def is_restorable(self) -> bool:
+        """Whether a restore brings back what is missing."""
+        return self.state != "deleted"
+
+    @property
+    def since_date(self) -> str:
+        """The day it began, for a person."""
+        return f"{self.since:%Y-%m-%d}" if self.since else "an unknown date"
+
+
+@dataclass(frozen=True)
+class CountedSources:
+    """Missing sources that an answer counts and does not name.
+
+    Attributes:
+        state: As of a `MissingSource`.
+        source_count: How many there are.
+        archived_rows: Their interactions in long-term storage.
+    """
+
+    state: str
+    source_count: int
+    archived_rows: int
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What an answer leaves out: every source it would have needed and did not have.
+
+    Attributes:
+        missing: The sources that it names: all that an audience names itself, and a page of the others.
+        counted: The rest, by state.
+        next_from: What `first` of the next page is; None where no source comes after these.
+    """
+
+    missing: tuple[MissingSource, ...] = ()
+    counted: tuple[CountedSources, ...] = ()
+    next_from: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.counted)
+
+    @property
+    def missing_count(self) -> int:
+        """How many sources are missing, named or not."""
+        return len(self.missing) + sum(group.source_count for group in self.counted)
+
+    @property
+    def restorable_count(self) -> int:
+        """How many of them a restore brings back."""
+        others = sum(group.source_count for group in self.counted if group.state != "deleted")
+        return len(self.restorable) + others
+
+    @property
+    def can_narrow(self) -> bool:
+        """Whether users may be left out who belong in."""
+        return any("narrows" in source.effects for source in self.missing)
+
+    @property
+    def can_widen(self) -> bool:
+        """Whether users may be in who belong out."""
+        return any("widens" in source.effects for source in self.missing)
+
+    @property
+    def restorable(self) -> tuple[str, ...]:
+        """Ids of the sources that are named and that a restore brings back."""
+        return tuple(source.source_id for source in self.missing if source.is_restorable)
+
+    @property
+    def restore(self) -> RestoreCommand | None:
+        """The request that brings back all that is named and can come back, or the first 200 of it."""
+        return build_restore_command(
+            self.restorable[:_RESTORED_AT_ONCE], (), (), "Needed by an answer that left it out"
+        )
+
+    def sentence(self) -> str:
+        """Say for a person what is missing; empty where nothing is."""
+        if self.complete:
+            return ""
+        expired, archived, deleted = map(self._of, _STATES)
+        parts = []
+        if expired.source_count:
+            rows = expired.archived_rows
+            parts.append(f"{pluralize(rows, 'expired interaction')} of {self._names('expired')}")
+        if archived.source_count:
+            rows = archived.archived_rows
+            parts.append(
+                f"{pluralize(rows, 'interaction')} that another program put into long-term storage, of "
+                f"{self._names('archived')}"
+            )
+        if deleted.source_count:
+            parts.append(f"deleted under the previous policy: {self._names('deleted')}")
+        return f"Left out: {'; '.join(parts)}."
+
+    @property
+    def is_named_whole(self) -> bool:
+        """Whether the sentence names every source."""
+        return all(self._of(state).source_count <= _NAMED for state in _STATES) and not self.counted
+
+    def remedy(self) -> str:
+        """Say how to get it back; empty where nothing can come back."""
+        if self.restore is None:
+            return ""
+        asked = min(len(self.restorable), _RESTORED_AT_ONCE)
+        what = "it" if asked == self.restorable_count else f"{asked:,} of {self.restorable_count:,} sources"
+        if not self.restore.fits_a_shell:
+            return (
+                f"To bring {what} back, trigger {dag_id('restore_interactions')} with these params: {self.restore.conf}"
+            )
+        return f"To bring {what} back: {self.restore.command}"
+
+    def _of(self, state: str) -> CountedSources:
+        """Count all sources of a state, named or not."""
+        named = [source.archived_rows for source in self.missing if source.state == state]
+        others = [group for group in self.counted if group.state == state]
+        return CountedSources(
+            state,
+            len(named) + sum(group.source_count for group in others),
+            sum(named) + sum(group.archived_rows for group in others),
+        )
+
+    def _names(self, state: str) -> str:
+        named = [source for source in self.missing if source.state == state][:_NAMED]
+        more = self._of(state).source_count - len(named)
+        if not named:
+            return pluralize(more, "source")
+        return ", ".join(map(_named, named)) + (f" and {more:,} more" if more else "")
+
+
+NOTHING_MISSING = Completeness()
+
+
+def find_missing(
+    connection: duckdb.DuckDBPyConnection,
+    source_ids: Collection[str] | None,
+    needs: Mapping[str, Dependency] | None = None,
+) -> Completeness:
+    """Find out which of the sources an answer needs are not there.
+
+    Args:
+        connection: With `source_states` and `lifecycle_events` in place.
+        source_ids: The sources the answer needs; None: all there are.
+        needs: Why each is needed, by source, where the answer is an audience's.
+    """
+    binds = {"source_ids": None if source_ids is None else sorted(source_ids)}
+    if source_ids is not None and not source_ids:
+        return Completeness()
+    named = needs or {}
+    rows = connection.execute(statement("features/list_missing_sources"), binds).fetchall()
+    return Completeness(
+        tuple(
+            MissingSource(
+                source_id=source_id,
+                kind=kind,
+                name=name,
+                state=state,
+                since=since,
+                archived_rows=archived_rows,
+                effects=_effects(named[source_id], state) if source_id in named else _NARROWS,
+                paths=named[source_id].paths if source_id in named else (),
+            )
+            for source_id, kind, name, state, since, archived_rows in rows
+        )
+    )
+
+
+def find_missing_page(
+    connection: duckdb.DuckDBPyConnection, kinds: Collection[str], page: MissingPage, named: Completeness
+) -> Completeness:
+    """Find out which sources lists of what was received leave out: name some, and count the rest.
+
+    Args:
+        connection: With `source_states`, `lifecycle_events` and `misplaced_rows` in place; later calls see what the
+            first one saw.
+        kinds: The kinds of sources that the lists are about. Sources of which the platform has forgotten the kind are
+            left out of every list.
+        page: Which sources to name.
+        named: What the answer leaves out besides, and names whole.
+    """
+    connection.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS missing_sources AS {statement('features/list_missing_sources')}",
+        {"source_ids": None},
+    )
+    binds = {
+        "kinds": sorted({*kinds, "source"}),
+        "named_ids": [source.source_id for source in named.missing],
+    }
+    paged = {"first": page.first, "most": page.limit}
+    rows = connection.execute(statement("features/page_missing_sources"), binds | paged).fetchall()
+    found = tuple(
+        MissingSource(source_id=source_id, kind=kind, name=name, state=state, since=since, archived_rows=archived_rows)
+        for source_id, kind, name, state, since, archived_rows in rows
+    )
+    sources, archived = Counter(source.state for source in found), Counter[str]()
+    for source in found:
+        archived[source.state] += source.archived_rows
+    totals = connection.execute(statement("features/sum_missing_sources"), binds).fetchall()
+    counted = tuple(
+        CountedSources(state, source_count - sources[state], archived_rows - archived[state])
+        for state, source_count, archived_rows in totals
+        if source_count > sources[state]
+    )
+    end = page.first + len(found)
+    is_last = end >= sum(source_count for _, source_count, _ in totals)
+    return Completeness((*named.missing, *found), counted, None if is_last else end)
+
+
+def _effects(need: Dependency, state: str) -> frozenset[Effect]:
+    # An expired source is out of sight whole; of a deleted one that is active again, what came since is there.
+    return need.effects if state == "expired" else need.effects | need.effects_in_part
+
+
+def _named(source: MissingSource) -> str:
+    since = f" (since {source.since_date})" if source.state != "archived" else ""
+    return f"{source.kind} {source.source_id!r}{since}"

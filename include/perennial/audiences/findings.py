@@ -1,0 +1,145 @@
+"""What is wrong with one audience definition taken by itself: what it names and cannot have (R14, R16, R18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from perennial.audiences import Definition, KnownIds, filter_nodes, unknown_ids
+from perennial.audiences.completeness import MissingSource
+from perennial.audiences.filters import FILTERS, FilterGroup
+from perennial.notify.restore_command import build_restore_command
+from perennial.settings import dag_id
+from perennial.text import pluralize
+
+ViolationKind = Literal["forbidden", "unknown", "unreadable", "incomplete"]
+CORRECT = f"Correct the definition on the platform, then run {dag_id('sync_sources')}."
+_NAMED = 5
+_BECAME = {
+    "expired": "expired",
+    "archived": "another program has put into long-term storage in part",
+    "deleted": "the previous policy deleted",
+}
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong with a definition.
+
+    Attributes:
+        violation: forbidden, unknown, unreadable or incomplete.
+        filter: The filter, where it is one's.
+        path: Where, as a JSON path.
+        named_id: What the filter names.
+        detail: What is wrong, for a person.
+        remedy: What to do about it.
+        restorable: The sources that a restore brings back.
+    """
+
+    violation: ViolationKind
+    filter: str | None
+    path: str
+    named_id: str | None
+    detail: str
+    remedy: str
+    restorable: tuple[str, ...] = ()
+
+
+@dataclass
+class MissingData:
+    """The sources whose interactions are not all there, and what a filter that looks at them comes to.
+
+    Attributes:
+        missing: By id.
+        tags: For each tag, those of them that its filters look at.
+    """
+
+    missing: Mapping[str, MissingSource]
+    tags: Mapping[str, list[str]]
+    _found: dict[tuple[str, str], Finding | None] = field(default_factory=dict)
+
+    def of(self, kind: Literal["source", "tag"], name: str) -> Finding | None:
+        """Return what naming a source or a tag comes to, but for filter and path; None where all is there."""
+        if (kind, name) not in self._found:
+            self._found[kind, name] = self._of_source(name) if kind == "source" else self._of_tag(name)
+        return self._found[kind, name]
+
+    def _of_source(self, source_id: str) -> Finding | None:
+        source = self.missing.get(source_id)
+        if source is None:
+            return None
+        if source.state == "deleted":
+            detail = f"The previous policy deleted the interactions of {_named(source)} on {source.since_date}."
+            remedy = f"Remove the filter, or name another {source.kind}: what was deleted cannot be restored."
+            return Finding("forbidden", None, "", source_id, detail, remedy)
+        detail = (
+            f"The interactions of {_named(source)} expired on {source.since_date}: "
+            f"{source.archived_rows:,} of them are in long-term storage and left out."
+        )
+        if source.state == "archived":
+            detail = (
+                f"Another program has put {pluralize(source.archived_rows, 'interaction')} of {_named(source)}, which "
+                "is available, into long-term storage: they are left out."
+            )
+        return Finding("incomplete", None, "", source_id, detail, _restore((source_id,)), (source_id,))
+
+    def _of_tag(self, tag: str) -> Finding | None:
+        found = [self.missing[name] for name in self.tags.get(tag, ())]
+        if not found:
+            return None
+        restorable = tuple(source.source_id for source in found if source.is_restorable)
+        parts = []
+        for state, became in _BECAME.items():
+            if named := [source.source_id for source in found if source.state == state]:
+                parts.append(f"{len(named):,} that {became} ({_listed(named)})")
+        detail = f"Of the sources with tag {tag!r} that the filter looks at, it leaves out {' and '.join(parts)}."
+        remedy = _restore(restorable) if restorable else "Nothing can be restored: the filter answers without them."
+        return Finding("incomplete", None, "", tag, detail, remedy, restorable)
+
+
+def lint_definition(definition: Definition, known: KnownIds, gaps: MissingData) -> Iterator[Finding]:
+    """List what is wrong with a definition, segments it uses left aside.
+
+    A tag filter names no source, so a deleted one that it would have looked at makes it incomplete, not forbidden.
+
+    Args:
+        definition: Checked by `parse`.
+        known: What the platform has of all it names.
+        gaps: What is not all there.
+    """
+    unknown = {found.path: found.flaw for found in unknown_ids(definition, known)}
+    for path, node in filter_nodes(definition.root):
+        name = node["filter"]
+        declared = FILTERS[name]
+        wrong = [key for key in node if f"{path}.{key}" in unknown] if unknown else []
+        for key in wrong:
+            said = unknown[f"{path}.{key}"]
+            yield Finding("unknown", name, f"{path}.{key}", node[key], f"{said[0].upper()}{said[1:]}", CORRECT)
+        kind = _GAP_KINDS.get(declared.group)
+        # Of a source that the platform does not have, more cannot be said.
+        if kind and not (declared.reference and declared.reference.name in wrong):
+            gap = gaps.of(kind, _name(kind, node))
+            if gap is not None:
+                yield gap._replace(filter=name, path=path)
+
+
+_GAP_KINDS: dict[FilterGroup, Literal["source", "tag"]] = {FilterGroup.SOURCE: "source", FilterGroup.TAG: "tag"}
+
+
+def _name(kind: Literal["source", "tag"], node: Mapping[str, Any]) -> str:
+    reference = FILTERS[node["filter"]].reference
+    return str(node[reference.name if reference else kind])
+
+
+def _restore(source_ids: tuple[str, ...]) -> str:
+    again = build_restore_command(source_ids, (), (), "Needed by an audience")
+    return again.command if again else ""
+
+
+def _named(source: MissingSource) -> str:
+    return f"{source.kind} {source.source_id!r}"
+
+
+def _listed(source_ids: tuple[str, ...] | list[str]) -> str:
+    more = len(source_ids) - _NAMED
+    return ", ".join(map(repr, source_ids[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")

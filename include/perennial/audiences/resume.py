@@ -1,0 +1,146 @@
+"""Resume check: what a stopped campaign or Canvas would miss if it were started again, and what brings it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from perennial.audiences import Definition, TerminalDefinitionError, parse, unknown_ids
+from perennial.audiences.completeness import MissingSource, find_missing
+from perennial.audiences.dependencies import find_dependencies, segments_of
+from perennial.audiences.evaluate import by_source, known_ids, load_segments
+from perennial.engines.sessions import open_deciding_session
+from perennial.notify.restore_command import RestoreCommand, build_restore_command
+from perennial.platform.vanished import nearest_source, unknown_source
+from perennial.sql import statement
+from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from perennial.warehouse import Warehouse
+
+_TABLES = (AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
+
+
+@dataclass(frozen=True)
+class AudienceProblem:
+    """Why an audience cannot be evaluated: an id that the platform does not have, or what cannot be read.
+
+    Attributes:
+        part: audience, or the id of the Canvas step whose own audience it is.
+        path: Where, as a JSON path; in a segment preceded by `segment:<id>`.
+        detail: What is wrong and what to do about it.
+    """
+
+    part: str
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeCheck:
+    """What a campaign or Canvas would miss if it were started again now.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        kind: campaign or canvas.
+        name: Its name on the platform.
+        status: Its status there.
+        state: Where its own interactions are: available, expired, or deleted under the previous policy.
+        since: When that began.
+        vanished_at: When a sync first missed it; None while the platform has it.
+        missing: The sources its audiences need and do not have, by part of the audience; each with what that does to
+            it and where it is named. Those of tag filters are among them.
+        problems: Why some of its audiences cannot be evaluated at all.
+    """
+
+    source_id: str
+    kind: Literal["campaign", "canvas"]
+    name: str
+    status: str
+    state: Literal["available", "expired", "deleted"]
+    since: datetime | None
+    vanished_at: datetime | None = None
+    missing: Mapping[str, tuple[MissingSource, ...]]
+    problems: tuple[AudienceProblem, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether its audiences have all they need; its own interactions come back by themselves (R10).
+
+        What the platform has no longer cannot be started there.
+        """
+        return self.vanished_at is None and not self.missing and not self.problems
+
+    @property
+    def restorable(self) -> tuple[str, ...]:
+        """Every source that a restore brings back, its own interactions included."""
+        own = [self.source_id] if self.state == "expired" else []
+        needed = [source.source_id for part in self.missing.values() for source in part if source.is_restorable]
+        return tuple(dict.fromkeys([*own, *needed]))
+
+    @property
+    def restore(self) -> RestoreCommand | None:
+        """The one request that brings back all that can come back."""
+        return build_restore_command(self.restorable, (), (), f"To start {self.kind} {self.source_id} again")
+
+
+def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
+    """Check every audience of a campaign or Canvas, through its segments, whatever its status.
+
+    Raises:
+        TerminalRequestError: The platform has no such source.
+    """
+    with open_deciding_session(warehouse, _TABLES) as connection:
+        found = connection.execute(statement("features/show_source_state"), {"source_id": source_id}).fetchone()
+        if found is None:
+            raise unknown_source(source_id, 0, nearest_source(connection, source_id))
+        kind, name, status, state, since, vanished_at = found
+        binds = {"kind": kind, "source_id": source_id}
+        parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
+        checked = {part: _check_part(connection, part, text) for part, text in parts}
+    return ResumeCheck(
+        source_id=source_id,
+        kind=kind,
+        name=name,
+        status=status,
+        state=state,
+        since=since,
+        vanished_at=vanished_at,
+        missing={part: missing for part, (missing, _) in checked.items() if missing},
+        problems=tuple(problem for _, problems in checked.values() for problem in problems),
+    )
+
+
+def _check_part(
+    connection: duckdb.DuckDBPyConnection, part: str, text: str
+) -> tuple[tuple[MissingSource, ...], list[AudienceProblem]]:
+    try:
+        root = parse(text)
+        segments = load_segments(connection, root)
+    except TerminalDefinitionError as error:
+        return (), [AudienceProblem(part, error.path, error.remedy)]
+    definitions = {"": root} | {f"segment:{name} ": found for name, found in segments.items()}
+    known = replace(known_ids(connection, definitions.values()), segments=segments.keys())
+    problems = [
+        AudienceProblem(part, f"{where}{path}", flaw)
+        for where, definition in definitions.items()
+        for path, flaw, *_ in unknown_ids(definition, known)
+    ]
+    # A segment that does not exist has been told of; what the others need is told all the same.
+    named = {
+        reference.id for found in definitions.values() for reference in found.references if reference.kind == "segment"
+    }
+    whole = segments | dict.fromkeys(named - segments.keys(), _NOBODY)
+    try:
+        segments_of(root, whole)
+    except TerminalDefinitionError as error:
+        problems.append(AudienceProblem(part, error.path, error.remedy))
+    needs = by_source(connection, find_dependencies(root, whole))
+    return find_missing(connection, needs.keys(), needs).missing, problems
+
+
+_NOBODY = Definition({"or": []}, ())

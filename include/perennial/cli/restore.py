@@ -1,0 +1,148 @@
+"""`restore`: bring sources back in this process, as the DAG `restore_interactions` does, without an Airflow."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from perennial.cli.printing import console, opened_warehouse, print_rows, say_exactly
+from perennial.reports import STANDARD, THAW_TIERS
+from perennial.text import pluralize
+
+if TYPE_CHECKING:
+    from perennial.moves.inline import Watch
+    from perennial.notify import Delivery
+    from perennial.reports import RestoreReport, SourceOutcome
+
+app = typer.Typer()
+
+# What a shell says of a program that Ctrl-C has ended.
+_INTERRUPTED = 130
+# Of more sources the mail has all of them, in a file.
+_ROWS = 100
+
+
+@app.command()
+def restore(
+    sources: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Campaigns and Canvases by id.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Bring back every expired source with this tag; may be repeated.")
+    ] = None,
+    notify: Annotated[
+        list[str] | None, typer.Option(help="E-mail address that is told how it ended; may be repeated.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Goes into the audit trail and the e-mail.")] = "",
+    thaw_tier: Annotated[
+        str, typer.Option(help=f"How fast files of a cold storage class are thawed: {', '.join(THAW_TIERS)}.")
+    ] = STANDARD,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come back, move nothing.")] = False,
+) -> None:
+    """Bring the interactions of expired sources back, in this process, and tell the requesters by e-mail.
+
+    It may be stopped and run again at any moment. Exit code 1 if anything did not come back, or somebody could not be
+    told.
+    """
+    from perennial.moves.inline import restore_and_notify
+    from perennial.moves.runs import Run
+
+    now = datetime.now(UTC)
+    run = Run(
+        run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}",
+        now=now,
+        requested_by=_user(),
+        reason=reason or None,
+        requested_at=now,
+    )
+    params: dict[str, Any] = {
+        "source_ids": sources or [],
+        "tags": tag or [],
+        "notify": notify or [],
+        "reason": reason,
+        "thaw_tier": thaw_tier,
+        "dry_run": dry_run,
+    }
+    try:
+        with opened_warehouse() as warehouse, _watched() as watch:
+            report, delivery = restore_and_notify(warehouse, params, run, watch)
+    except KeyboardInterrupt:
+        say_exactly("Stopped. Nothing was lost: run the same command again, and what was begun is finished.")
+        raise typer.Exit(_INTERRUPTED) from None
+    _print(report, delivery)
+    if report.state != "finished" or delivery.undelivered:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _watched() -> Iterator[Watch]:
+    """Show on standard error how far it is: a bar on a terminal, elsewhere a line for each step."""
+    errors = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    )  # fmt: skip
+    shown: list[str] = []
+    with bar:
+        task = bar.add_task("", total=None, done="")
+
+        def watch(doing: str, done: int, total: int) -> None:
+            of = f"{done:,} of {pluralize(total, 'file')}" if total and doing in ("Copying", "Thawing") else ""
+            bar.update(task, description=doing, completed=done, total=total or None, done=of)
+            if not errors.is_terminal and [doing] != shown[-1:]:
+                shown.append(doing)
+                say_exactly(f"{doing} …" if not of else f"{doing} {pluralize(total, 'file')} …")
+
+        yield watch
+
+
+def _print(report: RestoreReport, delivery: Delivery) -> None:
+    from perennial.notify import describe
+
+    if report.sources:
+        columns = ["source", "name", "outcome", "interactions", "expires again", "detail"]
+        # What needs attention comes first.
+        ordered = sorted(report.sources, key=lambda source: (source.outcome != "failed", source.outcome == "restored"))
+        print_rows(columns, [_row(source, report.dry_run) for source in ordered[:_ROWS]])
+    outcomes = Counter(source.outcome for source in report.sources)
+    summary = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
+    console.print(Text(f"Run {report.run_id}: {report.state}{f' ({summary})' if summary else ''}."), soft_wrap=True)
+    if report.error and report.error not in {source.detail for source in report.sources}:
+        say_exactly(report.error, "red")
+    if delivery.delivered:
+        console.print(Text(f"Told {', '.join(delivery.delivered)}."), soft_wrap=True)
+    if delivery.undelivered:
+        say_exactly(
+            f"{describe(delivery.undelivered)} What was done stands: tell them another way. Here, the connection comes "
+            "from the variable AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database.",
+            "yellow",
+        )
+
+
+def _row(source: SourceOutcome, dry_run: bool) -> tuple[Any, ...]:
+    would = "would be " if dry_run and source.outcome == "restored" else ""
+    return (
+        source.source_id,
+        source.name,
+        f"{would}{source.outcome}",
+        source.row_count,
+        source.expires_at,
+        source.detail or None,
+    )
+
+
+def _user() -> str:
+    # A container may run as a user without a name.
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

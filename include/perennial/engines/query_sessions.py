@@ -1,0 +1,78 @@
+"""Facts asked of DuckDB in process, or of the configured engine: the callers cannot tell which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from perennial.engines.protocol import BATCH_ROWS, Engine
+from perennial.errors import TerminalEngineError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from perennial.engines.transpile import Relations
+
+
+@dataclass(frozen=True)
+class DuckDBSession:
+    """Facts from a connection in which every relation is in place."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def query(
+        self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
+    ) -> pa.RecordBatchReader:
+        """Ask, and stream the answer."""
+        try:
+            return self.connection.sql(sql, params=dict(params or {})).to_arrow_reader(batch_rows)
+        except (duckdb.ProgrammingError, duckdb.DataError) as error:
+            raise TerminalEngineError(f"DuckDB refuses the statement: {error}") from error
+
+    def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Put the answer into a table."""
+        self.connection.sql(sql, params=dict(params or {})).create(name)
+
+    def materialize(self, name: str, sql: str) -> None:
+        """Make the statement a view."""
+        self.connection.sql(sql).create_view(name)
+
+    def close(self) -> None:
+        """Nothing to let go of but the connection, which is the session's."""
+
+
+@dataclass(frozen=True)
+class EngineSession:
+    """Facts from an engine that reads the tables itself.
+
+    Attributes:
+        engine: Who is asked.
+        relations: What statements may read, pinned to the moment of the session.
+        connection: The session's own, where decisions have been made.
+    """
+
+    engine: Engine
+    relations: Relations
+    connection: duckdb.DuckDBPyConnection
+
+    def query(
+        self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
+    ) -> pa.RecordBatchReader:
+        """Write the statement in the engine's dialect, ask, and stream the answer."""
+        rendered = self.relations.render(sql, params or {}, self.engine.dialect)
+        return self.engine.query(rendered.sql, rendered.binds, batch_rows)
+
+    def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        """Remember the statement: it becomes part of those that read it, for not every engine has temporary tables."""
+        self.relations.define(name, sql, params or {})
+
+    def materialize(self, name: str, sql: str) -> None:
+        """Register the answer as it streams in."""
+        self.connection.register(name, self.query(sql))
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self.engine.close()

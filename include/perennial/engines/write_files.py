@@ -1,0 +1,226 @@
+"""Parquet files written by DuckDB for a table: one a partition, with field ids and the statistics manifests need."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from perennial.engines.columns import duckdb_type, field_ids, identifier, quoted
+from perennial.engines.duckdb import local_path
+from perennial.errors import TerminalDataError
+from perennial.storage import storage_for
+from perennial.tables import TABLES, Table
+from perennial.text import pluralize
+from perennial.warehouse.files import ColumnStatistics, FileStatistics, written_file
+from perennial.warehouse.schemas import refuse_required
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table as IcebergTable
+    from pyiceberg.types import NestedField
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# As many characters of a text bound as pyiceberg keeps by default.
+_BOUND_LENGTH = 16
+# A name that no table has a column of.
+_PARTITION_NUMBER = "perennial_partition_number"
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A finished file that is not yet where the table will list it.
+
+    Attributes:
+        path: Where it is.
+        data_file: Its description, with the address it will have.
+    """
+
+    path: Path
+    data_file: DataFile
+
+
+def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str) -> list[DataFile]:
+    """Write rows to Parquet files in a table's data location; see `staged_files`."""
+    with staged_files(connection, relation, table, stem) as staged:
+        return upload_files(staged)
+
+
+@contextmanager
+def staged_files(
+    connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str
+) -> Iterator[list[StagedFile]]:
+    """Write rows to Parquet files for a table, beside its own; they are gone when the block ends.
+
+    A partitioned table gets one file per partition, any other one file. Rows are in the table's sort order but for the
+    few that the engine buffers apart, so no sort order is declared.
+
+    Args:
+        connection: Where the relation is.
+        relation: Name of a table or view that has the columns of the contract, and any that somebody has added: those
+            that it lacks are null. It comes from code, never from outside.
+        table: As loaded.
+        stem: Start of the file names; unique, and free of ids from outside.
+
+    Yields:
+        The files, described with their statistics; none for an empty relation.
+
+    Raises:
+        TerminalDataError: A required column holds nulls.
+        TerminalSettingError: The table has a required column that nothing here has values for.
+    """
+    refuse_required(table.name()[-1], table.schema())
+    declared = next(known for known in TABLES if known.name == table.name()[-1])
+    key = declared.partition_by
+    # Paths carry a number in place of the partition's value, which may hold any character.
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE partitions AS SELECT value, row_number() OVER (ORDER BY value) AS number "
+        f"FROM (SELECT DISTINCT {key or 'NULL::VARCHAR'} AS value FROM {relation})"
+    )
+    values = dict(connection.execute("SELECT number, value FROM partitions").fetchall())
+    place = table.location_provider().new_data_location
+    staging = _staging_directory(place)
+    try:
+        staged = []
+        for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
+            value = values[int(written["partition_keys"][_PARTITION_NUMBER])]
+            statistics = _file_statistics(written, table, key, value)
+            data_file = written_file(table, place(written_name(stem, index)), value, statistics)
+            staged.append(StagedFile(Path(written["filename"]), data_file))
+        yield staged
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def upload_files(staged: Sequence[StagedFile], storage_class: str | None = None) -> list[DataFile]:
+    """Put staged files where their descriptions say; no snapshot lists them until they are committed."""
+    if not staged:
+        return []
+    storage = storage_for(staged[0].data_file.file_path)
+    with ThreadPoolExecutor(storage.in_flight) as pool:
+        uploads = [pool.submit(storage.upload, one.path, one.data_file.file_path, storage_class) for one in staged]
+        for upload in uploads:
+            upload.result()
+    return [one.data_file for one in staged]
+
+
+def _staging_directory(place: Callable[[str], str]) -> Path:
+    # Never the same twice: the engine refuses a directory in which a killed run has left something.
+    name = f".{uuid.uuid4().hex}"
+    uri = local_path(place(name))
+    # On a local disk beside the files, so that nothing is copied to put them in place.
+    return Path(tempfile.gettempdir(), f"perennial-{name}") if "://" in uri else Path(uri)
+
+
+def written_name(stem: str, index: int) -> str:
+    """Name of one of the files that `write_files` writes."""
+    return f"{stem}-{index}.parquet"
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, declared: Table, directory: Path
+) -> Iterator[dict[str, Any]]:
+    # A column that somebody has added is left out where there are no values for it: that reads as null.
+    held = {name for name, *_ in connection.execute(f"SELECT * FROM {relation} LIMIT 0").description or ()}
+    fields = [field for field in table.schema().fields if field.name in held or _is_declared(declared, field)]
+    columns = ", ".join(
+        f"{relation}.{identifier(field.name)}::{duckdb_type(field.field_type)} AS {identifier(field.name)}"
+        for field in fields
+    )
+    ids = ", ".join(f"{quoted(field.name)}: {field_ids(field)}" for field in fields)
+    partition = f"{relation}.{declared.partition_by}" if declared.partition_by else "NULL::VARCHAR"
+    order = [f"{relation}.{column}" for column in declared.sort_by]
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # One thread, or several would interleave the sorted rows.
+    threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+    connection.execute("SET threads = 1")
+    try:
+        result = connection.execute(
+            f"COPY (SELECT {columns}, partitions.number AS {_PARTITION_NUMBER} FROM {relation} "
+            f"JOIN partitions ON partitions.value IS NOT DISTINCT FROM {partition} "
+            f"ORDER BY {', '.join(['partitions.number', *order])}) TO {quoted(str(directory))} (FORMAT parquet, "
+            f"PARTITION_BY ({_PARTITION_NUMBER}), WRITE_PARTITION_COLUMNS false, FIELD_IDS {{{ids}}}, "
+            "FILENAME_PATTERN 'part-{uuid}', COMPRESSION zstd, RETURN_STATS true)"
+        )
+        names = [description[0] for description in result.description or ()]
+        yield from (dict(zip(names, row, strict=True)) for row in result.fetchall())
+    finally:
+        connection.execute(f"SET threads = {threads}")
+
+
+def _is_declared(declared: Table, field: NestedField) -> bool:
+    return any(column.name == field.name for column in declared.columns)
+
+
+def _file_statistics(
+    written: Mapping[str, Any], table: IcebergTable, key: str | None, value: str | None
+) -> FileStatistics:
+    columns = []
+    for field in table.schema().fields:
+        found = written["column_statistics"].get(identifier(field.name))
+        # A list has statistics of its elements only, and nothing prunes by them.
+        if found is None or "column_size_bytes" not in found:
+            continue
+        if field.required and int(found["null_count"]):
+            rows = pluralize(int(found["null_count"]), "row")
+            raise TerminalDataError(
+                f"{rows} for {table.name()[-1]} without {field.name}, which is required; "
+                "nothing was committed. Look at where the rows come from."
+            )
+        lower, upper = found.get("min"), found.get("max")
+        if field.name == key:
+            # Known from the partition, however long it is.
+            lower = upper = value
+        elif found.get("min_is_exact") != "true" or found.get("max_is_exact") != "true":
+            lower = upper = None
+        bounds = (None, None) if lower is None or upper is None else _bounds(str(field.field_type), lower, upper)
+        columns.append(
+            ColumnStatistics(
+                field.name, int(found["column_size_bytes"]), int(found["num_values"]), int(found["null_count"]), *bounds
+            )
+        )
+    return FileStatistics(int(written["count"]), int(written["file_size_bytes"]), tuple(columns))
+
+
+def _bounds(kind: str, lower: str, upper: str) -> tuple[Any, Any]:
+    """Read the bounds that DuckDB gives as text; long text is cut so that it stays a bound."""
+    if kind == "string":
+        cut = _upper_bound(upper)
+        return (None, None) if cut is None else (lower[:_BOUND_LENGTH], cut)
+    if kind == "timestamptz":
+        return _microseconds(lower), _microseconds(upper)
+    if kind == "date":
+        return _days(lower), _days(upper)
+    if kind == "boolean":
+        return lower == "1", upper == "1"
+    # Of a type that somebody has added there are none, which is allowed: nothing here asks for such a column.
+    return (int(lower), int(upper)) if kind in ("int", "long") else (None, None)
+
+
+def _microseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _days(text: str) -> int:
+    return (date.fromisoformat(text) - _EPOCH.date()).days
+
+
+def _upper_bound(text: str) -> str | None:
+    """Return a short text that sorts at or after one; None where there is none."""
+    if len(text) <= _BOUND_LENGTH:
+        return text
+    for position in reversed(range(_BOUND_LENGTH)):
+        following = ord(text[position]) + 1
+        # Surrogates cannot be encoded, and nothing follows the last code point.
+        if following <= 0x10FFFF and not 0xD800 <= following <= 0xDFFF:
+            return text[:position] + chr(following)
+    return None

@@ -1,0 +1,231 @@
+"""Steps 4 and 5: one commit adds the copies to the destination, one removes exactly the planned files from the origin.
+
+Destination first (M4): between the two a row is in both tables, never in none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from perennial.errors import TerminalDataError, TransientError
+from perennial.moves.copy import read_copies, read_results
+from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, removed_by
+from perennial.storage import storage_for
+from perennial.text import pluralize
+from perennial.warehouse import FileChange, LiveFile, Warehouse
+from perennial.warehouse.commits import commit_change, operations, removed_since
+from perennial.warehouse.files import data_file_count
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+
+def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> int:
+    """Add the copies of some sources in one commit (M5), but for those that are listed already (M2).
+
+    Returns:
+        Files added by this call.
+    """
+    chosen = set(source_ids)
+    steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
+    copies = read_copies(warehouse, plan, chosen)
+    _refuse_missing(warehouse.table(plan.direction.destination), copies)
+    added: list[DataFile] = []
+
+    def change(destination: Table) -> FileChange:
+        listed = _listed(warehouse, destination, chosen)
+        there = _still_there(warehouse, plan, chosen)
+        # An original that has left meanwhile was moved by another run, or its rows live on in another file.
+        added[:] = [
+            copy
+            for copy in copies
+            if (name := file_name(copy.file_path)) not in listed and there.issuperset(steps[name].originals)
+        ]
+        return FileChange(add=list(added))
+
+    committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add"))
+    log.info("%s: %s added", plan.operation("add"), pluralize(len(added) if committed else 0, "file"))
+    return len(added) if committed else 0
+
+
+def _still_there(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
+    """Addresses of the originals that the origin lists; no manifest is read where nothing has changed since."""
+    origin = warehouse.table(plan.direction.origin)
+    if (snapshot := origin.current_snapshot()) is not None and snapshot.snapshot_id == plan.origin_snapshot_id:
+        return {uri for step in plan.steps for uri in step.originals}
+    return {live.uri for live in warehouse.live_files(origin, source_ids)}
+
+
+def _refuse_missing(destination: Table, copies: list[DataFile]) -> None:
+    """A move that goes on after days may find its copies purged: a table must not list what is not there."""
+    found = _sizes(destination, [copy.file_path for copy in copies])
+    for copy in copies:
+        if found.get(copy.file_path) != copy.file_size_in_bytes:
+            raise TransientError(
+                f"{copy.file_path} is not what was verified; nothing was committed. Run the copy tasks again."
+            )
+
+
+def _sizes(destination: Table, uris: list[str]) -> dict[str, int]:
+    """Look at files one by one, or list their directory where that takes fewer requests."""
+    if not uris:
+        return {}
+    others = data_file_count(destination)
+    storage, directories = storage_for(uris[0]), {uri.rpartition("/")[0] for uri in uris}
+    if len(directories) == 1 and others is not None and others < storage.listed_at_once * len(uris):
+        return {stored.uri: stored.file_bytes for stored in storage.list_files(directories.pop())}
+    with ThreadPoolExecutor(storage.in_flight) as pool:
+        found = pool.map(storage.stat, uris)
+        return {stored.uri: stored.file_bytes for stored in found if stored is not None}
+
+
+def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
+    """Whether the destination lists, or has listed, a copy of this move."""
+    destination = warehouse.table(plan.direction.destination)
+    if plan.operation("add") in operations(destination):
+        return True
+    listed = _listed(warehouse, destination, set(plan.source_ids))
+    return any(file_name(step.copy_uri) in listed for step in plan.steps)
+
+
+def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> frozenset[str]:
+    """Remove exactly the planned files of some sources (M3) in one commit, if their copies have arrived.
+
+    A step whose originals another writer has replaced is withdrawn instead: its rows live on in the origin, so its
+    copy leaves the destination again.
+
+    Returns:
+        The sources of which something was left in the origin: plan them again.
+
+    Raises:
+        TerminalDataError: Files are gone and no retained snapshot says who removed them.
+    """
+    chosen = set(source_ids)
+    steps = [step for step in plan.steps if step.source_id in chosen]
+    empty = {result.copy_uri for result in read_results(plan) if not result.damage and not result.copied_bytes}
+    removable: list[CopyStep] = []
+
+    def change(origin: Table) -> FileChange:
+        live = {file.uri: file for file in warehouse.live_files(origin, chosen)}
+        arrived = _arrived(warehouse, plan, warehouse.table(plan.direction.destination), chosen)
+        removable[:] = [
+            step
+            for step in steps
+            if _is_unchanged(step, live) and (file_name(step.copy_uri) in arrived or step.copy_uri in empty)
+        ]
+        return FileChange(remove=[live[uri].data_file for step in removable for uri in step.originals])
+
+    commit_change(warehouse, plan.direction.origin, change, plan.repeatable_operation("remove"))
+    removed = {step.copy_uri for step in removable}
+    left = _settle(warehouse, plan, steps, [step for step in steps if step.copy_uri not in removed])
+    return frozenset(step.source_id for step in left)
+
+
+def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
+    """Take the copies of sources that are to stay in the origin out of the destination again (R7)."""
+    chosen = set(source_ids)
+    steps = [step for step in plan.steps if step.source_id in chosen]
+    _settle(warehouse, plan, steps, steps)
+
+
+def _settle(warehouse: Warehouse, plan: MovePlan, steps: list[CopyStep], unremoved: list[CopyStep]) -> list[CopyStep]:
+    """Bring the destination in line with what has left the origin; returns the steps whose rows are still there.
+
+    No commit spans two tables, so what was seen before a commit is looked at again after it. Runs that do the same at
+    once may undo each other's commits; whichever looks last puts things right.
+    """
+    left = _left_behind(warehouse, plan, unremoved)
+    _withdraw(warehouse, plan, left)
+    left = _left_behind(warehouse, plan, left)
+    remaining = {step.copy_uri for step in left}
+    _add_withdrawn(warehouse, plan, [step for step in steps if step.copy_uri not in remaining])
+    return left
+
+
+def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep]) -> None:
+    """Take copies out of the destination again, where it lists them: the origin keeps their rows."""
+    names = {file_name(step.copy_uri) for step in steps}
+    sources = {step.source_id for step in steps}
+    if not names:
+        return
+
+    def change(destination: Table) -> FileChange:
+        listed = warehouse.live_files(destination, sources)
+        return FileChange(remove=[live.data_file for live in listed if file_name(live.uri) in names])
+
+    operation = plan.repeatable_operation("withdraw")
+    if commit_change(warehouse, plan.direction.destination, change, operation):
+        log.info("%s: %s at most", operation, pluralize(len(names), "file"))
+
+
+def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -> None:
+    """Add copies again that a run withdrew while another removed their originals."""
+    sources = {step.source_id for step in done}
+    names = {file_name(step.copy_uri) for step in done}
+    if names <= _arrived(warehouse, plan, warehouse.table(plan.direction.destination), sources):
+        return
+    copies = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in names]
+
+    def change(destination: Table) -> FileChange:
+        arrived = _arrived(warehouse, plan, destination, sources)
+        return FileChange(add=[copy for copy in copies if file_name(copy.file_path) not in arrived])
+
+    operation = plan.repeatable_operation("add-withdrawn")
+    commit_change(warehouse, plan.direction.destination, change, operation)
+
+
+def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:
+    """Whether the origin still lists a step's originals with the same deletes as when the copy was planned."""
+    if not all(uri in live for uri in step.originals):
+        return False
+    return set(step.deletes) == {deletes for uri in step.originals for deletes in live[uri].delete_uris}
+
+
+def _listed(warehouse: Warehouse, destination: Table, source_ids: set[str]) -> set[str]:
+    return {file_name(live.uri) for live in warehouse.live_files(destination, source_ids)}
+
+
+def _arrived(warehouse: Warehouse, plan: MovePlan, destination: Table, source_ids: set[str]) -> set[str]:
+    """Names of copies that the destination lists, or whose rows live on there in a file another writer has made."""
+    replaced = {
+        file_name(uri)
+        for uri, operation in removed_since(destination, plan.destination_snapshot_id).items()
+        if operation_step(operation) != "withdraw"
+    }
+    return replaced | _listed(warehouse, destination, source_ids)
+
+
+def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]) -> list[CopyStep]:
+    """Tell steps that are done already from those whose rows live on in the origin."""
+    if not unremoved:
+        return []
+    origin = warehouse.table(plan.direction.origin)
+    live = {file.uri for file in warehouse.live_files(origin, {step.source_id for step in unremoved})}
+    removers = removed_since(origin, plan.origin_snapshot_id)
+    return [step for step in unremoved if not _is_done(plan, step, live, removers)]
+
+
+def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str, str]) -> bool:
+    gone = [uri for uri in step.originals if uri not in live]
+    if unknown := [uri for uri in gone if uri not in removers]:
+        raise TerminalDataError(
+            f"{', '.join(unknown)} left {plan.direction.origin} and the snapshot that removed it has expired, so it "
+            f"cannot be told whether its rows were moved. Nothing more was removed; the copy is {step.copy_uri}. "
+            "See docs/runbooks/failed-expiry.md."
+        )
+    if len(gone) < len(step.originals):
+        return False
+    if step.rewritten:
+        # No other move makes a file of this name (M1): what another has taken away is in another file.
+        return removed_by(plan, step, removers)
+    # A plain copy has the same name whoever makes it.
+    return all(
+        removers[uri].startswith(f"{plan.direction.name}:") and operation_step(removers[uri]) == "remove"
+        for uri in gone
+    )

@@ -1,0 +1,92 @@
+"""What the archive, a run or a source costs and saves, from the sizes of files that the warehouse's metadata holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from perennial.cost import STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
+from perennial.engines.duckdb import open_session
+from perennial.sql import statement
+from perennial.storage import S3_SCHEMES
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.warehouse import Warehouse
+
+LOCAL = Fact("Each month", "Nothing is saved: the archive is not on S3, so it has no storage class of another price.")
+NOTHING = Fact("Each month", "Nothing is saved: there are no archived files.")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Archived files by source, as their storage class bills them.
+
+    Attributes:
+        prices: The table; None where the archive is not on S3, and then there are no sources.
+        storage_class: Storage class of the archive as it is configured now; earlier files may lie in another.
+        sources: Files by source.
+    """
+
+    prices: PriceTable | None
+    storage_class: str
+    sources: Mapping[str, Objects]
+
+    def of(self, source_ids: Collection[str]) -> Costs:
+        """Return the costs of some of the sources."""
+        chosen = {source_id: self.sources[source_id] for source_id in source_ids if source_id in self.sources}
+        return replace(self, sources=chosen)
+
+    def facts(self) -> list[Fact]:
+        """Say what these files save a month, what moving them cost, and what bringing them back would.
+
+        Raises:
+            TerminalSettingError: The price table has no such storage class.
+        """
+        if self.prices is None:
+            return [LOCAL]
+        total = sum(self.sources.values(), Objects())
+        if not total.count:
+            return [NOTHING]
+        return move_facts(self.prices, move_cost(self.prices, self.storage_class, total))
+
+
+def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = None) -> Costs:
+    """Look at what the archive holds now, of some sources or of all (None).
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    if not is_on_s3(warehouse):
+        return _costs(warehouse, ())
+    live = warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), source_ids)
+    return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
+
+
+def run_costs(warehouse: Warehouse, run_id: str) -> Costs:
+    """Look at what one run archived, whether it is still there or has been restored since.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    if not is_on_s3(warehouse):
+        return _costs(warehouse, ())
+    with open_session(warehouse, [ARCHIVED_FILES.name, LIFECYCLE_EVENTS.name]) as session:
+        rows = session.execute(statement("lifecycle/list_files_of_run"), {"run_id": run_id}).fetchall()
+    return _costs(warehouse, rows)
+
+
+def is_on_s3(warehouse: Warehouse) -> bool:
+    """Whether archived data files go to an object store that has storage classes."""
+    place = warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().new_data_location("file")
+    return urlsplit(place).scheme in S3_SCHEMES
+
+
+def _costs(warehouse: Warehouse, files: Iterable[tuple[str, int]]) -> Costs:
+    name = warehouse.settings.archive_storage_class or STANDARD
+    # On other storage nothing is priced, so a price table that cannot be used is no reason to fail.
+    prices = read_prices(warehouse.settings.prices) if is_on_s3(warehouse) else None
+    sizes: dict[str, list[int]] = {}
+    for source_id, file_bytes in files:
+        sizes.setdefault(source_id, []).append(file_bytes)
+    counted = {key: count_objects(found, prices.storage_class(name)) for key, found in sizes.items()} if prices else {}
+    return Costs(prices, name, counted)

@@ -1,0 +1,83 @@
+"""Files that may hold rows of several sources, as another writer leaves them who has changed a table's partitioning.
+
+Everything that moves, hides or restores a source needs its rows in files of its own. So before anything is planned such
+files are written anew, one file a source, and replaced in one commit (M7: row count and hash prove the rows).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from perennial.errors import TerminalDataError
+from perennial.moves.rewrite import rewrite_files
+from perennial.tables import INTERACTIONS_ARCHIVE
+from perennial.text import pluralize
+from perennial.warehouse import FileChange, LiveFile, Warehouse
+from perennial.warehouse.commits import commit_change
+from perennial.warehouse.files import mixed_files
+from perennial.warehouse.foreign import refuse_unreadable
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+# What is read, written and replaced at once.
+_BYTES, _FILES = 256 << 20, 1000
+
+
+def divide_mixed_files(warehouse: Warehouse, name: str) -> int:
+    """Write the files of a table that may hold rows of several sources anew, one file a source.
+
+    Returns:
+        Files replaced; those that another writer has changed meanwhile are left to the next call.
+
+    Raises:
+        TerminalDataError: A file cannot be read, or other rows were written than read; it was not replaced.
+        TransientConflictError: Other writers won every race.
+    """
+    table = warehouse.table(name)
+    mixed = mixed_files(table)
+    refuse_unreadable(table, mixed)
+    count = sum(_divide(warehouse, table, files) for files in _batches(mixed))
+    if count:
+        log.info("%s: %s of another partitioning divided by source", name, pluralize(count, "file"))
+    return count
+
+
+def _divide(warehouse: Warehouse, table: Table, files: Sequence[LiveFile]) -> int:
+    name = table.name()[-1]
+    storage_class = warehouse.settings.archive_storage_class if name == INTERACTIONS_ARCHIVE.name else None
+    written = rewrite_files(table, table, list(files), f"divide-{uuid.uuid4().hex}", storage_class)
+    rows = sum(data_file.record_count for data_file in written.data_files)
+    if (written.read_rows, written.read_hash) != (rows, written.written_hash):
+        raise TerminalDataError(
+            f"Dividing {pluralize(len(files), 'file')} of {name} by source, the first being {files[0].uri}, gave other "
+            f"rows ({rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
+        )
+    replaced = False
+
+    def change(current: Table) -> FileChange:
+        nonlocal replaced
+        listed = {live.uri: live for live in mixed_files(current)}
+        replaced = all(file.uri in listed and listed[file.uri].delete_uris == file.delete_uris for file in files)
+        if not replaced:
+            return FileChange()
+        return FileChange(add=list(written.data_files), remove=[listed[file.uri].data_file for file in files])
+
+    commit_change(warehouse, name, change, f"divide:{uuid.uuid4().hex}")
+    return len(files) if replaced else 0
+
+
+def _batches(files: Sequence[LiveFile]) -> Iterator[list[LiveFile]]:
+    batch: list[LiveFile] = []
+    for live in files:
+        batch.append(live)
+        if len(batch) == _FILES or sum(one.file_bytes for one in batch) >= _BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

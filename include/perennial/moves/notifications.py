@@ -1,0 +1,213 @@
+"""Who is told what: owners of expired sources one digest a run, requesters one e-mail a request (R12)."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from perennial.cost import Fact
+from perennial.errors import TerminalSettingError
+from perennial.moves.costs import is_on_s3, run_costs
+from perennial.moves.expire import expiry_report
+from perennial.moves.requests import TO_RESTORE, read_resolution
+from perennial.moves.restore import abandon_restore, restore_report
+from perennial.moves.runs import Run, read_note, wall_clock
+from perennial.moves.thaw_status import ThawStatus, end_thaw, write_thaw_status
+from perennial.notify import (
+    Delivery,
+    DeliveryRecord,
+    Letter,
+    deliver,
+    describe,
+    digests_by_owner,
+    expiry_digest,
+    is_address,
+    refuse_bad_addresses,
+    restore_message,
+    sources_without_owner,
+    thaw_message,
+)
+from perennial.notify.delivery import EXPIRY, RESTORE, THAW
+from perennial.reports import ExpiryReport, RestoreReport, ThawReport
+from perennial.text import pluralize
+from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+def notify_owners(
+    warehouse: Warehouse,
+    run: Run,
+    run_url: str | None = None,
+    page_url: str | None = None,
+    last_attempt: bool = False,
+) -> int:
+    """Send every owner of a source that a run expired one digest, once.
+
+    Who cannot be told fails no run: the page and `perennial status` list them.
+
+    Args:
+        warehouse: Where the run worked.
+        run: The run.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
+        last_attempt: Whether this is not tried again.
+
+    Returns:
+        How many owners have their digest.
+
+    Raises:
+        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+    """
+    report = replace(expiry_report(warehouse, run), run_url=run_url, page_url=page_url)
+    digests = digests_by_owner(report)
+    saved = _saved(warehouse, run, digests)
+    letters = [Letter(message=expiry_digest(digest, saved[owner]), to=(owner,)) for owner, digest in digests.items()]
+    nobody = Counter((source.owner_email or "").strip() for source in sources_without_owner(report))
+    unaddressed = {owner: f"{pluralize(number, 'source')} expired" for owner, number in nobody.items()}
+    delivery = deliver(DeliveryRecord.of(warehouse, EXPIRY, run.run_id), letters, unaddressed)
+    if delivery.is_worth_repeating and not last_attempt:
+        delivery.refuse_gaps()
+    if delivery.undelivered:
+        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    return len(delivery.delivered)
+
+
+def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) -> dict[str, Sequence[Fact]]:
+    """What the move of each owner's sources saves; nothing to say of a local disk, nor without usable prices."""
+    if not digests or not is_on_s3(warehouse):
+        return dict.fromkeys(digests, ())
+    try:
+        costs = run_costs(warehouse, run.run_id)
+        return {
+            owner: costs.of([source.source_id for source in digest.sources]).facts()
+            for owner, digest in digests.items()
+        }
+    except TerminalSettingError as error:
+        # What has expired is to be told whether or not it can be priced.
+        log.warning("Digests say nothing of costs: %s", error)
+        return dict.fromkeys(digests, ())
+
+
+def notify_of_thaw(
+    warehouse: Warehouse,
+    run: Run,
+    request_uri: str,
+    thawing: ThawStatus,
+    run_url: str | None = None,
+    page_url: str | None = None,
+) -> None:
+    """Tell the requesters once how long their data thaws. That a mail cannot be sent holds nothing up."""
+    if thawing.told:
+        return
+    request, sources = read_resolution(read_note(request_uri))
+    report = ThawReport(
+        run_id=run.run_id,
+        requested_by=run.requested_by or "unknown",
+        reason=request.reason,
+        requested_at=run.requested_at or run.now,
+        asked_at=datetime.fromisoformat(thawing.asked_at),
+        expected_at=datetime.fromisoformat(thawing.expected_at),
+        tier=thawing.expected_tier or thawing.tier,
+        asked_tier=thawing.tier,
+        frozen_as=thawing.frozen_as,
+        total_bytes=thawing.total_bytes,
+        sources={source.source_id: source.name for source in sources if source.outcome == TO_RESTORE},
+        notify=request.notify,
+        run_url=run_url,
+        page_url=page_url,
+    )
+    letter = Letter(message=thaw_message(report), to=request.notify)
+    delivery = deliver(DeliveryRecord.of(warehouse, THAW, run.run_id), [letter])
+    if delivery.undelivered:
+        # The data is worth more than the word of it; the last mail of the run fails visibly.
+        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    if not delivery.is_worth_repeating:
+        write_thaw_status(warehouse, replace(thawing, told=True))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How far a restore run came.
+
+    Attributes:
+        request_uri: Address of the checked request; None when it was refused.
+        plan_uris: Addresses of its plans.
+        error: What went wrong last, for a person; empty when nothing did.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
+    """
+
+    request_uri: str | None
+    plan_uris: tuple[str, ...] = ()
+    error: str = ""
+    run_url: str | None = None
+    page_url: str | None = None
+
+
+def notify_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt) -> RestoreReport:
+    """As `send_report`, and let it pass only if everybody has the mail.
+
+    Raises:
+        TerminalRequestError: The addresses cannot be used, so nobody can be told.
+        TransientDeliveryError: Somebody was refused for now; the next attempt tells nobody twice.
+        TerminalDeliveryError: Somebody was refused for good.
+    """
+    report, delivery = send_report(warehouse, run, params, attempt)
+    delivery.refuse_gaps()
+    return report
+
+
+def send_report(
+    warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt
+) -> tuple[RestoreReport, Delivery]:
+    """Send the one e-mail of a request, finished or failed, and let go of what a failed one held back.
+
+    Raises:
+        TerminalRequestError: The addresses cannot be used, so nobody can be told.
+    """
+    if attempt.request_uri is None:
+        report = _refused(run, params, attempt.error)
+    else:
+        report = restore_report(warehouse, attempt.request_uri, run, wall_clock(), attempt.plan_uris)
+        if report.state != "finished":
+            report = replace(report, error=attempt.error or _details(report))
+    for plan_uri in attempt.plan_uris:
+        abandon_restore(warehouse, plan_uri)
+    end_thaw(warehouse, run.run_id)
+    report = replace(report, run_url=attempt.run_url, page_url=attempt.page_url)
+    letter = Letter(message=restore_message(report), to=report.notify)
+    return report, deliver(DeliveryRecord.of(warehouse, RESTORE, run.run_id), [letter])
+
+
+def _details(report: RestoreReport) -> str:
+    failed = [source for source in report.sources if source.outcome == "failed"]
+    return "; ".join(f"{source.source_id!r}: {source.detail}" for source in failed)
+
+
+def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:
+    """The report of a request that was refused before anything moved, in the requester's own words."""
+    notify = _texts(params.get("notify"))
+    # A bad address is why it was refused, perhaps; whoever has a good one is told that.
+    if not any(map(is_address, notify)):
+        refuse_bad_addresses(notify)
+    return RestoreReport(
+        run_id=run.run_id,
+        requested_by=run.requested_by or "unknown",
+        reason=str(params.get("reason") or ""),
+        requested_at=run.requested_at or run.now,
+        finished_at=wall_clock(),
+        state="failed",
+        source_ids=_texts(params.get("source_ids")),
+        tags=_texts(params.get("tags")),
+        notify=notify,
+        error=error or "The request could not be checked; the run's log says why.",
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()

@@ -1,0 +1,167 @@
+"""Restore: move archive → hot what was asked for, and show it only when all of it is there (R10-R13)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from perennial.moves.audit_trail import record_restored
+from perennial.moves.commit import is_in_destination
+from perennial.moves.plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, find_plan, read_plan
+from perennial.moves.recovery import resume_move
+from perennial.moves.requests import (
+    TO_RESTORE,
+    RequestedSource,
+    RestoreRequest,
+    read_resolution,
+    refuse_deleted,
+    resolution,
+    resolve_request,
+)
+from perennial.moves.restored_rows import RestoredRows, find_restored_rows
+from perennial.moves.runs import Run, read_note, refuse_future_run, wall_clock, write_note
+from perennial.moves.steps import plan_sources
+from perennial.moves.verify import Verification, read_verification
+from perennial.operations import OperationRecord, pending_records, remove_pending, write_pending
+from perennial.reports import DELETED, RestoreReport, RestoreState, SourceOutcome
+from perennial.warehouse import SourceTotal, Warehouse
+from perennial.warehouse.heads import refuse_losses
+
+
+def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
+    """Check a request and resolve its tags, before anything moves (R11, R12).
+
+    Returns:
+        Address of the request and what it came to.
+
+    Raises:
+        TerminalRequestError: The request cannot be done; the text names everything that is wrong with it.
+        TerminalSettingError: Another writer has made a table what cannot be written.
+    """
+    request = RestoreRequest.from_params(params)
+    warehouse.refuse_unwritable(WRITTEN_TABLES)
+    return write_note(warehouse, "requests", resolution(request, resolve_request(warehouse, request)))
+
+
+def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
+    """Step 1 for a request; returns the plans' addresses, none when no file has to move.
+
+    Raises:
+        TerminalDataError: A table was set back; nothing was moved.
+    """
+    refuse_losses(warehouse)
+    _, sources = read_resolution(read_note(request_uri))
+    refuse_deleted(sources)
+    return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
+
+
+def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
+    """Plan the return of some sources. Those that have no file in the archive are available again at once.
+
+    Raises:
+        TerminalRequestError: The run is dated after the wall clock (R24).
+    """
+    refuse_future_run(run)
+    with _restore_lock(warehouse, source_ids):
+        _resume_others(warehouse, source_ids, run)
+        plan_uris = plan_sources(warehouse, RESTORE, source_ids)
+    planned = {source_id for plan_uri in plan_uris for source_id in read_plan(plan_uri).source_ids}
+    empty = [SourceTotal(source_id, 0, 0, 0) for source_id in source_ids if source_id not in planned]
+    record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
+    return plan_uris
+
+
+@contextmanager
+def _restore_lock(warehouse: Warehouse, source_ids: Collection[str]) -> Iterator[None]:
+    """Keep expiries from removing rows of some sources (moves.finish.still_due) until a plan's record does."""
+    now = wall_clock().isoformat()
+    hold = OperationRecord(RESTORE.name, uuid.uuid4().hex, now, now, source_ids=tuple(source_ids))
+    write_pending(warehouse, hold)
+    try:
+        yield
+    finally:
+        remove_pending(warehouse, hold.kind, hold.id)
+
+
+def _resume_others(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> None:
+    """Finish or undo what other moves of the same sources have half done.
+
+    The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
+    """
+    for record in pending_records(warehouse):
+        if record.kind in DIRECTIONS and not set(record.source_ids).isdisjoint(source_ids):
+            resume_move(warehouse, record, run)
+
+
+def abandon_restore(warehouse: Warehouse, plan_uri: str) -> None:
+    """Forget a failed restore that had not reached hot, so that it holds nothing back."""
+    plan = find_plan(plan_uri)
+    if plan is not None and not is_in_destination(warehouse, plan):
+        remove_pending(warehouse, plan.direction.name, plan.move_id)
+
+
+def restore_report(
+    warehouse: Warehouse, request_uri: str, run: Run, finished_at: datetime, plan_uris: Collection[str] = ()
+) -> RestoreReport:
+    """Say what became of every requested source (R12), as the warehouse has it now."""
+    request, sources = read_resolution(read_note(request_uri))
+    verified = _verified(plan_uris)
+    damaged = {key: texts for _, verification in verified for key, texts in verification.damaged.items()}
+    asked = [source.source_id for source in sources]
+    found = find_restored_rows(warehouse, run, asked, [plan for plan, _ in verified], finished_at)
+    outcomes = tuple(_outcome(source, found[source.source_id], damaged, request.dry_run) for source in sources)
+    return RestoreReport(
+        run_id=run.run_id,
+        requested_by=run.requested_by or "unknown",
+        reason=request.reason,
+        requested_at=run.requested_at or run.now,
+        finished_at=finished_at,
+        state=_state(outcomes),
+        sources=outcomes,
+        source_ids=request.source_ids,
+        tags=request.tags,
+        notify=request.notify,
+        report_uri=verified[-1][1].report_uri if verified else None,
+        dry_run=request.dry_run,
+    )
+
+
+def _outcome(
+    source: RequestedSource, found: RestoredRows, damaged: Mapping[str, list[str]], dry_run: bool
+) -> SourceOutcome:
+    told: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
+    if source.outcome != TO_RESTORE or dry_run:
+        rows = source.archived_rows if source.outcome == TO_RESTORE else 0
+        return SourceOutcome(**told | {"outcome": source.outcome}, row_count=rows)
+    if not found.is_back(source.was_expired):
+        detail = "; ".join(damaged.get(source.source_id, ["The run ended before it was done; run it again."]))
+        return SourceOutcome(**told, outcome="failed", detail=detail)
+    return SourceOutcome(
+        **told,
+        outcome="restored",
+        row_count=found.total.row_count,
+        total_bytes=found.total.total_bytes,
+        file_count=found.total.file_count,
+        expires_at=found.expires_at,
+    )
+
+
+def _state(outcomes: tuple[SourceOutcome, ...]) -> RestoreState:
+    if outcomes and all(outcome.outcome == DELETED for outcome in outcomes):
+        return "failed"
+    failed = sum(outcome.outcome == "failed" for outcome in outcomes)
+    if not failed:
+        return "finished"
+    return "failed" if all(outcome.outcome != "restored" for outcome in outcomes) else "finished in part"
+
+
+def _verified(plan_uris: Collection[str]) -> list[tuple[MovePlan, Verification]]:
+    verified = []
+    for plan_uri in plan_uris:
+        with suppress(FileNotFoundError):
+            plan = read_plan(plan_uri)
+            verified.append((plan, read_verification(plan)))
+    return verified

@@ -1,0 +1,96 @@
+"""M7: rows are read and written only where bytes cannot be copied: delete files attached, or many tiny files.
+
+The proof is the row count plus an order-free hash of the rows, taken from what was read and from what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perennial.engines.duckdb import create_view, local_path, open_connection, reach
+from perennial.engines.write_files import staged_files, upload_files
+from perennial.sql import statement
+from perennial.warehouse import LiveFile
+from perennial.warehouse.files import relocated
+from perennial.warehouse.schemas import refuse_unrewritable
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+
+@dataclass(frozen=True)
+class RewrittenFiles:
+    """Files made of the rows of others, one a source.
+
+    Attributes:
+        data_files: Their descriptions; none where other engines have deleted every row.
+        read_rows: Rows that were read.
+        read_hash: Order-free hash of the rows that were read.
+        written_hash: The same of the rows that the new files hold.
+    """
+
+    data_files: tuple[DataFile, ...]
+    read_rows: int
+    read_hash: str
+    written_hash: str
+
+
+def rewrite_files(
+    origin: Table, destination: Table, live_files: list[LiveFile], stem: str, storage_class: str | None = None
+) -> RewrittenFiles:
+    """Write the rows of some files, deletes of other engines applied, into one new file a source.
+
+    An unpartitioned table gets one file. What was written is read before it is put in its place, for from a cold
+    storage class it could not be read.
+    """
+    refuse_unrewritable(destination)
+    with open_connection() as connection:
+        # Both sides as the destination has them, so that the hashes are of the same columns in the same order.
+        create_view(connection, "originals", live_files, origin, destination.schema())
+        with staged_files(connection, "originals", destination, stem) as staged:
+            written = [LiveFile(relocated(one.data_file, str(one.path))) for one in staged]
+            create_view(connection, "rewritten", written, destination)
+            read_rows, read_hash = _fingerprint(connection, "originals")
+            _, written_hash = _fingerprint(connection, "rewritten")
+            data_files = upload_files(staged, storage_class)
+    return RewrittenFiles(tuple(data_files), read_rows, read_hash, written_hash)
+
+
+def fingerprint_files(table: Table, live_files: Iterable[LiveFile]) -> tuple[int, int]:
+    """Count the rows of some files and hash them whatever their order, deletes of other engines applied.
+
+    Files with deletes are read into memory, so one after the other: a sum of hashes can be taken in parts.
+    """
+    files = list(live_files)
+    parts = [[live for live in files if not live.deletes], *([live] for live in files if live.deletes)]
+    rows = row_hash = 0
+    for part in parts:
+        with open_connection() as connection:
+            create_view(connection, "hashed", part, table)
+            found_rows, found_hash = _fingerprint(connection, "hashed")
+        rows, row_hash = rows + found_rows, row_hash + int(found_hash)
+    return rows, row_hash
+
+
+def count_file_rows(table: Table, uris: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Read from data files without deletes how many rows of which sources each holds."""
+    counts: dict[str, dict[str, int]] = {uri: {} for uri in uris}
+    addresses = {local_path(uri): uri for uri in uris}
+    if not uris:
+        return counts
+    with open_connection() as connection:
+        reach(connection, table, uris)
+        found = connection.execute(statement("moves/count_file_rows"), {"paths": list(addresses)}).fetchall()
+    for path, source_id, row_count in found:
+        counts[addresses[path]][source_id] = row_count
+    return counts
+
+
+def _fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:
+    row = connection.execute(statement("moves/fingerprint_rows"), {"view": view}).fetchone()
+    assert row is not None
+    return int(row[0]), str(row[1])

@@ -1,0 +1,322 @@
+"""Decisions: which sources are due, which are kept and by whom, which come back (R1-R6, R9, R10, R13, R18).
+
+The rules are SQL in `include/sql/policy/` and `include/sql/views/create_source_states.sql`, always run by DuckDB in
+process on Arrow tables: the metadata of a million sources fits in memory, and hot totals come from Iceberg manifests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perennial.errors import TerminalMetadataError
+from perennial.platform.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
+from perennial.policy.referrers import create_source_referrers
+from perennial.settings import REFERRER_KINDS, dag_id
+from perennial.sql import statement
+from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from perennial.warehouse import Warehouse
+
+STATUSES = ("draft", "active", "stopped", "archived")
+SOURCE_KINDS = ("campaign", "canvas")
+
+
+class Metadata(Protocol):
+    """What the platform says, at one moment: tables `sources` and `audiences`, with the columns of the contract."""
+
+    @property
+    def sources(self) -> pa.Table: ...
+
+    @property
+    def audiences(self) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class SyncedMetadata:
+    """What the last sync put into the warehouse."""
+
+    sources: pa.Table
+    audiences: pa.Table
+
+    @classmethod
+    def read(cls, warehouse: Warehouse) -> SyncedMetadata:
+        return cls(warehouse.read(SOURCES.name), warehouse.read(AUDIENCES.name))
+
+
+@dataclass(frozen=True)
+class WarehouseState:
+    """What the warehouse itself knows of its sources.
+
+    Attributes:
+        lifecycle_events: The table of the contract.
+        hot_rows: Interactions in the hot table, by source.
+        held: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
+        vanished: Rows of `vanished_sources` whose source is not in `sources` either.
+    """
+
+    lifecycle_events: pa.Table
+    hot_rows: dict[str, int]
+    held: frozenset[str] = frozenset()
+    vanished: pa.Table = field(default_factory=no_rows)
+
+    @classmethod
+    def read(
+        cls, warehouse: Warehouse, held: Collection[str] = (), hot_rows: dict[str, int] | None = None
+    ) -> WarehouseState:
+        if hot_rows is None:
+            totals = warehouse.source_totals(INTERACTIONS.name)
+            hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
+        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(held), absent_rows(warehouse))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings that decisions depend on: R2 in calendar months, R6 as kinds of referrer."""
+
+    retention_months: int = 3
+    exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
+
+    @classmethod
+    def from_settings(cls, warehouse: Warehouse) -> Rules:
+        return cls(warehouse.settings.retention_months, warehouse.settings.exempting_referrers)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision about one source. Times are UTC.
+
+    Attributes:
+        decision: deleted, reactivated, late, expired, active, recent, referenced, empty or expire.
+        reason: The same for a person.
+        clock_started_at: R3; None while the clock does not run: the source is active, or was deleted.
+        expires_at: The clock plus the retention period; None likewise.
+        referenced_by: The whole path of every referrer that keeps the source, also while it is not due (R4); of those
+            that cannot be read and could name any source, at most ten.
+    """
+
+    source_id: str
+    decision: str
+    reason: str
+    clock_started_at: datetime | None
+    expires_at: datetime | None
+    referenced_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything a decision was made from, for a person who asks why.
+
+    Attributes:
+        state: available, expired or deleted.
+        since: When that state began; None where no time of the source can be right (R24).
+        last_restored_at: The last restore (R13).
+        vanished_at: When a sync first missed it; None while the platform has it.
+        hot_rows: Interactions in the hot table.
+    """
+
+    decision: Decision
+    kind: str
+    name: str
+    status: str
+    state: str
+    since: datetime | None
+    created_at: datetime | None
+    stopped_at: datetime | None
+    last_sent_at: datetime | None
+    last_restored_at: datetime | None
+    vanished_at: datetime | None
+    hot_rows: int
+
+    @property
+    def clock_events(self) -> dict[str, datetime]:
+        """What may have started the clock, by name; the latest did (R3), and it is never before the creation (R24)."""
+        moments = {"stopped": self.stopped_at, "last sent": self.last_sent_at, "restored": self.last_restored_at}
+        moments["vanished"] = self.vanished_at
+        found = {name: moment for name, moment in moments.items() if moment is not None}
+        if self.created_at is not None and all(moment < self.created_at for moment in found.values()):
+            found["created"] = self.created_at
+        return found
+
+    @property
+    def clock_started_by(self) -> str | None:
+        """The event that started the clock; None while it does not run."""
+        if self.decision.clock_started_at is None:
+            return None
+        return max(self.clock_events, key=self.clock_events.__getitem__)
+
+
+DECISION_COLUMNS = tuple(field.name for field in fields(Decision))
+_EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.name != "decision")
+
+
+def decide(
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
+) -> pa.Table:
+    """Decide about every source.
+
+    Args:
+        warehouse: Where lifecycle events and hot totals are, and the metadata unless it is given.
+        as_of: The run's own now.
+        metadata: Sources and audiences to decide from instead, such as what the platform says right now (R7).
+        held: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
+            `reactivated`, so that a restore that died is taken up again (R10).
+
+    Returns:
+        One row a source, in order of source_id: source_id, decision, reason, clock_started_at, expires_at,
+        referenced_by, as in `expiry_decisions`.
+
+    Raises:
+        TerminalMetadataError: A status or kind is not one of the contract's.
+    """
+    metadata = metadata or SyncedMetadata.read(warehouse)
+    rows = decide_from(metadata, WarehouseState.read(warehouse, held), as_of, Rules.from_settings(warehouse))
+    return rows.select(list(DECISION_COLUMNS))
+
+
+def explain(
+    warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = (), hot_rows: int | None = None
+) -> Explanation:
+    """Decide about one source and tell from what.
+
+    Args:
+        warehouse: As `decide`.
+        source_id: Campaign or Canvas.
+        as_of: As `decide`.
+        held: As `decide`.
+        hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
+            count them for all.
+
+    Raises:
+        TerminalUnseenError, TerminalRequestError: As `unknown_source`.
+        TerminalMetadataError: As `decide`.
+    """
+    import pyarrow.compute as pc
+
+    metadata = SyncedMetadata.read(warehouse)
+    holdings = WarehouseState.read(warehouse, held, None if hot_rows is None else {source_id: hot_rows})
+    rows = decide_from(metadata, holdings, as_of, Rules.from_settings(warehouse))
+    found = rows.filter(pc.field("source_id") == source_id).to_pylist()
+    if not found:
+        from perennial.engines.duckdb import open_connection
+
+        with open_connection() as connection:
+            connection.register("known_sources", rows)
+            nearest = nearest_source(connection, source_id)
+        raise unknown_source(source_id, holdings.hot_rows.get(source_id, 0), nearest)
+    return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
+
+
+def decision_of(decisions: pa.Table, source_id: str) -> Decision | None:
+    """Look one source up in what `decide` returned."""
+    import pyarrow.compute as pc
+
+    found = decisions.filter(pc.field("source_id") == source_id).to_pylist()
+    return _decision(found[0]) if found else None
+
+
+def _decision(row: dict[str, Any]) -> Decision:
+    values = {name: row[name] for name in DECISION_COLUMNS}
+    return Decision(**{**values, "referenced_by": tuple(row["referenced_by"])})
+
+
+def decide_from(metadata: Metadata, holdings: WarehouseState, as_of: datetime, rules: Rules) -> pa.Table:
+    """Decide from tables in memory; see `decide`.
+
+    Returns:
+        Its columns, and those of `Explanation`.
+    """
+    from perennial.engines.duckdb import create_state_views, open_connection
+
+    _refuse_unknown_values(metadata)
+    with open_connection() as connection:
+        connection.register("sources", metadata.sources)
+        connection.register("vanished_sources", holdings.vanished)
+        connection.register("lifecycle_events", holdings.lifecycle_events)
+        connection.register("hot_totals", _hot_totals(holdings))
+        connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
+        create_state_views(connection, rules.retention_months)
+        create_source_referrers(
+            connection,
+            metadata.audiences,
+            lambda: known_ids(metadata.sources, holdings.vanished),
+            rules.exempting_referrers,
+        )
+        for view in ("source_stories", "source_keepers", "source_facts"):
+            connection.execute(statement(f"policy/create_{view}"))
+        return _decided(connection, as_of)
+
+
+def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:
+    return connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
+
+
+def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
+    """Refuse to decide from metadata that was last synced too long ago.
+
+    Args:
+        warehouse: Its `settings.max_metadata_age` is the limit.
+        wall_clock: The real time, never a run's own now, which may be a replayed date.
+
+    Raises:
+        TerminalMetadataError: `sources` or `audiences` was never synced, or too long ago.
+    """
+    limit = warehouse.settings.max_metadata_age
+    for name in (SOURCES.name, AUDIENCES.name):
+        synced_at = warehouse.committed_at(name)
+        remedy = f"run {dag_id('sync_sources')}; nothing is moved until it has succeeded."
+        if synced_at is None:
+            raise TerminalMetadataError(f"Table {name} was never synced from the platform: {remedy}")
+        age = wall_clock - synced_at
+        if age > limit:
+            raise TerminalMetadataError(
+                f"Table {name} was last synced on {synced_at:%Y-%m-%d %H:%M} UTC, {_hours(age)} hours ago; "
+                f"PERENNIAL_MAX_METADATA_AGE_HOURS allows {_hours(limit)}: {remedy}"
+            )
+
+
+def _hours(duration: timedelta) -> str:
+    return f"{duration / timedelta(hours=1):.0f}"
+
+
+# --- what the platform says -----------------------------------------------------------------------------------------
+
+
+def _refuse_unknown_values(metadata: Metadata) -> None:
+    """A status nobody knows would count as inactive, a kind nobody knows as no referrer: rather refuse."""
+    expected = (
+        (SOURCES.name, metadata.sources, "kind", SOURCE_KINDS),
+        (SOURCES.name, metadata.sources, "status", STATUSES),
+        (AUDIENCES.name, metadata.audiences, "owner_kind", REFERRER_KINDS),
+        (AUDIENCES.name, metadata.audiences, "owner_status", STATUSES),
+    )
+    for name, table, column, allowed in expected:
+        for value in table[column].unique().to_pylist():
+            if value not in allowed:
+                raise TerminalMetadataError(
+                    f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
+                    "it on the platform (or in its SELECT in include/sql/platform/), then run "
+                    f"{dag_id('sync_sources')}."
+                )
+
+
+# --- relations --------------------------------------------------------------------------------------------------------
+
+
+def _hot_totals(holdings: WarehouseState) -> pa.Table:
+    import pyarrow as pa
+
+    counts = pa.array(list(holdings.hot_rows.values()), pa.int64())
+    return _text_columns(source_id=list(holdings.hot_rows)).append_column("row_count", counts)
+
+
+def _text_columns(**columns: list[str]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})

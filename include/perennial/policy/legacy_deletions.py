@@ -1,0 +1,158 @@
+"""Adoption: what the previous policy deleted before this project came is told from the platform's history (R18)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
+
+from perennial.engines.duckdb import open_status_session
+from perennial.errors import TerminalRequestError
+from perennial.platform import apply_to_sources, read_legacy_deletions
+from perennial.platform.times import EARLIEST
+from perennial.policy.decisions import refuse_stale_metadata
+from perennial.policy.referrers import create_source_referrers
+from perennial.sql import statement
+from perennial.tables import ADOPTED_DELETIONS, AUDIENCES, SOURCES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+MONTHS = 25
+REFERRERS = ("campaign", "canvas", "content_card")
+
+
+@dataclass(frozen=True)
+class LegacyDeletion:
+    """What the previous policy would have done with one source.
+
+    Attributes:
+        decision: `mark`; or why not: `deleted` already; `unsent`: it never sent, so there was nothing to delete;
+            `recent`: it had sent within 25 months of the cutoff;
+            `referenced` by an active campaign, Canvas or Content Card; `held`: the warehouse still has its
+            interactions, which a mark would put out of reach.
+        reason: The same for a person.
+    """
+
+    source_id: str
+    kind: str
+    name: str
+    decision: Literal["mark", "deleted", "unsent", "recent", "referenced", "held"]
+    reason: str
+
+
+def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -> list[LegacyDeletion]:
+    """Decide about every source of the last sync; nothing is written.
+
+    Who uses a source is told from today's audiences: the platform keeps no earlier ones.
+
+    Args:
+        warehouse: Where the metadata and the interactions are.
+        cutoff: The first day on which the previous policy no longer deleted, UTC.
+        now: Wall clock.
+
+    Raises:
+        TerminalRequestError: The cutoff is in the future, or before 2000.
+        TerminalMetadataError: The metadata is stale.
+    """
+    if _moment(cutoff) > now:
+        raise TerminalRequestError(f"The cutoff {cutoff} is in the future; give the day the previous policy ended.")
+    if cutoff < EARLIEST.date():
+        raise TerminalRequestError(
+            f"The cutoff {cutoff} cannot be right: a deletion before {EARLIEST:%Y} is not believed; give the day "
+            "the previous policy ended."
+        )
+    refuse_stale_metadata(warehouse, now)
+    adopted = _relation(read_legacy_deletions(warehouse))
+    with open_status_session(warehouse) as session:
+        session.register("adopted", adopted)
+        create_source_referrers(
+            session, warehouse.read(AUDIENCES.name), lambda: warehouse.read(SOURCES.name)["source_id"], REFERRERS
+        )
+        session.execute(statement("policy/create_source_keepers"))
+        binds = {"cutoff": _moment(cutoff), "months": MONTHS}
+        rows = session.execute(statement("features/decide_adoptions"), binds).fetchall()
+    return [LegacyDeletion(*row) for row in rows]
+
+
+def import_legacy_deletions(
+    warehouse: Warehouse, cutoff: date, now: datetime, requested_by: str | None = None
+) -> list[LegacyDeletion]:
+    """Mark what the previous policy deleted, and show it at once.
+
+    The marks come first and are laid over `sources` by every sync; killed in between, run it again. The platform's
+    database is never written. A source is marked once; running it again changes nothing.
+
+    Args:
+        warehouse: Where the metadata and the interactions are.
+        cutoff: When the marked sources count as deleted.
+        now: Wall clock.
+        requested_by: Goes into the audit trail.
+
+    Returns:
+        The decision about every source.
+
+    Raises:
+        TerminalRequestError, TerminalMetadataError: As `decide_adoptions`.
+    """
+    decided = decide_legacy_deletions(warehouse, cutoff, now)
+    rows: list[dict[str, object]] = [
+        {
+            "source_id": adoption.source_id,
+            "deleted_at": _moment(cutoff),
+            "reason": adoption.reason,
+            "adopted_at": now,
+            "requested_by": requested_by,
+        }
+        for adoption in decided
+        if adoption.decision == "mark"
+    ]
+    warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:marks:{uuid4().hex}")
+    apply_to_sources(warehouse)
+    log.info("adopted %d deletions as of %s", len(rows), cutoff)
+    return decided
+
+
+def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, requested_by: str | None = None) -> None:
+    """Take marks back: the sources count as the platform says again, at once.
+
+    Args:
+        warehouse: Where the marks are.
+        source_ids: Adopted sources.
+        now: Wall clock.
+        requested_by: Goes into the audit trail.
+
+    Raises:
+        TerminalRequestError: Names all that carry no mark; nothing was taken back.
+    """
+    marks = read_legacy_deletions(warehouse)
+    if unmarked := sorted(set(source_ids) - marks.keys()):
+        raise TerminalRequestError(
+            f"No adoption has marked {', '.join(map(repr, unmarked))}; nothing was taken back. Table "
+            f"{ADOPTED_DELETIONS.name} has the marks; a date of the platform's own is corrected there."
+        )
+    rows: list[dict[str, object]] = [
+        {"source_id": source_id, "reason": "taken back", "adopted_at": now, "requested_by": requested_by}
+        for source_id in sorted(set(source_ids))
+    ]
+    warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:taken-back:{uuid4().hex}")
+    apply_to_sources(warehouse, {source_id: marks[source_id] for source_id in source_ids})
+    log.info("took %d adopted deletions back", len(rows))
+
+
+def _moment(cutoff: date) -> datetime:
+    return datetime.combine(cutoff, time(), UTC)
+
+
+def _relation(adopted: Mapping[str, datetime]) -> pa.Table:
+    import pyarrow as pa
+
+    moments = pa.array(list(adopted.values()), pa.timestamp("us", tz="UTC"))
+    return pa.table({"source_id": pa.array(list(adopted), pa.string()), "deleted_at": moments})

@@ -1,0 +1,136 @@
+"""Referrers: who keeps which source, and what could, where an audience cannot be read (R4, R5, R6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perennial.audiences import Reference, TerminalDefinitionError, parse
+from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
+from perennial.platform.vanished import absent_rows, known_ids
+from perennial.settings import dag_id
+from perennial.sql import statement
+from perennial.tables import AUDIENCES, SOURCES
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from perennial.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class KeptSources:
+    """The sources that active referrers keep.
+
+    Attributes:
+        source_ids: Their ids; of all there are, where a referrer could name any.
+        unread: The paths of active referrers that cannot be read and could name any source.
+    """
+
+    source_ids: frozenset[str]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """Why nothing expires, for a person; empty where nothing stands in the way."""
+        if not self.unread:
+            return ""
+        named = f"{self.unread[0]}{f' and {len(self.unread) - 1:,} more' if len(self.unread) > 1 else ''}"
+        return (
+            f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
+            f"definition on the platform, then run {dag_id('sync_sources')}; `perennial check` lists what is wrong."
+        )
+
+
+def kept_sources(warehouse: Warehouse) -> KeptSources:
+    """Find the sources that an active referrer keeps, whether they are due or not (R4, R6)."""
+    from perennial.engines.duckdb import open_connection
+
+    with open_connection() as connection:
+        show_referrers(connection, warehouse)
+        named = connection.execute(statement("policy/list_kept_sources")).fetchall()
+        unread = unread_referrers(connection)
+    kept = _every_id(warehouse).to_pylist() if unread else [source_id for (source_id,) in named]
+    return KeptSources(frozenset(kept), unread)
+
+
+def show_referrers(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """Put relation `source_referrers` in place as the warehouse is now (R4, R6)."""
+    kinds = warehouse.settings.exempting_referrers
+    create_source_referrers(connection, warehouse.read(AUDIENCES.name), lambda: _every_id(warehouse), kinds)
+
+
+def unread_referrers(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """List the paths of active referrers that cannot be read and could name any source.
+
+    Args:
+        connection: With `source_referrers` in place.
+    """
+    return tuple(path for (path,) in connection.execute(statement("policy/list_unread_referrers")).fetchall())
+
+
+def _every_id(warehouse: Warehouse) -> pa.ChunkedArray:
+    return known_ids(warehouse.read(SOURCES.name), absent_rows(warehouse))
+
+
+def create_source_referrers(
+    connection: duckdb.DuckDBPyConnection,
+    audiences: pa.Table,
+    source_ids: Callable[[], pa.ChunkedArray],
+    referrer_kinds: Collection[str],
+) -> None:
+    """Put relation `source_referrers` in place: who keeps which source (R4).
+
+    Args:
+        connection: Where to.
+        audiences: As `audience_references`.
+        source_ids: Likewise.
+        referrer_kinds: The kinds of owner that keep a source (R6).
+    """
+    connection.register("audience_references", audience_references(audiences, source_ids))
+    connection.execute(statement("policy/create_source_referrers"), {"referrer_kinds": list(referrer_kinds)})
+
+
+def audience_references(audiences: pa.Table, source_ids: Callable[[], pa.ChunkedArray]) -> pa.Table:
+    """Find the sources and segments that audiences name, or could name where they cannot be read.
+
+    Only audiences of active owners and of segments are read: the others keep nothing (R4).
+
+    Args:
+        audiences: owner_kind, owner_id, owner_status, part, definition.
+        source_ids: Returns every known source; asked only where an audience cannot be read.
+
+    Returns:
+        One row an audience and reference: owner_kind, owner_id, owner_status, filter, kind (source, segment, or any: it
+        could name any source), id.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    read = audiences.filter((pc.field("owner_status") == "active") | (pc.field("owner_kind") == "segment"))
+    positions: list[int] = []
+    references: list[Reference] = []
+    unread: list[tuple[int, UnreadPart]] = []
+    # Through NumPy, because boxing every string as an Arrow scalar first takes as long as parsing it.
+    for position, definition in enumerate(read["definition"].to_numpy()):
+        try:
+            found = parse(definition).references
+        except TerminalDefinitionError:
+            possible = possible_meaning(definition)
+            found = possible.references
+            unread += [(position, part) for part in possible.unread]
+        positions += [position] * len(found)
+        references += found
+    if unread:
+        segment_ids = read.filter(pc.field("owner_kind") == "segment")["owner_id"]
+        for position, reference in possible_references(unread, source_ids(), segment_ids):
+            positions.append(position)
+            references.append(reference)
+    names = ("filter", "kind", "id")
+    named = zip(*references, strict=True) if references else ((), (), ())
+    table = read.select(["owner_kind", "owner_id", "owner_status"]).take(pa.array(positions, pa.int64()))
+    for name, column in zip(names, named, strict=True):
+        table = table.append_column(name, pa.array(column, pa.string()))
+    return table

@@ -1,0 +1,208 @@
+"""Bringing back what a table that was set back has lost, each table in one compare-and-swap commit.
+
+Where nobody has committed since, `main` is set forward again. Where others have, or where commits of others were undone
+as well, which may have been meant, our own operations are made again on the table as it is. What a catalog from a
+backup has forgotten is read from the table's metadata files.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.table import TableProperties
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
+from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, SetSnapshotRefUpdate
+
+from perennial.errors import TerminalRequestError, TransientConflictError
+from perennial.warehouse.catalog_errors import catalog_errors
+from perennial.warehouse.commits import ATTEMPTS, set_tag
+from perennial.warehouse.heads import note_head, read_head
+from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, TAG, Head, operation_of, tagged
+from perennial.warehouse.losses import Loss, find_loss
+from perennial.warehouse.manifests import SnapshotProducer
+from perennial.warehouse.replay import is_rewrite, plan_replay, replay
+from perennial.warehouse.undone import Undone, UnrepairableError, find_undone
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from perennial.warehouse.catalog import Warehouse
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What can be done about a loss.
+
+    Attributes:
+        loss: What is missing.
+        how: What the repair does; why it cannot be done, and what a person can do, where it is impossible.
+        possible: Whether it can be done.
+    """
+
+    loss: Loss
+    how: str
+    possible: bool
+
+
+@dataclass(frozen=True)
+class _Way:
+    how: str
+    commit: Callable[[Table], None]
+
+
+def repair_table(warehouse: Warehouse, name: str, dry_run: bool) -> Repair | None:
+    """Find what a table has lost, and bring it back unless it is a dry run; None where nothing is missing.
+
+    Raises:
+        TransientConflictError: Other writers won every race.
+        TransientError: The catalog did not answer; repeating it is safe.
+    """
+    for attempt in range(ATTEMPTS):
+        # The note first: of a table that is loaded before, it may be ahead.
+        head, table = read_head(warehouse, name), warehouse.table(name)
+        loss = find_loss(table, head)
+        if loss is None:
+            return None
+        try:
+            way = _way(table, head)
+            if not dry_run:
+                _commit(warehouse, table, way.commit)
+        except UnrepairableError as error:
+            return Repair(loss, str(error), possible=False)
+        except (CommitFailedException, ValidationException):
+            time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
+            continue
+        return Repair(loss, way.how, possible=True)
+    raise TransientConflictError(f"Other writers changed {name} during each of {ATTEMPTS} attempts; repair it again.")
+
+
+def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
+    """Take a table as it is from now on and give up what is missing in it; None where nothing is missing.
+
+    Raises:
+        TerminalRequestError: It can be repaired, or rows would be doubled; nothing was changed.
+        TransientConflictError: Another writer has changed the table meanwhile.
+        TransientError: The catalog did not answer; repeating it is safe.
+    """
+    head, table = read_head(warehouse, name), warehouse.table(name)
+    loss = find_loss(table, head)
+    if loss is None:
+        return None
+    _refuse_doubling(table, head, loss)
+    given_up = {OPERATION_KEY: f"accept:{uuid.uuid4().hex}", GIVEN_UP_KEY: "\n".join(loss.operations)}
+
+    def commit(table: Table) -> None:
+        transaction = table.transaction()
+        SnapshotProducer(transaction, table.io, properties=given_up).commit()
+        set_tag(transaction)
+        transaction.commit_transaction()
+
+    try:
+        _commit(warehouse, table, commit)
+    except (CommitFailedException, ValidationException) as error:
+        raise TransientConflictError(f"Another writer has just changed {name}; look at it again.") from error
+    return loss
+
+
+def _refuse_doubling(table: Table, head: Head | None, loss: Loss) -> None:
+    """Refuse to give up what took rows out of a table that another table has by now: they would be doubled.
+
+    Of a table that was made anew nothing is known but its last operation, and whoever filled it vouches for its rows.
+    """
+    if head is not None and head.table_uuid != str(table.metadata.table_uuid):
+        return
+    name = table.name()[-1]
+    try:
+        _way(table, head)
+    except UnrepairableError:
+        pass
+    else:
+        raise TerminalRequestError(f"{name} can be repaired, and is not taken as it is: run `perennial repair --yes`.")
+    if removals := [operation for operation in loss.operations if ":remove:" in operation]:
+        raise TerminalRequestError(
+            f"{name} is not taken as it is: {', '.join(removals[:5])} took rows out of it that the other table of "
+            "interactions has by now, so they would be doubled. Set its main branch to a later snapshot (Spark: CALL "
+            "system.set_current_snapshot); see docs/runbooks/table-set-back.md."
+        )
+
+
+def _commit(warehouse: Warehouse, table: Table, commit: Callable[[Table], None]) -> None:
+    # Only this copy of the metadata: after a lost race the table is looked at anew.
+    table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
+    with catalog_errors(table.catalog.name, commit=table.name()[-1]):
+        commit(table)
+    note_head(warehouse, table)
+
+
+def _way(table: Table, head: Head | None) -> _Way:
+    if head is not None and head.table_uuid != str(table.metadata.table_uuid):
+        raise UnrepairableError(
+            "A catalog that was set up anew is not repaired: restore its newest backup and run this again, or register "
+            f"{head.metadata_location} in it (docs/runbooks/table-set-back.md)."
+        )
+    try:
+        undone = find_undone(table, head)
+    except UnrepairableError as error:
+        raise UnrepairableError(f"{error} {_by_hand(table, None)}") from error
+    others = [one for one in undone.chain if not operation_of(one) and not is_rewrite(one)]
+    is_current = (undone.base.snapshot_id if undone.base else None) == table.metadata.current_snapshot_id
+    if is_current and undone.forgotten and _can_be_added(table, undone):
+        count = len(undone.chain)
+        snapshots = "1 snapshot" if count == 1 else f"{count} snapshots"
+        how = f"The catalog gets {snapshots} back that it has forgotten, from the table's metadata files."
+        return _Way(how, partial(_set_forward, undone))
+    if is_current and not undone.forgotten and not others:
+        how = f"Nobody has committed since, so its main branch is set forward to snapshot {undone.target.snapshot_id}."
+        return _Way(how, partial(_set_forward, undone))
+    try:
+        steps = plan_replay(table, undone)
+    except UnrepairableError as error:
+        raise UnrepairableError(f"{error} {_by_hand(table, undone)}") from error
+    made = "1 commit is" if len(steps) == 1 else f"{len(steps)} commits are"
+    how = f"{made} made again on the table as it is now, under the operation ids that they had."
+    if others:
+        how += f" Commits of other writers stay undone: {', '.join(str(one.snapshot_id) for one in others)}."
+    return _Way(how, lambda table: replay(table, steps))
+
+
+def _by_hand(table: Table, undone: Undone | None) -> str:
+    name = table.name()[-1]
+    tag = table.metadata.refs.get(TAG)
+    target = undone.target.snapshot_id if undone is not None else tag.snapshot_id if tag is not None else None
+    back = (
+        f"Either set the main branch of {name} to snapshot {target} (Spark: CALL system.set_current_snapshot), which "
+        "gives up what other writers have committed since; or take"
+        if target is not None
+        else "Take"
+    )
+    return f"{back} the table as it is with `perennial repair --accept {name}`, which gives these operations up."
+
+
+def _can_be_added(table: Table, undone: Undone) -> bool:
+    """Whether an ordinary commit can bring forgotten snapshots back: the catalog has made none of the same number."""
+    schemas = {schema.schema_id for schema in table.metadata.schemas}
+    last = getattr(table.metadata, "last_sequence_number", 0)
+    return all((one.sequence_number or 0) > last and one.schema_id in (None, *schemas) for one in undone.chain)
+
+
+def _set_forward(undone: Undone, table: Table) -> None:
+    known = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
+    current, target = table.metadata.current_snapshot_id, undone.target.snapshot_id
+    main = SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, type=SnapshotRefType.BRANCH, snapshot_id=target)  # type: ignore[call-arg]  # pyiceberg's own alias
+    transaction = table.transaction()
+    transaction._apply(
+        (
+            *(AddSnapshotUpdate(snapshot=one) for one in undone.chain if one.snapshot_id not in known),
+            main,
+            tagged(target),
+        ),
+        (AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=current),),  # type: ignore[call-arg]
+    )
+    transaction.commit_transaction()

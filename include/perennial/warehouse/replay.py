@@ -1,0 +1,163 @@
+"""Operations of ours made again on a table that others have gone on from: the same files in and out, the same ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
+
+from perennial.storage import storage_for
+from perennial.text import pluralize
+from perennial.warehouse.commits import set_tag
+from perennial.warehouse.files import LiveFile, files_of
+from perennial.warehouse.lineage import OPERATION_KEY, History, is_neutral, operation_of
+from perennial.warehouse.manifests import SnapshotProducer
+from perennial.warehouse.undone import Undone, UnrepairableError
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation that is made again.
+
+    Attributes:
+        operation: Its id; empty for another writer's compaction, which later operations may build on.
+        add: Files that enter the table.
+        remove: Files that leave it.
+    """
+
+    operation: str
+    add: list[DataFile]
+    remove: list[DataFile]
+
+
+def is_rewrite(snapshot: Snapshot) -> bool:
+    """Whether a commit of another writer put the same rows into other files: a compaction."""
+    return snapshot.summary is not None and snapshot.summary.operation.value == "replace"
+
+
+def plan_replay(table: Table, undone: Undone) -> list[Step]:
+    """Work out what each undone operation of ours adds to and removes from a table as it is now.
+
+    Commits of other writers stay undone, but for compactions.
+
+    Raises:
+        UnrepairableError: Other writers have changed the same files since, or files are missing in storage.
+    """
+    try:
+        replaying = _Replaying(_listed(table, undone.base), _listed(table, table.current_snapshot()))
+        done = {operation_of(snapshot) for snapshot in History(table.metadata).lineage.values()}
+        for snapshot in undone.chain:
+            added, removed = _changes(table, snapshot)
+            operation = operation_of(snapshot)
+            if operation not in done if operation else is_rewrite(snapshot):
+                replaying.repeat(operation, added, removed)
+            else:
+                replaying.leave_out(added, removed)
+    except FileNotFoundError as error:
+        raise UnrepairableError(f"Metadata of the snapshots is not there any more ({error}).") from error
+    _refuse_missing_files(replaying.steps)
+    return replaying.steps
+
+
+def replay(table: Table, steps: Iterable[Step]) -> None:
+    """Make operations again, each in a snapshot of its own, all in one commit."""
+    transaction = table.transaction()
+    for step in steps:
+        named = {OPERATION_KEY: step.operation} if step.operation else {}
+        SnapshotProducer(transaction, table.io, step.add, step.remove, properties=named).commit()
+    set_tag(transaction)
+    transaction.commit_transaction()
+
+
+@dataclass
+class _Replaying:
+    """What the table lists after the steps so far.
+
+    Attributes:
+        base: What it listed where the undone commits began.
+        live: What it lists now.
+        steps: So far.
+        made: Files that the steps have added.
+        rewritten: Files that hold the rows of others and are not brought back: who removes one would leave those.
+    """
+
+    base: dict[str, LiveFile]
+    live: dict[str, LiveFile]
+    steps: list[Step] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
+    rewritten: set[str] = field(default_factory=set)
+
+    def repeat(self, operation: str, added: list[DataFile], removed: list[DataFile]) -> None:
+        """Do again what an operation did; one that only rewrites is left out where its files have changed since."""
+        changed = [file.file_path for file in removed if self._has_changed(file.file_path)]
+        if not operation or is_neutral(operation):
+            if changed or not all(file.file_path in self.live for file in removed):
+                self.leave_out(added, removed)
+                return
+        elif changed:
+            raise UnrepairableError(
+                f"Another writer has removed or changed {changed[0]} since, which {operation} removes."
+            )
+        add = [file for file in added if file.file_path not in self.live]
+        remove = [self.live.pop(file.file_path).data_file for file in removed if file.file_path in self.live]
+        self.live |= {file.file_path: LiveFile(file) for file in add}
+        self.made |= {file.file_path for file in add}
+        self.steps.append(Step(operation, add, remove))
+
+    def leave_out(self, added: list[DataFile], removed: list[DataFile]) -> None:
+        """Leave a commit undone."""
+        if removed:
+            self.rewritten |= {file.file_path for file in added}
+
+    def _has_changed(self, uri: str) -> bool:
+        """Whether a file is not what the undone operation removed: gone, with other deletes, or never brought back."""
+        if uri in self.rewritten:
+            return True
+        if uri in self.live:
+            return uri in self.base and self.live[uri].delete_uris != self.base[uri].delete_uris
+        return uri in self.base or uri in self.made
+
+
+def _listed(table: Table, snapshot: Snapshot | None) -> dict[str, LiveFile]:
+    return {live.uri: live for live in files_of(table, snapshot, None)} if snapshot is not None else {}
+
+
+def _changes(table: Table, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
+    """The data files that a commit added and removed."""
+    entries = list(_entries(table, snapshot))
+    return (
+        [file for status, file in entries if status == ManifestEntryStatus.ADDED],
+        [file for status, file in entries if status == ManifestEntryStatus.DELETED],
+    )
+
+
+def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntryStatus, DataFile]]:
+    for manifest in snapshot.manifests(table.io):
+        if manifest.added_snapshot_id == snapshot.snapshot_id and manifest.content == ManifestContent.DATA:
+            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
+                yield entry.status, entry.data_file
+
+
+def _refuse_missing_files(steps: list[Step]) -> None:
+    """A table must not list what is not there."""
+    uris = {file.file_path for step in steps for file in step.add}
+    uris -= {file.file_path for step in steps for file in step.remove}
+    if not uris:
+        return
+    storage = storage_for(min(uris))
+    with ThreadPoolExecutor(storage.in_flight) as pool:
+        missing = [uri for uri, found in zip(uris, pool.map(storage.stat, uris), strict=True) if found is None]
+    if missing:
+        raise UnrepairableError(
+            f"{pluralize(len(missing), 'data file')} of these operations "
+            f"{'is' if len(missing) == 1 else 'are'} missing in storage, {min(missing)} among them: bring "
+            f"{'it' if len(missing) == 1 else 'them'} back from a version of the bucket or a backup first."
+        )
