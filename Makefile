@@ -1,4 +1,4 @@
-# Everything that can be done here. Needs Python 3.11 or 3.12, make and git; the rest is installed into .venv and .tools.
+# Everything that can be done here. Needs Python 3.11, 3.12 or 3.13, make and git; the rest is installed into .venv and .tools.
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check docs screenshot bench lock clean
 

@@ -87,7 +87,7 @@ def move_there_and_back() -> str:
     request = {"source_ids": expired, "notify": ["ann@example.com"]}
     assert restore_sources(warehouse, request, Run("restore", made.first.as_of)).state == "finished"
     assert (rows("interactions"), rows("interactions_archive").total()) == (hot, 0)
-    return f"{hot.total():,} interactions; {moved.total():,} of {len(expired)} sources expired and came back"
+    return f"{moved.total():,} of {hot.total():,} interactions, those of {len(expired)} sources, expired and came back"
 
 
 def rows(table: str) -> Counter[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ from perennial.cli.printing import (
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.cli.undelivered import print_undelivered
+from perennial.errors import TerminalSettingError
 from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
@@ -60,9 +62,10 @@ def demo(
     events: Annotated[int, typer.Option(help="About how many events happen in the sample workspace.")] = 200_000,
 ) -> None:
     """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
-    from perennial_sample.story import tell_story
-
     with said_plainly():
+        _refuse_without_sample()
+        from perennial_sample.story import tell_story
+
         tell_story(console, events)
 
 
@@ -71,10 +74,19 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page on 127.0.0.1.")] = 8080,
 ) -> None:
     """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of who started it."""
-    from perennial_sample.serve import serve
-
     with said_plainly():
+        _refuse_without_sample()
+        from perennial_sample.serve import serve
+
         serve(console, port)
+
+
+def _refuse_without_sample() -> None:
+    missing = [name for name in ("aiosmtpd", "numpy", "psutil") if find_spec(name) is None]
+    if missing:
+        raise TerminalSettingError(
+            f"The sample needs {' and '.join(missing)}, not installed here; run pip install 'perennial[sample]'."
+        )
 
 
 @app.command()
