@@ -114,7 +114,7 @@ class Settings:
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
             copy_pool=value["COPY_POOL"],
-            prices=_below(home, _local_path(value["PRICES"])) if value["PRICES"] else None,
+            prices=_prices(home, _local_path(value["PRICES"])) if value["PRICES"] else None,
         )
         _refuse_engine(settings.engine_url)
         if settings.compact_on_engine and settings.engine_url.startswith(IN_PROCESS):
@@ -190,8 +190,11 @@ def _default(key: str, home: Path | None) -> str:
     return "" if home is None and "{home}" in default else default.format(home=home)
 
 
-def _below(home: Path | None, path: str) -> Path:
-    return (home or Path()) / Path(path).expanduser()
+def _prices(home: Path | None, text: str) -> Path:
+    path = Path(text).expanduser()
+    if home is None and not path.is_absolute():
+        raise _refused("PRICES", text, "the file's whole path; without PERENNIAL_HOME it is relative to nothing")
+    return path if home is None else home / path
 
 
 def _warn_of_misspelt(environ: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from perennial.errors import TerminalError, TerminalSettingError
+from perennial.resources import checkout
 from perennial.settings import Settings, dag_id
 from perennial.sql import statement
 from perennial_sample.in_process import airflow_environment
@@ -46,11 +47,12 @@ def tell_story(console: Console, events: int) -> None:
         story = _Story(told, settings)
         story.tell(events)
         told.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Look around:")
+    perennial = ".venv/bin/perennial" if checkout() else "perennial"
     for command, what in (
-        (".venv/bin/perennial status", "where everything is"),
-        (".venv/bin/perennial explain cmp-black-friday", "why one source stays or goes"),
-        (".venv/bin/perennial sql 'FROM lifecycle_events'", "the audit trail"),
-        ("make up", "the same in Airflow's page"),
+        (f"{perennial} status", "where everything is"),
+        (f"{perennial} explain cmp-black-friday", "why one source stays or goes"),
+        (f"{perennial} sql 'FROM lifecycle_events'", "the audit trail"),
+        (f"{perennial} up", "the same in Airflow's page"),
     ):
         console.print(f"  [cyan]{escape(command):48}[/] {what}")
     console.print(f"  e-mails, as files: {settings.below_home('mail')}")
