@@ -40,8 +40,7 @@ WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded
 def load_interactions() -> None:
     @task(outlets=assets(*WRITTEN), max_active_tis_per_dag=1)
     def load_files() -> dict[str, int]:
-        from perennial.currents import load_interactions
-        from perennial.currents.checking import quality_gate
+        from perennial.currents.load import load_interactions, quality_gate
 
         with step(first=True) as warehouse:
             outcome = asdict(load_interactions(warehouse, current_run().now, check=quality_gate(warehouse)))

@@ -2,10 +2,9 @@
 
 Keeps tables fast and storage tidy, every day at 05:30 UTC.
 
-**What it does.** Merges small files of the hot table (on the engine, with PERENNIAL_COMPACT_ON_ENGINE) and of the
-append-only tables, and applies other engines' delete files; lets go of snapshots older than the window; deletes
-physically what no retained snapshot of any table and no operation under way reaches, and plans, notes and reports
-of operations that are over.
+**What it does.** Merges small files of the hot table and of the append-only tables, and applies other engines'
+delete files; lets go of snapshots older than the window; deletes physically what no retained snapshot of any table and
+no operation under way reaches, and plans, notes and reports of operations that are over.
 
 **What it never does.** Change a row; merge files in the archive, or of a source that is being expired or restored;
 delete a file that any retained snapshot lists, or that nothing says this workspace has written. In the archive's

@@ -1,4 +1,4 @@
-"""The reference pages of `docs/reference/` and the tables of `docs/layout.md`, written from the code.
+"""The reference pages of `docs/reference/` and the tables of other pages of `docs/`, written from the code.
 
 `python -m scripts.reference [--check]`
 """
@@ -9,7 +9,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,8 +18,12 @@ from scripts.sizing import tables as sizing_tables
 
 from perennial.audiences.filters import FILTERS, Filter, FilterGroup
 from perennial.cost import read_prices
+from perennial.currents.fields import EXPECTED, FIELD_MEANINGS, FIELDS
+from perennial.currents.landing import AVRO_ENDINGS, JSON_ENDINGS, PASSED_OVER
+from perennial.platform.columns import PRIMARY_KEYS
+from perennial.platform.conversions import ACCEPTED
 from perennial.settings import DEFAULTS, PREFIX, Settings
-from perennial.sql import SQL_ROOT
+from perennial.sql import SQL_ROOT, statement
 from perennial.tables import SYNCED, TABLES, Table
 
 PROJECT_ROOT = Path(__file__).parents[1]
@@ -34,14 +38,26 @@ def pages() -> dict[str, str]:
         "tables.md": tables_page(),
         "filters.md": filters_page(),
         "audience.schema.json": json.dumps(definition_schema(), indent=2) + "\n",
-        **{f"../{page.name}": layout_page(page) for page in [FOLDER.parent / "layout.md"] if page.exists()},
+        **{f"../{name}": write(page) for name, write in _FILLED.items() if (page := FOLDER.parent / name).exists()},
     }
 
 
 def layout_page(page: Path) -> str:
     """Return the page about the layout of tables with every table in it computed anew; its words stay."""
+    return _filled(page, sizing_tables(read_prices()))
+
+
+def data_page(page: Path) -> str:
+    """Return the page about files and tables of one's own with every table in it as the code has it; its words stay."""
+    return _filled(page, {"files": _landing_files(), "fields": _fields(), "event types": _event_types()} | _platform())
+
+
+_FILLED = {"layout.md": layout_page, "your-data.md": data_page}
+
+
+def _filled(page: Path, tables: Mapping[str, str]) -> str:
     text = page.read_text(encoding="utf-8")
-    for name, table in sizing_tables(read_prices()).items():
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: written by `make docs` -->\n", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, ended, after = rest.partition(end)
@@ -49,6 +65,40 @@ def layout_page(page: Path) -> str:
             raise ValueError(f"{page} has no place for the table {name!r}: a line {begin.strip()!r}, then {end!r}.")
         text = f"{before}{begin}{table}\n{end}{after}"
     return text
+
+
+def _landing_files() -> str:
+    rows = [("Avro object containers", AVRO_ENDINGS), ("JSON lines", JSON_ENDINGS), ("passed over", PASSED_OVER)]
+    lines = [f"| {kind} | {', '.join(f'`{ending}`' for ending in endings)} |" for kind, endings in rows]
+    return "\n".join(["| files | names that end in |", "|---|---|", *lines])
+
+
+def _fields() -> str:
+    lines = [f"| `{name}` | {EXPECTED[kind]} | {FIELD_MEANINGS[name]} |" for name, kind in FIELDS.items()]
+    return "\n".join(["| field | value | meaning |", "|---|---|---|", *lines])
+
+
+def _event_types() -> str:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute(statement("load/create_event_types"))
+        found = connection.execute("SELECT event_type, interaction, channel, measure FROM event_types").fetchall()
+    lines = [f"| `{name}` | {' | '.join(value or '' for value in values)} |" for name, *values in found]
+    return "\n".join(["| event type | interaction | channel | measure |", "|---|---|---|---|", *lines])
+
+
+def _platform() -> dict[str, str]:
+    """Describe what each SELECT of the platform has to return, by the name of its table."""
+    found = {}
+    for table in SYNCED:
+        key = ", ".join(f"`{name}`" for name in PRIMARY_KEYS[table.name])
+        lines = [f"{table.doc} Unique: {key}.", "", "| column | value | meaning |", "|---|---|---|"]
+        for column in table.columns:
+            name = f"`{column.name}`{'*' * column.required}"
+            lines.append(f"| {name} | {ACCEPTED[column.type][1]} | {column.doc} |")
+        found[table.name] = "\n".join(lines)
+    return found
 
 
 def settings_page() -> str:

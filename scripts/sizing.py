@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from decimal import Decimal
 from math import ceil
 
 from perennial.cost.estimates import Objects, move_cost, restore_cost
@@ -17,15 +17,15 @@ from perennial.cost.texts import money
 # Measured: `make bench ONLY=commits` on two cores, and the files of the sample workspace.
 BYTES_PER_ROW = 100
 MANIFEST_BYTES_PER_FILE = 275
-LIST_SECONDS_PER_FILE = Fraction(75, 1_000_000)
-MOVE_SECONDS_PER_FILE = Fraction(1, 1000)
+LIST_SECONDS_PER_FILE = Decimal("0.000075")
+MOVE_SECONDS_PER_FILE = Decimal("0.001")
 MOVE_MEMORY_PER_FILE = 8_000
 # A larger run is cut into several moves, so that memory does not grow any more.
 MOVE_FILES = 25_000
 # What `maintain_warehouse` merges small files to.
 COMPACTED_BYTES = 16 * 2**20
 LOADS_A_DAY = {"15 minutes": 96, "hour": 24, "day": 1}
-ACTIVE_SHARE = Fraction(1, 100)
+ACTIVE_SHARE = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Workspace:
     def file_bytes(self) -> int:
         return self.total_bytes // self.file_count
 
-    def objects(self, price: ClassPrice, share: Fraction = Fraction(1)) -> Objects:
+    def objects(self, price: ClassPrice, share: Decimal = Decimal(1)) -> Objects:
         """Its files, or a share of them, as a class bills them."""
         count = int(self.file_count * share)
         billed = max(self.file_bytes, price.minimum_object_bytes)
@@ -129,7 +129,7 @@ def _growth() -> Iterator[Sequence[str]]:
 def _moves() -> Iterator[Sequence[str]]:
     for space in WORKSPACES:
         cells: list[str] = []
-        for share in (Fraction(1, 100), Fraction(9, 10)):
+        for share in (Decimal("0.01"), Decimal("0.9")):
             count = int(space.file_count * share)
             memory = min(count, MOVE_FILES) * MOVE_MEMORY_PER_FILE
             cells += [f"{count:,}", _seconds(count * MOVE_SECONDS_PER_FILE), _size(memory)]
@@ -159,7 +159,7 @@ def _back(prices: PriceTable, cold: Sequence[str]) -> Iterator[Sequence[str]]:
         yield *_named(space), *(money(cost, prices.currency) for cost in costs)
 
 
-def _restored(prices: PriceTable, price: ClassPrice, space: Workspace) -> Fraction:
+def _restored(prices: PriceTable, price: ClassPrice, space: Workspace) -> Decimal:
     return restore_cost(prices, price.name, space.objects(price, ACTIVE_SHARE), price.minimum_days).once
 
 
@@ -180,7 +180,7 @@ def _kib(number: int) -> str:
     return f"{ceil(number / 1024):,} KiB"
 
 
-def _seconds(seconds: Fraction) -> str:
+def _seconds(seconds: Decimal) -> str:
     if seconds < 120:
         return f"{max(1, round(seconds))} s" if seconds >= 1 else f"{float(seconds):.1g} s"
     return f"{round(seconds / 60):,} min"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from perennial.audiences.filters import CHANNELS, FILTERS, INTERACTION_VALUES, INTERACTIONS, FilterGroup, filter_names
+from perennial.audiences.filters import CHANNELS, FILTERS, INTERACTION_VALUES, INTERACTIONS, FilterGroup
 from perennial.tables import INTERACTIONS as INTERACTIONS_TABLE
 from perennial.tables import USERS
 
@@ -53,6 +53,10 @@ OTHER_FILTERS = {
 MEASURES = {
     "clicked_alias", "received", "engaged", "control", "sms_keyword", "hard_bounced", "marked_as_spam", "viewed_news_feed",
 }  # fmt: skip
+
+
+def filter_names(group: FilterGroup) -> frozenset[str]:
+    return frozenset(name for name, declared in FILTERS.items() if declared.group is group)
 
 
 def _parameters(group: FilterGroup) -> dict[str, tuple[str, ...]]:

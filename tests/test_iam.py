@@ -32,8 +32,6 @@ RECORD = f"{LAKE}/operations/0f7c6a9e-6a0e-4b67-9d0e-2f4cf2a0d7aa/pending/expire
 ARCHIVED_FILE = f"{ARCHIVE}/interactions/0123.parquet"
 LANDED = "arn:aws:s3:::example-landing/currents/a.avro"
 EXPORT = "arn:aws:s3:::example-exports/user-data/a.csv"
-STAGED_FILE = f"{LAKE}/warehouse/messaging.db/compaction_0123/data/source_id=a/00000.parquet"
-STAGING = "arn:aws:glue:us-east-1:111122223333:table/messaging/compaction_0123"
 WORKGROUP = "arn:aws:athena:us-east-1:111122223333:workgroup/perennial"
 RESULT = "arn:aws:s3:::example-athena/results/0f7c6a9e.csv"
 TABLE = "arn:aws:glue:us-east-1:111122223333:table/messaging/interactions"
@@ -60,7 +58,7 @@ def test_a_statement_allows_named_actions_on_named_resources(role: str, statemen
     buckets = "|".join(BUCKETS)
     known = {
         "s3": rf"arn:aws:s3:::({buckets})(/[a-z].*)?",
-        "glue": r"arn:aws:glue:us-east-1:111122223333:(catalog|database/messaging|table/messaging/(\*|compaction_\*))",
+        "glue": r"arn:aws:glue:us-east-1:111122223333:(catalog|database/messaging|table/messaging/\*)",
         "athena": "arn:aws:athena:us-east-1:111122223333:workgroup/perennial",
         "kms": r"arn:aws:kms:us-east-1:111122223333:key/[\w-]+",
     }
@@ -93,18 +91,11 @@ def test_only_the_mover_writes_to_the_archive_and_thaws_from_it() -> None:
 
 
 # What tests/web/test_rights.py, which has each role at its work, does not see: what is done when an upload or a task fails,
-# what AWS's own services are asked for, and engines besides DuckDB.
+# and what AWS's own services are asked for.
 UNSEEN = {
     "mover": [("s3:AbortMultipartUpload", ARCHIVED_FILE), ("s3:AbortMultipartUpload", HOT_FILE)],
     "loader": [("s3:AbortMultipartUpload", HOT_FILE)],
-    "maintainer": [
-        ("s3:AbortMultipartUpload", HOT_FILE), ("glue:CreateTable", STAGING), ("glue:DeleteTable", STAGING),
-        ("s3:GetObject", STAGED_FILE), ("s3:DeleteObject", STAGED_FILE),
-    ],
-    "engine": [
-        ("s3:GetObject", HOT_FILE), ("glue:GetTable", TABLE), ("s3:PutObject", STAGED_FILE), ("s3:GetObject", STAGED_FILE),
-        ("s3:AbortMultipartUpload", STAGED_FILE), ("glue:UpdateTable", STAGING), ("s3:ListBucket", LAKE),
-    ],
+    "maintainer": [("s3:AbortMultipartUpload", HOT_FILE)],
     "exporter": [("s3:AbortMultipartUpload", EXPORT), ("s3:PutObject", RECORD)],
     "athena": [
         ("athena:StartQueryExecution", WORKGROUP), ("athena:GetQueryExecution", WORKGROUP), ("s3:PutObject", RESULT),
@@ -127,10 +118,7 @@ def test_who_writes_may_encrypt_and_who_reads_decrypt() -> None:
     assert {role for role in POLICIES if may(role, "kms:Decrypt", key)} == set(POLICIES)
 
 
-def test_an_engine_writes_to_staging_tables_only_and_only_those_can_be_dropped() -> None:
-    for written in (HOT_FILE, METADATA, MANIFEST, RECORD, ARCHIVED_FILE, EXPORT):
-        assert not may("engine", "s3:PutObject", written)
-    assert not may("engine", "glue:UpdateTable", TABLE)
+def test_nobody_may_drop_a_table() -> None:
     assert not [role for role in POLICIES if may(role, "glue:DeleteTable", TABLE)]
 
 
@@ -210,7 +198,7 @@ def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_se
     made = {part: values[part]["serviceAccount"]["annotations"][ROLE_ARN] for part in ("apiServer", "triggerer")}
     assert made == {"apiServer": f"{ROLES}/perennial-page", "triggerer": f"{ROLES}/perennial-mover"}
     assert "serviceAccount" not in values["workers"]
-    assert roles | {"page", "analyst", "athena", "engine"} == POLICIES.keys()
+    assert roles | {"page", "analyst", "athena"} == POLICIES.keys()
 
 
 def test_a_dag_has_the_same_role_whatever_its_id_begins_with(

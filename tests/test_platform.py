@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from perennial.errors import TerminalMetadataError, TerminalSettingError, TransientError
 from perennial.platform import database, read_metadata, sync_sources
+from perennial.platform.check import check_platform
 from perennial.platform.columns import arrow_schema
 from perennial.settings import Settings
 from perennial.sql import statement
@@ -27,7 +28,7 @@ from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
 from tests.other_writers import add_columns
 
-HOSTILE = ('it\'s "quoted"; DROP TABLE users; --', "a/b\\c d%20:x$y", "🦄 ünïcode\nnew line", "x" * 500)
+HOSTILE = ('it\'s "quoted"; DROP TABLE users; --', "a/b\\c d%20:x$y", "🦄 ünïcode", "x" * 500)
 NESTED = {"and": [{"filter": "segment_membership", "segment_id": "s'1"}, {"not": {"or": []}}]}
 TYPES = {
     "sqlite": {"string": "TEXT", "boolean": "BOOLEAN", "timestamptz": "TIMESTAMP", "list<string>": "TEXT"},
@@ -499,7 +500,6 @@ TIMES: dict[str, tuple[str, str]] = {
 def test_r24_the_sql_that_a_refusal_names_makes_the_next_sync_succeed(
     synced: Warehouse,
     platform: PlatformUnderTest,
-    monkeypatch: pytest.MonkeyPatch,
     type_name: str,
     value: str,
     column: str,
@@ -511,12 +511,13 @@ def test_r24_the_sql_that_a_refusal_names_makes_the_next_sync_succeed(
         platform.execute("UPDATE sources SET created_at = '2026-01-01 00:00:00'")
     with pytest.raises(TerminalMetadataError) as error:
         sync_sources(synced, "run-1")
-    mapped = str(error.value).partition("or select ")[2].partition(f" AS {column} in include/sql")[0]
+    mapped = str(error.value).partition("or select ")[2].partition(f" AS {column} in a select_sources.sql of your")[0]
     select = statement("platform/select_sources")
     assert mapped
-    edit_select(monkeypatch, "sources", select.replace(f"    {column},", f"    {mapped} AS {column},"))
 
-    sync_sources(synced, "run-2")
+    sync_sources(
+        with_select(synced, "sources", select.replace(f"    {column},", f"    {mapped} AS {column},")), "run-2"
+    )
 
     found = {row[column] for row in synced.read("sources").to_pylist()}
     if "milliseconds" in value or "1767225600000" in value:
@@ -531,7 +532,7 @@ def test_r24_the_sql_that_a_refusal_names_makes_the_next_sync_succeed(
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("never", ["infinity", "-infinity", "0044-03-15 BC", "12026-01-01"])
 def test_r24_a_time_of_postgresql_that_python_cannot_hold_is_refused_by_name(
-    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch, never: str
+    synced: Warehouse, platform: PlatformUnderTest, never: str
 ) -> None:
     platform.insert("sources", **SOURCE)
     platform.execute(f"UPDATE sources SET stopped_at = '{never}' WHERE source_id = 'new'")
@@ -540,10 +541,8 @@ def test_r24_a_time_of_postgresql_that_python_cannot_hold_is_refused_by_name(
         sync_sources(synced, "run-1")
     with pytest.raises(TerminalMetadataError, match="row source_id 'new': column stopped_at is"):
         read_metadata(synced.settings)
-    mapped = str(error.value).partition("or select ")[2].partition(" in include/sql")[0]
-    edit_select(
-        monkeypatch, "sources", statement("platform/select_sources").replace("    stopped_at,", f"    {mapped},")
-    )
+    mapped = str(error.value).partition("or select ")[2].partition(" in a select_sources.sql of your own")[0]
+    with_select(synced, "sources", statement("platform/select_sources").replace("    stopped_at,", f"    {mapped},"))
 
     assert dict(sync_sources(synced, "run-2").read_as_null) == {"users.created_at": 1}
 
@@ -564,20 +563,22 @@ def test_r24_now_is_given(synced: Warehouse, platform: PlatformUnderTest) -> Non
 # --- streaming --------------------------------------------------------------------------------------------------------
 
 
-def edit_select(monkeypatch: pytest.MonkeyPatch, table: str, sql: str) -> None:
-    """Stand for a data engineer who edited one SELECT."""
-    monkeypatch.setattr(
-        database, "statement", lambda name: sql if name == f"platform/select_{table}" else statement(name)
-    )
+def with_select(warehouse: Warehouse, table: str, sql: str) -> Warehouse:
+    """The same warehouse with one SELECT of a data engineer's own."""
+    folder = warehouse.settings.home / "platform-sql"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"select_{table}.sql").write_text(sql, encoding="utf-8")
+    warehouse.settings = replace(warehouse.settings, platform_sql=folder)
+    return warehouse
 
 
-def test_rows_are_streamed(platform: PlatformUnderTest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_streamed(synced: Warehouse, platform: PlatformUnderTest) -> None:
     """The first batch of a very long table arrives while the rest still lies in the database."""
-    edit_select(
-        monkeypatch, "users",
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT i FROM n",
+    with_select(
+        synced, "users",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT i FROM n;\n",
     )  # fmt: skip
-    with database.open_platform(replace(settings, platform_url=platform.url)) as opened:
+    with database.open_platform(synced.settings) as opened:
         tracemalloc.start()
         with opened.selected("users") as (names, partitions):
             first = next(partitions)
@@ -626,15 +627,13 @@ def test_many_batches_make_one_table(
     assert rows(synced, "users", "user_id") == users
 
 
-def test_an_edited_select_maps_other_tables(
-    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_select_of_ones_own_maps_other_tables(synced: Warehouse, platform: PlatformUnderTest) -> None:
     """Colons and percent signs are no binds, whole numbers are ids, further columns are left out."""
     platform.execute("CREATE TABLE labels (campaign_number BIGINT, label TEXT, colour TEXT)")
     platform.execute("INSERT INTO labels VALUES (17, 'a', 'red')")
     platform.insert("sources", **{**SOURCE, "source_id": "17"})
-    edit_select(
-        monkeypatch, "source_tags",
+    with_select(
+        synced, "source_tags",
         "SELECT colour, campaign_number AS source_id, label || ' :tag 10%' AS tag FROM labels WHERE label LIKE '%a%'",
     )  # fmt: skip
 
@@ -643,16 +642,32 @@ def test_an_edited_select_maps_other_tables(
     assert synced.read("source_tags").to_pylist() == [{"source_id": "17", "tag": "a :tag 10%"}]
 
 
-def test_a_duplicate_is_found_in_any_order_of_rows(
-    synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit_select(
-        monkeypatch, "source_tags",
+def test_a_duplicate_is_found_in_any_order_of_rows(synced: Warehouse) -> None:
+    with_select(
+        synced, "source_tags",
         "SELECT source_id, 'same' AS tag FROM sources UNION ALL SELECT source_id, 'same' AS tag FROM sources",
     )  # fmt: skip
 
     with pytest.raises(TerminalMetadataError, match=r"source_tags.*tag 'same'.*2 times"):
         sync_sources(synced, "run-1")
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FROM nowhere", "DELETE FROM users", "SELECT 1; SELECT 2", ""])
+def test_a_statement_that_fails_is_found_and_the_tables_after_it_are_read_all_the_same(
+    sql: str, synced: Warehouse, platform: PlatformUnderTest
+) -> None:
+    with_select(synced, "source_tags", sql)
+
+    checked = {table.name: table for table in check_platform(synced.settings)}
+
+    assert {name: table.row_count for name, table in checked.items()} == {
+        "sources": 6, "source_tags": 0, "source_variants": 2, "canvas_steps": 1, "audiences": 5, "users": 6,
+    }  # fmt: skip
+    assert [len(table.first_rows) for table in checked.values()] == [5, 0, 2, 1, 5, 5]
+    [finding] = [finding for table in checked.values() for finding in table.findings]
+    assert finding.kind == "refused"
+    assert f"{synced.settings.platform_sql}/select_source_tags.sql" in str(finding)
+    assert platform.execute("SELECT count(*) FROM users") == [(6,)]
 
 
 # --- the database itself ----------------------------------------------------------------------------------------------

@@ -11,29 +11,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.errors import TerminalMetadataError
-from perennial.platform.columns import Reading, SelectedColumns, arrow_batch
-from perennial.tables import SOURCES, USERS, Table
+from perennial.platform.columns import SelectedColumns, arrow_batch
+from perennial.platform.findings import FindingKind, Findings
+from perennial.tables import SOURCES, SYNCED, USERS, Table
 
 AT = datetime(2026, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = [column.name for column in USERS.columns]
 
 
-def user(reading: Reading | None = None, **values: Any) -> dict[str, Any]:
-    return converted(USERS, {"user_id": "u-1", "invalid_phone": False, "feature_flags": []} | values, reading)
+def user(findings: Findings | None = None, **values: Any) -> dict[str, Any]:
+    return converted(USERS, {"user_id": "u-1", "invalid_phone": False, "feature_flags": []} | values, findings)
 
 
-def source(reading: Reading | None = None, **values: Any) -> dict[str, Any]:
+def source(findings: Findings | None = None, **values: Any) -> dict[str, Any]:
     row = {"source_id": "s-1", "kind": "campaign", "name": "S", "status": "stopped", "created_at": AT}
-    return converted(SOURCES, row | values, reading)
+    return converted(SOURCES, row | values, findings)
 
 
-def converted(table: Table, row: dict[str, Any], reading: Reading | None) -> dict[str, Any]:
+def converted(table: Table, row: dict[str, Any], findings: Findings | None) -> dict[str, Any]:
     names = [column.name for column in table.columns]
-    selected = SelectedColumns.matched(table, names)
+    selected = SelectedColumns.matched(table, names, f"select_{table.name}.sql")
     rows = [tuple(row.get(name) for name in names)]
-    found: dict[str, Any] = arrow_batch(selected, rows, 1, reading or Reading(NOW)).to_pylist()[0]
-    return found
+    batch, found = arrow_batch(selected, rows, 1, NOW)
+    findings = Findings() if findings is None else findings
+    findings.add(found)
+    findings.refuse()
+    values: dict[str, Any] = batch.to_pylist()[0]
+    return values
+
+
+def counted(findings: Findings, kind: FindingKind) -> dict[tuple[str, str], int]:
+    return {(finding.table, finding.column): finding.row_count for finding in findings.of(kind)}
 
 
 @pytest.mark.parametrize(
@@ -83,9 +92,9 @@ def test_what_is_no_time_is_refused(value: Any) -> None:
         TerminalMetadataError, match=r"(?s)sources, row source_id 's-1': column stopped_at is .*ISO 8601"
     ):
         source(stopped_at=value)
-    reading = Reading(NOW)
-    assert user(reading, created_at=value)["created_at"] is None
-    assert [(place, remark.count) for place, remark in reading.unusable.items()] == [(("users", "created_at"), 1)]
+    findings = Findings()
+    assert user(findings, created_at=value)["created_at"] is None
+    assert counted(findings, "read_as_null") == {("users", "created_at"): 1}
 
 
 NEVER = {
@@ -119,11 +128,10 @@ def test_r24_a_time_that_cannot_be_right_is_refused_with_the_sql_that_maps_it(
 
 @pytest.mark.parametrize("value", [value for value, _ in NEVER.values()], ids=NEVER)
 def test_r24_what_no_decision_uses_is_read_as_null_and_counted(value: Any) -> None:
-    reading = Reading(NOW)
-    assert [user(reading, created_at=value)["created_at"] for _ in range(2)] == [None, None]
-    [(place, remark)] = reading.unusable.items()
-    assert (place, remark.count) == (("users", "created_at"), 2)
-    assert "u-1" in remark.example
+    findings = Findings()
+    assert [user(findings, created_at=value)["created_at"] for _ in range(2)] == [None, None]
+    assert counted(findings, "read_as_null") == {("users", "created_at"): 2}
+    assert all("u-1" in finding.examples[0] for finding in findings)
 
 
 def test_r24_a_deletion_later_than_now_is_refused_and_one_within_the_tolerance_of_clocks_is_not() -> None:
@@ -134,20 +142,18 @@ def test_r24_a_deletion_later_than_now_is_refused_and_one_within_the_tolerance_o
 
 
 def test_r24_a_time_that_is_still_to_come_keeps_its_source_and_is_counted() -> None:
-    reading = Reading(NOW)
+    findings = Findings()
     last = datetime(9999, 12, 31, tzinfo=UTC)
-    assert source(reading, stopped_at="9999-12-31")["stopped_at"] == last
-    assert [(place, remark.count) for place, remark in reading.to_come.items()] == [(("sources", "stopped_at"), 1)]
-    assert not reading.unusable
+    assert source(findings, stopped_at="9999-12-31")["stopped_at"] == last
+    assert counted(findings, "later_than_now") == {("sources", "stopped_at"): 1}
+    assert not counted(findings, "read_as_null")
 
 
 @pytest.mark.parametrize("value", ["{a}", "", b"{}", float("nan")], ids=repr)
 def test_attributes_that_are_no_json_are_read_as_null_and_counted(value: Any) -> None:
-    reading = Reading(NOW)
-    assert user(reading, custom_attributes=value)["custom_attributes"] is None
-    assert [(place, remark.count) for place, remark in reading.unusable.items()] == [
-        (("users", "custom_attributes"), 1)
-    ]
+    findings = Findings()
+    assert user(findings, custom_attributes=value)["custom_attributes"] is None
+    assert counted(findings, "read_as_null") == {("users", "custom_attributes"): 1}
 
 
 @given(st.datetimes(timezones=st.timezones()))
@@ -206,20 +212,86 @@ def test_what_is_no_list_of_strings_is_refused(value: Any) -> None:
         user(feature_flags=value)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_survives(value: str) -> None:
-    assert user(user_id=value, first_name=value) == user() | {"user_id": value, "first_name": value}
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_survives_and_any_id_without_control_characters(user_id: str, name: str) -> None:
+    assert user(user_id=user_id, first_name=name) == user() | {"user_id": user_id, "first_name": name}
+
+
+IDS_AND_TAGS = [
+    (table, column.name)
+    for table in SYNCED
+    for column in table.columns
+    if column.name.endswith("_id") or column.name in ("tag", "part")
+]
+VALID: dict[str, Any] = {
+    "kind": "campaign", "owner_kind": "canvas", "status": "draft", "owner_status": "draft", "custom_attributes": "{}",
+}  # fmt: skip
+VALUES = {"string": "x", "boolean": False, "timestamptz": AT, "list<string>": []}
+
+
+@pytest.mark.parametrize(("table", "column"), IDS_AND_TAGS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize("character", ["\0", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\ud83e"], ids=ascii)
+def test_a_control_character_in_an_id_or_a_tag_is_refused_by_row_and_value(
+    table: Table, column: str, character: str
+) -> None:
+    names = [each.name for each in table.columns]
+    row = {each.name: VALID.get(each.name, VALUES[each.type]) for each in table.columns}
+    selected = SelectedColumns.matched(table, names, "select_x.sql")
+    rows = [tuple(row.values()), tuple((row | {column: f"a{character}b"}).values())]
+
+    batch, [finding] = arrow_batch(selected, rows, 1, NOW)
+
+    assert (finding.kind, finding.table, finding.column, finding.row_count) == ("refused", table.name, column, 1)
+    assert f"Platform table {table.name}, row " in str(finding)
+    assert f"column {column} is {f'a{character}b'!r}; " in str(finding)
+    assert "select_x.sql" in str(finding)
+    assert batch[column].to_pylist() == ["x", None]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\x85b", "a\0b"], ids=ascii)
+def test_other_text_may_have_control_characters_but_half_a_surrogate_pair_is_refused(value: str) -> None:
+    assert source(name=value)["name"] == value
+    with pytest.raises(TerminalMetadataError, match=r"column name is .* surrogate pair"):
+        source(name=f"{value}\ud83e")
+    with pytest.raises(TerminalMetadataError, match=r"column feature_flags is .* surrogate pair"):
+        user(feature_flags='["\\ud83e"]')
 
 
 def test_a_row_without_id_is_named_by_its_number() -> None:
-    selected = SelectedColumns.matched(SOURCES, [column.name for column in SOURCES.columns])
+    selected = SelectedColumns.matched(SOURCES, [column.name for column in SOURCES.columns], "select_x.sql")
     rows = [(None if n == 2 else str(n), "campaign", "n", "draft", AT, None, None, None, None) for n in range(4)]
 
-    with pytest.raises(TerminalMetadataError, match=r"sources, row number 103: column source_id is None; .* required"):
-        arrow_batch(selected, rows, first_row=101, reading=Reading(NOW))
+    _, [finding] = arrow_batch(selected, rows, 101, NOW)
+
+    assert "sources, row number 103: column source_id is None; the column is required" in str(finding)
+
+
+def test_every_problem_of_a_column_is_one_finding_with_its_first_values() -> None:
+    selected = SelectedColumns.matched(SOURCES, [column.name for column in SOURCES.columns], "select_x.sql")
+    statuses = ["on", "draft", None, "on", "off", "on hold", "no"]
+    rows = [(str(n), "campaign", "n", status, AT, None, None, None, None) for n, status in enumerate(statuses)]
+    findings = Findings()
+    for start in (0, 4):
+        findings.add(arrow_batch(selected, rows[start : start + 4], start + 1, NOW)[1])
+
+    unknown, missing = findings.of("refused")
+
+    assert (unknown.row_count, missing.row_count) == (5, 1)
+    assert [example.partition("; ")[0].rpartition(", ")[2] for example in unknown.examples] == [
+        "row source_id '0': column status is 'on'",
+        "row source_id '4': column status is 'off'",
+        "row source_id '5': column status is 'on hold'",
+    ]
 
 
 @pytest.mark.parametrize("names", [NAMES[1:], [*NAMES, "user_id"]], ids=["missing", "twice"])
 def test_each_column_is_selected_once(names: list[str]) -> None:
-    with pytest.raises(TerminalMetadataError, match=r"users has (no|more than one) column user_id"):
-        SelectedColumns.matched(USERS, names)
+    [finding] = SelectedColumns.matched(USERS, names, "select_x.sql").findings
+    assert "users has " + ("no" if "user_id" not in names else "more than one") + " column user_id" in str(finding)
+    assert finding.kind == "refused"
+
+
+def test_a_column_that_is_spelled_otherwise_is_named_beside_the_missing_one() -> None:
+    missing, left_out = SelectedColumns.matched(USERS, ["UserId", *NAMES[1:]], "select_x.sql").findings
+    assert "no column user_id; perhaps 'UserId' is meant. Select it once in select_x.sql" in str(missing)
+    assert (left_out.kind, left_out.column) == ("left_out", "UserId")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import calendar
 import json
 import time
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -23,7 +25,6 @@ from perennial.policy.decisions import (
     WarehouseState,
     decide,
     decide_from,
-    decision_of,
     explain,
     refuse_stale_metadata,
 )
@@ -92,8 +93,13 @@ def decided(
     table = decide_from(metadata, holdings, as_of, rules or Rules())
     ids = table["source_id"].to_pylist()
     assert ids == sorted(set(ids), key=lambda text: text.encode())
-    found = {source_id: decision_of(table, source_id) for source_id in ids}
-    return {source_id: decision for source_id, decision in found.items() if decision is not None}
+    names = [field.name for field in fields(Decision)]
+    return {
+        row["source_id"]: Decision(
+            **{name: row[name] for name in names} | {"referenced_by": tuple(row["referenced_by"])}
+        )
+        for row in table.to_pylist()
+    }
 
 
 def one(row: Row, **given_: Any) -> Decision:
@@ -650,9 +656,8 @@ def test_decisions_come_from_the_tables_of_the_warehouse_in_the_shape_of_expiry_
 def test_r7_decisions_can_be_taken_again_from_metadata_that_was_just_read(workspace: Warehouse) -> None:
     saved_since = [audience("campaign:new", names("due"))]
     fresh = SyncedMetadata(arrow(SOURCES, [source("due", stopped_at=at("2026-01-31"))]), arrow(AUDIENCES, saved_since))
-    again = decision_of(decide(workspace, AS_OF, fresh), "due")
-    assert again is not None
-    assert again.decision == "referenced"
+    (again,) = decide(workspace, AS_OF, fresh).filter(pc.field("source_id") == "due").to_pylist()
+    assert again["decision"] == "referenced"
 
 
 def test_decisions_fit_the_table_they_are_kept_in(workspace: Warehouse) -> None:

@@ -46,6 +46,15 @@ def test_a_misspelt_setting_is_named_in_one_warning_with_the_nearest_one(
     assert caplog.records[0].levelname == "WARNING"
 
 
+def test_a_setting_that_is_gone_is_named_in_one_warning_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    settings._warn_once.cache_clear()
+    for _ in range(2):
+        Settings.from_environment({"PERENNIAL_COMPACT_ON_ENGINE": "true"})
+    (said,) = caplog.messages
+    assert said.startswith("PERENNIAL_COMPACT_ON_ENGINE is not a setting any more, and is ignored; take it out")
+    assert "rewrite_data_files" in said
+
+
 def test_a_command_warns_of_a_misspelt_setting_on_standard_error(tmp_path: Path) -> None:
     environment = {"PERENNIAL_HOME": str(tmp_path), "PERENNIAL_RETENTION_MONTH": "24"}
     command = [str(Path(sys.executable).with_name("perennial")), "status"]

@@ -38,10 +38,13 @@ def connect() -> DuckDBPyConnection:
 def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
     """Ask the engine of PERENNIAL_ENGINE_URL about every table and view of the configured warehouse, as they are now.
 
+    The statement is in that engine's own SQL: it gets the tables and views it names, each as of one moment, and is
+    otherwise sent as it is.
+
     Where the answer leaves expired interactions out, a line on standard error says so (R16).
 
     Args:
-        sql: One SELECT in DuckDB's dialect, whichever the engine is; `$name` for a value.
+        sql: One SELECT, with `$name` for a value in DuckDB, `:name` in Spark, Athena and Trino.
         params: The values.
 
     Returns:
@@ -55,14 +58,16 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
     from perennial.engines.analysts import open_query_session
     from perennial.engines.read_only import refuse_writes
     from perennial.exports.queries import narrowed_query, what_is_left_out
-    from perennial.settings import Settings
+    from perennial.settings import IN_PROCESS, Settings
     from perennial.warehouse import Warehouse
 
-    refuse_writes(sql, "perennial.query()")
-    warehouse = Warehouse(Settings.from_environment())
+    settings = Settings.from_environment()
+    if settings.engine_url.startswith(IN_PROCESS):
+        refuse_writes(sql, "perennial.query()")
+    warehouse = Warehouse(settings)
     with open_query_session(warehouse) as facts:
-        answer = facts.query(sql, params).read_all()
-        if narrowed := narrowed_query(sql, params):
+        answer = facts.ask(sql, params).read_all()
+        if narrowed := narrowed_query(sql, params, facts.dialect):
             _say(what_is_left_out(warehouse, facts.connection, narrowed))
     return answer
 

@@ -74,7 +74,8 @@ def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
 def testable(dag: DAG) -> DAG:
     """Let `airflow dags test` and `DAG.test` run a DAG that has a deadline.
 
-    Airflow 3.3 looks the deadline of a finished run up in its database, where only the scheduler puts it, and fails.
+    Airflow 3.3 looks the deadline of a finished run up in its database, where only the scheduler puts it, and fails. It
+    has no switch for that; what is replaced is the method of this DAG, not of the class.
     """
     run_test = dag.test
 
@@ -85,7 +86,7 @@ def testable(dag: DAG) -> DAG:
         finally:
             dag.deadline = deadline
 
-    dag.test = test  # type: ignore[method-assign]  # this DAG's alone
+    dag.test = test  # type: ignore[method-assign]  # see above
     return dag
 
 

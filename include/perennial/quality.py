@@ -8,13 +8,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from perennial.engines.protocol import importing_spark
 from perennial.resources import resource
 from perennial.text import pluralize
 
@@ -272,18 +271,6 @@ def _template() -> Template:
 
 
 def _great_expectations(module: str = "") -> Any:
-    """Import one of its modules; importing them warns about what they depend on, which is nobody's concern here."""
-    name = f"great_expectations.{module}".rstrip(".")
-    if name in sys.modules:
-        return sys.modules[name]
-    # It imports Spark's client where that is installed, needs it for nothing here, and that client ends the process
-    # when the main module has no file.
-    client = {key: sys.modules[key] for key in ("pyspark",) if key in sys.modules}
-    sys.modules["pyspark"] = None  # type: ignore[assignment]  # how an import is made to fail
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    finally:
-        del sys.modules["pyspark"]
-        sys.modules.update(client)
+    """Import one of its modules; it imports Spark's client where that is installed, and warns of what it depends on."""
+    with importing_spark():
+        return importlib.import_module(f"great_expectations.{module}".rstrip("."))

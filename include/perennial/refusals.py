@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from perennial.errors import TerminalRequestError
 
 # Clocks of two machines differ by seconds; a run that was meant for another day differs by more.
 CLOCK_DIFFERENCE = timedelta(minutes=5)
+_Request = TypeVar("_Request")
+
+
+def read_params(request: type[_Request], params: Mapping[str, Any], remedies: Mapping[str, str]) -> _Request:
+    """Read the params of a run into a dataclass; null means the default of a param (ADR 23).
+
+    Args:
+        request: A dataclass whose fields are the params; pydantic checks their types.
+        params: As the run has them.
+        remedies: What to give, by param.
+
+    Raises:
+        TerminalRequestError: Names every param that cannot be used, its value and the remedy.
+    """
+    given = {name: value for name, value in params.items() if name in remedies and value is not None}
+    wrong, unknown = [], unknown_params(params, remedies)
+    try:
+        found = TypeAdapter(request).validate_python(given)
+    except ValidationError as error:
+        names = dict.fromkeys(str(flaw["loc"][0]) for flaw in error.errors())
+        wrong = [f"{name} is {given.get(name)!r}; give {remedies[name]}" for name in names]
+    if wrong or unknown:
+        raise TerminalRequestError(sentences([*wrong, *unknown]))
+    return found
 
 
 def unknown_params(given: Iterable[str], known: Collection[str]) -> list[str]:

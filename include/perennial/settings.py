@@ -44,13 +44,13 @@ class Settings:
         namespace: Namespace of the tables, one per workspace.
         engine_url: Who is asked for facts: audiences, exports, profiles, analysts' views.
         engine_catalog: What that engine calls the Iceberg catalog; None means the one it begins with.
-        compact_on_engine: Whether that engine merges the hot table's small files; it needs the right to write then.
         archive_uri: Where archived data files go; None means beside the warehouse.
         archive_storage_class: S3 storage class of archived data files, never of metadata.
         operations_uri: Where plans, pending records and reports of operations go; None means beside the archived files,
             or in the warehouse where it is on this machine.
         landing_uri: Where Currents files arrive.
         platform_url: SQLAlchemy URL of the messaging platform's database.
+        platform_sql: Folder whose SELECTs replace the packaged ones, file by file; None means the packaged ones.
         exports_uri: Where User data files of campaigns and Canvases go; they hold personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
@@ -66,12 +66,12 @@ class Settings:
     namespace: str = "messaging"
     engine_url: str = "duckdb://"
     engine_catalog: str | None = None
-    compact_on_engine: bool = False
     archive_uri: str | None = None
     archive_storage_class: str | None = None
     operations_uri: str | None = None
     landing_uri: str | None = None
     platform_url: str | None = None
+    platform_sql: Path | None = None
     exports_uri: str | None = None
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
@@ -88,10 +88,9 @@ class Settings:
         Raises:
             TerminalSettingError: Names the variable, its value and what it takes.
         """
-        _warn_of_misspelt(environ)
+        _warn_of_ignored(environ)
         home = _home(environ)
-        text = {key: environ.get(PREFIX + key, "").strip() for key in DEFAULTS}
-        value = {key: found or _default(key, home) for key, found in text.items()}
+        value = {key: environ.get(PREFIX + key, "").strip() or _default(key, home) for key in DEFAULTS}
         for key in ("ARCHIVE_URI", "OPERATIONS_URI"):
             if set(value[key]) & set("#?"):
                 raise _refused(key, value[key], "an address without # and ?, which end the path of a file")
@@ -101,12 +100,12 @@ class Settings:
             namespace=value["NAMESPACE"],
             engine_url=value["ENGINE_URL"],
             engine_catalog=value["ENGINE_CATALOG"] or None,
-            compact_on_engine=_truth("COMPACT_ON_ENGINE", value),
             archive_uri=_local_path(value["ARCHIVE_URI"]) or None,
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
             operations_uri=_local_path(value["OPERATIONS_URI"]) or None,
             landing_uri=_local_path(value["LANDING_URI"]) or None,
             platform_url=value["PLATFORM_URL"] or None,
+            platform_sql=_local_file(home, "PLATFORM_SQL", value),
             exports_uri=_local_path(value["EXPORTS_URI"]) or None,
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
@@ -114,13 +113,9 @@ class Settings:
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
             copy_pool=value["COPY_POOL"],
-            prices=_prices(home, _local_path(value["PRICES"])) if value["PRICES"] else None,
+            prices=_local_file(home, "PRICES", value),
         )
         _refuse_engine(settings.engine_url)
-        if settings.compact_on_engine and settings.engine_url.startswith(IN_PROCESS):
-            raise _refused(
-                "COMPACT_ON_ENGINE", text["COMPACT_ON_ENGINE"], "false, or PERENNIAL_ENGINE_URL to a server that merges"
-            )
         return settings
 
     def below_home(self, path: str = "") -> Path:
@@ -157,12 +152,12 @@ DEFAULTS = {
     "NAMESPACE": "messaging",
     "ENGINE_URL": "duckdb://",
     "ENGINE_CATALOG": "",
-    "COMPACT_ON_ENGINE": "false",
     "ARCHIVE_URI": "",
     "ARCHIVE_STORAGE_CLASS": "",
     "OPERATIONS_URI": "",
     "LANDING_URI": "{home}/landing",
     "PLATFORM_URL": "sqlite:///{home}/platform.db",
+    "PLATFORM_SQL": "",
     "EXPORTS_URI": "{home}/exports",
     "RETENTION_MONTHS": "3",
     "EXEMPTING_REFERRERS": "campaign,canvas",
@@ -190,26 +185,30 @@ def _default(key: str, home: Path | None) -> str:
     return "" if home is None and "{home}" in default else default.format(home=home)
 
 
-def _prices(home: Path | None, text: str) -> Path:
-    path = Path(text).expanduser()
-    if home is None and not path.is_absolute():
-        raise _refused("PRICES", text, "the file's whole path; without PERENNIAL_HOME it is relative to nothing")
-    return path if home is None else home / path
+# Settings of earlier versions, with what to do instead.
+_REMOVED = {
+    "COMPACT_ON_ENGINE": "take it out: compaction runs in process; an engine that is to merge files runs its own "
+    "rewrite_data_files or OPTIMIZE (docs/engines.md)",
+}
 
 
-def _warn_of_misspelt(environ: Mapping[str, str]) -> None:
+def _warn_of_ignored(environ: Mapping[str, str]) -> None:
     # Only what is nearly a setting: others, Kubernetes for one, have variables with this prefix too.
     known = ["HOME", *DEFAULTS]
     for name in environ:
         key = name.removeprefix(PREFIX)
-        if key != name and key not in known and (nearest := nearest_name(key, known, nearness=0.85)):
-            _warn_once(name, PREFIX + nearest)
+        if key == name or key in known:
+            continue
+        if key in _REMOVED:
+            _warn_once(f"{name} is not a setting any more, and is ignored; {_REMOVED[key]}.")
+        elif nearest := nearest_name(key, known, nearness=0.85):
+            _warn_once(f"{name} is not a setting, and is ignored; did you mean {PREFIX}{nearest}?")
 
 
 @cache
-def _warn_once(name: str, nearest: str) -> None:
+def _warn_once(message: str) -> None:
     # Logging, and no warning of Python's: it reaches a task's log, and standard error where nobody has set up logging.
-    log.warning("%s is not a setting, and is ignored; did you mean %s?", name, nearest)
+    log.warning("%s", message)
 
 
 def _refused(key: str, value: str, expected: str) -> TerminalSettingError:
@@ -256,18 +255,20 @@ def _dag_prefix(text: str) -> str:
     return text
 
 
+def _local_file(home: Path | None, key: str, value: Mapping[str, str]) -> Path | None:
+    if not value[key]:
+        return None
+    path = Path(_local_path(value[key])).expanduser()
+    if home is None and not path.is_absolute():
+        raise _refused(key, value[key], "a whole path, or set PERENNIAL_HOME, below which it is looked for")
+    return path if home is None else home / path
+
+
 def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:
     text = value[key]
     if not text.isascii() or not text.isdigit() or int(text) < minimum:
         raise _refused(key, text, f"a whole number, {minimum} or more")
     return int(text)
-
-
-def _truth(key: str, value: Mapping[str, str]) -> bool:
-    text = value[key].lower()
-    if text not in ("true", "false"):
-        raise _refused(key, value[key], "true or false")
-    return text == "true"
 
 
 def _referrers(text: str) -> tuple[str, ...]:

@@ -97,9 +97,9 @@ def frame(delivery: Delivery, seed: int) -> pl.DataFrame:
 
     events, kind = delivery.events, delivery.event_type
     columns: dict[str, Any] = {
-        "id": pl.Series(guids(events["ordinal"], seed)),
+        "id": pl.Series(_guids(events["ordinal"], seed)),
         "time": events["time"],
-        "user_id": pl.Series(guids(events["user"], seed + _USER_SALT)),
+        "user_id": pl.Series(_guids(events["user"], seed + _USER_SALT)),
         "external_user_id": "customer-" + pl.Series(events["user"] + 1).cast(pl.String).str.zfill(6),
     }
     if "behaviors" not in kind:
@@ -130,7 +130,7 @@ def _source_columns(events: Events, seed: int) -> dict[str, Any]:
     variant = np.where((index == NONE) | (events["variant"] == NONE), NONE, place + events["variant"])
     step = np.where((index == NONE) | (events["step"] == NONE), NONE, place + events["step"])
     sent = events["dispatch"] != NONE
-    dispatches = pl.Series(guids(index * 10_000_000 + events["dispatch"], seed + _DISPATCH_SALT))
+    dispatches = pl.Series(_guids(index * 10_000_000 + events["dispatch"], seed + _DISPATCH_SALT))
     return {
         "campaign_id": _gathered(campaigns, index),
         "canvas_id": _gathered(canvases, index),
@@ -160,11 +160,11 @@ def _gathered(values: Sequence[str | None], index: NDArray[Any]) -> pl.Series:
 
 def user_ids(count: int, seed: int) -> list[str]:
     """Return the ids of the first `count` users."""
-    found: list[str] = guids(np.arange(count), seed + _USER_SALT).to_pylist()
+    found: list[str] = _guids(np.arange(count), seed + _USER_SALT).to_pylist()
     return found
 
 
-def guids(numbers: NDArray[Any], seed: int) -> pa.Array:
+def _guids(numbers: NDArray[Any], seed: int) -> pa.Array:
     """Turn numbers into GUIDs, always the same ones for a seed."""
     # The one below is added so that the seed's own bits are stirred as well.
     base = numbers.astype(np.uint64) + (np.uint64(seed) << np.uint64(32))

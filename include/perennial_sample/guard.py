@@ -75,7 +75,7 @@ def stop_like_ctrl_c() -> None:
     threading.Thread(target=outlive, daemon=True).start()
 
 
-def guard(command: list[str], stop_seconds: float, is_over: Callable[[], bool]) -> int:
+def _guard(command: list[str], stop_seconds: float, is_over: Callable[[], bool]) -> int:
     """Run a command until it ends or its time is over; returns its exit code. Nothing that it started is left.
 
     Args:
@@ -122,4 +122,4 @@ def _input_has_ended() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(guard(sys.argv[2:], float(sys.argv[1]), _input_has_ended))
+    sys.exit(_guard(sys.argv[2:], float(sys.argv[1]), _input_has_ended))

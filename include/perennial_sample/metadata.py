@@ -39,7 +39,7 @@ _TIERS = ("bronze", "silver", "gold")
 _TABLES = ("source_tags", "source_variants", "canvas_steps", "audiences", "sources")
 
 
-def status_at(source: Source, now: datetime, at: datetime) -> str | None:
+def _status_at(source: Source, now: datetime, at: datetime) -> str | None:
     """Return a source's status at a moment of its story; None before it is created."""
     if source.created_at(now) > at:
         return None
@@ -71,7 +71,7 @@ def write_metadata(path: Path, now: datetime, at: datetime) -> list[str]:
     """
     with closing(sqlite3.connect(path)) as connection:
         before = {row[0]: row[1] for row in connection.execute(statement("demo/select_statuses"))}
-        present = [source for source in SOURCES if status_at(source, now, at) is not None]
+        present = [source for source in SOURCES if _status_at(source, now, at) is not None]
         for name in _TABLES:
             connection.execute(statement(f"demo/delete_{name}"))
         _insert(connection, tables.SOURCES, [_source_row(source, now, at) for source in present])
@@ -88,7 +88,7 @@ def _insert(connection: sqlite3.Connection, table: tables.Table, rows: Iterable[
 
 
 def _source_row(source: Source, now: datetime, at: datetime) -> tuple[object, ...]:
-    status = status_at(source, now, at)
+    status = _status_at(source, now, at)
     sent = [min(end, at) for start, end in sending_windows(source, now) if start < at]
     deleted_at = source.stopped_at(now) if source.story_name == "deleted" else None
     stopped_at = None if status in ("active", "draft") else source.stopped_at(now)
@@ -101,7 +101,7 @@ def _source_row(source: Source, now: datetime, at: datetime) -> tuple[object, ..
 def _detail_rows(
     present: Sequence[Source], now: datetime, at: datetime
 ) -> list[tuple[tables.Table, list[tuple[object, ...]]]]:
-    statuses = {source.source_id: status_at(source, now, at) for source in SOURCES}
+    statuses = {source.source_id: _status_at(source, now, at) for source in SOURCES}
     tags: list[tuple[object, ...]] = [(source.source_id, tag) for source in present for tag in source.tags]
     variants: list[tuple[object, ...]] = [
         (variant_id, source.source_id, name, name.startswith("Control"))

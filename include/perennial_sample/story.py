@@ -41,7 +41,7 @@ def tell_story(console: Console, events: int) -> None:
         TerminalError: A run failed; its log is named.
     """
     started = time.monotonic()
-    settings = fresh_home(Settings.from_environment())
+    settings = _fresh_home(Settings.from_environment())
     with _quiet(settings.below_home("airflow/demo.log")) as terminal:
         told = Console(file=terminal, force_terminal=console.is_terminal, width=max(console.width, WIDTH))
         story = _Story(told, settings)
@@ -58,7 +58,7 @@ def tell_story(console: Console, events: int) -> None:
     console.print(f"  e-mails, as files: {settings.below_home('mail')}")
 
 
-def fresh_home(settings: Settings) -> Settings:
+def _fresh_home(settings: Settings) -> Settings:
     """Empty a HOME that an earlier demo filled, or take one that is empty."""
     home = settings.below_home()
     if home.exists() and any(home.iterdir()) and not (home / MARK).exists():

@@ -172,6 +172,8 @@ def _embedded_places(settings: Settings) -> tuple[Path, Path]:
     platform = settings.place("platform_url").removeprefix("sqlite:///")
     if platform == settings.platform_url:
         raise TerminalSettingError("The demo writes its own platform database: unset PERENNIAL_PLATFORM_URL.")
+    if settings.platform_sql is not None:
+        raise TerminalSettingError("The demo's platform is read by the packaged SELECTs: unset PERENNIAL_PLATFORM_SQL.")
     landing = settings.place("landing_uri").removeprefix("file://")
     if "://" in landing:
         raise TerminalSettingError(

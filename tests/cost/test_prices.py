@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from fractions import Fraction
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from perennial.cost import SHIPPED_PRICES, read_prices
+from perennial.cost.prices import SHIPPED_PRICES, read_prices
 from perennial.errors import TerminalSettingError
 from perennial.settings import Settings
 
@@ -52,7 +52,7 @@ def test_an_operators_own_table_is_read_to_the_last_digit(tmp_path: Path) -> Non
     settings = Settings.from_environment({"PERENNIAL_HOME": str(tmp_path), "PERENNIAL_PRICES": "prices.toml"})
     prices = read_prices(settings.prices)
     assert prices.path == own
-    assert prices.standard.storage_per_gb_month == Fraction(1, 10)
+    assert prices.standard.storage_per_gb_month == Decimal("0.1")
     assert prices.standard.put_per_1000 == 1
     assert prices.standard.minimum_days == 0
 
@@ -64,24 +64,28 @@ def test_without_the_setting_the_shipped_table_is_read() -> None:
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [
-        ("0.1", "-0.1", "classes.STANDARD.storage_per_gb_month is '-0.1'; make it a price, zero or more"),
-        ("0.1", "nan", "classes.STANDARD.storage_per_gb_month is 'NaN'"),
-        ("0.1", "inf", "classes.STANDARD.storage_per_gb_month is 'Infinity'"),
-        ("0.1", "true", "classes.STANDARD.storage_per_gb_month is True"),
-        ("0.1", '"0.1"', "classes.STANDARD.storage_per_gb_month is '0.1'; make it a price"),
-        ("put_per_1000 = 1\n", "", "classes.STANDARD.put_per_1000 is missing"),
-        ("get_per_1000", "got_per_1000", "classes.STANDARD.got_per_1000 is '0.30'; make it removed: known are"),
-        ("get_per_1000", "minimum_days = 1.5\nget_per_1000", "classes.STANDARD.minimum_days is '1.5'; make it a whole"),
-        ("get_per_1000", "minimum_days = -1\nget_per_1000", "classes.STANDARD.minimum_days is -1"),
-        ("get_per_1000", "thaw = 3\nget_per_1000", "classes.STANDARD.thaw is 3; make it a table of sections"),
-        ("get_per_1000", "thaw.Fast = {}\nget_per_1000", "classes.STANDARD.thaw.Fast is {}; make it one of Expedited"),
+        ("0.1", "-0.1", "classes.STANDARD.storage_per_gb_month is -0.1; input should be greater than or equal to 0"),
+        ("0.1", "nan", "classes.STANDARD.storage_per_gb_month is NaN; input should be a finite number"),
+        ("0.1", "inf", "classes.STANDARD.storage_per_gb_month is Infinity; input should be a finite number"),
+        ("0.1", "true", "classes.STANDARD.storage_per_gb_month is True; write a number"),
+        ("0.1", '"0.1"', "classes.STANDARD.storage_per_gb_month is '0.1'; write a number, such as 0.023"),
+        ("put_per_1000 = 1\n", "", "classes.STANDARD.put_per_1000 is missing; add it"),
+        ("get_per_1000", "got_per_1000", "classes.STANDARD.got_per_1000 is not a field of the table; correct"),
+        (
+            "get_per_1000",
+            "minimum_days = 1.5\nget_per_1000",
+            "classes.STANDARD.minimum_days is 1.5; input should be a valid int",
+        ),
+        ("get_per_1000", "minimum_days = -1\nget_per_1000", "classes.STANDARD.minimum_days is -1; input"),
+        ("get_per_1000", "thaw = 3\nget_per_1000", "classes.STANDARD.thaw is 3; input should be a valid dictionary"),
+        ("get_per_1000", "thaw.Fast = {}\nget_per_1000", "classes.STANDARD.thaw.Fast is 'Fast'; string should match"),
         ("get_per_1000", "thaw.Bulk = {per_gb = 1}\nget_per_1000", "classes.STANDARD.thaw.Bulk.per_1000 is missing"),
-        ("[classes.STANDARD]", "[classes.COLD]", "classes is 'COLD'; make it sections that have STANDARD among them"),
-        ("[classes.STANDARD]", "[[classes.STANDARD]]", "make it a section [classes.STANDARD]"),
-        ("2026-02-01", "2026-02-01T00:00:00", "as_of is datetime.datetime(2026, 2, 1, 0, 0); make it the day"),
+        ("[classes.STANDARD]", "[classes.COLD]", "has no section [classes.STANDARD], the class of hot data; add it"),
+        ("[classes.STANDARD]", "[[classes.STANDARD]]", "; input should be a valid dictionary"),
+        ("2026-02-01", "2026-02-01T00:00:00", "as_of is datetime.datetime(2026, 2, 1, 0, 0); input"),
         ("as_of = 2026-02-01", "", "as_of is missing"),
-        ('"EUR"', '" "', "currency is ' '; make it a text"),
-        ("region", "regoin", "regoin is 'eu-west-3'; make it removed"),
+        ('"EUR"', '" "', "currency is ' '; string should have at least 1 character"),
+        ("region", "regoin", "regoin is not a field of the table"),
         ("[classes.STANDARD]", "classes.STANDARD", "cannot be read"),
     ],
     ids=lambda text: text.strip()[:30],

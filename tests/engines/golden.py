@@ -1,11 +1,14 @@
 """What each engine is sent, written out: `python -m tests.engines.golden` writes the files of `golden/` anew.
 
-A file holds one statement in one dialect, with its binds below it. DuckDB's is the text that all others come from.
+A file holds one statement in one dialect, with its binds below it. A part that several have in common stands in
+the first of them. Athena is sent what Trino is sent. In DuckDB's dialect there are only those that are compiled: the
+others stand in `include/sql/`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,18 +17,16 @@ from typing import Any
 
 from perennial.audiences import parse
 from perennial.audiences.compile import compile_audience
-from perennial.engines.dialects.athena import ATHENA
-from perennial.engines.dialects.spark import SPARK
-from perennial.engines.dialects.trino import TRINO
+from perennial.engines.columns import SOURCE_TOTALS
+from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
-from perennial.engines.sqlalchemy import inserting
-from perennial.engines.transpile import Partitions, Relations, TableAtSnapshot
+from perennial.engines.snapshots import Partitions, TableAtSnapshot
+from perennial.engines.transpile import Relations, Rendered
 from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_FILES, TABLES
 from tests.workspace import member, received
 
 FOLDER = Path(__file__).with_name("golden")
-DIALECTS = {dialect.name: dialect for dialect in (SPARK, ATHENA, TRINO)}
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 SPRING = received("it's spring")
 TAGGED = {"filter": "last_received_message_with_tag", "tag": "promo", "operator": "after", "days_ago": 30}
@@ -47,12 +48,11 @@ DEFINITION = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A statement with its binds, the statements that it reads by name, and the table that its rows are written to."""
+    """A statement, or one in each engine's own dialect, with its binds and the statements that it reads by name."""
 
-    sql: str
+    sql: str | Mapping[str, str]
     params: Mapping[str, Any] = field(default_factory=dict)
     kept: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    into: str = ""
 
 
 def _audience(definition: Any, count: bool = False) -> Asked:
@@ -73,7 +73,7 @@ USERS = {
     "asked_users": (statement("features/select_asked_users"), {"user_ids": ["ann", "bob"], "external_ids": []}),
     "source_names": (statement("features/select_source_names"), {}),
 }
-KEPT_VIEWS = {
+VIEWS_KEPT = {
     "source_totals": (statement("engines/select_source_totals"), {}),
     "retention": (statement("views/create_retention"), {"months": 3}),
     **{
@@ -81,79 +81,79 @@ KEPT_VIEWS = {
         for view in (*STATE_VIEWS, "known_source_tags", "source_availability", *VIEWS)
     },
 }
-WEEKLY = """SELECT
-    source_name,
-    date_trunc('week', occurred_at) AS week,
-    count(DISTINCT user_id) FILTER (machine_open IS NOT TRUE) AS people
-FROM campaign_interactions
-WHERE interaction = 'opened' AND occurred_at >= $since
-GROUP BY ALL
-HAVING people > 0
-ORDER BY week DESC, people DESC, source_name"""
-STAGING = "compaction_0123"
-MEANINGS = r"""SELECT
-    date_diff('minute', occurred_at, $at) AS minutes,
-    date_diff('week', occurred_at, $at) AS weeks,
-    date_diff('month', occurred_at, $at) AS months,
-    dayofweek(occurred_at) AS sunday_0,
-    isodow(occurred_at) AS monday_1,
-    monthname(occurred_at) AS month_name,
-    dayname(occurred_at) AS day_name,
-    date_trunc('day', occurred_at AT TIME ZONE 'Europe/Berlin') AT TIME ZONE 'Europe/Berlin' AS began_at,
-    CAST(count(*) / 2 AS BIGINT) AS half,
-    CAST(2.5 AS INTEGER) AS three,
-    list(source_name ORDER BY event_id DESC) AS names,
-    median(conversion_index) AS middle,
-    printf('%d', count(*)) AS printed
-FROM campaign_interactions
-WHERE source_name LIKE 'a\b%'
-GROUP BY ALL"""
+# What an analyst writes, by the dialect that it is written in.
+OPENED_WEEKLY = {
+    name: f"""WITH opened AS (
+    SELECT source_name, user_id, {week} AS week
+    FROM Campaign_Interactions
+    WHERE interaction = 'opened' AND occurred_at >= :since
+)
+
+SELECT opened.source_name, opened.week, count(DISTINCT opened.user_id) AS people
+FROM opened
+INNER JOIN users ON opened.user_id = users.user_id
+GROUP BY opened.source_name, opened.week
+ORDER BY opened.week DESC"""
+    for name, week in {
+        "spark": "date_trunc('WEEK', from_utc_timestamp(occurred_at, 'Europe/Berlin'))",
+        "trino": "date_trunc('week', occurred_at AT TIME ZONE 'Europe/Berlin')",
+    }.items()
+}
 STATEMENTS = {
+    "views": Asked(f"SELECT 1 AS one FROM source_availability, known_source_tags, {', '.join(VIEWS)}", {}, VIEWS_KEPT),
     "audience": _audience(DEFINITION),
     "audience_count": _audience(SPRING, count=True),
     "audience_of_segments": _audience(member("outer")),
     "users_export": Asked(statement("features/list_received"), {"kinds": ["campaign", "canvas"]}, OF_ALL | USERS),
     "user_data": Asked(statement("features/select_user_contacts"), {}, OF_SOURCES),
-    "rows_to_merge": Asked(
-        statement("maintenance/select_rows_to_merge"), {"source_ids": ["it's spring", "journey"]}, into=STAGING
-    ),
-    "fingerprint_of_merged_sources": Asked(
-        statement("maintenance/fingerprint_sources"), {"source_ids": ["it's spring", "journey"]}
-    ),
     "files_of_nothing": Asked(f"SELECT * FROM {LOADED_FILES.name}"),
-    "source_availability": Asked("SELECT * FROM source_availability", {}, KEPT_VIEWS),
-    "analysts_meanings": Asked(MEANINGS, {"at": NOW}, KEPT_VIEWS),
-    "analysts_weekly_opens": Asked(WEEKLY, {"since": NOW}, KEPT_VIEWS),
+    "analysts": Asked(OPENED_WEEKLY, {"since": NOW}, VIEWS_KEPT),
 }
+COMPILED = [name for name in STATEMENTS if name.startswith("audience")]
+# A part of a statement, as it is written.
+_PART = re.compile(r"^(?P<begin>WITH |\), )(?P<part>(?P<name>\w+) AS \(\n.*?)(?=^\))", flags=re.MULTILINE | re.DOTALL)
 
 
-def written(asked: Asked, dialect: str) -> str:
-    """Write a statement and its binds as a file holds them."""
-    if dialect == "duckdb":
-        return _file(asked.sql, asked.params)
-    rendered = _relations(asked).render(asked.sql, asked.params, DIALECTS[dialect])
-    sql = rendered.sql
-    if asked.into and dialect != "spark":
-        # Spark is handed the SELECT, and the name of the table apart.
-        columns = [column.name for column in INTERACTIONS.columns]
-        sql = inserting(("lake", "messaging", asked.into), columns, sql)
-    return _file(sql, rendered.binds)
+def sent(name: str, dialect: Dialect) -> Rendered:
+    """What an engine is sent."""
+    asked = STATEMENTS[name]
+    relations = _relations(asked, dialect)
+    if isinstance(asked.sql, str):
+        return relations.render(asked.sql, asked.params, dialect)
+    return relations.complete(asked.sql["trino" if dialect is ATHENA else dialect.name], asked.params, dialect)
 
 
-def _relations(asked: Asked) -> Relations:
+def written(dialect: Dialect) -> dict[str, str]:
+    """Write every statement with its binds as a file holds them, by the name of the file."""
+    texts: dict[str, str] = {}
+    whole: dict[str, str] = {}
+    for name in STATEMENTS:
+        file, rendered = f"{name}.{dialect.name}.sql", sent(name, dialect)
+
+        def shortened(part: re.Match[str], file: str = file) -> str:
+            first = whole.setdefault(part["part"], file)
+            return part[0] if first == file else f"{part['begin']}{part['name']} AS (  -- as in {first}\n"
+
+        texts[file] = _file(_PART.sub(shortened, rendered.sql), rendered.binds)
+    return texts
+
+
+def _relations(asked: Asked, dialect: Dialect) -> Relations:
     relations = Relations()
     for number, table in enumerate(TABLES, start=1):
         # One table never had a snapshot.
         snapshot_id = None if table == LOADED_FILES else number
         relations.tables[table.name] = TableAtSnapshot(table.name, ("lake", "messaging", table.name), snapshot_id)
-    staged = ("lake", "messaging", STAGING)
-    relations.tables["written_interactions"] = TableAtSnapshot(INTERACTIONS.name, staged, len(TABLES) + 1)
     for table in (INTERACTIONS, INTERACTIONS_ARCHIVE):
         pinned = relations.tables[table.name]
         assert isinstance(pinned, TableAtSnapshot)
         relations.tables[f"{table.name}_partitions"] = Partitions(f"{table.name}_partitions", pinned)
     for name, (sql, params) in asked.kept.items():
-        relations.define(name, sql, params)
+        if name == "source_totals" and dialect is SPARK:
+            # It is handed the rows.
+            relations.upload(name, SOURCE_TOTALS)
+        else:
+            relations.define(name, sql, params)
     return relations
 
 
@@ -163,11 +163,8 @@ def _file(sql: str, binds: Mapping[str, Any]) -> str:
 
 def files() -> dict[Path, str]:
     """Every file, with what it is to hold."""
-    return {
-        FOLDER / f"{name}.{dialect}.sql": written(asked, dialect)
-        for name, asked in STATEMENTS.items()
-        for dialect in ("duckdb", *DIALECTS)
-    }
+    compiled = {f"{name}.duckdb.sql": _file(str(STATEMENTS[name].sql), STATEMENTS[name].params) for name in COMPILED}
+    return {FOLDER / file: text for file, text in (compiled | written(SPARK) | written(TRINO)).items()}
 
 
 if __name__ == "__main__":

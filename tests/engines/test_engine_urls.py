@@ -33,15 +33,3 @@ def test_another_is_refused_with_what_to_do_and_without_its_secret(url: str, sai
     with pytest.raises(TerminalSettingError, match=said) as caught:
         engine_url(url)
     assert "secret" not in str(caught.value)
-
-
-def test_only_a_server_can_be_told_to_merge() -> None:
-    assert not Settings.from_environment({}).compact_on_engine
-    named = {"PERENNIAL_ENGINE_URL": "sc://host", "PERENNIAL_COMPACT_ON_ENGINE": "True"}
-    assert Settings.from_environment(named).compact_on_engine
-    with pytest.raises(
-        TerminalSettingError, match="COMPACT_ON_ENGINE is 'true'; set it to false, or PERENNIAL_ENGINE_URL"
-    ):
-        Settings.from_environment({"PERENNIAL_COMPACT_ON_ENGINE": "true"})
-    with pytest.raises(TerminalSettingError, match="COMPACT_ON_ENGINE is 'yes'; set it to true or false"):
-        Settings.from_environment({"PERENNIAL_COMPACT_ON_ENGINE": "yes"})

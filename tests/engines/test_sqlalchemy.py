@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import pytest
 import requests
-import sqlalchemy
 import sqlglot
 from sqlalchemy.engine import make_url
 from sqlglot import exp
@@ -79,13 +78,6 @@ def test_rows_come_in_batches_as_they_are_read(sqlite: SqlAlchemyEngine) -> None
     assert (nobody.num_rows, nobody.schema.names) == (0, ["one"])
 
 
-def test_the_rows_of_a_statement_are_written_to_a_table_and_stay(sqlite: SqlAlchemyEngine) -> None:
-    sqlite._connection().execute(sqlalchemy.text('CREATE TABLE "it""s" (b TEXT, a TEXT)'))
-    sqlite.append(('it"s',), ["a", "b"], "SELECT :x AS a, 'y:z' AS b", {"x": "':x"})
-    sqlite._connection().rollback()
-    assert sqlite.query('SELECT a, b FROM "it""s"', {}, 1).read_all().to_pylist() == [{"a": "':x", "b": "y:z"}]
-
-
 # --- Athena's driver ----------------------------------------------------------------------------------------------
 
 
@@ -102,16 +94,6 @@ def test_athena_is_sent_the_statement_and_its_answer_has_types(aws: Aws) -> None
         {"user_id": "c", "n": 4, "flag": False},
     ]
     engine.close()
-
-
-def test_athena_is_sent_an_insert(aws: Aws) -> None:
-    to_be_answered(aws, {"rows": "bigint"}, ("2",))
-    engine = athena(aws.url, aws.bucket())
-    engine.append(("lake", "messaging", "staging"), ["source_id"], "SELECT :a AS source_id", {"a": "it's"})
-    engine.close()
-    insert = sqlglot.parse_one(sent(aws), dialect="athena")
-    assert isinstance(insert, exp.Insert)
-    assert [literal.name for literal in insert.find_all(exp.Literal)] == ["it's"]
 
 
 def test_what_athenas_driver_makes_of_binds_is_the_same_value_again(aws: Aws) -> None:

@@ -254,7 +254,10 @@ def test_r18_a_deleted_source_is_refused_even_when_it_is_active_again(workspace:
         ({"source_id": ["cmp"]}, "source_id is ['cmp']"),
         ({"notify": []}, "notify is []"),
         ({"notify": "ann@example.com"}, "notify is 'ann@example.com'"),
-        ({"notify": ["ann@example.com", "bob", 3]}, "'bob', 3"),
+        (
+            {"notify": ["ann@example.com", "bob", 3]},
+            "notify is ['ann@example.com', 'bob', 3]; give a list of e-mail addresses.",
+        ),
         ({"all_recipients": "yes"}, "all_recipients is 'yes'"),
         ({"source_ids": ["cmp"]}, "'source_ids' is not a param; did you mean 'source_id'?"),
     ],

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from perennial.maintenance import maintain_warehouse
 from perennial.moves.plan import EXPIRE, RESTORE
 from perennial.warehouse import Warehouse
 from tests.maintenance.child import SOURCES
+from tests.maintenance.maintain import maintain_warehouse
 from tests.maintenance.steps import Move, append_loads, data_files, data_path, stored
 from tests.rows import hot_and_archive, multiset
 

@@ -14,7 +14,7 @@ import pytest
 from pyiceberg.table import Table
 
 from perennial.errors import TerminalDataError
-from perennial.maintenance import PurgeOutcome, expire_old_snapshots, maintain_warehouse, purge, purge_files
+from perennial.maintenance import PurgeOutcome, expire_old_snapshots, purge, purge_files
 from perennial.maintenance.compaction import compact_table
 from perennial.moves.finish import _note_checksums
 from perennial.moves.plan import EXPIRE, RESTORE, Direction, copy_name
@@ -24,6 +24,7 @@ from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import relocated, write_file_list
 from tests.maintenance.deletes import delete_rows
+from tests.maintenance.maintain import maintain_warehouse
 from tests.maintenance.steps import TABLE_NAMES, Move, append_loads, data_files, data_path, open_again, stored
 from tests.rows import hot_and_archive, multiset
 

@@ -8,11 +8,12 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from perennial.errors import TerminalSettingError
-from perennial.maintenance import expire_old_snapshots, maintain_warehouse
+from perennial.maintenance import expire_old_snapshots
 from perennial.moves.plan import EXPIRE, RESTORE, Direction
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse, history
+from tests.maintenance.maintain import maintain_warehouse
 from tests.maintenance.steps import Move, append_loads
 from tests.rows import hot_and_archive, multiset
 

@@ -14,8 +14,6 @@ from pyiceberg.types import DoubleType, FixedType, LongType, NestedField, String
 
 from perennial.errors import TerminalSettingError
 from perennial.maintenance.compaction import compact_table
-from perennial.maintenance.groups import plan_groups
-from perennial.maintenance.on_engine import whole_sources
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
 from perennial.moves.finish import finish_move
@@ -406,13 +404,3 @@ def test_a_column_that_is_added_while_both_tables_get_the_same_is_seen(
 
     assert columns(warehouse, HOT) == columns(warehouse, ARCHIVE)
     assert columns(warehouse, HOT).keys() >= {"number", "select", "note"}
-
-
-def test_an_engine_does_not_merge_what_has_columns_that_it_is_not_told_of(workspace: Workspace) -> None:
-    warehouse = workspace.warehouse
-    append_hot(warehouse, *([interaction("running", 10 + number)] for number in range(8)))
-    table = warehouse.table(HOT)
-    groups = plan_groups(warehouse, table)
-    assert [group.source_id for group in whole_sources(warehouse, table, groups)] == ["running"]
-    add_columns(warehouse, HOT, ["note"])
-    assert whole_sources(warehouse, warehouse.table(HOT), groups) == []

@@ -15,7 +15,6 @@ import pytest
 from perennial.errors import TerminalDataError, TerminalSettingError
 from perennial.maintenance.compaction import compact_table
 from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.rewrite import fingerprint_files
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import relocated
@@ -165,8 +164,6 @@ def test_without_the_mapping_nothing_is_read_as_null_and_moving_loses_nothing(
         multiset(warehouse, HOT)
     with pytest.raises(TerminalDataError, match="no field ids"):
         ask(warehouse, received("copied"), NOW)
-    with pytest.raises(TerminalDataError, match="no field ids"):
-        fingerprint_files(warehouse.table(HOT), warehouse.live_files(warehouse.table(HOT)))
 
     said = str(refused.value)
     set_mapping(warehouse, HOT, said[said.index("[{") : said.rindex("}]") + 2])

@@ -37,8 +37,8 @@ COMMON = [
     Point("after", "commit:record"),
 ]
 EXPIRING = [*COMMON, Point("after", "commit:checksums")]
-EXPIRING.append(Point("before", "perennial.moves.expire:remove_pending"))
-RESTORING = [*COMMON, Point("before", "perennial.moves.restore:remove_pending")]
+EXPIRING.append(Point("before", "perennial.moves.finish:remove_pending"))
+RESTORING = [*COMMON, Point("before", "perennial.moves.finish:remove_pending")]
 
 
 def in_places(points: list[Point]) -> list[tuple[str, Point]]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pyiceberg.expressions import EqualTo
 
 from perennial.engines.spark import SparkSession
 from perennial.moves import Run, expire_sources, restore_sources
@@ -19,6 +18,7 @@ from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
 from tests.engines.test_other_writers import COLUMNS, delete_by_position
+from tests.maintenance.steps import data_files
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.spark import Spark
 from tests.workspace import Workspace
@@ -60,11 +60,13 @@ def deleted(warehouse: Warehouse, session: Any, before: Counter[str]) -> Counter
     return Counter({row: count for row, count in before.items() if '"old#4"' not in row and '"old#15"' not in row})
 
 
-def rewritten(warehouse: Warehouse, _: Any, before: Counter[str]) -> Counter[str]:
-    """A program that knows nothing of this project merges the source's files into one."""
-    table = warehouse.table(INTERACTIONS.name)
-    rows = table.scan(row_filter=EqualTo("source_id", "old")).to_arrow()
-    table.overwrite(rows, overwrite_filter=EqualTo("source_id", "old"))
+def rewritten(warehouse: Warehouse, session: Any, before: Counter[str]) -> Counter[str]:
+    """Spark merges the source's files into one: Sail has no rewrite_data_files, and an UPDATE does the same to files."""
+    files = data_files(warehouse, INTERACTIONS.name)
+    table = f"{warehouse.settings.namespace}.{INTERACTIONS.name}"
+    session.sql(f"UPDATE {table} SET channel = channel WHERE source_id = 'old'").collect()
+    merged = data_files(warehouse, INTERACTIONS.name)
+    assert (len(files), len(merged), files & merged) == (2, 1, set())
     return before
 
 

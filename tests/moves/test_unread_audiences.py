@@ -184,11 +184,11 @@ def expire_while_somebody_saves(warehouse: Warehouse, definition: str) -> None:
 
 
 POINTS = [
-    Point("before", "perennial.moves.expire:read_metadata"),
-    Point("before", "perennial.moves.expire:withdraw_kept"),
-    Point("after", "perennial.moves.expire:withdraw_kept"),
-    Point("before", "perennial.moves.expire:commit_origin"),
-    Point("before", "perennial.moves.expire:remove_pending"),
+    Point("before", "perennial.moves.finish:read_metadata"),
+    Point("before", "perennial.moves.finish:withdraw_kept"),
+    Point("after", "perennial.moves.finish:withdraw_kept"),
+    Point("before", "perennial.moves.finish:commit_origin"),
+    Point("before", "perennial.moves.finish:remove_pending"),
 ]
 
 

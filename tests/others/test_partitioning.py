@@ -10,7 +10,7 @@ import pytest
 from pyiceberg.table.update.spec import UpdateSpec
 from pyiceberg.transforms import BucketTransform, MonthTransform
 
-from perennial.maintenance import compact_tables, maintain_warehouse
+from perennial.maintenance import compact_tables
 from perennial.moves import Run, divide, expire_sources, restore_sources
 from perennial.moves.divide import divide_mixed_files
 from perennial.storage import storage_for
@@ -20,6 +20,7 @@ from perennial.warehouse.files import mixed_files
 from perennial.warehouse.history import reachable_files
 from tests.audiences.worlds import ask
 from tests.kill import Point, run_and_kill
+from tests.maintenance.maintain import maintain_warehouse
 from tests.others.writer import NOW, append, repartition, table_of_others
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace, received

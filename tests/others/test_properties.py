@@ -11,11 +11,12 @@ from pyiceberg.table.sorting import SortDirection
 from pyiceberg.table.update import SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
 
-from perennial.maintenance import expire_old_snapshots, maintain_warehouse
+from perennial.maintenance import expire_old_snapshots
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
 from tests.currents.landing import OPEN, event, everything, land_avro, load
+from tests.maintenance.maintain import maintain_warehouse
 from tests.others.writer import NOW, append, repartition, set_properties, table_of_others
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace

@@ -284,6 +284,7 @@ def refusals() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], type[Excep
     yield "too many events", {}, {"events": 10_000_001}, TerminalRequestError, "1,000 to 10,000,000"
     yield "local time", {}, {"now": datetime(2026, 1, 1)}, TerminalRequestError, "UTC"  # noqa: DTZ001
     yield "another platform", {"platform_url": "postgresql://h/d"}, {}, TerminalSettingError, "PERENNIAL_PLATFORM_URL"
+    yield "SELECTs", {"platform_sql": Path("own")}, {}, TerminalSettingError, "PERENNIAL_PLATFORM_SQL"
     yield "a bucket", {"landing_uri": "s3://b/landing"}, {}, TerminalSettingError, "PERENNIAL_LANDING_URI"
 
 

@@ -20,7 +20,6 @@ from pyiceberg.types import StringType
 from sqlalchemy import make_url
 
 from perennial.errors import TerminalSettingError
-from perennial.maintenance import maintain_warehouse
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
@@ -29,6 +28,7 @@ from perennial.warehouse import FileChange, Warehouse
 from perennial.warehouse.commits import commit_change
 from tests.aws import REGION, Aws
 from tests.lake import KEY, SECRET, Lake
+from tests.maintenance.maintain import maintain_warehouse
 from tests.rows import append_hot, interaction, multiset
 from tests.workspace import Workspace
 

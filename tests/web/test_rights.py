@@ -18,7 +18,6 @@ import perennial
 from perennial.audiences.lint import write_violations
 from perennial.currents import load_interactions
 from perennial.exports.user_data import ExportRequest, write_user_data
-from perennial.maintenance import maintain_warehouse
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.notifications import notify_owners
@@ -29,6 +28,7 @@ from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from perennial.web.warehouse import _open
 from tests.aws import KEY, REGION, SECRET, Aws
+from tests.maintenance.maintain import maintain_warehouse
 from tests.rights import Right, enforced
 from tests.rows import append_hot, interaction, multiset, visible
 from tests.test_deploy import example, helm

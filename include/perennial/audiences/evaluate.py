@@ -16,7 +16,7 @@ from perennial.audiences.definitions import NAME_ANOTHER
 from perennial.audiences.dependencies import Dependency, segment_nodes
 from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
 from perennial.platform.vanished import nearest_source
-from perennial.refusals import not_known
+from perennial.refusals import nearest_name, not_known
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
 
@@ -90,11 +90,11 @@ def open_audience(
         if any(segment_nodes(root)):
             opening.show([AUDIENCES.name])
         segments = load_segments(connection, root)
-        refuse_unknown_segments(connection, root, segments)
+        _refuse_unknown_segments(root, segments)
         definitions = {"": root, **{f"segment:{name} ": found for name, found in segments.items()}}
         if all_sources or any(found.references for found in definitions.values()):
             opening.show(_NAMES)
-            refuse_unknown_ids(connection, definitions)
+            _refuse_unknown_ids(connection, definitions)
         queries[:] = [compile_audience(root, segments, now)]
         if USER_MESSAGE_SUMMARY.name in queries[0].tables:
             opening.offer([USER_MESSAGE_SUMMARY.name])
@@ -134,7 +134,7 @@ def _parsed(segment_id: str, text: str) -> Definition:
         raise TerminalDefinitionError(f"segment:{segment_id} {error.path}", error.remedy) from None
 
 
-def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mapping[str, Definition]) -> None:
+def _refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mapping[str, Definition]) -> None:
     """Refuse definitions that name what the platform does not have.
 
     Args:
@@ -158,13 +158,10 @@ def refuse_unknown_ids(connection: duckdb.DuckDBPyConnection, definitions: Mappi
         raise TerminalDefinitionError(first.path, f"{meant if nearest else first.flaw}{also}")
 
 
-def refuse_unknown_segments(
-    connection: duckdb.DuckDBPyConnection, definition: Definition, segments: Collection[str]
-) -> None:
+def _refuse_unknown_segments(definition: Definition, segments: Collection[str]) -> None:
     """Refuse a definition that names a segment which does not exist.
 
     Args:
-        connection: With `audiences` in place.
         definition: Whose own filters are looked at, not those of its segments.
         segments: Ids of those that exist.
 
@@ -173,8 +170,7 @@ def refuse_unknown_segments(
     """
     for path, segment_id in segment_nodes(definition):
         if segment_id not in segments:
-            found = connection.execute(statement("features/find_nearest_segment"), {"name": segment_id}).fetchone()
-            flaw = not_known(segment_id, "known segment", found[0] if found else "", NAME_ANOTHER)
+            flaw = not_known(segment_id, "known segment", nearest_name(segment_id, segments), NAME_ANOTHER)
             raise TerminalDefinitionError(f"{path}.segment_id", flaw)
 
 

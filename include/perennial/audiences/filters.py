@@ -253,8 +253,3 @@ _CATALOGUE = (
 
 FILTERS = MappingProxyType({declared.name: declared for declared in _CATALOGUE})
 """Every filter by name."""
-
-
-def filter_names(group: FilterGroup) -> frozenset[str]:
-    """Return the names of the filters of one group."""
-    return frozenset(name for name, declared in FILTERS.items() if declared.group is group)

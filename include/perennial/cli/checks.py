@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from perennial.cli.platform import check_platform_selects
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
@@ -35,12 +36,21 @@ _PREVIOUS_POLICY_ENDED = date(2024, 1, 1)
 
 
 @app.command()
-def check() -> None:
+def check(
+    platform: Annotated[
+        bool,
+        typer.Option("--platform", help="Run the SELECTs that read the platform, and say what a sync would refuse."),
+    ] = False,
+) -> None:
     """Say what the tables lack, and list the audiences that name deleted, unknown or expired sources or cannot be read,
     and the lifecycle rules of buckets that would delete what must stay.
 
-    Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing.
+    Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing. With --platform only
+    the platform is looked at: five rows of each table, and everything that does not fit. Nothing is changed.
     """
+    if platform:
+        check_platform_selects()
+        return
     from perennial.audiences.lint import find_violations
     from perennial.maintenance.bucket_rules import find_harmful_rules
     from perennial.notify.restore_command import build_restore_command

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from perennial.cli.printing import console, print_result, say_exactly
+from perennial.cli.printing import console, print_result, print_rows, say_exactly
 from perennial.errors import TerminalRequestError
 from perennial.refusals import nearest_name, not_known
 from perennial.sql import statement
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from perennial.notify import Undelivered
     from perennial.warehouse import Warehouse
 
 STATES = ("available", "kept", "expired", "deleted")
@@ -117,3 +119,19 @@ def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
     return not_known(
         value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
     )
+
+
+def print_undelivered(warehouse: Warehouse, run_id: str | None) -> None:
+    """List the mails that did not reach somebody, of one run or of all; nothing where there are none."""
+    from perennial.notify import list_undelivered
+
+    missed = [each for each in list_undelivered(warehouse) if run_id in (None, each.run_id)]
+    if missed:
+        console.print("\n[bold]Mails that did not reach somebody[/]")
+        columns = ["to", "mail", "why", "tried", "run"]
+        print_rows(columns, [_undelivered_row(each) for each in missed])
+
+
+def _undelivered_row(missed: Undelivered) -> tuple[str | datetime, ...]:
+    tried_at = datetime.fromisoformat(missed.tried_at)
+    return missed.recipient or "nobody", missed.subject, missed.reason, tried_at, missed.run_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from perennial.cli.overview import STATES, Wanted, list_workspace, show_listed_sources
+from perennial.cli.overview import STATES, Wanted, list_workspace, print_undelivered, show_listed_sources
+from perennial.cli.platform import init_platform
 from perennial.cli.printing import (
     console,
     moment_of,
@@ -24,7 +26,6 @@ from perennial.cli.printing import (
     shown,
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
-from perennial.cli.undelivered import print_undelivered
 from perennial.errors import TerminalSettingError
 from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
@@ -43,8 +44,16 @@ _NAMED = 5
 
 
 @app.command()
-def init() -> None:
+def init(
+    platform: Annotated[
+        Path | None,
+        typer.Option(help="Write the SELECTs that read the platform to this folder, as a start for your own, instead."),
+    ] = None,
+) -> None:
     """Create the catalog, the namespace and every table; on a newer version, add what is missing."""
+    if platform is not None:
+        init_platform(platform)
+        return
     with opened_warehouse() as warehouse:
         changes = warehouse.create_tables()
         for change in changes:

@@ -1,35 +1,7 @@
-"""What storage costs: a price table that an operator may replace, and exact arithmetic over it."""
+"""What storage costs: a price table that an operator may replace, and the arithmetic over it."""
 
-from perennial.cost.estimates import (
-    MoveCost,
-    Objects,
-    RestoreCost,
-    count_objects,
-    early_removal_cost,
-    move_cost,
-    restore_cost,
-    storage_cost,
-)
-from perennial.cost.prices import SHIPPED_PRICES, STANDARD, ClassPrice, PriceTable, ThawPrice, read_prices
-from perennial.cost.texts import Fact, money, move_facts, payback
+from perennial.cost.estimates import Objects, count_objects, move_cost
+from perennial.cost.prices import STANDARD, PriceTable, read_prices
+from perennial.cost.texts import Fact, move_facts
 
-__all__ = [
-    "SHIPPED_PRICES",
-    "STANDARD",
-    "ClassPrice",
-    "Fact",
-    "MoveCost",
-    "Objects",
-    "PriceTable",
-    "RestoreCost",
-    "ThawPrice",
-    "count_objects",
-    "early_removal_cost",
-    "money",
-    "move_cost",
-    "move_facts",
-    "payback",
-    "read_prices",
-    "restore_cost",
-    "storage_cost",
-]
+__all__ = ["STANDARD", "Fact", "Objects", "PriceTable", "count_objects", "move_cost", "move_facts", "read_prices"]

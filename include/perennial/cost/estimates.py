@@ -1,4 +1,4 @@
-"""What a move saves and costs. Pure and exact: fractions of the table's currency, rounded only when they are shown.
+"""What a move saves and costs. Pure: decimals of the table's currency, rounded to the cent when they are shown.
 
 What is left out: price tiers beyond the first, taxes, discounts, transfer to another region, requests of catalogs and
 of readers, the days for which a moved file still lies in hot until it is purged, and the days after that for which a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
+from decimal import Decimal
 
 from perennial.cost.prices import ClassPrice, PriceTable
 
@@ -59,14 +59,14 @@ def count_objects(sizes: Iterable[int], price: ClassPrice) -> Objects:
     return Objects(count, total, billed, small)
 
 
-def storage_cost(prices: PriceTable, price: ClassPrice, objects: Objects) -> Fraction:
+def storage_cost(prices: PriceTable, price: ClassPrice, objects: Objects) -> Decimal:
     """Return what objects cost a month in a class, overhead included."""
     own = (objects.billed_bytes + objects.count * price.overhead_bytes) * price.storage_per_gb_month
     standard = objects.count * price.overhead_standard_bytes * prices.standard.storage_per_gb_month
     return (own + standard) / GB
 
 
-def early_removal_cost(prices: PriceTable, price: ClassPrice, objects: Objects, age_days: int) -> Fraction:
+def early_removal_cost(prices: PriceTable, price: ClassPrice, objects: Objects, age_days: int) -> Decimal:
     """Return what is billed for the rest of the minimum duration when objects are deleted at this age."""
     return storage_cost(prices, price, objects) * max(0, price.minimum_days - age_days) / DAYS_A_MONTH
 
@@ -85,17 +85,17 @@ class MoveCost:
 
     price: ClassPrice
     objects: Objects
-    hot_per_month: Fraction
-    archive_per_month: Fraction
-    move_once: Fraction
+    hot_per_month: Decimal
+    archive_per_month: Decimal
+    move_once: Decimal
 
     @property
-    def saved_per_month(self) -> Fraction:
+    def saved_per_month(self) -> Decimal:
         """Negative where the class costs more, as it does with tiny objects."""
         return self.hot_per_month - self.archive_per_month
 
     @property
-    def months_to_repay(self) -> Fraction | None:
+    def months_to_repay(self) -> Decimal | None:
         """After how many months the requests of the move are earned back; None: never."""
         return self.move_once / self.saved_per_month if self.saved_per_month > 0 else None
 
@@ -127,13 +127,13 @@ class RestoreCost:
         early_removal: The rest of the minimum duration.
     """
 
-    requests: Fraction
-    retrieval: Fraction
-    thawed_copy: Fraction
-    early_removal: Fraction
+    requests: Decimal
+    retrieval: Decimal
+    thawed_copy: Decimal
+    early_removal: Decimal
 
     @property
-    def once(self) -> Fraction:
+    def once(self) -> Decimal:
         return self.requests + self.retrieval + self.thawed_copy + self.early_removal
 
 
@@ -163,11 +163,11 @@ def restore_cost(
         requests=_copy_requests(objects.count, price, prices.standard)
         + (objects.count * thaw.per_1000 / 1000 if thaw else 0),
         retrieval=objects.total_bytes * per_gb / GB,
-        thawed_copy=thawed_copy if thaw else Fraction(0),
+        thawed_copy=thawed_copy if thaw else Decimal(0),
         early_removal=early_removal_cost(prices, price, objects, age_days),
     )
 
 
-def _copy_requests(count: int, origin: ClassPrice, destination: ClassPrice) -> Fraction:
+def _copy_requests(count: int, origin: ClassPrice, destination: ClassPrice) -> Decimal:
     copied = destination.put_per_1000 + HEADS_OF_COPY * destination.get_per_1000
     return count * (copied + HEADS_OF_ORIGINAL * origin.get_per_1000) / 1000

@@ -4,52 +4,65 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from perennial.errors import TerminalSettingError
 from perennial.resources import resource
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 SHIPPED_PRICES = resource("cost/prices.toml")
 STANDARD = "STANDARD"
-TIERS = ("Expedited", "Standard", "Bulk")
-_REQUIRED = ("storage_per_gb_month", "put_per_1000", "get_per_1000")
-_WHOLE = ("minimum_days", "minimum_object_bytes", "overhead_bytes", "overhead_standard_bytes")
+# Flaws that an error names; a table that is something else has one for each field.
+_NAMED = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThawPrice:
+def _number(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("write a number, such as 0.023")
+    return value
+
+
+Price = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False, strict=False)]
+Whole = Annotated[int, Field(ge=0)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Tier = Annotated[str, StringConstraints(pattern="^(Expedited|Standard|Bulk)$")]
+
+
+class _Section(BaseModel):
+    # A misspelt field would silently count as zero.
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class ThawPrice(_Section):
     """What thawing costs in one tier: a GB, and 1,000 requests."""
 
-    per_gb: Fraction
-    per_1000: Fraction
+    per_gb: Price
+    per_1000: Price
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassPrice:
-    """What one storage class costs; `prices.toml` says what each field is.
-
-    Prices are exact fractions: a sum of them depends neither on their order nor on rounding.
-    """
+class ClassPrice(_Section):
+    """What one storage class costs; `prices.toml` says what each field is."""
 
     name: str
-    storage_per_gb_month: Fraction
-    put_per_1000: Fraction
-    get_per_1000: Fraction
-    retrieval_per_gb: Fraction = Fraction(0)
-    minimum_days: int = 0
-    minimum_object_bytes: int = 0
-    overhead_bytes: int = 0
-    overhead_standard_bytes: int = 0
-    thaw: Mapping[str, ThawPrice] = field(default_factory=dict)
+    storage_per_gb_month: Price
+    put_per_1000: Price
+    get_per_1000: Price
+    retrieval_per_gb: Price = Decimal(0)
+    minimum_days: Whole = 0
+    minimum_object_bytes: Whole = 0
+    overhead_bytes: Whole = 0
+    overhead_standard_bytes: Whole = 0
+    thaw: dict[Tier, ThawPrice] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PriceTable:
+class PriceTable(_Section):
     """Prices of every storage class of one region, on one day.
 
     Attributes:
@@ -61,11 +74,11 @@ class PriceTable:
         path: The file they are in.
     """
 
-    region: str
-    currency: str
+    region: Text
+    currency: Text
     as_of: date
-    source: str
-    classes: Mapping[str, ClassPrice]
+    source: Text
+    classes: dict[str, ClassPrice]
     path: Path
 
     @property
@@ -105,83 +118,32 @@ def read_prices(path: Path | None = None) -> PriceTable:
             f"The price table {path} cannot be read ({error}); set PERENNIAL_PRICES to a TOML file like "
             "include/perennial/cost/prices.toml, or leave it empty for that one."
         ) from error
-    return _Reader(path).table(content)
-
-
-class _Reader:
-    """Takes a table apart; every complaint names the file and the field."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def table(self, content: Mapping[str, Any]) -> PriceTable:
-        self._known("", content, ("region", "currency", "as_of", "source", "classes"))
-        classes = {str(name): self._class(str(name), fields) for name, fields in self._section("classes", content)}
-        if STANDARD not in classes:
-            raise self._wrong("classes", ", ".join(classes) or "empty", f"sections that have {STANDARD} among them")
-        as_of = content.get("as_of")
-        if not isinstance(as_of, date) or isinstance(as_of, datetime):
-            raise self._wrong("as_of", as_of, "the day of the prices, such as 2025-10-28")
-        texts = {name: self._text(name, content.get(name)) for name in ("region", "currency", "source")}
-        return PriceTable(**texts, as_of=as_of, classes=classes, path=self.path)
-
-    def _class(self, name: str, fields: Any) -> ClassPrice:
-        where = f"classes.{name}"
-        if not isinstance(fields, dict):
-            raise self._wrong(where, fields, f"a section [{where}]")
-        self._known(where, fields, (*_REQUIRED, "retrieval_per_gb", *_WHOLE, "thaw"))
-        prices = {
-            key: self._price(f"{where}.{key}", fields.get(key))
-            for key in (*_REQUIRED, *_present(fields, "retrieval_per_gb"))
-        }
-        whole = {key: self._whole(f"{where}.{key}", fields[key]) for key in _present(fields, *_WHOLE)}
-        thaw = {
-            tier: self._tier(f"{where}.thaw.{tier}", tier, found)
-            for tier, found in self._section("thaw", fields, where)
-        }
-        return ClassPrice(name=name, thaw=thaw, **prices, **whole)  # type: ignore[arg-type]  # whole numbers where they are asked for
-
-    def _tier(self, where: str, tier: str, fields: Any) -> ThawPrice:
-        if tier not in TIERS or not isinstance(fields, dict):
-            raise self._wrong(where, fields, f"one of {', '.join(TIERS)}, with per_gb and per_1000")
-        self._known(where, fields, ("per_gb", "per_1000"))
-        return ThawPrice(
-            per_gb=self._price(f"{where}.per_gb", fields.get("per_gb")),
-            per_1000=self._price(f"{where}.per_1000", fields.get("per_1000")),
+    try:
+        table = PriceTable.model_validate({**content, "classes": _named(content.get("classes")), "path": path})
+    except ValidationError as error:
+        flaws = [_flaw(flaw) for flaw in error.errors()]
+        more = f"; and {len(flaws) - _NAMED:,} more" if len(flaws) > _NAMED else ""
+        raise TerminalSettingError(f"The price table {path}: {'; '.join(flaws[:_NAMED])}{more}.") from None
+    if STANDARD not in table.classes:
+        raise TerminalSettingError(
+            f"The price table {path} has no section [classes.{STANDARD}], the class of hot data; add it."
         )
-
-    def _section(self, name: str, content: Mapping[str, Any], where: str = "") -> list[tuple[str, Any]]:
-        section = content.get(name, {})
-        if not isinstance(section, dict):
-            raise self._wrong(f"{where}.{name}".lstrip("."), section, "a table of sections")
-        return list(section.items())
-
-    def _known(self, where: str, fields: Mapping[str, Any], known: tuple[str, ...]) -> None:
-        # A misspelt field would silently count as zero.
-        for name in fields:
-            if name not in known:
-                raise self._wrong(f"{where}.{name}".lstrip("."), fields[name], f"removed: known are {', '.join(known)}")
-
-    def _price(self, where: str, value: Any) -> Fraction:
-        is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
-        if not is_number or not Decimal(value).is_finite() or value < 0:
-            raise self._wrong(where, value, "a price, zero or more, such as 0.023")
-        return Fraction(value)
-
-    def _whole(self, where: str, value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise self._wrong(where, value, "a whole number, zero or more")
-        return value
-
-    def _text(self, where: str, value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise self._wrong(where, value, "a text that is not empty")
-        return value.strip()
-
-    def _wrong(self, where: str, value: Any, expected: str) -> TerminalSettingError:
-        shown = "missing" if value is None else repr(str(value) if isinstance(value, Decimal) else value)
-        return TerminalSettingError(f"The price table {self.path}: {where} is {shown}; make it {expected}.")
+    return table
 
 
-def _present(fields: Mapping[str, Any], *names: str) -> tuple[str, ...]:
-    return tuple(name for name in names if name in fields)
+def _named(classes: Any) -> Any:
+    if not isinstance(classes, Mapping):
+        return classes
+    return {name: {**price, "name": name} if isinstance(price, Mapping) else price for name, price in classes.items()}
+
+
+def _flaw(flaw: ErrorDetails) -> str:
+    """Say what is wrong with a field: its name, its value, and what to write."""
+    where = ".".join(str(step) for step in flaw["loc"] if step != "[key]")
+    if flaw["type"] == "missing":
+        return f"{where} is missing; add it"
+    if flaw["type"] == "extra_forbidden":
+        return f"{where} is not a field of the table; correct its name, or remove it"
+    value, expected = flaw["input"], flaw["msg"].removeprefix("Value error, ")
+    shown = str(value) if isinstance(value, Decimal) else repr(value)
+    return f"{where} is {shown}; {expected[0].lower()}{expected[1:]}"

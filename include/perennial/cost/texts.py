@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
+from decimal import Decimal
 from math import ceil
 
 from perennial.cost.estimates import DAYS_A_MONTH, MoveCost, early_removal_cost, restore_cost
@@ -22,7 +22,7 @@ class Fact:
     text: str
 
 
-def money(amount: Fraction, currency: str) -> str:
+def money(amount: Decimal, currency: str) -> str:
     """Write an amount for a person: `USD 0.00`, `less than USD 0.01`, `USD 12.34`, `USD 1,235`.
 
     Raises:
@@ -30,14 +30,12 @@ def money(amount: Fraction, currency: str) -> str:
     """
     if amount < 0:
         raise ValueError(f"{amount} is negative.")
-    if 0 < amount < Fraction(1, 100):
+    if 0 < amount < Decimal("0.01"):
         return f"less than {currency} 0.01"
-    digits = 0 if amount >= 1000 else 2
-    # Rounded as a fraction first: formatting goes through a float, which is exact enough for what is left.
-    return f"{currency} {float(round(amount, digits)):,.{digits}f}"
+    return f"{currency} {amount:,.{0 if amount >= 1000 else 2}f}"
 
 
-def payback(months: Fraction | None) -> str:
+def payback(months: Decimal | None) -> str:
     """Write after how long a move has earned its requests back."""
     if months is None:
         return "never earned back"

@@ -1,4 +1,8 @@
-"""Avro files: healthy blocks are decoded many at once, damaged or unusual ones record by record."""
+"""Avro files: healthy blocks are decoded many at once, damaged or unusual ones record by record.
+
+What cannot be read is reported, not repaired: a block whose content is damaged costs its own records, damaged framing
+everything that follows, in one rejected record.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,10 @@ log = logging.getLogger(__name__)
 STRETCH_BYTES = 4 << 20
 
 _PLAIN_TYPES = {
-    "VARCHAR": {"null", "string"},
-    "DOUBLE": {"null", "int", "long", "float", "double", "string"},
-    "BOOLEAN": {"null", "boolean", "string"},
-    "INTEGER": {"null", "int", "long", "string"},
+    "string": {"null", "string"},
+    "double": {"null", "int", "long", "float", "double", "string"},
+    "boolean": {"null", "boolean", "string"},
+    "int": {"null", "int", "long", "string"},
 }
 
 
@@ -161,33 +165,37 @@ def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
     import polars as pl
 
     kind, column = FIELDS[name], pl.col(name)
-    if found == pl.String and kind != "VARCHAR":
+    if found == pl.String and kind != "string":
         column = column.replace("", None)
-        if kind == "BOOLEAN":
+        if kind == "boolean":
             words, flags = [None, *FLAG_WORDS], [None, *FLAG_WORDS.values()]
             return column.str.to_lowercase().replace_strict(words, flags, return_dtype=pl.Boolean)
-    return column.cast({"VARCHAR": pl.String, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "INTEGER": pl.Int32}[kind])
+    return column.cast({"string": pl.String, "double": pl.Float64, "boolean": pl.Boolean, "int": pl.Int32}[kind])
 
 
 def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]:
-    """Read a block record by record, as far as it can be read."""
+    """Read a block record by record, as far as it can be read; after damaged framing comes what says so."""
     import fastavro
 
     content, problem = _decompress(container.codec, block.content)
-    problem = block.problem or problem
     stream = io.BytesIO(content)
-    last = block.first + block.count - 1
-    for ordinal in range(block.first, last + 1):
+    ordinal, end = block.first, block.first + block.count
+    while ordinal < end:
         try:
             # A record takes at least a byte: a damaged count must not make records out of nothing.
             if stream.tell() >= len(content):
                 raise EOFError("the block holds fewer records than it says")
             record = fastavro.schemaless_reader(stream, container.schema, None)
         except Exception as error:  # damaged bytes come out of the decoder as errors of any kind
-            span = f"records {ordinal} to {last}" if ordinal < last else f"record {ordinal}"
-            yield unreadable(ordinal, f"{span} cannot be read: {problem or repr(error)}")
-            return
+            problem = problem or repr(error)
+            break
         yield read_fields(ordinal, record)
+        ordinal += 1
+    if block.problem:
+        yield unreadable(ordinal, f"nothing from record {ordinal} on can be read: {block.problem}")
+    elif ordinal < end:
+        span = f"records {ordinal} to {end - 1}" if ordinal + 1 < end else f"record {ordinal}"
+        yield unreadable(ordinal, f"{span} cannot be read: {problem}")
 
 
 def _decompress(codec: str, content: bytes) -> tuple[bytes, str]:

@@ -15,30 +15,55 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from perennial.engines.columns import arrow_type
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The product's field names, each with the DuckDB type it is kept in.
+# The product's field names, each with the type it is kept in, by Iceberg's name.
 FIELDS = {
-    "event_type": "VARCHAR",
-    "id": "VARCHAR",
-    "time": "DOUBLE",
-    "user_id": "VARCHAR",
-    "external_user_id": "VARCHAR",
-    "campaign_id": "VARCHAR",
-    "canvas_id": "VARCHAR",
-    "canvas_step_id": "VARCHAR",
-    "message_variation_id": "VARCHAR",
-    "canvas_variation_id": "VARCHAR",
-    "dispatch_id": "VARCHAR",
-    "send_id": "VARCHAR",
-    "link_alias": "VARCHAR",
-    "machine_open": "BOOLEAN",
-    "is_suspected_bot_click": "BOOLEAN",
-    "in_control_group": "BOOLEAN",
-    "conversion_behavior_index": "INTEGER",
-    "action": "VARCHAR",
+    "event_type": "string",
+    "id": "string",
+    "time": "double",
+    "user_id": "string",
+    "external_user_id": "string",
+    "campaign_id": "string",
+    "canvas_id": "string",
+    "canvas_step_id": "string",
+    "message_variation_id": "string",
+    "canvas_variation_id": "string",
+    "dispatch_id": "string",
+    "send_id": "string",
+    "link_alias": "string",
+    "machine_open": "boolean",
+    "is_suspected_bot_click": "boolean",
+    "in_control_group": "boolean",
+    "conversion_behavior_index": "int",
+    "action": "string",
 }
+FIELD_MEANINGS = {
+    "event_type": "Event type, where the path of the file has none",
+    "id": "Id of the event: two records with the same id are one event",
+    "time": "When it happened",
+    "user_id": "The platform's user id",
+    "external_user_id": "The customer's own user id",
+    "campaign_id": "Campaign, `source_id` of the platform's table `sources`",
+    "canvas_id": "Canvas, likewise; it counts where there is no campaign_id",
+    "canvas_step_id": "Step of the Canvas",
+    "message_variation_id": "Variation of the campaign",
+    "canvas_variation_id": "Variation of the Canvas",
+    "dispatch_id": "Dispatch of the message",
+    "send_id": "Send of the message",
+    "link_alias": "Alias of the clicked link",
+    "machine_open": "Whether a machine, not a person, opened the e-mail",
+    "is_suspected_bot_click": "Whether the click looks like that of a link scanner",
+    "in_control_group": "Whether who entered the Canvas is in its control group",
+    "conversion_behavior_index": "Which conversion event; 0 is the primary one",
+    "action": "Category of the keyword of an inbound SMS",
+}
+"""What each of FIELDS holds, for docs/your-data.md."""
+EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or false", "int": "a whole number"}
+"""What a field has to be, by the type that it is kept in."""
 # Keeps one runaway line from filling the table of rejected records; the landing file has the rest.
 PAYLOAD_LENGTH = 100_000
 FLAG_WORDS = {"true": True, "false": False}
@@ -59,13 +84,16 @@ class Records:
     rows: pa.Table | None = None
 
 
+def arrow_fields() -> dict[str, pa.DataType]:
+    """Return the types that fields are kept in, by name."""
+    return {name: arrow_type(kind) for name, kind in FIELDS.items()}
+
+
 def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
     """Put rows of `read_fields` and `unreadable` into one part."""
     import pyarrow as pa
 
-    kinds = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(), "INTEGER": pa.int32()}
-    fields = {name: kinds[kind] for name, kind in FIELDS.items()}
-    schema = pa.schema({"line": pa.int64(), **fields, "reason": pa.string(), "payload": pa.string()})
+    schema = pa.schema({"line": pa.int64(), **arrow_fields(), "reason": pa.string(), "payload": pa.string()})
     listed = list(rows)
     return Records(len(listed), pa.Table.from_pylist(listed, schema=schema))
 
@@ -97,7 +125,7 @@ def read_fields(line: int, record: object, payload: str | None = None) -> dict[s
             row[name] = _READERS[kind](value)
         except (ValueError, OverflowError):
             shown = _encodable(repr(value)[:200])
-            reason = f"wrong type: field {name} is {shown} ({type(value).__name__}); expected {_EXPECTED[kind]}"
+            reason = f"wrong type: field {name} is {shown} ({type(value).__name__}); expected {EXPECTED[kind]}"
             return unreadable(line, reason, _text_of(record, payload), row.get("event_type"))
     return row
 
@@ -148,9 +176,8 @@ def _index(value: object) -> int:
 
 
 _READERS: dict[str, Callable[[object], Any]] = {
-    "VARCHAR": _text,
-    "DOUBLE": _seconds,
-    "BOOLEAN": _flag,
-    "INTEGER": _index,
+    "string": _text,
+    "double": _seconds,
+    "boolean": _flag,
+    "int": _index,
 }
-_EXPECTED = {"VARCHAR": "text", "DOUBLE": "epoch seconds", "BOOLEAN": "true or false", "INTEGER": "a whole number"}

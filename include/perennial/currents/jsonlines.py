@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from perennial.currents.fields import FIELDS, Records, read_fields, records_of, unreadable
+from perennial.currents.fields import Records, arrow_fields, read_fields, records_of, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,8 +83,7 @@ def _parse_at_once(lines: list[bytes]) -> pa.Table | None:
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
-    kinds = {"VARCHAR": pa.string(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(), "INTEGER": pa.int32()}
-    schema = pa.schema({name: kinds[kind] for name, kind in FIELDS.items()})
+    schema = pa.schema(arrow_fields())
     text = b"\n".join(lines)
     try:
         text.decode("utf-8")

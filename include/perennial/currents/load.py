@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,10 +14,11 @@ from perennial.currents.commit import commit_load, finish_pending_loads, has_pen
 from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
 from perennial.currents.prepare import LOADED_TABLES, LoadRequest, prepare_load, read_batch
 from perennial.engines.duckdb import open_connection
-from perennial.errors import TransientConflictError
+from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.quality import LoadCounts
 from perennial.refusals import refuse_future_date
 from perennial.settings import dag_id
+from perennial.storage import storage_for
 from perennial.tables import LOADED_EVENTS
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
@@ -112,6 +114,24 @@ def load_interactions(
         ready = [file for file in ready if file.uri not in done]
         lost_races = 0 if counts or changed else lost_races + 1
     return _outcome(loads, len(waiting), finished)
+
+
+def quality_gate(warehouse: Warehouse) -> Callable[[list[LoadCounts]], None]:
+    """Return the check that `load_interactions` calls before it commits: every record must have gone somewhere."""
+
+    def check(counts: list[LoadCounts]) -> None:
+        from perennial.quality import check_load
+
+        report = check_load(counts)
+        if report.success:
+            return
+        uri = f"{warehouse.operations_uri()}/loads/refused-{uuid.uuid4().hex}.html"
+        storage_for(uri).write(uri, report.html.encode())
+        raise TerminalDataError(
+            f"A load does not add up, nothing of it was committed: {'; '.join(report.failures)}. Report: {uri}"
+        )
+
+    return check
 
 
 def _load_batch(

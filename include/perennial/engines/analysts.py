@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from perennial.engines.columns import SOURCE_TOTALS
 from perennial.engines.duckdb import (
     STATE_VIEWS,
     STATUS_TABLES,
@@ -23,16 +24,6 @@ from perennial.tables import TABLES
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
-
-
-# Columns of what `source_totals` returns, in DuckDB's types.
-SOURCE_TOTALS = {
-    "table_name": "VARCHAR",
-    "source_id": "VARCHAR",
-    "file_count": "BIGINT",
-    "row_count": "BIGINT",
-    "total_bytes": "BIGINT",
-}
 
 
 @contextmanager
@@ -55,7 +46,7 @@ def open_query_session(warehouse: Warehouse) -> Iterator[QuerySession]:
 
 
 def _whole(engine: Engine, warehouse: Warehouse) -> EngineSession:
-    from perennial.engines.snapshots import relations_at_snapshots
+    from perennial.engines.transpile import relations_at_snapshots
 
     relations = relations_at_snapshots(warehouse.settings, (warehouse.table(table.name) for table in TABLES))
     # From manifests either way, not by a scan: archived files may lie where nobody can read them.

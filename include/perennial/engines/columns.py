@@ -1,40 +1,77 @@
-"""What Iceberg columns are in DuckDB: types, identifiers, and expressions that read a file's columns as the table's."""
+"""What Iceberg columns are elsewhere: types, identifiers, and expressions that read a file's columns as the table's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perennial.errors import TerminalDataError
 from perennial.warehouse.schemas import inner_fields
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.schema import Schema
     from pyiceberg.types import NestedField
 
     from perennial.warehouse.layouts import FileColumn, FileLayout
 
+
+class _Names(NamedTuple):
+    """What one type is called.
+
+    Attributes:
+        duckdb: In DuckDB's SQL, which is our own.
+        arrow: By pyarrow.
+        trino: By the drivers of Trino and Athena, before what stands in brackets.
+    """
+
+    duckdb: str
+    arrow: str = ""
+    trino: str = ""
+
+
+# The one table of types, by Iceberg's names. Of those without Arrow's only what others add to a table has any.
 _TYPES = {
-    "string": "VARCHAR",
-    "boolean": "BOOLEAN",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
-    "date": "DATE",
-    "time": "TIME",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMPTZ",
-    "uuid": "UUID",
-    "binary": "BLOB",
+    "string": _Names("VARCHAR", "string", "varchar"),
+    "boolean": _Names("BOOLEAN", "bool", "boolean"),
+    "int": _Names("INTEGER", "int32", "integer"),
+    "long": _Names("BIGINT", "int64", "bigint"),
+    "float": _Names("FLOAT", "float", "real"),
+    "double": _Names("DOUBLE", "double", "double"),
+    "date": _Names("DATE", "date32", "date"),
+    # The drivers call those without a zone the same; the tables have none.
+    "timestamptz": _Names("TIMESTAMPTZ", "timestamp[us, tz=UTC]", "timestamp"),
+    "timestamp": _Names("TIMESTAMP"),
+    "time": _Names("TIME"),
+    "uuid": _Names("UUID"),
+    "binary": _Names("BLOB"),
 }
+_BY_TRINO = {names.trino: kind for kind, names in _TYPES.items() if names.trino}
+# What `source_totals` returns, and what the manifests of a fact table say of each source.
+SOURCE_COUNTS = {"source_id": "string", "file_count": "long", "row_count": "long", "total_bytes": "long"}
+SOURCE_TOTALS = {"table_name": "string", **SOURCE_COUNTS}
 
 
 def declared_type(name: str) -> str:
     """Return DuckDB's name of a type of the contract."""
     if name.startswith("list<"):
         return f"{declared_type(name[len('list<') : -1])}[]"
-    return _TYPES[name]
+    return _TYPES[name].duckdb
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """Return Arrow's of a type of the contract."""
+    import pyarrow as pa
+
+    if name.startswith("list<"):
+        return pa.list_(arrow_type(name[len("list<") : -1]))
+    # The one that has no alias.
+    return pa.timestamp("us", "UTC") if name == "timestamptz" else pa.type_for_alias(_TYPES[name].arrow)
+
+
+def trino_arrow_type(name: str) -> pa.DataType | None:
+    """Return Arrow's of what a driver of Trino or Athena calls a type; None for one that no table has."""
+    return arrow_type(_BY_TRINO[name]) if name in _BY_TRINO else None
 
 
 def duckdb_type(kind: Any) -> str:
@@ -54,13 +91,13 @@ def duckdb_type(kind: Any) -> str:
     if name.startswith("decimal("):
         return name.upper()
     if name.startswith("fixed["):
-        return _TYPES["binary"]
+        return _TYPES["binary"].duckdb
     if name not in _TYPES:
         raise TerminalDataError(
             f"A column of Iceberg type {name} cannot be read here. Take the column out of the table (ALTER TABLE … "
             "DROP COLUMN), or make it one of another type."
         )
-    return _TYPES[name]
+    return _TYPES[name].duckdb
 
 
 def identifier(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from perennial.engines.columns import no_values, quoted, scan
+from perennial.engines.columns import SOURCE_TOTALS, arrow_type, no_values, quoted, scan
 from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.sql import statement
 from perennial.tables import (
@@ -218,7 +218,7 @@ def _parts(
     from perennial.warehouse.layouts import laid_out
 
     parts = []
-    reach(connection, table, (live.uri for live in live_files))
+    _reach(connection, table, (live.uri for live in live_files))
     for merged in (False, True):
         some = [live for live in live_files if bool(live.deletes) is merged]
         left_out = ""
@@ -231,7 +231,7 @@ def _parts(
     return parts or [_no_rows(schema)]
 
 
-def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
+def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
     """Let the engine open files where the table's are, with the table's credentials: no extension to be installed.
 
     Those of this machine it opens anyway; an archive that has moved to S3 has both.
@@ -253,7 +253,7 @@ def _no_rows(schema: Schema) -> str:
 
 
 def source_totals(warehouse: Warehouse) -> pa.Table:
-    """What hot and archive hold of each source: table_name, source_id, file_count, row_count, total_bytes."""
+    """What hot and archive hold of each source: columns `SOURCE_TOTALS`."""
     import pyarrow as pa
 
     rows = [
@@ -261,9 +261,7 @@ def source_totals(warehouse: Warehouse) -> pa.Table:
         for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
         for total in warehouse.source_totals(name).values()
     ]
-    counts = ("file_count", "row_count", "total_bytes")
-    text = [("table_name", pa.string()), ("source_id", pa.string())]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*text, *((count, pa.int64()) for count in counts)]))
+    return pa.Table.from_pylist(rows, pa.schema([(name, arrow_type(kind)) for name, kind in SOURCE_TOTALS.items()]))
 
 
 def local_path(uri: str) -> str:

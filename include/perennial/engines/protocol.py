@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ BATCH_ROWS = 10_000
 
 
 class QuerySession(Protocol):
-    """What is asked of the tables, as of one moment; statements are in DuckDB's dialect, every value is a bind.
+    """What is asked of the tables, as of one moment; our statements are in DuckDB's dialect, every value is a bind.
 
     Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
     """
@@ -30,6 +33,10 @@ class QuerySession(Protocol):
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """DuckDB in process, where decisions are made."""
+
+    @property
+    def dialect(self) -> str:
+        """What `ask` takes, as sqlglot calls it."""
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
@@ -39,6 +46,13 @@ class QuerySession(Protocol):
         Raises:
             TerminalEngineError: The engine refuses the statement or the login.
             TransientEngineError: It could not be reached, or gave up.
+        """
+
+    def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
+        """Ask what an analyst wrote in the engine's own dialect, and stream the answer; errors as in `query`.
+
+        Raises:
+            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
         """
 
     def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
@@ -59,20 +73,30 @@ class Engine(Protocol):
         """How its SQL differs."""
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
-        """Run a statement of its own dialect, with binds `:name`; errors as in `Facts.query`."""
-
-    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
-        """Write the rows of a statement of its own dialect to a table; errors as in `Facts.query`.
-
-        Args:
-            table: Catalog (where the engine needs one), namespace and name.
-            columns: What the statement returns, in order.
-            sql: A SELECT; binds are `:name`.
-            binds: Their values.
-        """
+        """Run a statement of its own dialect, with binds `:name`; errors as in `QuerySession.query`."""
 
     def upload(self, name: str, rows: pa.Table) -> bool:
         """Hand a relation over for the rest of the session; False where the engine has no place for it."""
 
     def close(self) -> None:
         """Let go of it."""
+
+
+@contextmanager
+def importing_spark() -> Iterator[None]:
+    """Let Spark's client be imported by whoever does it: it neither warns of pandas 3 nor ends the process.
+
+    Where the main module has no file (`python -c`, a forked worker) it takes itself to be in a doctest, and exits where
+    there is no Spark beside it. Nothing turns that off, so the module has a file until the import is done.
+    """
+    main = sys.modules["__main__"]
+    missing = not hasattr(main, "__file__")
+    if missing:
+        main.__file__ = __file__
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if missing:
+            del main.__file__

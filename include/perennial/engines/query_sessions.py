@@ -1,10 +1,10 @@
-"""Facts asked of DuckDB in process, or of the configured engine: the callers cannot tell which."""
+"""QuerySession asked of DuckDB in process, or of the configured engine: the callers cannot tell which."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DuckDBSession:
-    """Facts from a connection in which every relation is in place."""
+    """QuerySession from a connection in which every relation is in place."""
 
     connection: duckdb.DuckDBPyConnection
+    dialect: ClassVar[str] = "duckdb"
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
@@ -31,6 +32,10 @@ class DuckDBSession:
             return self.connection.sql(sql, params=dict(params or {})).to_arrow_reader(batch_rows)
         except (duckdb.ProgrammingError, duckdb.DataError) as error:
             raise TerminalEngineError(f"DuckDB refuses the statement: {error}") from error
+
+    def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
+        """Ask; our own statements are in the same dialect."""
+        return self.query(sql, params)
 
     def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Put the answer into a table."""
@@ -46,7 +51,7 @@ class DuckDBSession:
 
 @dataclass(frozen=True)
 class EngineSession:
-    """Facts from an engine that reads the tables itself.
+    """QuerySession from an engine that reads the tables itself.
 
     Attributes:
         engine: Who is asked.
@@ -64,6 +69,16 @@ class EngineSession:
         """Write the statement in the engine's dialect, ask, and stream the answer."""
         rendered = self.relations.render(sql, params or {}, self.engine.dialect)
         return self.engine.query(rendered.sql, rendered.binds, batch_rows)
+
+    def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
+        """Put the tables and views of the session into the statement, ask, and stream the answer."""
+        completed = self.relations.complete(sql, params or {}, self.engine.dialect)
+        return self.engine.query(completed.sql, completed.binds, BATCH_ROWS)
+
+    @property
+    def dialect(self) -> str:
+        """The engine's."""
+        return self.engine.dialect.name
 
     def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
         """Remember the statement: it becomes part of those that read it, for not every engine has temporary tables."""

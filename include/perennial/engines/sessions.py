@@ -181,7 +181,7 @@ def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[s
         visible: The needed sources that have interactions to be seen.
         hidden: Where all sources are needed: those that have interactions, but none to be seen; None otherwise.
     """
-    from perennial.engines.snapshots import relations_at_snapshots
+    from perennial.engines.transpile import relations_at_snapshots
 
     relations = relations_at_snapshots(opening.warehouse.settings, opening.tables.values())
     for view in (*KNOWN_VIEWS, "known_source_tags"):

@@ -1,44 +1,71 @@
-"""Where an engine finds the tables, and at which snapshot: the one that decisions were made from."""
+"""Tables of the catalog as an engine reads them, at the snapshot that decisions were made from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from perennial.engines.transpile import Partitions, Relations, TableAtSnapshot
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
+from sqlglot import exp
 
-if TYPE_CHECKING:
-    from pyiceberg.table import Table as IcebergTable
+from perennial.engines.columns import SOURCE_COUNTS, declared_type
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 
-    from perennial.settings import Settings
-
-
-def engine_path(settings: Settings, table: IcebergTable) -> tuple[str, ...]:
-    """Say what an engine calls a table: catalog (where it needs one), namespace and name."""
-    catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
-    return (*catalog, *table.name())
+COLUMNS = {
+    **{table.name: {column.name: declared_type(column.type) for column in table.columns} for table in TABLES},
+    **{
+        f"{table.name}_partitions": {name: declared_type(kind) for name, kind in SOURCE_COUNTS.items()}
+        for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)
+    },
+}
 
 
-def table_at_snapshot(settings: Settings, table: IcebergTable, columns_of: str | None = None) -> TableAtSnapshot:
-    """Describe a loaded table for an engine.
+@dataclass(frozen=True)
+class TableAtSnapshot:
+    """A table of the catalog as of one snapshot.
 
-    Args:
-        settings: What the engine calls the catalog.
-        table: As loaded.
-        columns_of: The table of the contract that it has the columns of, if it is none itself.
+    Attributes:
+        name: Its name.
+        path: Catalog (where the engine needs one), namespace and name; the namespace is one word.
+        snapshot_id: None for a table that never had a snapshot: no rows, whatever is committed meanwhile.
     """
-    snapshot = table.current_snapshot()
-    snapshot_id = snapshot.snapshot_id if snapshot else None
-    return TableAtSnapshot(columns_of or table.name()[-1], engine_path(settings, table), snapshot_id)
+
+    name: str
+    path: tuple[str, ...]
+    snapshot_id: int | None
+
+    def reference(self, alias: str) -> exp.Expr:
+        """Write the table as a statement reads it."""
+        if self.snapshot_id is None:
+            columns = COLUMNS[self.name].items()
+            nothing = [exp.cast(exp.null(), kind, dialect="duckdb").as_(name) for name, kind in columns]
+            return exp.select(*nothing).where(exp.false()).subquery(alias)
+        table = _table(*self.path)
+        table.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(self.snapshot_id)))
+        return exp.alias_(table, alias, table=True)
 
 
-def relations_at_snapshots(settings: Settings, tables: Iterable[IcebergTable]) -> Relations:
-    """Describe loaded tables for an engine; a later commit by anybody is not seen."""
-    relations = Relations()
-    for table in tables:
-        name = table.name()[-1]
-        relations.tables[name] = described = table_at_snapshot(settings, table)
-        if name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
-            relations.tables[f"{name}_partitions"] = Partitions(f"{name}_partitions", described)
-    return relations
+@dataclass(frozen=True)
+class Partitions:
+    """What the manifests of a table partitioned by source say of each, as Trino and Athena show it.
+
+    There is no such table of an earlier snapshot: the newest is meant.
+
+    Attributes:
+        name: By which statements read it: source_id, file_count, row_count, total_bytes.
+        table: Whose manifests.
+    """
+
+    name: str
+    table: TableAtSnapshot
+
+    def reference(self, alias: str) -> exp.Expr:
+        """Write it as a statement reads it."""
+        source_id = exp.Dot.build([exp.column("partition", quoted=True), exp.to_identifier("source_id")])
+        counts = {"file_count": "file_count", "record_count": "row_count", "total_size": "total_bytes"}
+        columns = [source_id.as_("source_id"), *(exp.column(name).as_(ours) for name, ours in counts.items())]
+        *parents, name = self.table.path
+        return exp.select(*columns).from_(_table(*parents, f"{name}$partitions")).subquery(alias)
+
+
+def _table(*path: str) -> exp.Table:
+    parts = [exp.to_identifier(part, quoted=True) for part in reversed(path)]
+    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=False)))

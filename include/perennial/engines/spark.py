@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from perennial.engines.dialects.spark import SPARK
-from perennial.engines.protocol import DENIED
+from perennial.engines.dialects import SPARK
+from perennial.engines.protocol import DENIED, importing_spark
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
-
-@contextmanager
-def _main_has_a_file() -> Iterator[None]:
-    """Where the main module has no file (`python -c`, a forked worker) the client takes it for a doctest and exits."""
-    main = sys.modules["__main__"]
-    missing = not hasattr(main, "__file__")
-    if missing:
-        main.__file__ = __file__
-    try:
-        yield
-    finally:
-        if missing:
-            del main.__file__
-
-
-with warnings.catch_warnings(), _main_has_a_file():
-    # It warns of pandas 3, which nothing here goes through.
-    warnings.simplefilter("ignore")
+with importing_spark():
     from pyspark.errors import (
         AnalysisException,
         ArithmeticException,
@@ -91,12 +73,6 @@ class SparkEngine:
         schema = pa.schema([field.with_nullable(True) for field in found])
         return pa.RecordBatchReader.from_batches(schema, self._batches(frame, schema))
 
-    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:  # noqa: ARG002 - by name
-        """Write a statement's rows. Not as INSERT: Sail takes no binds in one."""
-        name = ".".join(f"`{part.replace('`', '``')}`" for part in table)
-        with self._engine_errors():
-            self._session().sql(sql, args=dict(binds)).writeTo(name).append()
-
     def upload(self, name: str, rows: pa.Table) -> bool:
         """Make the rows a temporary view of the session."""
         with self._engine_errors():
@@ -146,7 +122,7 @@ class SparkEngine:
         server, said = urlsplit(self.url).netloc, str(error).strip()
         if DENIED.search(said):
             return TerminalEngineError(
-                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables or write one; "
+                f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables; "
                 f"correct the token in it, or what Spark itself is allowed. It said: {said}"
             )
         if isinstance(error, _REFUSALS) or (isinstance(error, SparkRuntimeException) and _OF_VALUES.search(said)):

@@ -13,8 +13,8 @@ import sqlalchemy
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from perennial.engines.dialects.athena import ATHENA
-from perennial.engines.dialects.trino import TRINO
+from perennial.engines.columns import trino_arrow_type
+from perennial.engines.dialects import ATHENA, TRINO
 from perennial.engines.protocol import DENIED
 from perennial.errors import PerennialError, TerminalEngineError, TransientEngineError
 
@@ -29,15 +29,6 @@ _REFUSALS = re.compile(
     r"SYNTAX_ERROR|NOT_FOUND|MISMATCH|NOT_SUPPORTED|INVALID_|MISSING_|AMBIGUOUS_|mismatched input"
     r"|DIVISION_BY_ZERO|NUMERIC_VALUE_OUT_OF_RANGE"
 )
-_TYPES = {
-    "varchar": pa.string(),
-    "boolean": pa.bool_(),
-    "integer": pa.int32(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
 
 
 class SqlAlchemyEngine:
@@ -69,16 +60,6 @@ class SqlAlchemyEngine:
             ]
         )
         return pa.RecordBatchReader.from_batches(schema, self._batches(chain([first], batches), schema))
-
-    def append(self, table: Sequence[str], columns: Sequence[str], sql: str, binds: Mapping[str, Any]) -> None:
-        """Write a statement's rows."""
-        with self._engine_errors():
-            inserted = sqlalchemy.text(escaped(inserting(table, columns, sql)))
-            answer = self._connection().execute(inserted, dict(binds))
-            if answer.returns_rows:
-                # Trino is done when its count of rows has been fetched.
-                answer.fetchall()
-            self._connection().commit()
 
     def upload(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
         """There are no temporary tables, neither in Athena nor in Trino."""
@@ -115,24 +96,12 @@ class SqlAlchemyEngine:
         server = f"PERENNIAL_ENGINE_URL: {self.url.render_as_string(hide_password=True)}"
         said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
         if DENIED.search(said):
-            return TerminalEngineError(
-                f"{server} refuses the login, or may not read or write; correct it. It said: {said}"
-            )
+            return TerminalEngineError(f"{server} refuses the login, or may not read; correct it. It said: {said}")
         if isinstance(error, ProgrammingError) or _REFUSALS.search(said):
             return TerminalEngineError(f"{server} refuses the statement: {said}")
         return TransientEngineError(
             f"{server} could not be reached, or gave up; try again, and see whether it runs. It said: {said}"
         )
-
-
-def inserting(table: Sequence[str], columns: Sequence[str], sql: str) -> str:
-    """Write the INSERT of a SELECT; names are our own, and quoted all the same."""
-    path, names = (_quoted(parts) for parts in (table, columns))
-    return f"INSERT INTO {'.'.join(path)} ({', '.join(names)})\n{sql}"
-
-
-def _quoted(names: Sequence[str]) -> list[str]:
-    return ['"' + name.replace('"', '""') + '"' for name in names]
 
 
 def escaped(sql: str) -> str:
@@ -143,7 +112,7 @@ def escaped(sql: str) -> str:
 def _type(code: object, values: Sequence[Any]) -> pa.DataType:
     """Tell a column's type from the driver's name for it, or else from its first values."""
     word = re.match(r"[a-z]+", code) if isinstance(code, str) else None
-    known = _TYPES.get(word[0]) if word else None
+    known = trino_arrow_type(word[0]) if word else None
     if known is None:
         known = pa.array(values).type
     # Nothing but nulls so far.

@@ -1,28 +1,33 @@
-"""From a statement in DuckDB's dialect to the same statement in another engine's, every value still a bind."""
+"""From a statement of ours in DuckDB's dialect to the same in another engine's, every value still a bind.
+
+Statements of analysts are in the engine's own dialect: they only get the tables and views that they name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError, UnsupportedError
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from perennial.engines.columns import declared_type
 from perennial.engines.dialects import Dialect, Rewrite
-from perennial.engines.typing import with_types
-from perennial.errors import TerminalEngineError
-from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
+from perennial.engines.snapshots import COLUMNS, Partitions, TableAtSnapshot
+from perennial.errors import TerminalEngineError, TerminalRequestError
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
+
+    from perennial.settings import Settings
 
 _CANONICAL = "duckdb"
-_COUNTS = {"source_id": "VARCHAR", "file_count": "BIGINT", "row_count": "BIGINT", "total_bytes": "BIGINT"}
-_COLUMNS = {
-    **{table.name: {column.name: declared_type(column.type) for column in table.columns} for table in TABLES},
-    **{f"{table.name}_partitions": _COUNTS for table in (INTERACTIONS, INTERACTIONS_ARCHIVE)},
-}
 
 
 @dataclass(frozen=True)
@@ -36,54 +41,6 @@ class Rendered:
 
     sql: str
     binds: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TableAtSnapshot:
-    """A table of the catalog as of one snapshot.
-
-    Attributes:
-        name: Its name; of one that is not of the contract, that of the table whose columns it has.
-        path: Catalog (where the engine needs one), namespace and name; the namespace is one word.
-        snapshot_id: None for a table that never had a snapshot: no rows, whatever is committed meanwhile.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    snapshot_id: int | None
-
-    def reference(self, alias: str) -> exp.Expr:
-        """Write the table as a statement reads it."""
-        if self.snapshot_id is None:
-            columns = _COLUMNS[self.name].items()
-            nothing = [exp.cast(exp.null(), kind, dialect=_CANONICAL).as_(name) for name, kind in columns]
-            return exp.select(*nothing).where(exp.false()).subquery(alias)
-        table = _table(*self.path)
-        table.set("version", exp.Version(this="VERSION", kind="AS OF", expression=exp.Literal.number(self.snapshot_id)))
-        return exp.alias_(table, alias, table=True)
-
-
-@dataclass(frozen=True)
-class Partitions:
-    """What the manifests of a table partitioned by source say of each, as Trino and Athena show it.
-
-    There is no such table of an earlier snapshot: the newest is meant.
-
-    Attributes:
-        name: By which statements read it: source_id, file_count, row_count, total_bytes.
-        table: Whose manifests.
-    """
-
-    name: str
-    table: TableAtSnapshot
-
-    def reference(self, alias: str) -> exp.Expr:
-        """Write it as a statement reads it."""
-        source_id = exp.Dot.build([exp.column("partition", quoted=True), exp.to_identifier("source_id")])
-        counts = {"file_count": "file_count", "record_count": "row_count", "total_size": "total_bytes"}
-        columns = [source_id.as_("source_id"), *(exp.column(name).as_(ours) for name, ours in counts.items())]
-        *parents, name = self.table.path
-        return exp.select(*columns).from_(_table(*parents, f"{name}$partitions")).subquery(alias)
 
 
 @dataclass
@@ -101,54 +58,80 @@ class Relations:
     held: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def upload(self, name: str, columns: Mapping[str, str]) -> None:
-        """Let later statements read a relation that the engine holds: DuckDB's types by column."""
-        self.held[name] = dict(columns)
+        """Let later statements read a relation that the engine holds: the types of the contract by column."""
+        self.held[name] = {column: declared_type(kind) for column, kind in columns.items()}
 
     def define(self, name: str, sql: str, params: Mapping[str, Any]) -> None:
         """Let later statements read a statement under a name; of a CREATE, what it creates is kept."""
-        query = self._unshadowed(sql)
+        query = _parsed(sql)
+        _prefix_parts(query, name)
         renamed = {old: f"{name}_{old}" for old in params}
         for place in query.find_all(exp.Placeholder):
             place.set("this", renamed.get(place.name, place.name))
         self.kept[name] = query, {renamed[old]: value for old, value in params.items()}
 
     def render(self, sql: str, params: Mapping[str, Any], dialect: Dialect) -> Rendered:
-        """Write a statement for an engine.
+        """Write a statement of ours for an engine.
 
         Raises:
             TerminalEngineError: It cannot be read, names what is not there, or the dialect has no words for it.
         """
-        whole, binds = self._whole(self._unshadowed(sql), params)
-        others = {name: _COLUMNS[table.name] for name, table in self.tables.items() if name not in _COLUMNS}
-        schema: dict[str, object] = {**_COLUMNS, **others, **self.held}
-        try:
-            query = qualify(
-                _lists_spread(whole, binds),
-                schema=schema,
-                dialect=_CANONICAL,
-                quote_identifiers=False,
-                identify=False,
-            )
-            _unite_by_position(with_types(query, schema))
-            _group_explicitly(query)
-            for rewrite in dialect.rewrites:
-                query = _rewritten(query, rewrite)
-            self._pin(query)
-            used = _bound(query, binds, dialect)
-            text = query.sql(dialect.name, pretty=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE)
-        except SqlglotError as error:
-            raise TerminalEngineError(
-                f"The statement cannot be written for {dialect.name}: {error}. It was: {_shown(sql)}"
-            ) from error
-        return Rendered(text, used)
+        with _refusing(f"The statement cannot be written for {dialect.name}", sql):
+            query, binds = self._translated(_parsed(sql), params, dialect)
+            return self._finished(query, binds, dialect)
 
-    def _unshadowed(self, sql: str) -> exp.Query:
-        """Read a statement; a part of it that is named like what it can read gets a name of its own."""
-        query = _parsed(sql)
-        for number, cte in enumerate(list(query.find_all(exp.CTE)), start=1):
-            if cte.alias.lower() in self.tables.keys() | self.kept.keys() | self.held.keys():
-                _rename(cte, f"own_{cte.alias}_{number}")
-        return query
+    def complete(self, sql: str, params: Mapping[str, Any], dialect: Dialect) -> Rendered:
+        """Put the tables and views that a statement of the engine's own dialect names into it.
+
+        Args:
+            sql: One SELECT; `:name` for a value.
+            params: The values.
+            dialect: The engine's.
+
+        Raises:
+            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
+            TerminalEngineError: It cannot be read, or written again.
+        """
+        query = _question(sql, dialect)
+        parts = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
+        if taken := parts & (self.tables.keys() | self.kept.keys() | self.held.keys()):
+            raise TerminalRequestError(
+                f"WITH {taken.pop()} has the name of a table or view of the warehouse; give that part another name."
+            )
+        _call_views(query, {name: name for name in self.kept.keys() | self.held.keys()})
+        views = exp.select("1")
+        for view in sorted(_named(query) & self.kept.keys()):
+            views = views.join(view, join_type="cross") if views.args.get("from_") else views.from_(view)
+        with _refusing(f"The statement cannot be written for {dialect.name}", sql):
+            ours, binds = self._translated(views, params, dialect)
+            with_views = ours.args.get("with_")
+            for view in reversed(with_views.expressions if with_views else []):
+                _put_before(query, view)
+            return self._finished(query, binds, dialect)
+
+    def _translated(
+        self, query: exp.Query, params: Mapping[str, Any], dialect: Dialect
+    ) -> tuple[exp.Expr, dict[str, Any]]:
+        """Put before a statement of ours what it reads, resolve names, and rewrite what the dialect has no word for."""
+        whole, binds = self._whole(query, params)
+        translated: exp.Expr = qualify(
+            _lists_spread(whole, binds),
+            schema={**COLUMNS, **self.held},
+            dialect=_CANONICAL,
+            quote_identifiers=False,
+            identify=False,
+        )
+        if any(union.args.get("by_name") for union in translated.find_all(exp.SetOperation)):
+            _unite_by_position(annotate_types(translated, schema={**COLUMNS, **self.held}, dialect=_CANONICAL))
+        for rewrite in dialect.rewrites:
+            translated = _rewritten(translated, rewrite)
+        return translated, binds
+
+    def _finished(self, query: exp.Expr, binds: Mapping[str, Any], dialect: Dialect) -> Rendered:
+        self._pin(query)
+        used = _bound(query, binds, dialect)
+        text = query.sql(dialect.name, pretty=True, comments=False, unsupported_level=sqlglot.ErrorLevel.RAISE)
+        return Rendered(text, used)
 
     def _whole(self, query: exp.Query, params: Mapping[str, Any]) -> tuple[exp.Query, dict[str, Any]]:
         """Put the relations that a statement reads, itself or through others, before it."""
@@ -161,83 +144,46 @@ class Relations:
             wanted |= _named(kept)
             binds |= kept_binds
             # The last one that is put before is the first one that is read.
-            query = _put_before(query, name, kept.copy())
+            _put_before(query, exp.CTE(this=kept.copy(), alias=exp.TableAlias(this=exp.to_identifier(name))))
         return query, binds
 
     def _pin(self, query: exp.Expr) -> None:
         """Put the tables of the catalog in the place of their names."""
         kept = {cte.alias for cte in query.find_all(exp.CTE)}
         for table in list(query.find_all(exp.Table)):
-            if not table.db and table.name in self.tables.keys() - kept:
-                table.replace(self.tables[table.name].reference(table.alias_or_name))
+            name = table.name.lower()
+            if not table.db and name in self.tables.keys() - kept:
+                table.replace(self.tables[name].reference(table.alias_or_name))
 
 
-def _table(*path: str) -> exp.Table:
-    parts = [exp.to_identifier(part, quoted=True) for part in reversed(path)]
-    return exp.Table(**dict(zip(("this", "db", "catalog"), parts, strict=False)))
+@contextmanager
+def _refusing(said: str, sql: str) -> Iterator[None]:
+    try:
+        yield
+    except SqlglotError as error:
+        raise TerminalEngineError(f"{said}: {error}. It was: {_shown(sql)}") from error
 
 
 def _parsed(sql: str) -> exp.Query:
-    try:
+    with _refusing("The statement cannot be read", sql):
         found = sqlglot.parse_one(sql, dialect=_CANONICAL)
-    except SqlglotError as error:
-        raise TerminalEngineError(f"The statement cannot be read: {error}. It was: {_shown(sql)}") from error
     query = found.expression if isinstance(found, exp.Create) else found
     if not isinstance(query, exp.Query):
         raise TerminalEngineError(f"Only a SELECT can be asked of an engine. It was: {_shown(sql)}")
     return query
 
 
-def _rewritten(query: exp.Expr, rewrite: Rewrite) -> exp.Expr:
-    """Rewrite every node, those inside first: what is rewritten keeps the type that it had."""
-    for node in reversed(list(query.dfs())):
-        parent, key, index = node.parent, node.arg_key, node.index
-        written = rewrite(node)
-        if written is node:
-            continue
-        written.type = node.type
-        if parent is None:
-            query = written
-        elif key:
-            parent.set(key, written, index)
+def _question(sql: str, dialect: Dialect) -> exp.Query:
+    """Read what an analyst asks."""
+    with _refusing("The statement cannot be read", sql):
+        statements = sqlglot.parse(sql, dialect=dialect.name)
+    query = statements[0]
+    if len(statements) != 1 or not isinstance(query, exp.Query) or query.find(exp.DML, exp.Into):
+        raise TerminalRequestError(
+            f"perennial.query() is read only and takes one SELECT of {dialect.name}'s SQL; nothing was run. "
+            f"It was: {_shown(sql)}"
+        )
     return query
-
-
-def _rename(cte: exp.CTE, name: str) -> None:
-    """Give a part of a statement another name, where it is read too."""
-    whole = cte.find_ancestor(exp.Query)
-    if whole is None or not isinstance(cte.parent, exp.With):
-        return
-    others = cte.parent.expressions
-    # What stands before it, and without RECURSIVE itself, reads the relation whose name it takes.
-    unaware = others[: others.index(cte) + (not cte.parent.args.get("recursive"))]
-    old = cte.alias.lower()
-    for table in list(whole.find_all(exp.Table)):
-        if table.db or table.name.lower() != old or any(_is_within(table, other) for other in unaware):
-            continue
-        if any(inner.alias.lower() == old for inner in _ctes_between(table, whole)):
-            continue
-        if not table.alias:
-            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name)))
-        table.set("this", exp.to_identifier(name))
-    cte.args["alias"].set("this", exp.to_identifier(name))
-
-
-def _is_within(node: exp.Expr, other: exp.Expr) -> bool:
-    found: exp.Expr | None = node
-    while found is not None and found is not other:
-        found = found.parent
-    return found is other
-
-
-def _ctes_between(node: exp.Expr, whole: exp.Expr) -> list[exp.CTE]:
-    """List the parts that statements between a node and a whole declare."""
-    found: list[exp.CTE] = []
-    while node.parent is not None and node is not whole:
-        node = node.parent
-        if isinstance(node, exp.Query) and node is not whole:
-            found += node.ctes
-    return found
 
 
 def _shown(sql: str) -> str:
@@ -248,10 +194,36 @@ def _named(query: exp.Query) -> set[str]:
     return {table.name.lower() for table in query.find_all(exp.Table)}
 
 
-def _put_before(query: exp.Query, name: str, kept: exp.Query) -> exp.Query:
-    cte = exp.CTE(this=kept, alias=exp.TableAlias(this=exp.to_identifier(name)))
-    following = query.args.get("with_")
-    query.set("with_", exp.With(expressions=[cte, *(following.expressions if following else [])]))
+def _prefix_parts(query: exp.Query, name: str) -> None:
+    """Name the parts of a statement after it: some dialects want them all at the beginning of the whole."""
+    parts = {cte.alias: f"{name}_{cte.alias}" for cte in query.find_all(exp.CTE)}
+    _call_views(query, parts)
+    for cte in query.find_all(exp.CTE):
+        cte.args["alias"].set("this", exp.to_identifier(parts[cte.alias]))
+
+
+def _call_views(query: exp.Query, names: Mapping[str, str]) -> None:
+    """Read relations under other names; how a statement writes them, capitals or not, is their alias."""
+    for table in query.find_all(exp.Table):
+        name = names.get(table.name.lower(), table.name)
+        if name != table.name and not table.db:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.alias_or_name)))
+            table.set("this", exp.to_identifier(name))
+
+
+def _put_before(query: exp.Expr, part: exp.CTE) -> None:
+    if not query.args.get("with_"):
+        query.set("with_", exp.With(expressions=[]))
+    query.args["with_"].set("expressions", [part, *query.args["with_"].expressions])
+
+
+def _rewritten(query: exp.Expr, rewrite: Rewrite) -> exp.Expr:
+    """Rewrite every node, those inside first."""
+    for node in reversed(list(query.dfs())):
+        written = rewrite(node)
+        if written is not node:
+            node.replace(written)
+            query = written if node is query else query
     return query
 
 
@@ -283,56 +255,20 @@ def _membership(node: exp.Expr) -> tuple[exp.Expr | None, str]:
 
 
 def _unite_by_position(query: exp.Expr) -> None:
-    """Write UNION BY NAME out: nulls where one side has no such column."""
-    # Those inside first: what stands on one side may be such a union itself.
-    for union in reversed(list(query.find_all(exp.SetOperation))):
+    """Write the UNION BY NAME of two SELECTs out: nulls where one side has no such column."""
+    for union in query.find_all(exp.SetOperation):
         if not union.args.get("by_name"):
             continue
-        sides = [(side.named_selects, _united(side)) for side in (union.this, union.expression)]
-        names = list(dict.fromkeys(name for found, _ in sides for name in found))
-        kinds: dict[str, exp.Expr] = {}
-        for found, selects in sides:
-            for select in selects:
-                for name, projection in zip(found, select.selects, strict=True):
-                    if not _has_type(kinds.get(name)):
-                        kinds[name] = projection
-        for found, selects in sides:
-            for select in selects:
-                held = dict(zip(found, select.selects, strict=True))
-                select.set("expressions", [held.get(name) or _null_like(kinds[name]).as_(name) for name in names])
+        sides = (union.this, union.expression)
+        projections = {
+            name: found for side in sides for name, found in zip(side.named_selects, side.selects, strict=True)
+        }
+        # Sail takes a column for one without a type where the first side has nothing but a null.
+        nulls = {name: exp.cast(exp.null(), found.type).as_(name) for name, found in projections.items()}
+        for side in sides:
+            held = {found.alias_or_name: found for found in side.selects}
+            side.set("expressions", [held.get(name) or nulls[name].copy() for name in projections])
         union.set("by_name", None)
-
-
-def _united(side: exp.Expr) -> list[exp.Select]:
-    """Find the statements that a side of a union is made of."""
-    side = side.unnest()
-    if isinstance(side, exp.SetOperation):
-        return [*_united(side.this), *_united(side.expression)]
-    if isinstance(side, exp.Select):
-        return [side]
-    raise UnsupportedError("UNION BY NAME takes SELECTs only; write SELECT … FROM around it")
-
-
-def _has_type(projection: exp.Expr | None) -> bool:
-    return projection is not None and projection.type is not None and not projection.is_type(exp.DType.UNKNOWN)
-
-
-def _null_like(projection: exp.Expr) -> exp.Expr:
-    # Of a null without a type some engines make a column without one.
-    return exp.cast(exp.null(), projection.type.copy()) if _has_type(projection) and projection.type else exp.null()
-
-
-def _group_explicitly(query: exp.Expr) -> None:
-    """Write GROUP BY ALL out."""
-    for group in query.find_all(exp.Group):
-        select = group.parent
-        if group.args.get("all") and isinstance(select, exp.Select):
-            keys = [projection.unalias() for projection in select.selects if not _aggregates(projection)]
-            select.set("group", exp.Group(expressions=[key.copy() for key in keys]) if keys else None)
-
-
-def _aggregates(projection: exp.Expr) -> bool:
-    return any(not isinstance(found.parent, exp.Window) for found in projection.find_all(exp.AggFunc))
 
 
 def _bound(query: exp.Expr, binds: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -340,7 +276,21 @@ def _bound(query: exp.Expr, binds: Mapping[str, Any], dialect: Dialect) -> dict[
     used: dict[str, Any] = {}
     for place in list(query.find_all(exp.Placeholder)):
         if place.name not in binds:
-            raise TerminalEngineError(f"The statement names ${place.name}, for which no value was given.")
+            raise TerminalEngineError(f"The statement names {place.name}, for which no value was given.")
         used[place.name], written = dialect.bound(binds[place.name], place.copy())
         place.replace(written)
     return used
+
+
+def relations_at_snapshots(settings: Settings, tables: Iterable[IcebergTable]) -> Relations:
+    """Describe loaded tables for an engine; a later commit by anybody is not seen."""
+    relations = Relations()
+    catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
+    for table in tables:
+        name = table.name()[-1]
+        snapshot = table.current_snapshot()
+        described = TableAtSnapshot(name, (*catalog, *table.name()), snapshot.snapshot_id if snapshot else None)
+        relations.tables[name] = described
+        if name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name):
+            relations.tables[f"{name}_partitions"] = Partitions(f"{name}_partitions", described)
+    return relations

@@ -53,12 +53,13 @@ class NarrowedQuery:
         return frozenset({"source"}.union(*(NARROWED_VIEWS[view] for view in self.views)))
 
 
-def narrowed_query(sql: str, params: Mapping[str, Any] | None = None) -> NarrowedQuery | None:
+def narrowed_query(sql: str, params: Mapping[str, Any] | None = None, dialect: str = "duckdb") -> NarrowedQuery | None:
     """Find out what a statement reads of the views that leave data out; None where it reads none of them.
 
     Args:
-        sql: In DuckDB's dialect.
+        sql: The statement.
         params: The values of its binds.
+        dialect: What it is written in, as sqlglot calls it.
     """
     from sqlglot.errors import SqlglotError
 
@@ -66,7 +67,7 @@ def narrowed_query(sql: str, params: Mapping[str, Any] | None = None) -> Narrowe
     if not mentioned or _NO_ANSWER.match(sql):
         return None
     try:
-        tree = _parsed(sql)
+        tree = _parsed(sql, dialect)
         read = _views_read(tree)
     except (SqlglotError, RecursionError):
         # Rather a line too many than one too few.
@@ -130,17 +131,17 @@ def _listed(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _parsed(sql: str) -> exp.Expr:
+def _parsed(sql: str, dialect: str) -> exp.Expr:
     import sqlglot
     from sqlglot import exp
     from sqlglot.errors import ParseError
     from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
-    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    tree = sqlglot.parse_one(sql, dialect=dialect)
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Anonymous) and table.this.name.lower() in ("query", "query_table"):
             raise ParseError(f"{table.this.name} reads what a text names")
-    return normalize_identifiers(tree, dialect="duckdb")
+    return normalize_identifiers(tree, dialect=dialect)
 
 
 def _views_read(tree: exp.Expr) -> list[exp.Table]:

@@ -12,18 +12,20 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, StrictBool
 
 from perennial.audiences.completeness import Completeness, TerminalIncompleteError, find_missing
 from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
 from perennial.notify import refuse_bad_addresses
 from perennial.platform.vanished import nearest_source, unknown_source
-from perennial.refusals import sentences, unknown_params
+from perennial.refusals import read_params
 from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
@@ -34,7 +36,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PARAMS = ("source_id", "notify", "all_recipients")
+REMEDIES = {
+    "source_id": "the id of one campaign or Canvas",
+    "notify": "a list of e-mail addresses",
+    "all_recipients": "true or false",
+}
 _TABLES = (USERS.name, SOURCE_VARIANTS.name, CANVAS_STEPS.name)
 # Columns of view user_data, in the order of the file.
 _CAMPAIGN_COLUMNS = (
@@ -62,9 +68,9 @@ class ExportRequest:
         all_recipients: Also users whose profile the platform has no longer.
     """
 
-    source_id: str
-    notify: tuple[str, ...]
-    all_recipients: bool = False
+    source_id: Annotated[str, Field(min_length=1)]
+    notify: tuple[str, ...] = ()
+    all_recipients: StrictBool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> ExportRequest:
@@ -73,23 +79,9 @@ class ExportRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        wrong: list[str] = []
-        unknown = unknown_params(params, PARAMS)
-        # Null is what Airflow's form sends for a field that is empty.
-        params = {name: value for name, value in params.items() if value is not None}
-        source_id, notify = params.get("source_id"), params.get("notify") or []
-        all_recipients = params.get("all_recipients", False)
-        if not isinstance(source_id, str) or not source_id:
-            wrong.append(f"source_id is {source_id!r}; give the id of one campaign or Canvas")
-        if not isinstance(notify, list | tuple):
-            wrong.append(f"notify is {notify!r}; give a list of e-mail addresses")
-        if not isinstance(all_recipients, bool):
-            wrong.append(f"all_recipients is {all_recipients!r}; give true or false")
-        wrong += unknown
-        if wrong:
-            raise TerminalRequestError(sentences(wrong))
-        refuse_bad_addresses(notify)
-        return cls(source_id=str(source_id), notify=tuple(dict.fromkeys(notify)), all_recipients=all_recipients)
+        request = read_params(cls, params, REMEDIES)
+        refuse_bad_addresses(list(request.notify))
+        return replace(request, notify=tuple(dict.fromkeys(request.notify)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,16 +4,13 @@ Three steps, each of which can be killed, repeated and run beside loads, expirie
 """
 
 from perennial.maintenance.compaction import CompactionOutcome, compact_tables
-from perennial.maintenance.maintain import MaintenanceOutcome, maintain_warehouse
 from perennial.maintenance.purge import PurgeOutcome, purge_files
 from perennial.maintenance.snapshots import expire_old_snapshots
 
 __all__ = [
     "CompactionOutcome",
-    "MaintenanceOutcome",
     "PurgeOutcome",
     "compact_tables",
     "expire_old_snapshots",
-    "maintain_warehouse",
     "purge_files",
 ]

@@ -10,9 +10,6 @@ source is named by a record that is read afterwards. Where a record is missing (
 tasks were run again), what the archive lists tells as well: a hot file that is the copy of one still listed there is
 in transit. Files that a move is about to take away may be merged meanwhile: the move's commit finds them gone,
 withdraws their copies and plans again (M6).
-
-With PERENNIAL_COMPACT_ON_ENGINE the rows of hot's sources are read and written by the engine (`on_engine`); what is
-chosen here, held back, and committed is the same.
 """
 
 from __future__ import annotations
@@ -25,8 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError
-from perennial.maintenance.groups import COMMIT_BYTES, COMMIT_FILES, FileGroup, batched, passes, plan_groups
-from perennial.maintenance.on_engine import merge_on_engine, whole_sources
+from perennial.maintenance.groups import FileGroup, batched, passes, plan_groups
 from perennial.moves.divide import divide_mixed_files
 from perennial.moves.plan import copy_names, file_name
 from perennial.moves.rewrite import rewrite_files
@@ -123,18 +119,11 @@ def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
     # In this order: see the module's docstring.
     held = _held_sources(warehouse)
     groups = [group for group in plan_groups(warehouse, table) if group.source_id not in held]
-    whole: list[FileGroup] = []
     if name == INTERACTIONS.name:
-        whole = whole_sources(warehouse, table, groups) if warehouse.settings.compact_on_engine else []
-        held = _sources_in_transit(warehouse, [*groups, *whole])
-        groups, whole = ([group for group in some if group.source_id not in held] for some in (groups, whole))
+        held = _sources_in_transit(warehouse, groups)
+        groups = [group for group in groups if group.source_id not in held]
     outcome = CompactionOutcome()
-    merged: set[str | None] = set()
-    for written in merge_on_engine(warehouse, table, whole):
-        outcome += _replace(warehouse, name, written)
-        merged |= {group.source_id for group in written}
-    groups = [group for group in groups if group.source_id not in merged]
-    for batch in batched(passes(groups), COMMIT_BYTES, COMMIT_FILES):
+    for batch in batched(passes(groups)):
         rewritten = [group for engine_pass in batch for group in _rewrite(table, engine_pass)]
         outcome += _replace(warehouse, name, rewritten)
         seconds = max(time.monotonic() - started, 1e-9)

@@ -25,7 +25,7 @@ COMMIT_BYTES, COMMIT_FILES = 512 << 20, 5000
 
 @dataclass(frozen=True)
 class FileGroup:
-    """Files that become fewer, in process one: of one source, or of an unpartitioned table.
+    """Files that become one: of one source, or of an unpartitioned table.
 
     Attributes:
         source_id: Their source; None in an unpartitioned table.
@@ -40,11 +40,6 @@ class FileGroup:
     @property
     def total_bytes(self) -> int:
         return sum(live.file_bytes for live in self.files)
-
-    @property
-    def has_deletes(self) -> bool:
-        """Whether delete files of other engines apply to any."""
-        return any(live.deletes for live in self.files)
 
 
 def plan_groups(warehouse: Warehouse, table: Table) -> list[FileGroup]:
@@ -110,9 +105,7 @@ def passes(groups: Iterable[FileGroup]) -> Iterator[list[FileGroup]]:
         yield members
 
 
-def batched(
-    groups: Iterable[list[FileGroup]], most_bytes: int, most_files: int, most: int | None = None
-) -> Iterator[list[list[FileGroup]]]:
+def batched(groups: Iterable[list[FileGroup]]) -> Iterator[list[list[FileGroup]]]:
     """Put together what one commit replaces."""
     batch: list[list[FileGroup]] = []
     batch_bytes = batch_files = 0
@@ -120,7 +113,7 @@ def batched(
         batch.append(members)
         batch_bytes += sum(group.total_bytes for group in members)
         batch_files += sum(len(group.files) for group in members)
-        if batch_bytes >= most_bytes or batch_files >= most_files or len(batch) == most:
+        if batch_bytes >= COMMIT_BYTES or batch_files >= COMMIT_FILES:
             yield batch
             batch, batch_bytes, batch_files = [], 0, 0
     if batch:

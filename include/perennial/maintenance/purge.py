@@ -15,9 +15,8 @@ The order closes every race with operations that go on meanwhile:
 5. Delete one by one, looking at each file's age once more immediately before: a copy that was made anew is young.
 
 Whose a file is. Below a table's own location, files with names that this product or an Iceberg library gives are the
-table's, and below that of a staging table (`maintenance.staging`) every file is. The archive's data files may lie in a
-bucket that others use too, also other workspaces with names like these: there only files are deleted that
-`archived_files` or the plan of a move says this workspace has written.
+table's. The archive's data files may lie in a bucket that others use too, also other workspaces with names like these:
+there only files are deleted that `archived_files` or the plan of a move says this workspace has written.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ from perennial.errors import TerminalDataError
 from perennial.maintenance.last_copies import last_copies
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
-from perennial.maintenance.staging import drop_left_stagings, forget_stagings
 from perennial.moves.plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
 from perennial.operations import OperationRecord, pending_records
 from perennial.storage import StoredFile, storage_for
@@ -103,12 +101,7 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     refuse_short_retention(retain_days)
     refuse_losses(warehouse)
     cutoff = now_wall_clock - timedelta(days=retain_days)
-    stagings = drop_left_stagings(warehouse, now_wall_clock)
     found, foreign_count = _list_files(warehouse)
-    for staging in stagings:
-        # Nobody else writes below a staging table's own location.
-        for stored in storage_for(staging.location).list_files(staging.location):
-            found.setdefault(file_name(stored.uri), _Found(stored, shared=False))
     operations = list(list_operations(warehouse))
     pending = list(pending_records(warehouse))
     protected = _named_by(warehouse, pending)
@@ -123,7 +116,6 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     purgeable = [name for name in old if not found[name].shared or found[name].unfinished or name in owned]
     deleted = _delete([found[name].stored for name in purgeable], cutoff)
     left = found.keys() - {file_name(stored.uri) for stored in deleted}
-    forget_stagings(warehouse, stagings, cutoff)
     deleted += _delete(_finished(operations, pending, left, cutoff), cutoff)
     outcome = PurgeOutcome(
         len(deleted), sum(stored.file_bytes for stored in deleted), foreign_count + len(old) - len(purgeable)

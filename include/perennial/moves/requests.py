@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, StrictBool
 
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.platform.vanished import nearest_source
-from perennial.refusals import not_known, sentences, unknown_params
+from perennial.refusals import nearest_name, not_known, read_params, sentences
 from perennial.reports import DELETED, STANDARD, THAW_TIERS
 from perennial.settings import dag_id
 from perennial.sql import statement
@@ -22,7 +24,22 @@ if TYPE_CHECKING:
 TO_RESTORE = "restored"
 # For so many unknown names it is looked up what was meant.
 _GUESSED = 20
-PARAMS = ("source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run")
+_LIST = "a list of texts that are not empty"
+REMEDIES = {
+    "source_ids": _LIST,
+    "tags": _LIST,
+    "notify": _LIST,
+    "reason": "a text",
+    "thaw_tier": f"one of {', '.join(THAW_TIERS)}",
+    "dry_run": "true or false",
+}
+
+
+def _unique(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], AfterValidator(_unique)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +55,12 @@ class RestoreRequest:
         dry_run: Say what would come back, move nothing.
     """
 
-    source_ids: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    notify: tuple[str, ...] = ()
+    source_ids: Texts = ()
+    tags: Texts = ()
+    notify: Texts = ()
     reason: str = ""
-    thaw_tier: str = STANDARD
-    dry_run: bool = False
+    thaw_tier: Annotated[str, Field(pattern=f"^({'|'.join(THAW_TIERS)})$")] = STANDARD
+    dry_run: StrictBool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreRequest:
@@ -52,29 +69,15 @@ class RestoreRequest:
         Raises:
             TerminalRequestError: Names every param that cannot be used, its value and the remedy.
         """
-        unknown, wrong = unknown_params(params, PARAMS), []
-        lists = {key: params.get(key) or [] for key in ("source_ids", "tags", "notify")}
-        for key, value in lists.items():
-            if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
-                wrong.append(f"{key} is {value!r}; give a list of texts that are not empty")
-        # Null is what Airflow's form sends for a field that is empty.
-        params = {name: value for name, value in params.items() if value is not None}
-        reason, dry_run = params.get("reason") or "", params.get("dry_run", False)
-        if not isinstance(reason, str):
-            wrong.append(f"reason is {reason!r}; give a text")
-        if (tier := params.get("thaw_tier", STANDARD)) not in THAW_TIERS:
-            wrong.append(f"thaw_tier is {tier!r}; give one of {', '.join(THAW_TIERS)}")
-        if not isinstance(dry_run, bool):
-            wrong.append(f"dry_run is {dry_run!r}; give true or false")
-        if not wrong and not unknown and not lists["source_ids"] and not lists["tags"]:
+        request, wrong = read_params(cls, params, REMEDIES), []
+        if not request.source_ids and not request.tags:
             wrong.append("source_ids and tags are both empty; name at least one source or one tag")
-        if not wrong and not unknown and not lists["notify"]:
+        if not request.notify:
             wrong.append("notify is empty; give at least one e-mail address")
-        if wrong or unknown:
-            raise TerminalRequestError(sentences([*wrong, *unknown]))
-        refuse_bad_addresses(list(lists["notify"]))
-        unique = {key: tuple(dict.fromkeys(value)) for key, value in lists.items()}
-        return cls(**unique, reason=reason, thaw_tier=tier, dry_run=dry_run)
+        if wrong:
+            raise TerminalRequestError(sentences(wrong))
+        refuse_bad_addresses(request.notify)
+        return request
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,11 @@ def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> l
 
 def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]]) -> str:
     """Name everything that is not known, and last what was meant, perhaps."""
-    nearest = {"source": nearest_source, "tag": _nearest_tag}
-    guesses = {(kind, name): nearest[kind](session, name) for kind, name in unknown[:_GUESSED]}
+    tags = [tag for (tag,) in session.execute("SELECT DISTINCT tag FROM known_source_tags").fetchall()]
+    guesses = {
+        (kind, name): nearest_name(name, tags) if kind == "tag" else nearest_source(session, name)
+        for kind, name in unknown[:_GUESSED]
+    }
     plain: dict[str, list[str]] = {}
     for kind, name in unknown:
         if not guesses.get((kind, name)):
@@ -135,11 +141,6 @@ def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]
     return sentences(
         [*said, *(not_known(name, f"known {kind}", meant, "") for (kind, name), meant in guesses.items() if meant)]
     )
-
-
-def _nearest_tag(session: duckdb.DuckDBPyConnection, name: str) -> str:
-    found = session.execute(statement("sync/find_nearest_tag"), {"name": name}).fetchone()
-    return str(found[0]) if found else ""
 
 
 def refuse_deleted(sources: list[RequestedSource]) -> None:

@@ -5,11 +5,10 @@ The proof is the row count plus an order-free hash of the rows, taken from what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.engines.duckdb import create_view, local_path, open_connection, reach
+from perennial.engines.duckdb import create_view, open_connection
 from perennial.engines.write_files import staged_files, upload_files
 from perennial.sql import statement
 from perennial.warehouse import LiveFile
@@ -58,36 +57,6 @@ def rewrite_files(
             _, written_hash = _fingerprint(connection, "rewritten")
             data_files = upload_files(staged, storage_class)
     return RewrittenFiles(tuple(data_files), read_rows, read_hash, written_hash)
-
-
-def fingerprint_files(table: Table, live_files: Iterable[LiveFile]) -> tuple[int, int]:
-    """Count the rows of some files and hash them whatever their order, deletes of other engines applied.
-
-    Files with deletes are read into memory, so one after the other: a sum of hashes can be taken in parts.
-    """
-    files = list(live_files)
-    parts = [[live for live in files if not live.deletes], *([live] for live in files if live.deletes)]
-    rows = row_hash = 0
-    for part in parts:
-        with open_connection() as connection:
-            create_view(connection, "hashed", part, table)
-            found_rows, found_hash = _fingerprint(connection, "hashed")
-        rows, row_hash = rows + found_rows, row_hash + int(found_hash)
-    return rows, row_hash
-
-
-def count_file_rows(table: Table, uris: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Read from data files without deletes how many rows of which sources each holds."""
-    counts: dict[str, dict[str, int]] = {uri: {} for uri in uris}
-    addresses = {local_path(uri): uri for uri in uris}
-    if not uris:
-        return counts
-    with open_connection() as connection:
-        reach(connection, table, uris)
-        found = connection.execute(statement("moves/count_file_rows"), {"paths": list(addresses)}).fetchall()
-    for path, source_id, row_count in found:
-        counts[addresses[path]][source_id] = row_count
-    return counts
 
 
 def _fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:

@@ -20,14 +20,14 @@ def attached(filename: str, sources: Sources, body_rows: int, advice: RestoreAdv
     """Return every source as CSV when the body does not show them all, and the command when it is too long for it."""
     files = []
     if len(sources) > body_rows:
-        files.append(Attachment(filename=filename, media_type="text/csv", content=table_csv(sources)))
+        files.append(Attachment(filename=filename, media_type="text/csv", content=_table_csv(sources)))
     if advice and advice.attached:
         content = f"{advice.command}\n".encode("utf-8", "backslashreplace")
         files.append(Attachment(filename="restore-command.txt", media_type="text/plain", content=content))
     return tuple(files)
 
 
-def table_csv(sources: Sources) -> bytes:
+def _table_csv(sources: Sources) -> bytes:
     """Write one line a source, columns as the dataclass has them.
 
     A spreadsheet reads it as UTF-8 and runs nothing of it: a cell that would be a formula gets a leading apostrophe.

@@ -27,7 +27,7 @@ def export_message(report: ExportReport) -> Message:
         error_lines=report.error.strip().splitlines(),
         restore=restore,
         # Deleted data never comes back, and so the same request never succeeds.
-        again=export_again(report) if report.source_id and report.missing != "deleted" else None,
+        again=_export_again(report) if report.source_id and report.missing != "deleted" else None,
         again_url=source_link(report.page_url, report.source_id),
         tone="good" if written else "bad",
     )
@@ -41,7 +41,7 @@ def export_message(report: ExportReport) -> Message:
     )
 
 
-def export_again(report: ExportReport) -> str:
+def _export_again(report: ExportReport) -> str:
     """Return the shell command that asks for the same file again."""
     conf: dict[str, object] = {"source_id": report.source_id, "notify": list(report.notify) or ["you@example.com"]}
     if report.all_recipients:

@@ -1,25 +1,33 @@
 """Rows as database drivers return them, converted strictly to the Arrow columns of the contract.
 
-Lossless conversions only: whole numbers and UUIDs become text, 0/1 and true/false booleans, ISO 8601 text and epoch
-seconds times (those without a zone are UTC), JSON text and native arrays lists of strings. Everything else is an error,
-but in columns that no decision uses (`_UNDECISIVE`): there it is read as null and counted. Audience definitions pass as
-they are: one that cannot be read stops nothing (R4), and is listed in `audience_violations`.
+Lossless conversions only (`conversions`). Everything else is a finding that a sync refuses, but in columns that no
+decision uses (`_UNDECISIVE`): there it is read as null and counted. Audience definitions pass as they are: one that
+cannot be read stops nothing (R4), and is listed in `audience_violations`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from perennial.errors import TerminalMetadataError
-from perennial.platform.times import instant, mapped_time, refuse_deletion_to_come, refuse_too_early
-from perennial.refusals import CLOCK_DIFFERENCE
-from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, USERS, Column, Table
+from perennial.platform.conversions import (
+    CONTROL_CHARACTERS,
+    CONVERSIONS,
+    EXACT,
+    HALF_CHARACTERS,
+    json_text,
+    refuse_control_characters,
+    refuse_others,
+    refuse_unreadable_json,
+)
+from perennial.platform.findings import EXAMPLES, Finding, FindingKind
+from perennial.platform.times import mapped_time, refuse_deletion_to_come, refuse_too_early
+from perennial.refusals import CLOCK_DIFFERENCE, nearest_name
+from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, SYNCED, USERS, Table
+from perennial.warehouse.schemas import declared_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,300 +40,237 @@ PRIMARY_KEYS = {
     AUDIENCES.name: ("owner_kind", "owner_id", "part"),
     USERS.name: ("user_id",),
 }
+TABLES_OF_SOURCES = {SOURCE_TAGS.name, SOURCE_VARIANTS.name, CANVAS_STEPS.name}
+"""Whose source_id has to be one of `sources`."""
 _SOURCE_KINDS = ("campaign", "canvas")
 _STATUSES = ("draft", "active", "stopped", "archived")
-_WORDS = {"0": False, "1": True, "false": False, "true": True}
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """Return the Arrow columns of a synced table, as the contract declares them."""
-    import pyarrow as pa
-
-    text = pa.large_string()
-    types = {
-        "string": text,
-        "boolean": pa.bool_(),
-        "timestamptz": pa.timestamp("us", tz="UTC"),
-        "list<string>": pa.large_list(pa.field("element", text, nullable=False)),
-    }
-    return pa.schema([pa.field(column.name, types[column.type], not column.required) for column in table.columns])
+    return declared_schema(table).as_arrow()
 
 
 @dataclass(frozen=True)
 class SelectedColumns:
-    """Where the columns of a synced table stand in what its SELECT returns."""
+    """Where the columns of a synced table stand in what its SELECT returns.
+
+    Attributes:
+        table: The synced table.
+        schema: Its Arrow columns.
+        positions: Where each column stands, by name; one that is missing, or comes twice, is not in it.
+        place: Where the SELECT is, as it stands in a sentence.
+        findings: Columns that are missing, come twice, or that nobody asked for.
+    """
 
     table: Table
     schema: pa.Schema
-    positions: tuple[int, ...]
+    positions: dict[str, int]
+    place: str
+    findings: tuple[Finding, ...]
 
     @classmethod
-    def matched(cls, table: Table, names: Sequence[str]) -> SelectedColumns:
-        """Find every column of the contract; others are left out.
+    def matched(cls, table: Table, names: Sequence[str], place: str) -> SelectedColumns:
+        """Find every column of the contract; others are left out."""
+        positions = {column.name: names.index(column.name) for column in table.columns if names.count(column.name) == 1}
+        findings = tuple(_unmatched(table, names, positions, place))
+        return cls(table, arrow_schema(table), positions, place, findings)
 
-        Raises:
-            TerminalMetadataError: A column is missing, or comes twice.
-        """
-        for column in table.columns:
-            if (found := names.count(column.name)) != 1:
-                raise TerminalMetadataError(
-                    f"Platform table {table.name} has {'no' if not found else 'more than one'} column {column.name}; "
-                    f"select it once in include/sql/platform/select_{table.name}.sql (it returns {', '.join(names)})."
-                )
-        return cls(table, arrow_schema(table), tuple(names.index(column.name) for column in table.columns))
+    @property
+    def has_key(self) -> bool:
+        """Whether every column of the table's key is there."""
+        return all(name in self.positions for name in PRIMARY_KEYS[self.table.name])
 
 
-@dataclass
-class Remark:
-    """What is worth a person's look in one column.
-
-    Attributes:
-        count: Rows that have it.
-        example: The first of them: its row and what is wrong.
-    """
-
-    count: int
-    example: str
+def _unmatched(table: Table, names: Sequence[str], positions: dict[str, int], place: str) -> Iterator[Finding]:
+    known = [column.name for column in table.columns]
+    others = [name for name in names if name not in known]
+    for name in known:
+        if name not in positions:
+            problem = f"{'more than one' if name in names else 'no'} column {name}"
+            near = nearest_name(name, others)
+            remedy = f"Select it once in {place} (it returns {', '.join(names)})."
+            meant = f"; perhaps {near!r} is meant" if near and name not in names else ""
+            yield Finding(
+                "refused", table.name, problem, (f"Platform table {table.name} has {problem}{meant}",), remedy, name
+            )
+    for name in others:
+        example = f"Column {name!r} of {table.name} is left out: the table has no such column"
+        yield Finding("left_out", table.name, "no such column", (example,), column=name)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One look at the platform.
+class _Case:
+    """What is wrong with the value of one row of a batch."""
 
-    Attributes:
-        now: Wall clock.
-        unusable: Values that were read as null, by table and column.
-        to_come: Times of sources later than now, likewise. They are believed: such a source stays hot until then.
-    """
-
-    now: datetime
-    unusable: dict[tuple[str, str], Remark] = field(default_factory=dict)
-    to_come: dict[tuple[str, str], Remark] = field(default_factory=dict)
+    index: int
+    value: object
+    problem: str
 
 
 def arrow_batch(
-    selected: SelectedColumns, rows: Sequence[Sequence[Any]], first_row: int, reading: Reading
-) -> pa.RecordBatch:
+    selected: SelectedColumns, rows: Sequence[Sequence[Any]], first_row: int, now: datetime
+) -> tuple[pa.RecordBatch, list[Finding]]:
     """Convert rows to a batch of the table's schema.
 
     Args:
-        selected: Where the columns stand.
+        selected: Where the columns stand; one that is missing is null.
         rows: At least one row.
         first_row: Ordinal of the first of them in the table, from 1; names a row whose id is null.
-        reading: Is told of what it should remark on.
+        now: Wall clock.
 
-    Raises:
-        TerminalMetadataError: Names the table, the row, the column, the value and the remedy.
+    Returns:
+        The batch, with null for every value that cannot be used, and what was found in it.
     """
     import pyarrow as pa
 
-    table = selected.table
     by_position = list(zip(*rows, strict=True))
-    values = {
-        column.name: by_position[position] for column, position in zip(table.columns, selected.positions, strict=True)
-    }
-    name_row = partial(_row_name, table, values, first_row=first_row)
-    arrays = []
-    for column, arrow_field in zip(table.columns, selected.schema, strict=True):
-        try:
-            converted, unusable = _converted(table, column, values[column.name], reading.now)
-        except _RefusedError as refused:
-            raise _refused(table, column, name_row(refused.index), refused, reading.now) from None
-        _remark(reading.unusable, table, column, name_row, unusable)
-        arrays.append(pa.array(converted, type=arrow_field.type))
-        if (table.name, column.name) in _STARTS_OF_CLOCKS:
-            _remark(reading.to_come, table, column, name_row, _to_come(converted, reading.now))
-    return pa.record_batch(arrays, schema=selected.schema)
+    values = {name: by_position[position] for name, position in selected.positions.items()}
+    arrays: list[pa.Array] = []
+    findings: list[Finding] = []
+    for field in selected.schema:
+        if field.name not in values:
+            arrays.append(pa.nulls(len(rows), field.type))
+            continue
+        converted, found = _converted(selected.table, field.name, values[field.name], now)
+        arrays.append(pa.array(converted, type=field.type))
+        name_row = partial(_row_name, selected.table, values, first_row)
+        for kind, cases in found.items():
+            findings += _findings(kind, selected, field.name, cases, name_row, now)
+    return pa.record_batch(arrays, schema=selected.schema), findings
 
 
-def refused_value(
-    table: str, row: str, column: str, value: object, problem: str, mapped: str = ""
-) -> TerminalMetadataError:
-    """Word the refusal of one value, `mapped` being the expression that would do without it."""
-    shown = str(value) if isinstance(value, datetime) else repr(value)[:300]
-    remedy = f"select {mapped}" if mapped else "map it"
-    return TerminalMetadataError(
-        f"Platform table {table}, row {row}: column {column} is {shown}; {problem}. Correct the row in the "
-        f"platform, or {remedy} in include/sql/platform/select_{table}.sql. The previous metadata stays in place."
-    )
+def _converted(
+    table: Table, name: str, values: tuple[Any, ...], now: datetime
+) -> tuple[Sequence[Any], dict[FindingKind, list[_Case]]]:
+    """Convert one column of one batch; whole batches of the right type already pass untouched."""
+    column = next(column for column in table.columns if column.name == name)
+    place = (table.name, name)
+    check = partial(refuse_deletion_to_come, now) if place == _DELETION else _CHECKS.get(place)
+    exact = set(map(type, values)) <= EXACT[column.type] and not (column.required and None in values)
+    if exact and check in (None, refuse_control_characters) and not _has_bad_characters(values, check is not None):
+        return values, {}
+    convert = json_text if place in _JSON else CONVERSIONS[column.type]
+    converted, cases = _each(values, convert, check, column.required)
+    found: dict[FindingKind, list[_Case]] = {"read_as_null" if place in _UNDECISIVE else "refused": cases}
+    if place in _STARTS_OF_CLOCKS:
+        found["later_than_now"] = _to_come(converted, now)
+    return converted, found
 
 
-class _RefusedError(Exception):
-    def __init__(self, index: int, value: object, problem: str) -> None:
-        super().__init__(problem)
-        self.index = index
-        self.value = value
-        self.problem = problem
+def _has_bad_characters(values: tuple[Any, ...], of_ids: bool) -> bool:
+    """Look at a whole batch of text at once; booleans and nulls have none."""
+    pattern = CONTROL_CHARACTERS if of_ids else HALF_CHARACTERS
+    return bool(pattern.search(" ".join(value for value in values if isinstance(value, str))))
 
 
-def _refused(table: Table, column: Column, row: str, refused: _RefusedError, now: datetime) -> TerminalMetadataError:
-    is_time = column.type == "timestamptz"
-    mapped = mapped_time(column.name, refused.value, column.required, now) if is_time else None
-    return refused_value(table.name, row, column.name, refused.value, refused.problem, mapped or "")
+def _each(
+    values: tuple[Any, ...], convert: Callable[[Any], Any], check: Callable[[Any], None] | None, required: bool
+) -> tuple[list[Any], list[_Case]]:
+    # Flags, attributes and days repeat; text is never equal to a value of another type.
+    known: dict[str, Any] = {}
+    converted: list[Any] = []
+    cases = []
+    for index, value in enumerate(values):
+        result = known.get(value) if type(value) is str else None
+        if result is None and value is not None:
+            try:
+                result = convert(value)
+                if check is not None:
+                    check(result)
+            except ValueError as error:
+                result = None
+                cases.append(_Case(index, value, str(error)))
+            if type(value) is str:
+                known[value] = result
+        elif value is None and required:
+            cases.append(_Case(index, None, "the column is required"))
+        converted.append(result)
+    return converted, cases
 
 
-def _row_name(table: Table, values: dict[str, tuple[Any, ...]], index: int, first_row: int) -> str:
-    key = {name: values[name][index] for name in PRIMARY_KEYS[table.name]}
-    if None in key.values():
-        return f"number {first_row + index}"
-    return ", ".join(f"{name} {str(value)!r}" for name, value in key.items())
-
-
-def _to_come(moments: Sequence[datetime | None], now: datetime) -> list[_RefusedError]:
+def _to_come(moments: Sequence[datetime | None], now: datetime) -> list[_Case]:
     limit = now + CLOCK_DIFFERENCE
     return [
-        _RefusedError(index, str(moment), "later than now")
+        _Case(index, str(moment), "later than now")
         for index, moment in enumerate(moments)
         if moment is not None and moment > limit
     ]
 
 
-def _remark(
-    remarks: dict[tuple[str, str], Remark],
-    table: Table,
-    column: Column,
+def _findings(
+    kind: FindingKind,
+    selected: SelectedColumns,
+    column: str,
+    cases: Iterable[_Case],
     name_row: Callable[[int], str],
-    found: Sequence[_RefusedError],
-) -> None:
-    if found:
-        first = found[0]
-        # What is known of a person has no place in a log.
-        shown = "" if (table.name, column.name) in _JSON else f" has {repr(first.value)[:300]}"
-        example = f"row {name_row(first.index)}{shown} ({first.problem})"
-        remark = remarks.setdefault((table.name, column.name), Remark(0, example))
-        remark.count += len(found)
+    now: datetime,
+) -> Iterator[Finding]:
+    """Make one finding of all cases of a problem; the first ones are its examples."""
+    table, is_private = selected.table.name, (selected.table.name, column) in _JSON
+    by_problem: dict[str, list[_Case]] = {}
+    for case in cases:
+        by_problem.setdefault(case.problem, []).append(case)
+    for problem, counted in by_problem.items():
+        # One of each value tells more than many of the same.
+        first = list({repr(case.value): case for case in reversed(counted)}.values())[::-1][:EXAMPLES]
+        if kind == "refused":
+            examples = [value_example(table, name_row(case.index), column, case.value, problem) for case in first]
+            remedy = value_remedy(selected.place, _mapped(selected.table, column, first[0].value, now))
+        else:
+            # What is known of a person has no place in a log.
+            said = ["" if is_private else f" has {repr(case.value)[:300]}" for case in first]
+            examples = [
+                f"row {name_row(case.index)}{value} ({problem})" for case, value in zip(first, said, strict=True)
+            ]
+            remedy = ""
+        yield Finding(kind, table, problem, tuple(examples), remedy, column, len(counted))
 
 
-def _converted(
-    table: Table, column: Column, values: tuple[Any, ...], now: datetime
-) -> tuple[Sequence[Any], Sequence[_RefusedError]]:
-    """Convert one column of one batch; whole batches of the right type already pass untouched.
-
-    Returns:
-        The values, and what was read as null because it cannot be used and no decision needs it.
-    """
-    if column.required and None in values:
-        raise _RefusedError(values.index(None), None, "the column is required")
-    place = (table.name, column.name)
-    check = partial(refuse_deletion_to_come, now) if place == _DELETION else _CHECKS.get(place)
-    convert = _json_text if place in _JSON else _CONVERSIONS[column.type]
-    if set(map(type, values)) <= _EXACT[column.type]:
-        convert = _unchanged
-        if check is None:
-            return values, ()
-
-    def checked(value: Any) -> Any:
-        result = convert(value)
-        if check is not None:
-            check(result)
-        return result
-
-    return _each(values, checked, undecisive=place in _UNDECISIVE)
+def value_example(table: str, row: str, column: str, value: object, problem: str) -> str:
+    """Word what is wrong with one value, without a full stop."""
+    shown = str(value) if isinstance(value, datetime) else repr(value)[:300]
+    return f"Platform table {table}, row {row}: column {column} is {shown}; {problem}"
 
 
-def _each(
-    values: tuple[Any, ...], convert: Callable[[Any], Any], undecisive: bool
-) -> tuple[list[Any], list[_RefusedError]]:
-    # Flags, attributes and days repeat; text is never equal to a value of another type.
-    known: dict[str, Any] = {}
-    converted: list[Any] = []
-    unusable = []
-    for index, value in enumerate(values):
-        if type(value) is str and value in known:
-            converted.append(known[value])
-            continue
-        try:
-            result = None if value is None else convert(value)
-        except ValueError as error:
-            refused = _RefusedError(index, value, str(error))
-            if not undecisive:
-                raise refused from None
-            unusable.append(refused)
-            converted.append(None)
-            continue
-        if type(value) is str:
-            known[value] = result
-        converted.append(result)
-    return converted, unusable
+def value_remedy(place: str, mapped: str = "") -> str:
+    """Word what to do about a value, `mapped` being the expression that would do without it."""
+    remedy = f"select {mapped}" if mapped else "map it"
+    return f"Correct the row in the platform, or {remedy} in {place}."
 
 
-def _unchanged(value: Any) -> Any:
-    return value
+def _mapped(table: Table, name: str, value: object, now: datetime) -> str:
+    column = next(column for column in table.columns if column.name == name)
+    is_time = column.type == "timestamptz"
+    return (mapped_time(name, value, column.required, now) if is_time else None) or ""
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | UUID) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError(f"text is needed, not {type(value).__name__}")
+def _row_name(table: Table, values: dict[str, tuple[Any, ...]], first_row: int, index: int) -> str:
+    key = {name: values[name][index] if name in values else None for name in PRIMARY_KEYS[table.name]}
+    if None in key.values():
+        return f"number {first_row + index}"
+    return ", ".join(f"{name} {str(value)!r}" for name, value in key.items())
 
 
-def _json_text(value: Any) -> str:
-    """Return JSON as text; drivers return the database's own JSON type as Python objects."""
-    if isinstance(value, dict | list | bool | float):
-        return json.dumps(value, ensure_ascii=False)
-    return _text(value)
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower() if isinstance(value, int | str) else ""
-    if word not in _WORDS:
-        raise ValueError("true, false, 0 or 1 is needed")
-    return _WORDS[word]
-
-
-def _strings(value: Any) -> list[str]:
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        found = None
-    if not isinstance(found, list | tuple) or not all(isinstance(item, str) for item in found):
-        raise ValueError("a JSON list of strings, or an array of text, is needed")
-    return list(found)
-
-
-def _one_of(choices: tuple[str, ...], value: str) -> None:
-    if value not in choices:
-        raise ValueError(f"it must be {', '.join(choices[:-1])} or {choices[-1]}")
-
-
-def _readable_json(text: str) -> None:
-    from pydantic_core import from_json
-
-    # The parser that the users export reads it with: what gets in here comes out there.
-    try:
-        from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise ValueError(f"it is not JSON ({error})") from None
-
-
-_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "string": _text,
-    "boolean": _boolean,
-    "timestamptz": instant,
-    "list<string>": _strings,
-}
-_EXACT: dict[str, set[type]] = {
-    "string": {str, type(None)},
-    "boolean": {bool, type(None)},
-    "timestamptz": {type(None)},
-    "list<string>": {type(None)},
-}
 _JSON = {(AUDIENCES.name, "definition"), (USERS.name, "custom_attributes")}
 # What no decision or filter needs: a broken value would harm nobody but the sync.
 _UNDECISIVE = {(USERS.name, "created_at"), (USERS.name, "custom_attributes")}
 _STARTS_OF_CLOCKS = {(SOURCES.name, name) for name in ("created_at", "stopped_at", "last_sent_at")}
 _DELETION = (SOURCES.name, "interaction_data_deleted_at")
+_IDS_AND_TAGS = {
+    (table.name, column.name)
+    for table in SYNCED
+    for column in table.columns
+    if column.name.endswith("_id") or column.name in ("tag", "part")
+}
 # An owner's kind and status are never guessed: one that is misspelt may be an active campaign, or a segment in a chain.
 _CHECKS: dict[tuple[str, str], Callable[[Any], None]] = {
-    (SOURCES.name, "kind"): partial(_one_of, _SOURCE_KINDS),
-    (SOURCES.name, "status"): partial(_one_of, _STATUSES),
+    **dict.fromkeys(_IDS_AND_TAGS, refuse_control_characters),
+    (SOURCES.name, "kind"): partial(refuse_others, _SOURCE_KINDS),
+    (SOURCES.name, "status"): partial(refuse_others, _STATUSES),
     **dict.fromkeys(_STARTS_OF_CLOCKS, refuse_too_early),
-    (AUDIENCES.name, "owner_kind"): partial(_one_of, (*_SOURCE_KINDS, "segment", "content_card")),
-    (AUDIENCES.name, "owner_status"): partial(_one_of, _STATUSES),
+    (AUDIENCES.name, "owner_kind"): partial(refuse_others, (*_SOURCE_KINDS, "segment", "content_card")),
+    (AUDIENCES.name, "owner_status"): partial(refuse_others, _STATUSES),
     (USERS.name, "created_at"): refuse_too_early,
-    (USERS.name, "custom_attributes"): _readable_json,
+    (USERS.name, "custom_attributes"): refuse_unreadable_json,
 }

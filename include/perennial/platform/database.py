@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perennial.errors import PerennialError, TerminalMetadataError, TerminalSettingError, TransientError
 from perennial.platform.postgres import keep_times_as_text
-from perennial.sql import statement
+from perennial.platform.selects import PlatformSelect, read_selects
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -37,31 +37,39 @@ _TRANSIENT_SQLITE_CODES = {
 class PlatformDatabase:
     """An open read-only transaction on the platform's database."""
 
-    def __init__(self, connection: Connection, url: URL) -> None:
+    def __init__(self, connection: Connection, url: URL, selects: Mapping[str, PlatformSelect]) -> None:
         self._connection = connection
         self._url = url
+        self.selects = selects
 
     @contextmanager
     def selected(self, table: str) -> Iterator[tuple[list[str], Iterator[Sequence[tuple[Any, ...]]]]]:
-        """Run the editable SELECT of a synced table through a server-side cursor.
+        """Run the SELECT of a synced table through a server-side cursor.
 
         Yields:
             The names of the columns, and batches of at most BATCH_ROWS rows.
 
         Raises:
-            TerminalMetadataError: The database refuses the statement: a table or column is missing, for one.
+            TerminalMetadataError: The database refuses the statement: a table or column is missing, for one; or it
+                returns no rows at all, because it is no SELECT.
             TransientError: The database went away.
         """
+        select = self.selects[table]
         try:
-            # Not text(): a colon or a percent sign in an edited statement is no bind.
+            # Not text(): a colon or a percent sign in a statement of one's own is no bind.
             cursor = self._connection.exec_driver_sql(
-                statement(f"platform/select_{table}"),
+                select.sql,
                 execution_options={"no_parameters": True, "stream_results": True, "max_row_buffer": BATCH_ROWS},
             )
             with closing(cursor):
+                if not cursor.returns_rows:
+                    raise TerminalMetadataError(
+                        f"The statement of {table} returns no rows; write one SELECT in {select.place}."
+                    )
                 yield list(cursor.keys()), (rows for rows in cursor.partitions(BATCH_ROWS))
         except _driver_errors() as error:
-            raise _explained(error, self._url, f"reading table {table}", table) from None
+            remedy = f"Correct the platform's table {table}, or map it in {select.place}."
+            raise _explained(error, self._url, f"reading table {table}", remedy) from None
 
 
 @contextmanager
@@ -69,13 +77,14 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
     """Open the platform's database for reading, in one transaction.
 
     Raises:
-        TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or names an SQLite file that is not there.
+        TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or names an SQLite file that is not there; or
+            PERENNIAL_PLATFORM_SQL cannot.
         TransientError: The database cannot be reached.
     """
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    url = _checked_url(settings.place("platform_url"))
+    url, selects = _checked_url(settings.place("platform_url")), read_selects(settings)
     try:
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     except (ImportError, TypeError, ValueError) as error:
@@ -86,14 +95,16 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
     try:
         connection = engine.connect().execution_options(**options)
     except refusals as error:
-        raise _explained(error, url, "connecting", None) from None
+        raise _explained(error, url, "connecting") from None
     with connection:
         if engine.dialect.name == "sqlite":
+            # A statement of one's own may be no SELECT.
+            connection.exec_driver_sql("PRAGMA query_only = ON")
             # The driver opens a transaction only before a write, and each SELECT would see its own moment.
             connection.exec_driver_sql("BEGIN")
         if engine.driver == "psycopg":
             keep_times_as_text(connection)
-        yield PlatformDatabase(connection, url)
+        yield PlatformDatabase(connection, url, selects)
 
 
 def _checked_url(text: str) -> URL:
@@ -143,21 +154,18 @@ def _shown(url: URL) -> str:
 def _driver_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import DBAPIError
 
-    # Rows of a server-side cursor are fetched outside SQLAlchemy's own wrapping in some drivers.
-    return (DBAPIError, sqlite3.Error)
+    # Rows of a server-side cursor are fetched outside SQLAlchemy's own wrapping in some drivers; a warning is what
+    # Python 3.11 raises of several statements.
+    return (DBAPIError, sqlite3.Error, sqlite3.Warning)
 
 
-def _explained(error: DBAPIError | Exception, url: URL, doing: str, table: str | None) -> PerennialError:
+def _explained(error: DBAPIError | Exception, url: URL, doing: str, remedy: str = "") -> PerennialError:
     cause = getattr(error, "orig", None) or error
     text = " ".join(_without_secrets(str(cause), url).split())[:500]
     place = f"Platform database {_shown(url)} failed while {doing}: {text}"
     if _may_pass(error, cause):
         return TransientError(f"{place}. Check PERENNIAL_PLATFORM_URL and that the database is up; then run it again.")
-    if table is None:
-        return _unusable(url, f"connecting failed: {text}")
-    return TerminalMetadataError(
-        f"{place}. Correct the platform's table {table}, or map it in include/sql/platform/select_{table}.sql."
-    )
+    return TerminalMetadataError(f"{place}. {remedy}") if remedy else _unusable(url, f"connecting failed: {text}")
 
 
 def _may_pass(error: Exception, cause: BaseException) -> bool:

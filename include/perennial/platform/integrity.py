@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perennial.errors import TerminalMetadataError
-from perennial.platform.columns import PRIMARY_KEYS, refused_value
+from perennial.platform.columns import PRIMARY_KEYS, TABLES_OF_SOURCES, value_example, value_remedy
+from perennial.platform.findings import EXAMPLES, Finding
 from perennial.sql import statement
-from perennial.tables import CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS
+from perennial.tables import SOURCES
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_TABLES_OF_SOURCES = {SOURCE_TAGS.name, SOURCE_VARIANTS.name, CANVAS_STEPS.name}
 _MEMORY_LIMIT = "256MB"
 
 
@@ -34,6 +34,7 @@ class KeyLedger:
         path = Path(self._directory.name) / "keys.duckdb"
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(path, config={"memory_limit": _MEMORY_LIMIT})
         self._connection.execute(statement("sync/create_platform_keys"))
+        self._checked: set[str] = set()
         return self
 
     def __exit__(
@@ -46,31 +47,44 @@ class KeyLedger:
         """Remember the keys of one batch."""
         import pyarrow as pa
 
-        absent = pa.nulls(batch.num_rows, pa.large_string())
         names = PRIMARY_KEYS[table]
+        for name in names:  # A refused key is null, and no key at all.
+            batch = batch.filter(batch[name].is_valid())
+        absent = pa.nulls(batch.num_rows, pa.large_string())
         columns = {f"key_{place + 1}": batch[name] for place, name in enumerate(names)}
         columns |= {f"key_{place + 1}": absent for place in range(len(names), 3)}
-        columns["source_id"] = batch["source_id"] if table in _TABLES_OF_SOURCES else absent
+        columns["source_id"] = batch["source_id"] if table in TABLES_OF_SOURCES else absent
         self._connection.register("batch_keys", pa.table(columns))
         self._connection.execute(statement("sync/insert_platform_keys"), {"table_name": table})
         self._connection.unregister("batch_keys")
 
-    def refuse_broken(self, table: str) -> None:
-        """Check a table whose rows are all in, after `sources`.
+    def findings(self, table: str, place: str) -> Iterator[Finding]:
+        """Check a table whose rows are all in, `sources` first: keys that come twice, sources that are not there.
 
-        Raises:
-            TerminalMetadataError: A key comes twice, or a row belongs to a source that is not there.
+        Args:
+            table: Name of the table.
+            place: Where its SELECT is, as it stands in a sentence.
         """
-        if found := self._connection.execute(statement("sync/find_duplicate_keys"), {"table_name": table}).fetchone():
-            raise TerminalMetadataError(
-                f"Platform table {table}, row {_row_name(table, found)}: this id comes {found[3]} times; it must be "
-                f"unique. Correct the platform, or include/sql/platform/select_{table}.sql. "
-                "The previous metadata stays in place."
+        binds = {"table_name": table, "example_count": EXAMPLES}
+        if found := self._connection.execute(statement("sync/find_duplicate_keys"), binds).fetchall():
+            problem = "it must be unique"
+            examples = tuple(
+                f"Platform table {table}, row {_row_name(table, row)}: this id comes {row[3]:,} times; {problem}"
+                for row in found
             )
-        if found := self._connection.execute(statement("sync/find_unknown_sources"), {"table_name": table}).fetchone():
+            remedy = f"Correct the platform, or {place}."
+            yield Finding("refused", table, problem, examples, remedy, row_count=found[0][4])
+        if table in TABLES_OF_SOURCES and SOURCES.name in self._checked:
+            yield from self._unknown_sources(table, place, binds)
+        self._checked.add(table)
+
+    def _unknown_sources(self, table: str, place: str, binds: dict[str, Any]) -> Iterator[Finding]:
+        if found := self._connection.execute(statement("sync/find_unknown_sources"), binds).fetchall():
             problem = "the platform's table sources has no such source"
-            raise refused_value(table, _row_name(table, found), "source_id", found[3], problem)
+            examples = tuple(value_example(table, _row_name(table, row), "source_id", row[3], problem) for row in found)
+            remedy = value_remedy(place)
+            yield Finding("refused", table, problem, examples, remedy, "source_id", row_count=found[0][4])
 
 
-def _row_name(table: str, found: tuple[str, ...]) -> str:
+def _row_name(table: str, found: tuple[Any, ...]) -> str:
     return ", ".join(f"{name} {value!r}" for name, value in zip(PRIMARY_KEYS[table], found, strict=False))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from perennial.platform.columns import Reading, Remark, SelectedColumns, arrow_batch, arrow_schema
-from perennial.platform.database import PlatformDatabase, open_platform
+from perennial.platform.columns import arrow_schema
+from perennial.platform.database import open_platform
+from perennial.platform.findings import Finding
 from perennial.platform.integrity import KeyLedger
-from perennial.platform.legacy_deletions import read_legacy_deletions, with_legacy_deletions
-from perennial.platform.vanished import KEYS, keep_missed, refuse_mass_vanishing
-from perennial.tables import AUDIENCES, SOURCES, SYNCED, VANISHED_SOURCES, Table
+from perennial.platform.legacy_deletions import read_legacy_deletions
+from perennial.platform.reading import PlatformReading
+from perennial.platform.vanished import KEYS, keep_missed
+from perennial.tables import AUDIENCES, SOURCES, SYNCED, VANISHED_SOURCES
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -92,67 +94,38 @@ def sync_sources(
 
     attempt = uuid4().hex
     warehouse.refuse_unwritable((*(table.name for table in SYNCED), VANISHED_SOURCES.name))
-    reading = Reading(wall_clock())
+    reading = PlatformReading(wall_clock(), read_legacy_deletions(warehouse))
     staged = _staged_tables(warehouse, reading)
     if not allow_vanishing:
-        refuse_mass_vanishing({name: warehouse.read(name) for name in staged.keys}, staged.keys)
+        reading.refuse_mass_vanishing({name: warehouse.read(name) for name in KEYS})
 
     def keep_what_vanishes(known: pa.Table) -> None:
         if not allow_vanishing:
-            refuse_mass_vanishing({SOURCES.name: known}, staged.keys)
-        keep_missed(warehouse, known, staged.keys[SOURCES.name], run_id, wall_clock())
+            reading.refuse_mass_vanishing({SOURCES.name: known})
+        keep_missed(warehouse, known, reading.keys[SOURCES.name], run_id, wall_clock())
 
-    for name, data_files in staged.data_files.items():
+    for name, data_files in staged.items():
         operation = f"sync:{run_id}:{name}:{attempt}"
         if name == SOURCES.name:
             replace_after_look(warehouse, name, data_files, keep_what_vanishes, operation)
         else:
             warehouse.replace_files(name, data_files, operation)
-        log.info("%s: %s has %s", run_id, name, pluralize(staged.row_counts[name], "row"))
-    unusable = _logged(run_id, reading.unusable, "unusable and read as null")
-    to_come = _logged(run_id, reading.to_come, "later than now, so a source stays hot until then")
-    return SyncOutcome(run_id, staged.row_counts, unusable, to_come)
+        log.info("%s: %s has %s", run_id, name, pluralize(reading.row_counts[name], "row"))
+    unusable = _logged(run_id, reading.findings.of("read_as_null"), "unusable and read as null")
+    to_come = _logged(run_id, reading.findings.of("later_than_now"), "later than now, so a source stays hot until then")
+    return SyncOutcome(run_id, reading.row_counts, unusable, to_come)
 
 
-@dataclass
-class _Staged:
-    """What one look at the platform found, in files that no table lists yet.
-
-    Attributes:
-        data_files: By table, in the order in which the tables are to be replaced.
-        row_counts: By table.
-        keys: What names the rows of the tables of KEYS.
-    """
-
-    data_files: dict[str, list[DataFile]] = field(default_factory=dict)
-    row_counts: dict[str, int] = field(default_factory=dict)
-    keys: dict[str, pa.Table] = field(default_factory=dict)
-
-    def counted(self, table: Table, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Pass the batches of a table on, and note how many rows they have and what names these."""
-        import pyarrow as pa
-
-        row_count = 0
-        names = [pa.schema([(name, pa.large_string()) for name in KEYS.get(table.name, ())]).empty_table()]
-        for batch in batches:
-            row_count += batch.num_rows
-            names.append(pa.table({name: batch[name] for name in names[0].column_names}))
-            yield batch
-        self.row_counts[table.name] = row_count
-        if table.name in KEYS:
-            self.keys[table.name] = pa.concat_tables(names)
-
-
-def _staged_tables(warehouse: Warehouse, reading: Reading) -> _Staged:
+def _staged_tables(warehouse: Warehouse, reading: PlatformReading) -> dict[str, list[DataFile]]:
+    """Write what one look at the platform finds to files that no table lists yet, in the order of their commits."""
     import pyarrow as pa
 
-    adopted = read_legacy_deletions(warehouse)
-    staged = _Staged()
-    with open_platform(warehouse.settings) as database, KeyLedger() as keys:
+    staged = {}
+    with open_platform(warehouse.settings) as database, KeyLedger() as ledger:
         for table in SYNCED:
-            batches = staged.counted(table, _checked_batches(table, database, keys, adopted, reading))
+            batches = reading.checked_batches(table, database, ledger)
             stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
-            staged.data_files[table.name] = warehouse.stage_rows(table.name, stream)
+            staged[table.name] = warehouse.stage_rows(table.name, stream)
     return staged
 
 
@@ -177,32 +150,20 @@ def read_metadata(
     default = settings.home and settings.home / "platform.db"
     if default and settings.platform_url == f"sqlite:///{default}" and not default.exists():
         return None
-    reading = Reading(now or datetime.now(UTC))
-    with open_platform(settings) as database, KeyLedger() as keys:
+    reading = PlatformReading(now or datetime.now(UTC), adopted or {})
+    with open_platform(settings) as database, KeyLedger() as ledger:
         sources, audiences = (
-            pa.Table.from_batches(_checked_batches(table, database, keys, adopted or {}, reading), arrow_schema(table))
+            pa.Table.from_batches(reading.checked_batches(table, database, ledger), arrow_schema(table))
             for table in (SOURCES, AUDIENCES)
         )
     return PlatformMetadata(sources, audiences)
 
 
-def _checked_batches(
-    table: Table, database: PlatformDatabase, keys: KeyLedger, adopted: Mapping[str, datetime], reading: Reading
-) -> Iterator[pa.RecordBatch]:
-    """Stream a platform table, converted and checked; `sources` has to be the first."""
-    with database.selected(table.name) as (names, partitions):
-        selected = SelectedColumns.matched(table, names)
-        row_count = 0
-        for rows in partitions:
-            batch = arrow_batch(selected, rows, row_count + 1, reading)
-            row_count += batch.num_rows
-            keys.add(table.name, batch)
-            yield with_legacy_deletions(batch, adopted) if table is SOURCES else batch
-    keys.refuse_broken(table.name)
-
-
-def _logged(run_id: str, remarks: Mapping[tuple[str, str], Remark], said: str) -> dict[str, int]:
-    for (table, column), remark in remarks.items():
-        values = "1 value is" if remark.count == 1 else f"{remark.count:,} values are"
-        log.warning("%s: of %s.%s, %s %s: %s", run_id, table, column, values, said, remark.example)
-    return {f"{table}.{column}": remark.count for (table, column), remark in remarks.items()}
+def _logged(run_id: str, findings: Iterable[Finding], said: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for finding in findings:
+        place = f"{finding.table}.{finding.column}"
+        values = "1 value is" if finding.row_count == 1 else f"{finding.row_count:,} values are"
+        log.warning("%s: of %s, %s %s: %s", run_id, place, values, said, finding.examples[0])
+        counts[place] = counts.get(place, 0) + finding.row_count
+    return counts

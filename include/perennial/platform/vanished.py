@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from perennial.errors import TerminalMetadataError, TerminalRequestError
+from perennial.errors import TerminalRequestError
 from perennial.refusals import not_known
 from perennial.settings import dag_id
 from perennial.sql import statement
@@ -63,22 +63,6 @@ def find_losses(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) ->
     """
     losses = [Loss(name, len(rows), len(missing_rows(name, rows, found[name]))) for name, rows in known.items()]
     return [loss for loss in losses if loss.missing_count >= _LEAST and loss.missing_count * _SHARE > loss.known_count]
-
-
-def refuse_mass_vanishing(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) -> None:
-    """Refuse what looks like a broken database.
-
-    Raises:
-        TerminalMetadataError: Names the numbers, and the param that says that it is meant.
-    """
-    if losses := find_losses(known, found):
-        selects = " and ".join(f"include/sql/platform/select_{loss.table}.sql" for loss in losses)
-        raise TerminalMetadataError(
-            f"The platform's database lacks {' and '.join(map(str, losses))}: that looks like a broken database or "
-            f"statement, and the previous metadata stays in place. Check PERENNIAL_PLATFORM_URL and {selects}. If they "
-            f"are really gone, trigger {dag_id('sync_sources')} once with "
-            '{"allow_vanishing": true}.'
-        )
 
 
 def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
@@ -194,5 +178,6 @@ def no_rows() -> pa.Table:
     """Return `vanished_sources` without a row."""
     import pyarrow as pa
 
-    types = {"string": pa.string(), "timestamptz": pa.timestamp("us", tz="UTC"), "list<string>": pa.list_(pa.string())}
-    return pa.schema([(column.name, types[column.type]) for column in VANISHED_SOURCES.columns]).empty_table()
+    from perennial.engines.columns import arrow_type
+
+    return pa.schema([(column.name, arrow_type(column.type)) for column in VANISHED_SOURCES.columns]).empty_table()

@@ -213,14 +213,6 @@ def explain(
     return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
 
 
-def decision_of(decisions: pa.Table, source_id: str) -> Decision | None:
-    """Look one source up in what `decide` returned."""
-    import pyarrow.compute as pc
-
-    found = decisions.filter(pc.field("source_id") == source_id).to_pylist()
-    return _decision(found[0]) if found else None
-
-
 def _decision(row: dict[str, Any]) -> Decision:
     values = {name: row[name] for name in DECISION_COLUMNS}
     return Decision(**{**values, "referenced_by": tuple(row["referenced_by"])})
@@ -301,7 +293,7 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
             if value not in allowed:
                 raise TerminalMetadataError(
                     f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
-                    "it on the platform (or in its SELECT in include/sql/platform/), then run "
+                    "it on the platform, or in the SELECT that reads it (docs/your-data.md), then run "
                     f"{dag_id('sync_sources')}."
                 )
 

@@ -89,11 +89,11 @@ def create_source_referrers(
         source_ids: Likewise.
         referrer_kinds: The kinds of owner that keep a source (R6).
     """
-    connection.register("audience_references", audience_references(audiences, source_ids))
+    connection.register("audience_references", _audience_references(audiences, source_ids))
     connection.execute(statement("policy/create_source_referrers"), {"referrer_kinds": list(referrer_kinds)})
 
 
-def audience_references(audiences: pa.Table, source_ids: Callable[[], pa.ChunkedArray]) -> pa.Table:
+def _audience_references(audiences: pa.Table, source_ids: Callable[[], pa.ChunkedArray]) -> pa.Table:
     """Find the sources and segments that audiences name, or could name where they cannot be read.
 
     Only audiences of active owners and of segments are read: the others keep nothing (R4).

@@ -31,6 +31,7 @@ from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.files import files_of
 from perennial.warehouse.name_mappings import NAME_MAPPING, mapping_json, merged_mapping, name_mapping, same_mapping
+from perennial.warehouse.races import ATTEMPTS
 from perennial.warehouse.schemas import (
     UnlikeError,
     defined,
@@ -43,8 +44,6 @@ from perennial.warehouse.schemas import (
 )
 
 log = logging.getLogger(__name__)
-
-ATTEMPTS = 20
 
 
 def align(load: Callable[[str], Table], hot_name: str, archive_name: str) -> list[str]:

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import NestedField
 
 from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
@@ -30,7 +28,7 @@ from perennial.warehouse.foreign import (
 )
 from perennial.warehouse.name_mappings import with_columns
 from perennial.warehouse.open import is_embedded, open_catalog
-from perennial.warehouse.schemas import completed, iceberg_type, refuse_broken, refuse_required
+from perennial.warehouse.schemas import completed, declared_schema, refuse_broken, refuse_required
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -288,7 +286,7 @@ class Warehouse:
         try:
             self.catalog.create_table(
                 identifier,
-                schema=_schema(declared),
+                schema=declared_schema(declared),
                 partition_spec=_partition_spec(declared),
                 properties={**_PROPERTIES, **self._location_properties(declared), "comment": declared.doc},
             )
@@ -380,16 +378,6 @@ def _chunked(rows: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
             chunk, chunk_bytes = [], 0
     if chunk:
         yield chunk
-
-
-def _schema(declared: Table) -> Schema:
-    fields = []
-    for position, column in enumerate(declared.columns, start=1):
-        element_id = 1000 + position
-        fields.append(
-            NestedField(position, column.name, iceberg_type(column.type, element_id), column.required, doc=column.doc)
-        )
-    return Schema(*fields)
 
 
 def _partition_spec(declared: Table) -> PartitionSpec:

@@ -7,19 +7,15 @@ when two runs do the same thing. So its retry is switched off here and the whole
 from __future__ import annotations
 
 import logging
-import random
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table, TableProperties, Transaction
 from pyiceberg.table.snapshots import ancestors_of
 
-from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.foreign import refuse_unwritable
@@ -27,13 +23,13 @@ from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import OPERATION_KEY, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.manifests import SnapshotProducer, overlap
+from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
     from perennial.warehouse.catalog import Warehouse
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 20
 # How many manifests a look at one source may have to read; every load adds one.
 OVERLAP = 8
 
@@ -72,31 +68,36 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
     """
-    for attempt in range(ATTEMPTS):
-        # The note first: of a table that is loaded before, it may be ahead.
-        head = read_head(warehouse, name) if name in COUNTED else None
-        table = warehouse.table(name)
-        if name in COUNTED:
-            refuse_loss(table, head)
+
+    def attempt() -> bool:
+        table = load_whole_table(warehouse, name)
         if operation in operations(table):
             return False
         delta = change(table)
         if not delta:
             return False
         refuse_unwritable(table)
-        try:
-            with catalog_errors(table.catalog.name, commit=name):
-                _commit(table, delta, operation)
-        except (CommitFailedException, ValidationException) as error:
-            log.info("%s: lost a race for %s (%s), looking again", operation, name, error)
-            time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
-            continue
+        with catalog_errors(table.catalog.name, commit=name):
+            _commit(table, delta, operation)
         if name in COUNTED:
             note_head(warehouse, table)
         return True
-    raise TransientConflictError(
-        f"{operation}: other writers changed {name} during each of {ATTEMPTS} attempts; run it again."
-    )
+
+    return repeat_lost_races(name, operation, attempt)
+
+
+def load_whole_table(warehouse: Warehouse, name: str) -> Table:
+    """Load a table that is about to be changed.
+
+    Raises:
+        TerminalDataError: The table was set back.
+    """
+    # The note first: of a table that is loaded before, it may be ahead.
+    head = read_head(warehouse, name) if name in COUNTED else None
+    table = warehouse.table(name)
+    if name in COUNTED:
+        refuse_loss(table, head)
+    return table
 
 
 def _commit(table: Table, delta: FileChange, operation: str) -> None:

@@ -85,7 +85,7 @@ def _accepted(name: str) -> str:
     return f", say with `perennial repair --accept {name}` that this is meant" if name in COUNTED else ""
 
 
-def unreadable_file(live_files: Iterable[LiveFile]) -> DataFile | None:
+def _unreadable_file(live_files: Iterable[LiveFile]) -> DataFile | None:
     """Find the first data or delete file that is of a format that cannot be read; None where all can."""
     for live in live_files:
         if _format(live.data_file) not in _READABLE or live.data_file.key_metadata is not None:
@@ -102,7 +102,7 @@ def refuse_unreadable(table: IcebergTable, live_files: Iterable[LiveFile]) -> No
     Raises:
         TerminalDataError: Names the table, the file and its format.
     """
-    found = unreadable_file(live_files)
+    found = _unreadable_file(live_files)
     if found is not None:
         kind = "encrypted" if found.key_metadata is not None else _format(found).capitalize()
         raise TerminalDataError(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
@@ -19,13 +17,11 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 from pyiceberg.utils.properties import property_as_bool, property_as_int
 
-from perennial.errors import TransientConflictError
 from perennial.tables import COUNTED, TABLES
 from perennial.warehouse.catalog_errors import catalog_errors
-from perennial.warehouse.commits import ATTEMPTS, set_tag
-from perennial.warehouse.heads import read_head
+from perennial.warehouse.commits import load_whole_table, set_tag
 from perennial.warehouse.lineage import TAG
-from perennial.warehouse.losses import refuse_loss
+from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
     from perennial.warehouse.catalog import Warehouse
@@ -150,26 +146,17 @@ def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: dat
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer.
     """
-    for attempt in range(ATTEMPTS):
-        # The note first: of a table that is loaded before, it may be ahead.
-        head = read_head(warehouse, name) if name in COUNTED else None
-        table = warehouse.table(name)
-        if name in COUNTED:
-            refuse_loss(table, head)
+
+    def attempt() -> int:
+        table = load_whole_table(warehouse, name)
         expired = sorted(_expirable(table, cutoff, now))
         if not expired and not _is_ahead(table):
             return 0
-        try:
-            with catalog_errors(table.catalog.name, commit=table.name()[-1]):
-                _remove(table, expired)
-        except CommitFailedException as error:
-            log.info("%s: lost a race for its snapshots (%s), looking again", table.name()[-1], error)
-            time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
-            continue
+        with catalog_errors(table.catalog.name, commit=name):
+            _remove(table, expired)
         return len(expired)
-    raise TransientConflictError(
-        f"Other writers changed {name} during each of {ATTEMPTS} attempts to expire snapshots; run it again."
-    )
+
+    return repeat_lost_races(name, "Expiring snapshots", attempt)
 
 
 def keeps_files(table: Table) -> bool:

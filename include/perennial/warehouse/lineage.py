@@ -94,7 +94,7 @@ class History:
         """What our tag names; None where a table has none yet, or somebody has dropped it."""
         ref = self.metadata.refs.get(TAG)
         snapshot = self.snapshots.get(ref.snapshot_id) if ref is not None else None
-        return mark_of(snapshot) if snapshot is not None else None
+        return _mark_of(snapshot) if snapshot is not None else None
 
     @cached_property
     def _given_up(self) -> set[str]:
@@ -148,7 +148,7 @@ def number_of(snapshot: Snapshot) -> int:
     return snapshot.sequence_number or 0
 
 
-def mark_of(snapshot: Snapshot) -> Mark:
+def _mark_of(snapshot: Snapshot) -> Mark:
     """Describe a snapshot."""
     return Mark(snapshot.snapshot_id, number_of(snapshot), operation_of(snapshot))
 

@@ -7,8 +7,6 @@ backup has forgotten is read from the table's metadata files.
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +20,12 @@ from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, SetSn
 
 from perennial.errors import TerminalRequestError, TransientConflictError
 from perennial.warehouse.catalog_errors import catalog_errors
-from perennial.warehouse.commits import ATTEMPTS, set_tag
+from perennial.warehouse.commits import set_tag
 from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, TAG, Head, operation_of, tagged
 from perennial.warehouse.losses import Loss, find_loss
 from perennial.warehouse.manifests import SnapshotProducer
+from perennial.warehouse.races import repeat_lost_races
 from perennial.warehouse.replay import is_rewrite, plan_replay, replay
 from perennial.warehouse.undone import Undone, UnrepairableError, find_undone
 
@@ -64,7 +63,8 @@ def repair_table(warehouse: Warehouse, name: str, dry_run: bool) -> Repair | Non
         TransientConflictError: Other writers won every race.
         TransientError: The catalog did not answer; repeating it is safe.
     """
-    for attempt in range(ATTEMPTS):
+
+    def attempt() -> Repair | None:
         # The note first: of a table that is loaded before, it may be ahead.
         head, table = read_head(warehouse, name), warehouse.table(name)
         loss = find_loss(table, head)
@@ -76,11 +76,9 @@ def repair_table(warehouse: Warehouse, name: str, dry_run: bool) -> Repair | Non
                 _commit(warehouse, table, way.commit)
         except UnrepairableError as error:
             return Repair(loss, str(error), possible=False)
-        except (CommitFailedException, ValidationException):
-            time.sleep(min(0.05 * 2**attempt, 2.0) * (0.5 + random.random()))
-            continue
         return Repair(loss, way.how, possible=True)
-    raise TransientConflictError(f"Other writers changed {name} during each of {ATTEMPTS} attempts; repair it again.")
+
+    return repeat_lost_races(name, "Repair", attempt)
 
 
 def accept_table(warehouse: Warehouse, name: str) -> Loss | None:

@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Any
 from pyiceberg.exceptions import ResolveError
 from pyiceberg.schema import Schema, promote
 from pyiceberg.types import (
-    BooleanType,
-    DateType,
     DecimalType,
     FixedType,
     FloatType,
     IcebergType,
     IntegerType,
     ListType,
-    LongType,
     MapType,
     NestedField,
     StringType,
     StructType,
-    TimestamptzType,
 )
 
 from perennial.errors import TerminalSettingError, TransientConflictError
@@ -34,14 +30,6 @@ from perennial.tables import RENAMED_COLUMNS, TABLES, Column, Table
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
 
-_TYPES: dict[str, IcebergType] = {
-    "string": StringType(),
-    "boolean": BooleanType(),
-    "int": IntegerType(),
-    "long": LongType(),
-    "date": DateType(),
-    "timestamptz": TimestamptzType(),
-}
 _DECLARED = {table.name: table for table in TABLES}
 
 
@@ -53,7 +41,16 @@ def iceberg_type(name: str, element_id: int) -> IcebergType:
     """Return a type of the contract."""
     if name == "list<string>":
         return ListType(element_id, StringType(), element_required=True)
-    return _TYPES[name]
+    return IcebergType.model_validate(name)
+
+
+def declared_schema(declared: Table) -> Schema:
+    """Return the columns of a table as the contract declares them."""
+    fields = []
+    for position, column in enumerate(declared.columns, start=1):
+        kind = iceberg_type(column.type, 1000 + position)
+        fields.append(NestedField(position, column.name, kind, column.required, doc=column.doc))
+    return Schema(*fields)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -293,9 +290,3 @@ def contract_columns(name: str, schema: Schema) -> Schema:
     declared = _DECLARED.get(name)
     known = {column.name for column in declared.columns} if declared else set(schema.column_names)
     return Schema(*(field for field in schema.fields if field.name in known))
-
-
-def unknown_columns(name: str, schema: Schema) -> list[NestedField]:
-    """Return the columns that somebody else has added."""
-    known = set(contract_columns(name, schema).column_names)
-    return [field for field in schema.fields if field.name not in known]

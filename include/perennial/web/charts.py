@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -56,8 +55,6 @@ def drawn(chart: Chart, theme: Literal["light", "dark"], narrow: bool = False) -
     """Answer with a chart as an SVG image without scripts."""
     import pygal
 
-    # Its hook for maps is of a kind that Python no longer asks, and warns of at every import that comes after.
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
     kind = pygal.Line if chart.shape == "lines" else pygal.Bar
     drawing = kind(
         **(_NARROW if narrow else _WIDE), style=_style(theme), js=(), no_data_text="Nothing yet",

@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.errors import TerminalRequestError
 from perennial.policy.decisions import SOURCE_KINDS, STATUSES
-from perennial.web.pages import segment, whole_in_form
+from perennial.web.pages import segment
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 PAGE_SIZE = 50
 DUE_DAYS = 30
 _ADDRESS_CHARACTERS = 6_000
-# Two texts of 1,000 characters, each of which JSON may write as twelve.
-EXACT_CHARACTERS = 25_000
 # So many answers are kept while the sources stay the same: who turns pages asks the same of them again and again.
 _KEPT = 16
 DUE, KEPT = "due", "kept"
@@ -90,42 +87,10 @@ class Selection:
             if value not in ("", getattr(type(self), field, ""))
         }
 
-    @classmethod
-    def from_form(cls, exact: str, **fields: str) -> Selection:
-        """Put a selection together from a form, whose fields would not hand every text over whole.
-
-        Args:
-            exact: JSON object as `exact` writes it, or empty.
-            fields: The fields as they arrived; what somebody has typed into one counts.
-        """
-        kept = _read_exact(exact) if exact else {}
-        return cls(**fields | {field: text for field, text in kept.items() if not fields[field]})
-
-    @property
-    def exact(self) -> dict[str, str]:
-        """The texts of the filters that a form has to carry as JSON."""
-        return {field: text for field, text in self.filters.items() if not whole_in_form(text)}
-
     @property
     def filters(self) -> dict[str, str]:
         """As `query`, without the order."""
         return {field: value for field, value in self.query().items() if field not in ("sort", "order")}
-
-
-class _Exact(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    q: str = Field("", max_length=1_000)
-    tag: str = Field("", max_length=1_000)
-
-
-def _read_exact(exact: str) -> dict[str, str]:
-    try:
-        return _Exact.model_validate_json(exact).model_dump()
-    except ValueError:
-        raise TerminalRequestError(
-            "exact is no JSON object of the texts q and tag; open the list of sources again and choose again."
-        ) from None
 
 
 def _choice(field: str, text: str) -> Any:
@@ -141,9 +106,8 @@ def _selection(
     state: Annotated[str, _choice("state", _STATES_HELP)] = "",
     sort: Annotated[str, _choice("sort", "Column to sort by")] = "name",
     order: Annotated[str, _choice("order", "Direction")] = "asc",
-    exact: Annotated[str, Query(max_length=EXACT_CHARACTERS, include_in_schema=False)] = "",
 ) -> Selection:
-    return Selection.from_form(exact, q=q, tag=tag, kind=kind, status=status, state=state, sort=sort, order=order)
+    return Selection(q=q, tag=tag, kind=kind, status=status, state=state, sort=sort, order=order)
 
 
 SelectionDep = Annotated[Selection, Depends(_selection)]

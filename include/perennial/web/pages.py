@@ -23,7 +23,6 @@ TEMPLATE_ROOT = resource("web/templates")
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 # A field of a form holds a megabyte, as sent: then each of these characters may take three.
 _FIELD_CHARACTERS = 250_000
-_BROKEN_IN_FORMS = frozenset("\0\r\n")
 
 
 def render(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -71,7 +70,6 @@ def _environment() -> Environment:
         dated=formatting.dated, shown=escape_for_page, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
-    environment.tests["whole_in_form"] = whole_in_form
     environment.globals["dag_id"] = dag_id
     return environment
 
@@ -94,11 +92,6 @@ def named(name: str | None, source_id: str) -> str:
 def _has_ink(char: str) -> bool:
     # Separators, controls and joiners, and marks, which stand on something else.
     return unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK
-
-
-def whole_in_form(text: str) -> bool:
-    """Whether a field of a form hands a text over as it is: HTML has no U+0000, and line breaks are sent as others."""
-    return _BROKEN_IN_FORMS.isdisjoint(text)
 
 
 def json_lists(texts: Iterable[str]) -> Iterator[str]:

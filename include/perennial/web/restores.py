@@ -16,7 +16,7 @@ from perennial.notify.addresses import is_address
 from perennial.web.access import READ, RESTORE
 from perennial.web.airflow_runs import trigger_restore
 from perennial.web.dependencies import PageContext, PageContextDep, restoring_sources
-from perennial.web.listing import EXACT_CHARACTERS, Selection, SelectionDep, matching_ids
+from perennial.web.listing import Selection, SelectionDep, matching_ids
 from perennial.web.pages import render
 from perennial.web.problems import problem
 from perennial.web.restore_preview import RefusedError, Resolved, preview_restore, refuse_restore, resolve_restore
@@ -69,7 +69,7 @@ class RestoreOrder(_Model):
 
 
 class SelectedForm(Filters):
-    """The form around the list of sources; `ids` are JSON lists of those that a form would not hand over whole."""
+    """The form around the list of sources; `ids` are JSON lists, for more of them than a form has fields."""
 
     # The form also carries the order of the list.
     model_config = ConfigDict(extra="ignore")
@@ -77,14 +77,12 @@ class SelectedForm(Filters):
     id: list[Text] = Field([], max_length=1_000)
     ids: list[str] = Field([], max_length=1_000)
     tags: list[Text] = Field([], max_length=1_000)
-    exact: str = Field("", max_length=EXACT_CHARACTERS)
     all: bool = False
 
     @property
     def selection(self) -> Selection | None:
         """What the filters select, where all that match are asked for."""
-        filters = self.model_dump(include=set(Filters.model_fields))
-        return Selection.from_form(self.exact, **filters) if self.all else None
+        return Selection(**self.model_dump(include=set(Filters.model_fields))) if self.all else None
 
 
 class OrderForm(_Model):
@@ -147,24 +145,16 @@ class RestorePreview(BaseModel):
 
 
 Ids = Annotated[list[Text], Query(alias="id", default_factory=list, max_length=1_000, description="Id of a source")]
-ListedIds = Annotated[list[str], Query(alias="ids", default_factory=list, max_length=1_000)]
 Tags = Annotated[list[Text], Query(default_factory=list, max_length=1_000, description="A tag a source carries")]
 All = Annotated[bool, Query(alias="all", description="Every source that matches the filters")]
 
 
 @router.get("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
 def restore_page(
-    request: Request,
-    context: PageContextDep,
-    selection: SelectionDep,
-    ids: Ids,
-    listed: ListedIds,
-    tags: Tags,
-    everything: All = False,
+    request: Request, context: PageContextDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
 ) -> HTMLResponse:
     """Show what a restore would do, and ask for it."""
-    named = [*ids, *_listed("ids", listed)]
-    return _page(request, context, _chosen(context, named, tags, selection if everything else None))
+    return _page(request, context, _chosen(context, ids, tags, selection if everything else None))
 
 
 @router.post("/restore", dependencies=[READ], response_class=HTMLResponse, include_in_schema=False)
@@ -288,7 +278,7 @@ def _matching(context: PageContext, selection: Selection) -> tuple[list[str], li
 
 
 def _listed(name: str, fields: list[str]) -> list[str]:
-    """Read lists of texts out of fields of a form; there they are JSON, so that every character arrives."""
+    """Read lists of texts out of fields of a form; there they are JSON, so that a field holds many."""
     try:
         return [text for field in fields for text in _LIST.validate_json(field)]
     except ValueError:

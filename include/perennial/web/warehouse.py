@@ -88,7 +88,7 @@ def until_answered(dependency: Callable[..., Any]) -> Any:
 _OpenedDep = Annotated[Any, until_answered(_opened)]
 
 
-async def opened_warehouse(opened: _OpenedDep) -> Warehouse:
+async def _opened_warehouse(opened: _OpenedDep) -> Warehouse:
     """Return the configured warehouse.
 
     A setting that cannot be used, or a catalog that is not there, is an error of the request, not of the server.
@@ -97,12 +97,12 @@ async def opened_warehouse(opened: _OpenedDep) -> Warehouse:
     return warehouse
 
 
-async def source_snapshot(opened: _OpenedDep) -> SourceSnapshot:
+async def _source_snapshot(opened: _OpenedDep) -> SourceSnapshot:
     """Return what lists of sources are made from."""
     snapshot: SourceSnapshot = opened.snapshot
     return snapshot
 
 
 # FastAPI reads annotations at run time, and there the class is not imported.
-WarehouseDep = Annotated[Any, Depends(opened_warehouse)]
-SnapshotDep = Annotated[SourceSnapshot, Depends(source_snapshot)]
+WarehouseDep = Annotated[Any, Depends(_opened_warehouse)]
+SnapshotDep = Annotated[SourceSnapshot, Depends(_source_snapshot)]

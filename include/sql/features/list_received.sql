@@ -13,9 +13,9 @@ WITH received AS (
         seen.source_id,
         seen.canvas_step_id AS step_id,
         seen.variant_id,
-        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'received')) AS received_us,
-        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'entered')) AS entered_us,
-        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'control')) AS control_us,
+        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'received'))::BIGINT AS received_us,
+        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'entered'))::BIGINT AS entered_us,
+        epoch_us(max(seen.occurred_at) FILTER (seen.interaction = 'control'))::BIGINT AS control_us,
         bool_or(
             seen.interaction = 'opened' AND seen.channel = 'email' AND seen.machine_open IS NOT TRUE
         ) AS opened_email,
@@ -27,7 +27,7 @@ WITH received AS (
     WHERE
         seen.user_id IN (SELECT user_id FROM asked_users)
         AND list_contains($kinds::VARCHAR[], seen.source_kind)
-    GROUP BY ALL
+    GROUP BY seen.user_id, seen.source_kind, seen.source_id, seen.canvas_step_id, seen.variant_id
 )
 
 SELECT -- noqa: AM07

@@ -1,9 +1,11 @@
--- A tag, variation or step of a source that the platform does not have. Grain: one row at most. Binds: $table_name.
+-- Tags, variations or steps of sources that the platform does not have, and how many there are of them.
+-- Grain: row of the table, the first $example_count of them. Binds: $table_name, $example_count.
 SELECT
     keys.key_1,
     keys.key_2,
     keys.key_3,
-    keys.source_id
+    keys.source_id,
+    count(*) OVER () AS row_count
 FROM platform_keys AS keys
 WHERE
     keys.table_name = $table_name
@@ -14,4 +16,4 @@ WHERE
         WHERE known.table_name = 'sources' AND known.key_1 = keys.source_id
     )
 ORDER BY keys.key_1, keys.key_2, keys.key_3
-LIMIT 1
+LIMIT $example_count

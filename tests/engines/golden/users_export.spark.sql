@@ -1,5 +1,5 @@
 WITH absent_sources AS (
-  WITH missed AS (
+  WITH absent_sources_missed AS (
     SELECT
       vanished_sources.source_id AS source_id,
       vanished_sources.kind AS kind,
@@ -37,7 +37,7 @@ WITH absent_sources AS (
     missed.interaction_data_deleted_at AS interaction_data_deleted_at,
     missed.tags AS tags,
     missed.missed_at AS vanished_at
-  FROM missed AS missed
+  FROM absent_sources_missed AS missed
   WHERE
     missed.place = 1
     AND NOT EXISTS(
@@ -47,32 +47,7 @@ WITH absent_sources AS (
       WHERE
         sources.source_id = missed.source_id
     )
-), known_sources AS (
-  SELECT
-    sources.source_id AS source_id,
-    sources.kind AS kind,
-    sources.name AS name,
-    sources.status AS status,
-    sources.created_at AS created_at,
-    sources.stopped_at AS stopped_at,
-    sources.last_sent_at AS last_sent_at,
-    sources.owner_email AS owner_email,
-    sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-    CAST(NULL AS TIMESTAMP) AS vanished_at
-  FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
-  UNION ALL
-  SELECT
-    absent_sources.source_id AS source_id,
-    absent_sources.kind AS kind,
-    absent_sources.name AS name,
-    absent_sources.status AS status,
-    absent_sources.created_at AS created_at,
-    absent_sources.stopped_at AS stopped_at,
-    absent_sources.last_sent_at AS last_sent_at,
-    absent_sources.owner_email AS owner_email,
-    absent_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-    absent_sources.vanished_at AS vanished_at
-  FROM absent_sources AS absent_sources
+), known_sources AS (  -- as in views.spark.sql
 ), available_interactions AS (
   SELECT
     interactions.event_id AS event_id,
@@ -116,12 +91,12 @@ WITH absent_sources AS (
     seen.source_id AS source_id,
     seen.canvas_step_id AS step_id,
     seen.variant_id AS variant_id,
-    UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
-      seen.interaction = 'received')) AS received_us,
-    UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
-      seen.interaction = 'entered')) AS entered_us,
-    UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
-      seen.interaction = 'control')) AS control_us,
+    CAST(UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
+      seen.interaction = 'received')) AS BIGINT) AS received_us,
+    CAST(UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
+      seen.interaction = 'entered')) AS BIGINT) AS entered_us,
+    CAST(UNIX_MICROS(MAX(seen.occurred_at) FILTER(WHERE
+      seen.interaction = 'control')) AS BIGINT) AS control_us,
     BOOL_OR(
       seen.interaction = 'opened'
       AND seen.channel = 'email'

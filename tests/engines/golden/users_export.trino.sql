@@ -1,78 +1,5 @@
-WITH absent_sources AS (
-  WITH missed AS (
-    SELECT
-      vanished_sources.source_id AS source_id,
-      vanished_sources.kind AS kind,
-      vanished_sources.name AS name,
-      vanished_sources.status AS status,
-      vanished_sources.created_at AS created_at,
-      vanished_sources.stopped_at AS stopped_at,
-      vanished_sources.last_sent_at AS last_sent_at,
-      vanished_sources.owner_email AS owner_email,
-      vanished_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-      vanished_sources.tags AS tags,
-      vanished_sources.missed_at AS missed_at,
-      vanished_sources.run_id AS run_id,
-      ROW_NUMBER() OVER (
-        PARTITION BY vanished_sources.source_id
-        ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC
-      ) AS place
-    FROM "lake"."messaging"."vanished_sources" FOR VERSION AS OF 19 AS vanished_sources
-  )
-  SELECT
-    missed.source_id AS source_id,
-    COALESCE(missed.kind, 'source') AS kind,
-    COALESCE(missed.name, missed.source_id) AS name,
-    CASE missed.status
-      WHEN 'draft'
-      THEN 'draft'
-      WHEN 'archived'
-      THEN 'archived'
-      ELSE 'stopped'
-    END AS status,
-    COALESCE(missed.created_at, missed.missed_at) AS created_at,
-    missed.stopped_at AS stopped_at,
-    missed.last_sent_at AS last_sent_at,
-    missed.owner_email AS owner_email,
-    missed.interaction_data_deleted_at AS interaction_data_deleted_at,
-    missed.tags AS tags,
-    missed.missed_at AS vanished_at
-  FROM missed AS missed
-  WHERE
-    missed.place = 1
-    AND NOT EXISTS(
-      SELECT
-        1 AS "1"
-      FROM "lake"."messaging"."sources" FOR VERSION AS OF 1 AS sources
-      WHERE
-        sources.source_id = missed.source_id
-    )
-), known_sources AS (
-  SELECT
-    sources.source_id AS source_id,
-    sources.kind AS kind,
-    sources.name AS name,
-    sources.status AS status,
-    sources.created_at AS created_at,
-    sources.stopped_at AS stopped_at,
-    sources.last_sent_at AS last_sent_at,
-    sources.owner_email AS owner_email,
-    sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-    CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS vanished_at
-  FROM "lake"."messaging"."sources" FOR VERSION AS OF 1 AS sources
-  UNION ALL
-  SELECT
-    absent_sources.source_id AS source_id,
-    absent_sources.kind AS kind,
-    absent_sources.name AS name,
-    absent_sources.status AS status,
-    absent_sources.created_at AS created_at,
-    absent_sources.stopped_at AS stopped_at,
-    absent_sources.last_sent_at AS last_sent_at,
-    absent_sources.owner_email AS owner_email,
-    absent_sources.interaction_data_deleted_at AS interaction_data_deleted_at,
-    absent_sources.vanished_at AS vanished_at
-  FROM absent_sources AS absent_sources
+WITH absent_sources AS (  -- as in views.trino.sql
+), known_sources AS (  -- as in views.trino.sql
 ), available_interactions AS (
   SELECT
     interactions.event_id AS event_id,
@@ -116,18 +43,18 @@ WITH absent_sources AS (
     seen.source_id AS source_id,
     seen.canvas_step_id AS step_id,
     seen.variant_id AS variant_id,
-    CAST(ROUND(
+    CAST(CAST(ROUND(
       TO_UNIXTIME(MAX(seen.occurred_at) FILTER(WHERE
         seen.interaction = 'received')) * 1000000
-    ) AS BIGINT) AS received_us,
-    CAST(ROUND(
+    ) AS BIGINT) AS BIGINT) AS received_us,
+    CAST(CAST(ROUND(
       TO_UNIXTIME(MAX(seen.occurred_at) FILTER(WHERE
         seen.interaction = 'entered')) * 1000000
-    ) AS BIGINT) AS entered_us,
-    CAST(ROUND(
+    ) AS BIGINT) AS BIGINT) AS entered_us,
+    CAST(CAST(ROUND(
       TO_UNIXTIME(MAX(seen.occurred_at) FILTER(WHERE
         seen.interaction = 'control')) * 1000000
-    ) AS BIGINT) AS control_us,
+    ) AS BIGINT) AS BIGINT) AS control_us,
     BOOL_OR(
       seen.interaction = 'opened'
       AND seen.channel = 'email'

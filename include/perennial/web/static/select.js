@@ -4,7 +4,7 @@ const everything = form.elements.namedItem("all");
 const onPage = form.querySelector("[data-page]");
 const said = form.querySelector("[data-selected]");
 const button = form.querySelector("button");
-const boxes = [...form.querySelectorAll("input[name=id], input[name=ids]")];
+const boxes = [...form.querySelectorAll("input[name=id]")];
 
 function show() {
   const ticked = boxes.filter((box) => box.checked).length;

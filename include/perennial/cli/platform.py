@@ -1,0 +1,89 @@
+"""The platform of one's own: `init --platform` writes its SELECTs, `check --platform` tries them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+
+from perennial.cli.printing import console, print_rows, said_plainly, say
+from perennial.settings import Settings
+from perennial.text import pluralize
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from perennial.platform.check import CheckedTable
+    from perennial.platform.findings import Finding
+
+
+def init_platform(folder: Path) -> None:
+    """Write the SELECTs to a folder, and say what comes next."""
+    from perennial.platform.selects import write_selects
+
+    with said_plainly():
+        written = write_selects(folder.resolve())
+    for path in written:
+        console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
+    if not written:
+        console.print("Every file is there already, as the package has it.")
+    place = escape(str(folder.resolve()))
+    say(f"Edit them, set PERENNIAL_PLATFORM_SQL to {place}, and run `perennial check --platform`.")
+
+
+def check_platform_selects() -> None:
+    """Print what every SELECT brings and what does not fit; exit code 1 if a sync would refuse anything."""
+    from perennial.platform.check import check_platform
+
+    with said_plainly():
+        settings = Settings.from_environment()
+        tables = check_platform(settings, _known(settings))
+    for table in tables:
+        _print_table(table)
+    refused = [finding for table in tables for finding in table.findings if finding.kind == "refused"]
+    if refused:
+        console.print(f"\n[red]A sync would refuse this platform: {pluralize(len(refused), 'finding')}.[/]")
+        raise typer.Exit(1)
+    console.print("\n[green]A sync would take this platform as it is.[/]")
+
+
+def _known(settings: Settings) -> dict[str, pa.Table] | None:
+    """Read what a sync would compare with; None where there is no warehouse yet, which opening would make."""
+    from perennial.platform.vanished import KEYS
+    from perennial.warehouse import Warehouse, catalog_file
+
+    if (path := catalog_file(settings)) is not None and not path.exists():
+        return None
+    warehouse = Warehouse(settings)
+    return None if warehouse.missing_tables() & KEYS.keys() else {name: warehouse.read(name) for name in KEYS}
+
+
+def _print_table(table: CheckedTable) -> None:
+    console.print(
+        f"\n[bold]{table.name}[/]: {pluralize(table.row_count, 'row')} from {escape(table.place)}", soft_wrap=True
+    )
+    if table.first_rows:
+        print_rows(table.columns, [tuple(map(_cell, row)) for row in table.first_rows])
+    for finding in table.findings:
+        _print_finding(finding)
+
+
+def _print_finding(finding: Finding) -> None:
+    label, style = {
+        "refused": ("Refused", "red"),
+        "read_as_null": (f"{finding.column} is read as null", "yellow"),
+        "later_than_now": (f"{finding.column} is later than now, so the source stays hot until then", "yellow"),
+        "left_out": ("Left out", "dim"),
+    }[finding.kind]
+    rows = f" ({pluralize(finding.row_count, 'row')})" if finding.row_count else ""
+    console.print(f"[{style}]{label}{rows}:[/] {escape(str(finding))}", soft_wrap=True, highlight=False)
+    for example in finding.examples[1:]:
+        console.print(f"  Also: {escape(example)}.", soft_wrap=True, highlight=False)
+
+
+def _cell(value: Any) -> Any:
+    from perennial.text import escape_invisible
+
+    return escape_invisible(value) if isinstance(value, str) else value

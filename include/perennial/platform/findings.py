@@ -1,0 +1,72 @@
+"""What the checks of the platform find: a sync raises the first finding that it refuses, a command lists them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from perennial.errors import TerminalMetadataError
+
+FindingKind = Literal["refused", "read_as_null", "later_than_now", "left_out"]
+# The cases that a finding describes; the others are only counted.
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a table of the platform, or worth a person's look.
+
+    Attributes:
+        kind: `refused` fails a sync. Values that no decision needs are `read_as_null`; times of sources that are
+            `later_than_now` keep their source hot until then; columns that nobody asked for are `left_out`.
+        table: Name of the synced table.
+        problem: What is wrong, the same words for every row of a column; equal findings are added up.
+        examples: The first cases, each with its row and value.
+        remedy: What to do, in a sentence.
+        column: Name of the column; empty for the whole table.
+        row_count: Rows that have it; 0 for what is not wrong with rows.
+    """
+
+    kind: FindingKind
+    table: str
+    problem: str
+    examples: tuple[str, ...]
+    remedy: str = ""
+    column: str = ""
+    row_count: int = 0
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (f"{self.examples[0].rstrip('.')}.", self.remedy)))
+
+
+class Findings:
+    """The findings of one look at the platform, each problem of a column once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str, str], Finding] = {}
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._found.values())
+
+    def of(self, kind: FindingKind, table: str = "") -> list[Finding]:
+        """Return the findings of a kind, of one table or of all."""
+        return [finding for finding in self if finding.kind == kind and table in ("", finding.table)]
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Add what one batch or table brought."""
+        for finding in findings:
+            key = (finding.kind, finding.table, finding.column, finding.problem)
+            if known := self._found.get(key):
+                examples = (known.examples + finding.examples)[:EXAMPLES]
+                finding = replace(known, examples=examples, row_count=known.row_count + finding.row_count)
+            self._found[key] = finding
+
+    def refuse(self) -> None:
+        """Raise the first finding that a sync refuses.
+
+        Raises:
+            TerminalMetadataError: Names the table, the row, the column, the value and the remedy.
+        """
+        for finding in self.of("refused"):
+            raise TerminalMetadataError(f"{finding} The previous metadata stays in place.")

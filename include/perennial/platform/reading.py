@@ -1,0 +1,108 @@
+"""One look at the platform: every table converted and checked as it streams by. A sync and a check have the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from perennial.platform.columns import SelectedColumns, arrow_batch
+from perennial.platform.database import PlatformDatabase
+from perennial.platform.findings import Finding, Findings
+from perennial.platform.integrity import KeyLedger
+from perennial.platform.legacy_deletions import with_legacy_deletions
+from perennial.platform.vanished import KEYS, find_losses
+from perennial.settings import dag_id
+from perennial.tables import SOURCES, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class PlatformReading:
+    """What one look at the platform has brought so far.
+
+    Attributes:
+        now: Wall clock: no deletion is later (R24).
+        adopted: Marks of what the previous policy deleted, laid over `sources` (R18).
+        findings: What is wrong, or worth a person's look.
+        row_counts: By table.
+        keys: What names the rows of the tables of KEYS.
+        places: Where the SELECT of each table is, as it stands in a sentence.
+    """
+
+    now: datetime
+    adopted: Mapping[str, datetime] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    row_counts: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, pa.Table] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+    def checked_batches(self, table: Table, database: PlatformDatabase, ledger: KeyLedger) -> Iterator[pa.RecordBatch]:
+        """As `batches`, of rows that a sync takes.
+
+        Raises:
+            TerminalMetadataError: The first finding that a sync refuses.
+        """
+        for batch in self.batches(table, database, ledger):
+            self.findings.refuse()
+            yield batch
+        self.findings.refuse()
+
+    def batches(self, table: Table, database: PlatformDatabase, ledger: KeyLedger) -> Iterator[pa.RecordBatch]:
+        """Stream a table, with null for what cannot be used, and note what is found; `sources` has to be the first.
+
+        Raises:
+            TerminalMetadataError: The database refuses the statement.
+        """
+        import pyarrow as pa
+
+        place = self.places[table.name] = database.selects[table.name].place
+        keys = [_key_schema(table).empty_table()]
+        self.row_counts[table.name] = 0
+        with database.selected(table.name) as (columns, partitions):
+            selected = SelectedColumns.matched(table, columns, place)
+            self.findings.add(selected.findings)
+            for rows in partitions:
+                batch, found = arrow_batch(selected, rows, self.row_counts[table.name] + 1, self.now)
+                self.findings.add(found)
+                self.row_counts[table.name] += batch.num_rows
+                if table.name in KEYS:
+                    keys.append(pa.table({name: batch[name] for name in KEYS[table.name]}))
+                if selected.has_key:
+                    ledger.add(table.name, batch)
+                yield with_legacy_deletions(batch, self.adopted) if table is SOURCES else batch
+        if selected.has_key:
+            if table.name in KEYS:
+                self.keys[table.name] = pa.concat_tables(keys)
+            self.findings.add(ledger.findings(table.name, place))
+
+    def refuse_mass_vanishing(self, known: Mapping[str, pa.Table]) -> None:
+        """Refuse what looks like a broken database.
+
+        Raises:
+            TerminalMetadataError: Names the numbers, and the param that says that it is meant.
+        """
+        self.findings.add(self.mass_vanishing(known))
+        self.findings.refuse()
+
+    def mass_vanishing(self, known: Mapping[str, pa.Table]) -> Iterator[Finding]:
+        """Compare with the tables as they were, by name: suspiciously many rows may be missing."""
+        if losses := find_losses(known, self.keys):
+            selects = " and ".join(self.places[loss.table] for loss in losses)
+            lacks = f"The platform's database lacks {' and '.join(map(str, losses))}"
+            problem = "that looks like a broken database or statement"
+            remedy = (
+                f"Check PERENNIAL_PLATFORM_URL and {selects}. If they are really gone, trigger "
+                f"{dag_id('sync_sources')} once with "
+                '{"allow_vanishing": true}.'
+            )
+            yield Finding("refused", losses[0].table, problem, (f"{lacks}: {problem}",), remedy)
+
+
+def _key_schema(table: Table) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.large_string()) for name in KEYS.get(table.name, ())])

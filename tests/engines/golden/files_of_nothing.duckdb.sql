@@ -1,1 +1,0 @@
-SELECT * FROM loaded_files
