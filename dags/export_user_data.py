@@ -24,11 +24,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    AirflowFailException,
     current_page_url,
     current_params,
     current_run,
@@ -38,10 +38,11 @@ from perennial.airflow import (
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.settings import dag_id
 
 
 @dag(
-    dag_id="export_user_data",
+    dag_id=dag_id("export_user_data"),
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -116,4 +117,4 @@ def export_user_data() -> None:
     conclude(notify_requesters(written))
 
 
-export_user_data()
+the_dag = export_user_data()

@@ -39,13 +39,14 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.settings import dag_id
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
 TABLES = [table.name for table in SYNCED]
 
 
 @dag(
-    dag_id="sync_sources",
+    dag_id=dag_id("sync_sources"),
     doc_md=__doc__,
     schedule="@hourly",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -86,4 +87,4 @@ def sync_sources() -> None:
     replace_tables() >> check_audiences()
 
 
-sync_sources()
+the_dag = sync_sources()

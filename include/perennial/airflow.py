@@ -13,7 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException, AirflowRescheduleException  # type: ignore[no-redef]
 
 from perennial.errors import (
     PerennialError,
@@ -24,7 +28,7 @@ from perennial.errors import (
 )
 from perennial.operations import Run, hashed_name, refuse_future_run, take_turn
 from perennial.refusals import sentences, unknown_params
-from perennial.settings import Settings
+from perennial.settings import Settings, dag_id
 from perennial.storage import storage_for
 
 if TYPE_CHECKING:
@@ -44,7 +48,7 @@ DEFAULT_ARGS = {
 # Airflow 3.3 starts and never goes on with, and hold up every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
-IN_TURN = frozenset({"expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"})
+IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
 TURN_POLL = timedelta(seconds=30)
 # What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
 AIRFLOW_CONF = frozenset({"openlineage"})

@@ -28,6 +28,10 @@ class TerminalSettingError(TerminalError):
     """A setting has a value that cannot be used."""
 
 
+class TerminalUnsetError(TerminalSettingError):
+    """A setting that has no default here is not set."""
+
+
 class TerminalRequestError(TerminalError):
     """A run was asked for something that cannot be done: wrong params, unknown ids or tags."""
 

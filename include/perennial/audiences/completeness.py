@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perennial.audiences.definitions import Effect
 from perennial.errors import TerminalRequestError
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.text import pluralize
 
@@ -198,7 +199,9 @@ class Completeness:
         asked = min(len(self.restorable), _RESTORED_AT_ONCE)
         what = "it" if asked == self.restorable_count else f"{asked:,} of {self.restorable_count:,} sources"
         if not self.restore.fits_a_shell:
-            return f"To bring {what} back, trigger restore_interactions with these params: {self.restore.conf}"
+            return (
+                f"To bring {what} back, trigger {dag_id('restore_interactions')} with these params: {self.restore.conf}"
+            )
         return f"To bring {what} back: {self.restore.command}"
 
     def _of(self, state: str) -> CountedSources:

@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple
 from perennial.audiences.completeness import MissingSource
 from perennial.audiences.definitions import Definition, KnownIds, unknown_ids
 from perennial.notify.restore_command import build_restore_command
+from perennial.settings import dag_id
 from perennial.text import pluralize
 
 FindingKind = Literal["forbidden", "unknown", "unreadable", "incomplete"]
-CORRECT = "Correct the definition on the platform, then run sync_sources."
+CORRECT = f"Correct the definition on the platform, then run {dag_id('sync_sources')}."
 _NAMED = 5
 _BECAME = {
     "expired": "expired",

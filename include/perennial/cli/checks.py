@@ -15,6 +15,7 @@ from perennial.cli.platform import check_platform_selects
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
+from perennial.settings import dag_id
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _print_restore(restore: RestoreCommand | None) -> None:
         console.print("To bring back what can come back:")
         print(restore.command)  # noqa: T201 - to be pasted, so never folded
     else:
-        say("Trigger restore_interactions with these params to bring back what can come back:")
+        say(f"Trigger {dag_id('restore_interactions')} with these params to bring back what can come back:")
         print(restore.conf)  # noqa: T201 - likewise
 
 

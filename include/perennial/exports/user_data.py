@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, StrictBool
@@ -148,7 +148,7 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
         TerminalIncompleteError: The source's interactions are not all there any more.
     """
     stem = _stem(request.source_id, run_id, now)
-    uri = f"{warehouse.settings.exports_uri.rstrip('/')}/{stem}.csv"
+    uri = f"{warehouse.settings.place('exports_uri').rstrip('/')}/{stem}.csv"
     as_of, started = datetime.now(UTC), time.monotonic()
     with (
         _scratch(warehouse.settings.home, stem) as folder,
@@ -254,9 +254,9 @@ def _copy(session: FeatureSession, kind: str, path: Path, all_recipients: bool) 
 
 
 @contextmanager
-def _scratch(home: Path, stem: str) -> Iterator[Path]:
+def _scratch(home: Path | None, stem: str) -> Iterator[Path]:
     """Make a directory that only this process's user can read; what a killed try of the same run left is removed."""
-    folder = home / "exporting"
+    folder = home / "exporting" if home else Path(gettempdir())
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{stem}.*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -23,6 +23,7 @@ from perennial.operations import Run, heartbeat, remove_pending, sources_under_w
 from perennial.platform import read_legacy_deletions, read_metadata
 from perennial.platform.vanished import find_losses
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
+from perennial.settings import dag_id
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, SOURCES
 from perennial.text import pluralize
@@ -177,10 +178,11 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
     if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
         log.error(
-            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run sync_sources, which "
-            "says what to do",
+            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run %s, which says "
+            "what to do",
             plan.operation("recheck"),
             " and ".join(map(str, losses)),
+            dag_id("sync_sources"),
         )
         return {}
     if platform is not None:

@@ -14,6 +14,7 @@ from perennial.notify.addresses import refuse_bad_addresses
 from perennial.platform.vanished import nearest_source
 from perennial.refusals import nearest_name, not_known, read_params, sentences
 from perennial.reports import DELETED, STANDARD, THAW_TIERS
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.warehouse import Warehouse
 
@@ -134,7 +135,7 @@ def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]
             plain.setdefault(kind, []).append(repr(name))
     said = [
         f"{', '.join(names)} {f'is not a known {kind}' if len(names) == 1 else f'are not known {kind}s'}; nothing was "
-        "moved. Correct the request, or run sync_sources if it is new on the platform."
+        f"moved. Correct the request, or run {dag_id('sync_sources')} if it is new on the platform."
         for kind, names in plain.items()
     ]
     return sentences(

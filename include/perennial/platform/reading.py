@@ -13,6 +13,7 @@ from perennial.platform.findings import Finding, Findings
 from perennial.platform.integrity import KeyLedger
 from perennial.platform.legacy_deletions import with_legacy_deletions
 from perennial.platform.vanished import KEYS, find_losses
+from perennial.settings import dag_id
 from perennial.tables import SOURCES, Table
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class PlatformReading:
             lacks = f"The platform's database lacks {' and '.join(map(str, losses))}"
             problem = "that looks like a broken database or statement"
             remedy = (
-                f"Check PERENNIAL_PLATFORM_URL and {selects}. If they are really gone, trigger sync_sources once with "
+                f"Check PERENNIAL_PLATFORM_URL and {selects}. If they are really gone, trigger "
+                f"{dag_id('sync_sources')} once with "
                 '{"allow_vanishing": true}.'
             )
             yield Finding("refused", losses[0].table, problem, (f"{lacks}: {problem}",), remedy)

@@ -147,8 +147,8 @@ def read_metadata(
     """
     import pyarrow as pa
 
-    path = settings.home / "platform.db"
-    if settings.platform_url == f"sqlite:///{path}" and not path.exists():
+    default = settings.home and settings.home / "platform.db"
+    if default and settings.platform_url == f"sqlite:///{default}" and not default.exists():
         return None
     reading = PlatformReading(now or datetime.now(UTC), deletions or {})
     with open_platform(settings) as database, KeyLedger() as ledger:

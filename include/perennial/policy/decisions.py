@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from perennial.errors import TerminalMetadataError
 from perennial.platform.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
 from perennial.policy.referrers import create_source_referrers, unread_referrers
-from perennial.settings import REFERRER_KINDS
+from perennial.settings import REFERRER_KINDS, dag_id
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
 
@@ -274,7 +274,7 @@ def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
     limit = warehouse.settings.max_metadata_age
     for name in (SOURCES.name, AUDIENCES.name):
         synced_at = warehouse.committed_at(name)
-        remedy = "run sync_sources; nothing is moved until it has succeeded."
+        remedy = f"run {dag_id('sync_sources')}; nothing is moved until it has succeeded."
         if synced_at is None:
             raise TerminalMetadataError(f"Table {name} was never synced from the platform: {remedy}")
         age = wall_clock - synced_at
@@ -305,7 +305,8 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
             if value not in allowed:
                 raise TerminalMetadataError(
                     f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
-                    "it on the platform, or in the SELECT that reads it (docs/your-data.md), then run sync_sources."
+                    "it on the platform, or in the SELECT that reads it (docs/your-data.md), then run "
+                    f"{dag_id('sync_sources')}."
                 )
 
 

@@ -10,6 +10,7 @@ from perennial.audiences.definitions import Reference, TerminalDefinitionError
 from perennial.audiences.parse import parse
 from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
 from perennial.platform.vanished import absent_rows, known_ids
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, SOURCES
 
@@ -44,7 +45,7 @@ def explain_unread(unread: Sequence[str]) -> str:
     named = f"{unread[0]}{f' and {len(unread) - 1:,} more' if len(unread) > 1 else ''}"
     return (
         f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
-        "definition on the platform, then run sync_sources; `perennial check` lists what is wrong."
+        f"definition on the platform, then run {dag_id('sync_sources')}; `perennial check` lists what is wrong."
     )
 
 
