@@ -20,6 +20,7 @@ from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse, describe_catalog
+from tests.conftest import MadeOnce
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received
 
@@ -32,7 +33,11 @@ def _configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(fill)
+
+
+def fill(warehouse: Warehouse) -> Workspace:
     workspace = Workspace(warehouse)
     workspace.source("old", owner_email="ann@example.com")
     workspace.source("kept [bold]", name="Kept <&> 🦄")

@@ -19,6 +19,7 @@ from perennial.operations import take_turn
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
+from tests.conftest import MadeOnce
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
@@ -47,7 +48,11 @@ PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(fill)
+
+
+def fill(warehouse: Warehouse) -> Workspace:
     workspace = Workspace(warehouse)
     workspace.source("old", "stopped")
     for number in range(3):
