@@ -13,7 +13,7 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField,
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 
-from perennial.errors import TerminalSettingError, TransientConflictError
+from perennial.errors import TerminalDataError, TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.align import align, set_columns
@@ -115,6 +115,13 @@ class Warehouse:
             raise TerminalSettingError(
                 f"Catalog {self.settings.catalog!r} has no table {self.settings.namespace}.{name}; "
                 "run `perennial init`, or check PERENNIAL_HOME, PERENNIAL_CATALOG and PERENNIAL_NAMESPACE."
+            ) from error
+        except FileNotFoundError as error:
+            # A table forgets its oldest metadata files, so a catalog from an old backup may name one of them.
+            raise TerminalDataError(
+                f"The metadata file that the catalog names for table {self.settings.namespace}.{name} is missing: "
+                f"{error}. Bring it back from a backup or a bucket version, at the same address, then run "
+                "`perennial check`; without one, see docs/runbooks/backup.md."
             ) from error
 
     def committed_at(self, name: str) -> datetime | None:
