@@ -38,11 +38,12 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.settings import dag_id
 from perennial.tasks import move_files
 
 
 @dag(
-    dag_id="expire_interactions",
+    dag_id=dag_id("expire_interactions"),
     doc_md=__doc__,
     schedule="0 4 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -100,4 +101,4 @@ def expire_interactions() -> None:
     move_files(plan(decided, unfinished)) >> notify_owners()
 
 
-expire_interactions()
+the_dag = expire_interactions()

@@ -24,23 +24,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    AirflowFailException,
     current_page_url,
     current_params,
     current_run,
     current_run_url,
     kept_error,
+    kept_error_details,
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.settings import dag_id
 
 
 @dag(
-    dag_id="export_user_data",
+    dag_id=dag_id("export_user_data"),
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -88,8 +90,7 @@ def export_user_data() -> None:
 
     @task(trigger_rule="all_done")
     def notify_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:
-        from perennial.exports.user_data import UserDataFile
-        from perennial.exports.user_data_notification import ExportAttempt, notify_requesters
+        from perennial.exports.user_data import ExportAttempt, UserDataFile, notify_requesters
 
         with step() as warehouse:
             run = current_run()
@@ -98,6 +99,7 @@ def export_user_data() -> None:
                 requested_by=run.requested_by,
                 written=UserDataFile(**written) if written else None,
                 error=kept_error(warehouse),
+                error_details=kept_error_details(warehouse),
                 run_url=current_run_url(),
                 page_url=current_page_url(),
             )
@@ -115,4 +117,4 @@ def export_user_data() -> None:
     conclude(notify_requesters(written))
 
 
-export_user_data()
+the_dag = export_user_data()

@@ -25,12 +25,13 @@ from datetime import UTC, datetime
 from airflow.sdk import dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
+from perennial.settings import dag_id
 
 WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded_files", "rejected_events")
 
 
 @dag(
-    dag_id="load_interactions",
+    dag_id=dag_id("load_interactions"),
     doc_md=__doc__,
     schedule="*/15 * * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -52,4 +53,4 @@ def load_interactions() -> None:
     load_files()
 
 
-load_interactions()
+the_dag = load_interactions()

@@ -30,6 +30,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_params, report_written, step
 from perennial.operations import wall_clock
+from perennial.settings import dag_id
 
 RETAIN_DAYS = 7
 COMPACTED = (
@@ -46,7 +47,7 @@ COMPACTED = (
 
 
 @dag(
-    dag_id="maintain_warehouse",
+    dag_id=dag_id("maintain_warehouse"),
     doc_md=__doc__,
     schedule="30 5 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -93,4 +94,4 @@ def maintain_warehouse() -> None:
     expire_snapshots() >> purge()
 
 
-maintain_warehouse()
+the_dag = maintain_warehouse()

@@ -27,19 +27,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airflow.sdk import (
-    AsyncCallback,
-    DeadlineAlert,
-    DeadlineReference,
-    Param,
-    dag,
-    task,
-)
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import Param, dag, task
+
+# Airflow 3.1 has them nowhere else.
+from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    AirflowFailException,
     current_page_url,
     current_params,
     current_run,
@@ -50,12 +46,13 @@ from perennial.airflow import (
 )
 from perennial.notify import ADDRESS_PATTERN
 from perennial.reports import STANDARD, THAW_TIERS
+from perennial.settings import dag_id
 from perennial.tasks import move_files
 from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
 
 
 @dag(
-    dag_id="restore_interactions",
+    dag_id=dag_id("restore_interactions"),
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -148,4 +145,4 @@ def restore_interactions() -> None:
     conclude(notified)
 
 
-testable(restore_interactions())
+the_dag = testable(restore_interactions())

@@ -39,13 +39,14 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.settings import dag_id
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
 TABLES = [table.name for table in SYNCED]
 
 
 @dag(
-    dag_id="sync_sources",
+    dag_id=dag_id("sync_sources"),
     doc_md=__doc__,
     schedule="@hourly",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -75,15 +76,15 @@ def sync_sources() -> None:
 
     @task(outlets=assets(AUDIENCE_VIOLATIONS.name))
     def check_audiences() -> dict[str, int]:
-        from perennial.audiences.lint import write_violations
+        from perennial.audiences.lint import write_findings
 
         with step() as warehouse:
             run = current_run()
-            counts = write_violations(warehouse, run.run_id, run.now)
+            counts = write_findings(warehouse, run.run_id, run.now)
         report_written(get_current_context(), {AUDIENCE_VIOLATIONS.name: counts})
         return counts
 
     replace_tables() >> check_audiences()
 
 
-sync_sources()
+the_dag = sync_sources()

@@ -5,6 +5,7 @@ DAG files import it while they are parsed, so nothing heavy is imported here.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException, AirflowRescheduleException  # type: ignore[no-redef]
 
 from perennial.errors import (
     PerennialError,
@@ -23,7 +28,7 @@ from perennial.errors import (
 )
 from perennial.operations import Run, hashed_name, refuse_future_run, take_turn
 from perennial.refusals import sentences, unknown_params
-from perennial.settings import Settings
+from perennial.settings import Settings, dag_id
 from perennial.storage import storage_for
 
 if TYPE_CHECKING:
@@ -43,7 +48,7 @@ DEFAULT_ARGS = {
 # Airflow 3.3 starts and never goes on with, and hold up every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
-IN_TURN = frozenset({"expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"})
+IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
 TURN_POLL = timedelta(seconds=30)
 # What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
 AIRFLOW_CONF = frozenset({"openlineage"})
@@ -206,7 +211,7 @@ def step(first: bool = False) -> Iterator[Warehouse]:
     except PerennialError as error:
         # Undelivered mails are written down elsewhere, and are not why the work failed.
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
-            _keep_error(warehouse, str(error))
+            _keep_error(warehouse, error)
         if isinstance(error, TerminalError):
             raise AirflowFailException(str(error)) from error
         raise
@@ -218,20 +223,35 @@ def kept_error(warehouse: Warehouse) -> str:
     return kept_error_of(warehouse, dag_run.dag_id, dag_run.run_id)
 
 
+def kept_error_details(warehouse: Warehouse) -> dict[str, str]:
+    """Return what programs need to know of what went wrong last in the current run, as in `PerennialError`."""
+    dag_run = get_current_context()["dag_run"]
+    kept = _read_error(_error_uri(warehouse, dag_run.dag_id, dag_run.run_id))
+    return dict(json.loads(kept)["details"]) if kept else {}
+
+
 def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
     """Return what went wrong last in a run; empty when nothing did that has a text."""
     uri = _error_uri(warehouse, dag_id, run_id)
+    if kept := _read_error(uri):
+        return str(json.loads(kept)["text"])
+    # Runs of earlier releases kept the text alone.
+    return _read_error(uri.removesuffix(".json") + ".txt")
+
+
+def _read_error(uri: str) -> str:
     try:
         return storage_for(uri).read(uri).decode()
     except FileNotFoundError:
         return ""
 
 
-def _keep_error(warehouse: Warehouse, text: str) -> None:
+def _keep_error(warehouse: Warehouse, error: PerennialError) -> None:
     dag_run = get_current_context()["dag_run"]
     uri = _error_uri(warehouse, dag_run.dag_id, dag_run.run_id)
-    storage_for(uri).write(uri, text.encode())
+    kept = {"text": str(error), "details": dict(error.details)}
+    storage_for(uri).write(uri, json.dumps(kept).encode())
 
 
 def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
-    return f"{warehouse.operations_uri()}/errors/{hashed_name(dag_id, run_id)}.txt"
+    return f"{warehouse.operations_uri()}/errors/{hashed_name(dag_id, run_id)}.json"

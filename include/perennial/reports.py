@@ -217,6 +217,6 @@ class ExportReport:
     file_bytes: int = 0
     as_of: datetime | None = None
     error: str = ""
-    missing: Literal["", "expired", "deleted", "archived"] = ""
+    missing: str = ""
     run_url: str | None = None
     page_url: str | None = None

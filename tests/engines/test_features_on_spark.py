@@ -122,11 +122,11 @@ def of_old(warehouse: Warehouse) -> dict[str, Any]:
 
 
 def look(warehouse: Warehouse) -> Answers:
-    with open_query_session(warehouse) as facts:
-        relations = {name: rows(facts.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
-        asked = facts.ask(ASKED[facts.dialect], {"since": at(0), "one": "ann", "other": "bob"}).read_all()
+    with open_query_session(warehouse) as session:
+        relations = {name: rows(session.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
+        asked = session.ask(ASKED[session.dialect], {"since": at(0), "one": "ann", "other": "bob"}).read_all()
         left_out = {
-            query: what_is_left_out(warehouse, facts.connection, narrowed_query(query))
+            query: what_is_left_out(warehouse, session.connection, narrowed_query(query))
             for query in ("FROM campaign_interactions WHERE source_id = 'old'", "FROM available_interactions")
         }
     return Answers(

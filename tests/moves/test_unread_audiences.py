@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from perennial.audiences import TerminalDefinitionError
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.audiences.evaluate import open_audience, segment_definition
 from perennial.audiences.resume import check_resume
 from perennial.cli import app

@@ -13,7 +13,7 @@ import pytest
 
 from perennial.audiences.completeness import TerminalIncompleteError
 from perennial.audiences.evaluate import open_audience
-from perennial.audiences.lint import find_violations
+from perennial.audiences.lint import lint_audiences
 from perennial.engines.duckdb import open_session, open_status_session
 from perennial.errors import TerminalMetadataError
 from perennial.exports.user_data import check_request as check_export
@@ -325,7 +325,9 @@ def test_r14_r16_features_answer_from_what_vanished_until_it_expires_and_then_na
         named = "SELECT DISTINCT source_id, source_name FROM campaign_interactions ORDER BY source_id"
         assert session.execute(named).fetchall() == [(n, f"Name of {n}") for n in ("gone", "journey", "stays")]
     assert check_export(warehouse, {"source_id": "gone", **TELL}).source_id == "gone"
-    assert [(v.flaw.violation, v.flaw.named_id) for v in find_violations(warehouse)] == [("unknown", "gone")]
+    assert [(found.finding.kind, found.finding.named_id) for found in lint_audiences(warehouse)] == [
+        ("unknown", "gone")
+    ]
 
     expire(workspace, DUE)
     gone, journey = ("gone", "campaign", "Name of gone"), ("journey", "canvas", "Name of journey")

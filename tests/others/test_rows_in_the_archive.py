@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyiceberg.expressions import EqualTo
 
-from perennial.audiences.lint import find_violations
+from perennial.audiences.lint import lint_audiences
 from perennial.engines.duckdb import open_session
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
@@ -67,9 +67,9 @@ def test_an_answer_names_what_another_program_put_away_and_a_restore_brings_it_b
         assert missing.effects == {"narrows"}
         assert "1 interaction that another program put into long-term storage" in answer.completeness.sentence()
         assert "running" in answer.completeness.remedy()
-    (violation,) = find_violations(warehouse)
-    assert violation.flaw.restorable == ("running",)
-    assert "Another program" in violation.flaw.detail
+    (found,) = lint_audiences(warehouse)
+    assert found.finding.restorable == ("running",)
+    assert "Another program" in found.finding.detail
     with open_session(warehouse) as session:
         found = session.execute("SELECT state, archived_rows FROM source_availability WHERE source_id = 'running'")
         assert found.fetchall() == [("available", 1)]

@@ -16,8 +16,8 @@ from perennial.moves.recovery import abandon_restores, plan_again
 from perennial.moves.restore import plan_return
 from perennial.moves.thaw import request_thaw
 from perennial.operations import OperationStore, Run, refuse_future_run, restore_lock, sources_under_way, wall_clock
-from perennial.policy.decisions import decide, refuse_stale_metadata
-from perennial.policy.referrers import kept_sources
+from perennial.policy.decisions import decide_all, refuse_stale_metadata
+from perennial.policy.referrers import explain_unread
 from perennial.reports import STANDARD, ExpiredSource, ExpiryReport
 from perennial.sql import statement
 from perennial.tables import EXPIRY_DECISIONS
@@ -50,17 +50,17 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     """Decide about every source and keep the decisions, whether anything is moved or not."""
     refuse_stale_metadata(warehouse, wall_clock())
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
-    decisions = decide(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
+    decided = decide_all(warehouse, run.now, locked=sources_under_way(warehouse, RESTORE.name))
+    decisions = decided.rows
     _keep_decisions(warehouse, run, decisions)
     chosen = {name: sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}
     moves = {EXPIRE.name: chosen["expire"] + chosen["late"], RESTORE.name: chosen["reactivated"]}
     counts = dict(Counter(decisions["decision"].to_pylist()))
     log.info("%s: %s", run.run_id, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
-    kept = kept_sources(warehouse)
-    if kept.told:
-        log.warning("%s: %s", run.run_id, kept.told)
+    if warning := explain_unread(decided.unread_referrers):
+        log.warning("%s: %s", run.run_id, warning)
     uri = OperationStore.of(warehouse).put("decided", {"moves": moves, "expire": chosen["expire"]})
-    return DecidedExpiry(uri, counts, len(kept.unread))
+    return DecidedExpiry(uri, counts, len(decided.unread_referrers))
 
 
 def plan_expiry(warehouse: Warehouse, decided_uri: str, run: Run, unfinished: Sequence[str] = ()) -> list[str]:
@@ -115,7 +115,7 @@ def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None 
     would = OperationStore.get(dry_run.uri)["expire"] if dry_run else []
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
     with open_status_session(warehouse) as session:
-        rows = session.execute(statement("lifecycle/report_expired_sources"), binds).fetchall()
+        rows = session.execute(statement("moves/report_expired_sources"), binds).fetchall()
     fields = ("source_id", "name", "kind", "owner_email", "reason", "row_count", "total_bytes", "file_count")
     return ExpiryReport(
         run_id=run.run_id,

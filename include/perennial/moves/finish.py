@@ -23,6 +23,7 @@ from perennial.operations import Run, heartbeat, remove_pending, sources_under_w
 from perennial.platform import read_legacy_deletions, read_metadata
 from perennial.platform.vanished import find_losses
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
+from perennial.settings import dag_id
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, SOURCES
 from perennial.text import pluralize
@@ -68,7 +69,6 @@ class MoveOutcome:
 
 def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
     """Steps 5 and 6 of either direction; what is left is for `recovery.plan_again`."""
-    heartbeat(warehouse, plan.record)
     return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
 
 
@@ -98,9 +98,10 @@ def finish_restore(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcom
     """
     whole = whole_sources(plan)
     steps = commit_origin(warehouse, plan, whole)
-    left = _outcome(plan, [], sources_left(warehouse, plan, whole), steps)
-    if left.left:
-        return left
+    unfinished = _outcome(plan, [], sources_left(warehouse, plan, whole), steps)
+    if unfinished.left:
+        heartbeat(warehouse, plan.record)
+        return unfinished
     moves = [*filter(None, map(find_plan, plan.earlier_uris)), plan]
     restored = _restored_totals(moves)
     record_restored(warehouse, run, plan.record_operation, restored)
@@ -171,20 +172,21 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     synced = SyncedMetadata.read(warehouse)
     decided = {
         row["source_id"]: row["reason"]
-        for row in decide(warehouse, run.now, held=locked, metadata=synced).to_pylist()
+        for row in decide(warehouse, run.now, locked=locked, metadata=synced).to_pylist()
         if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
     if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
         log.error(
-            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run sync_sources, which "
-            "says what to do",
+            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run %s, which says "
+            "what to do",
             plan.operation("recheck"),
             " and ".join(map(str, losses)),
+            dag_id("sync_sources"),
         )
         return {}
     if platform is not None:
-        fresh = decide(warehouse, run.now, held=locked, metadata=platform)
+        fresh = decide(warehouse, run.now, locked=locked, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in LEAVING for source_id in sources_decided(fresh, name)}
         # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has

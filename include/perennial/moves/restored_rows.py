@@ -57,7 +57,7 @@ def find_restored_rows(
     """
     binds = {"run_id": run.run_id, "now": run.now, "source_ids": source_ids, "until": finished_at + _CLOCKS_DIFFER}
     with open_status_session(warehouse) as session:
-        rows = session.execute(statement("lifecycle/report_restored_sources"), binds).fetchall()
+        rows = session.execute(statement("moves/report_restored_sources"), binds).fetchall()
     found = {
         source_id: RestoredRows(
             frozenset(event_ids), SourceTotal(source_id, *counts), last_move, is_archived, expires_at

@@ -307,9 +307,9 @@ class Warehouse:
             return {}
         uri = self.settings.archive_uri
         if uri is None and is_embedded(self.settings):
-            uri = f"file://{self.settings.home}/archive"
+            uri = f"file://{self.settings.below_home('archive')}"
         if uri is not None and "://" not in uri:
-            uri = f"file://{self.settings.home.joinpath(uri)}"
+            uri = f"file://{self.settings.below_home(uri)}"
         return {} if uri is None else {"write.data.path": uri.rstrip("/")}
 
     def _evolve(self, declared: Table) -> list[str]:

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import Depends
 
 from perennial.sql import statement
 from perennial.web.access import RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.source_index import SourceSnapshot
-from perennial.web.warehouse import SnapshotDep, WarehouseDep
+from perennial.web.warehouse import SnapshotDep, WarehouseDep, until_answered
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ async def _page_context(
 
 
 # As long as Airflow's session: until the answer is made.
-PageContextDep = Annotated[PageContext, Depends(_page_context, scope="function")]
+PageContextDep = Annotated[PageContext, until_answered(_page_context)]
 
 
 def restoring_sources(context: PageContext, at_once: bool = False) -> dict[str, str]:
