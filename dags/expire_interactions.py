@@ -2,14 +2,14 @@
 
 Moves the interactions of inactive sources from the hot table to long-term storage, every day at 04:00 UTC.
 
-**What it does.** Settles what a dead run left behind, decides about every source (`expiry_decisions` says why), then
-plans, copies, verifies and commits the move of those that are due, of late rows of sources that have expired, and
-the way back of sources that are active again; thaws that those need are requested, and a later run restores them.
-Immediately before hot data is removed the references are checked again. Owners get one digest per run.
+**What it does.** Recovers interrupted moves and decides about every source (`expiry_decisions` says why). Then it
+plans, copies, verifies and commits: sources that are due and late rows of expired sources move to the archive, and
+sources that are active again move back. Thaws that these need are requested, and a later run restores them.
+Immediately before hot data is removed, the references are checked again. Each owner gets one digest per run.
 
 **What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
 
-**Params.** `dry_run`: decide and report, move nothing.
+**Params.** `dry_run`: decide and report, but move nothing.
 
 **When it fails.** Nothing is lost: every step can be repeated, by clearing the task or by tomorrow's run. See
 `docs/runbooks/failed-expiry.md`.
@@ -50,7 +50,7 @@ from perennial.tasks import move_files
             False,
             type=["null", "boolean"],
             title="Dry run (report only)",
-            description="Decides and reports, moves nothing and notifies nobody.",
+            description="Decides and reports, but moves nothing and notifies nobody.",
         ),
     },
 )

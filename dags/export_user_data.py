@@ -1,18 +1,18 @@
 """# Export user data
 
-Writes the *User data* file of a campaign or Canvas, a CSV with one line a user it had to do with, and mails where it
-is.
+Writes the *User data* file of a campaign or Canvas, a CSV with one line per user who has interactions with it, and
+sends an e-mail that says where the file is.
 
 **What it does.** Checks the request, writes the file beside the warehouse and puts it whole into
-`PERENNIAL_EXPORTS_URI`; a task that is tried again replaces the file, it never adds a second one. `docs/analysts.md`
-says what the columns hold.
+`PERENNIAL_EXPORTS_URI`; a retried task replaces the file and never adds a second one. `docs/analysts.md` describes
+the columns.
 
-**What it never does.** Write a file that is short: where interactions of the source are expired or were deleted under
-the previous policy, the run refuses, and the e-mail names the command that restores them.
+**What it never does.** Write an incomplete file: if interactions of the source are expired or were deleted under the
+previous policy, the run fails, and the e-mail says how to restore them, if that is possible.
 
 **Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`.
 
-**When it fails.** Nothing was written. The e-mail says what went wrong, and the command that asks for the file again.
+**When it fails.** Nothing was written. The e-mail says what went wrong, and how to request the file again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from perennial.notify import ADDRESS_PATTERN
             # The form also sends the empty line after the last address.
             items={"type": "string", "pattern": f"^$|{ADDRESS_PATTERN}"},
             title="Notify (one address per line)",
-            description="These people get one e-mail that says where the file is, or why there is none.",
+            description="These people get one e-mail, which says where the file is or why there is none.",
         ),
         "all_recipients": Param(
             False,
@@ -75,7 +75,7 @@ def export_user_data() -> None:
         with step(first=True) as warehouse:
             check_request(warehouse, current_params())
 
-    # As many at a time over all runs as a worker has memory for.
+    # Over all runs, as many at a time as a worker has memory for.
     @task(max_active_tis_per_dag=4)
     def write_csv() -> dict[str, Any]:
         from perennial.exports.user_data import ExportRequest, write_user_data
@@ -103,10 +103,10 @@ def export_user_data() -> None:
         return {"file_uri": report.file_uri, "error": report.error}
 
     @task
-    def conclude(told: dict[str, str | None]) -> None:
-        # A run whose mail has gone out is still failed if there is no file.
-        if told["file_uri"] is None:
-            raise AirflowFailException(told["error"])
+    def conclude(outcome: dict[str, str | None]) -> None:
+        # A run that has sent its e-mail still fails if there is no file.
+        if outcome["file_uri"] is None:
+            raise AirflowFailException(outcome["error"])
 
     written = write_csv()
     check_request() >> written

@@ -2,7 +2,7 @@
 
 Loads what the platform's Currents connection has put into the landing directory, every 15 minutes.
 
-**What it does.** Reads new Avro and JSON files, adds their interactions to the hot table and their counts to
+**What it does.** Reads new Avro and JSON files and adds their interactions to the hot table and their counts to
 `user_message_summary` and `source_daily_stats`, every event exactly once however often it is delivered. Records that
 cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file loads.
 
@@ -11,7 +11,7 @@ landing directory.
 
 **Params.** None.
 
-**When it fails.** Nothing was lost: the next run finishes what this one had begun and goes on.
+**When it fails.** Nothing was lost: the next run finishes what this one had begun and continues.
 """
 
 from __future__ import annotations

@@ -3,19 +3,19 @@
 Keeps tables fast and storage tidy, every day at 05:30 UTC.
 
 **What it does.** Merges small files of the hot table and of the append-only tables, and applies other engines'
-delete files; lets go of snapshots older than the window; deletes physically what no retained snapshot of any table and
-no operation under way reaches, and plans, notes and reports of operations that are over.
+delete files. Removes snapshots older than `retain_days`. Deletes physically the files that no retained snapshot of any
+table and no operation under way refers to, and the plans, records and reports of operations that are over.
 
 **What it never does.** Change a row; merge files in the archive, or of a source that is being expired or restored;
-delete a file that any retained snapshot lists, or that nothing says this workspace has written. In the archive's
+delete a file that any retained snapshot lists, or that this workspace is not known to have written. In the archive's
 location, which others may use too, only files that `archived_files` or a move's plan names are deleted.
 
-**Params.** `retain_days`: how long replaced snapshots and unreachable files stay. At least 1.
+**Params.** `retain_days`: how many days replaced snapshots and unreachable files are kept, at least 1.
 
 **When it fails.** Nothing is lost: every step can be killed and repeated, beside loads, expiries and restores. A failed
-merge does not keep the other two steps from running. A purge that finds metadata which the catalog does not know names
-it and deletes nothing: the catalog was set up anew or restored from an old backup, and a person has to look. So does
-every step while a table is set back; `perennial repair` says what is missing.
+merge does not keep the other two steps from running. A purge that finds metadata unknown to the catalog names it and
+deletes nothing: the catalog was created anew or restored from an old backup, and a person has to investigate. Every
+step also stops while a table is set back; `perennial repair` reports what is missing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ COMPACTED = (
             minimum=1,
             maximum=36_500,
             title="Days to keep replaced snapshots and files",
-            description="Replaced snapshots, and files that no snapshot lists any more, are kept for so many days.",
+            description="Replaced snapshots, and files that no snapshot lists any more, are kept for this many days.",
         ),
     },
 )

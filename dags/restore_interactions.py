@@ -2,20 +2,20 @@
 
 Brings the interactions of expired sources back from long-term storage: one source, many, or all with a tag.
 
-**What it does.** Checks the whole request first: unknown ids and tags are all named and nothing moves. Then it
-plans, copies, verifies and commits, and shows the data when all of it is there. The clock of every restored source
-starts again: after another three months without activity it expires again. Files in a cold storage class are
-thawed first: an e-mail says how long that takes, and the run waits for it without holding a worker.
+**What it does.** Checks the whole request first: if an id or a tag is unknown, the error names all of them and nothing
+moves. Then it plans, copies, verifies and commits, and shows the data when all of it is back. The clock of every
+restored source starts again: after another three months without activity it expires again. Files in cold storage are
+thawed first: an e-mail says how long that takes, and the run waits for it without occupying a worker.
 
-**What it never does.** Lose or double a row; show half a source; send one mail a source: a request gets one e-mail,
-when it is finished and also when it failed.
+**What it never does.** Lose or double a row; show half a source; send one e-mail per source: a request gets one e-mail,
+when it has finished or failed.
 
 **Params.** `source_ids` and `tags`, at least one of either; `notify`, at least one e-mail address; `reason`;
-`thaw_tier`, how fast files in GLACIER or DEEP_ARCHIVE are thawed: `Expedited` (1 to 5 minutes, GLACIER only, dear),
+`thaw_tier`, how fast files in cold storage are thawed: `Expedited` (1 to 5 minutes, GLACIER only, expensive),
 `Standard` (3 to 5 hours; DEEP_ARCHIVE up to 12), `Bulk` (5 to 12 hours; up to 48; cheapest); `dry_run`.
 
-**When it fails.** Nothing is lost, and nothing is half visible. The e-mail says what went wrong; run it again when that
-is mended. See `docs/runbooks/restore.md`.
+**When it fails.** Nothing is lost, and no source is half visible. The e-mail says what went wrong; run it again once
+that is fixed. See `docs/runbooks/restore.md`.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
             type=["null", "array"],
             items={"type": "string"},
             title="Campaigns and Canvases (one id per line)",
-            description="The sources to bring back.",
+            description="The sources to restore.",
         ),
         "tags": Param(
             [],
             type=["null", "array"],
             items={"type": "string"},
             title="Tags (one per line)",
-            description="Every expired source that has one of these tags when the run starts is brought back.",
+            description="Every expired source that has one of these tags when the run starts is restored.",
         ),
         "notify": Param(
             type="array",
@@ -99,7 +99,7 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
             False,
             type=["null", "boolean"],
             title="Dry run (report only)",
-            description="Reports what would come back and moves nothing.",
+            description="Reports what would be restored, but moves nothing.",
         ),
     },
 )
@@ -130,17 +130,17 @@ def restore_interactions() -> None:
         return {"state": report.state, "error": report.error}
 
     @task
-    def conclude(told: dict[str, str]) -> None:
-        # A run whose mail has gone out is still failed if not everything that was asked for came back.
-        if told["state"] != "finished":
-            raise AirflowFailException(f"{told['state']}: {told['error']}")
+    def conclude(outcome: dict[str, str]) -> None:
+        # A run that has sent its e-mail still fails if not everything that was requested was restored.
+        if outcome["state"] != "finished":
+            raise AirflowFailException(f"{outcome['state']}: {outcome['error']}")
 
     request_uri = check_request()
     plan_uris = plan(request_uri)
-    told = notify_requesters(request_uri, plan_uris)
+    outcome = notify_requesters(request_uri, plan_uris)
     thaw = ThawFiles(task_id="thaw", request_uri=request_uri, plan_uris=plan_uris)
-    thaw >> move_files(plan_uris) >> told
-    conclude(told)
+    thaw >> move_files(plan_uris) >> outcome
+    conclude(outcome)
 
 
 testable(restore_interactions())

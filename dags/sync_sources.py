@@ -3,22 +3,22 @@
 Copies campaigns, Canvases, their tags, variants and steps, audiences and users from the platform's database, hourly.
 
 **What it does.** Reads the six tables with one SELECT each, those of `PERENNIAL_PLATFORM_SQL` before the packaged ones,
-checks every row of all of them, and only then replaces each table of the warehouse in one commit; what `perennial
-adopt` marked is laid over `sources`. What was last known of a source that the platform has no longer is kept in
-`vanished_sources`, and from then on it is decided about like a stopped one. Then it checks every audience, and
-`audience_violations` is replaced by what is wrong: filters that name a source which is deleted, expired or unknown, and
-definitions that cannot be read.
+checks every row of all of them, and only then replaces each table of the warehouse in one commit; the marks of
+`perennial adopt` are applied to `sources`. A source that the platform no longer has is kept in `vanished_sources` as it
+was last known, and from then on is treated like a stopped one. Then it checks every audience and replaces
+`audience_violations` with the findings: filters that name a deleted, expired or unknown source, and definitions that
+cannot be read.
 
-**What it never does.** Write to the platform; leave half of a table; accept a row that a decision would get wrong, or
-more than a tenth of the known sources or audiences (and at least ten) missing at once.
+**What it never does.** Write to the platform; replace a table only in part; accept a row that would lead to a wrong
+decision, or that more than a tenth of the known sources or audiences (and at least ten) are missing at once.
 
-**Params.** `allow_vanishing`: they are really gone.
+**Params.** `allow_vanishing`: accept that they are really gone.
 
 **When it fails.** The error names table, row, column, value and remedy, and the previous metadata stays in place;
 `perennial check --platform` lists everything that does not fit at once.
-Expiries refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing:
-it is listed, and one that cannot be read keeps what it could name. Values that no decision uses and that cannot be
-right are read as null; the log and the asset events count them.
+Expiries refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A faulty audience does not fail
+the run: it is listed, and an audience that cannot be read keeps every source that it might name. Impossible values
+that no decision uses are read as null; the log and the asset events count them.
 """
 
 from __future__ import annotations

@@ -307,13 +307,13 @@ def test_the_command_explains_in_a_dry_run_and_says_what_it_marked_and_what_it_m
     workspace: Workspace, settings: Settings
 ) -> None:
     output = run(settings.home, "--cutoff", "2024-01-01", "--dry-run")
-    assert "6 would be marked; left as they are: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
+    assert "6 would be marked; unchanged: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
     for source_id in EXPECTED:
         assert source_id in output
     assert deleted(workspace.warehouse).keys() == {"gone"}
 
     output = run(settings.home, "--cutoff", "2024-01-01")
-    assert "6 marked; left as they are: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
+    assert "6 marked; unchanged: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
     assert "the warehouse holds 3 interactions" in output
     assert "a day late" not in output
     assert deleted(workspace.warehouse).keys() == {"gone", *MARKED}

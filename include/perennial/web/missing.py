@@ -1,4 +1,4 @@
-"""Which of the sources that an answer leaves out it names, read from an address (R16)."""
+"""Which of the left-out sources an answer names, read from the address (R16)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _page(
         Query(
             ge=0,
             le=_MOST_PASSED_OVER,
-            description="How many of the sources that are left out to pass over, before some are named",
+            description="How many of the sources that are left out to skip before the first one is named",
         ),
     ] = 0,
     missing_limit: Annotated[
