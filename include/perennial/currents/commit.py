@@ -58,7 +58,7 @@ def commit_load(warehouse: Warehouse, prepared: PreparedLoad) -> bool:
         Whether it is committed; False when somebody else changed the ledger first, and nothing of it was committed.
 
     Raises:
-        TransientConflictError: Other writers won every race; the next run finishes the load.
+        TransientConflictError: Other writers kept committing first; the next run finishes the load.
         TerminalDataError: Whether the load was committed can no longer be told.
     """
     operation = f"{KIND}:{prepared.load_id}"

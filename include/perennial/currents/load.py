@@ -83,7 +83,7 @@ def load_interactions(
         TerminalRequestError: `now` lies after the wall clock.
         TerminalDataError: A load does not add up, or a table was set back; nothing of it was committed.
         TerminalSettingError: Another writer has made a table what cannot be written.
-        TransientConflictError: Other writers won every race; the next run goes on.
+        TransientConflictError: Other writers kept committing first; the next run goes on.
     """
     refuse_future_date(now, datetime.now(UTC))
     refuse_losses(warehouse)

@@ -1,4 +1,4 @@
-"""QuerySession asked of DuckDB in process, or of the configured engine: the callers cannot tell which."""
+"""QuerySession on DuckDB in process or on the configured engine, with the same behaviour for callers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DuckDBSession:
-    """QuerySession from a connection in which every relation is in place."""
+    """QuerySession on a connection that has every relation."""
 
     connection: duckdb.DuckDBPyConnection
     dialect: ClassVar[str] = "duckdb"

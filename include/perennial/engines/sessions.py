@@ -1,4 +1,4 @@
-"""One question of a feature (R14) at one moment: what is decided in process, and where the facts are asked."""
+"""The session of one query of a feature (R14): decisions in process, facts from the engine, at one moment."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import LiveFile, Warehouse
 
-# What decisions are made from: always in process.
+# The tables that decisions are made from: always read in process.
 _DECIDING = (SOURCES.name, VANISHED_SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name)
 
 
 @dataclass(frozen=True)
 class FeatureSession:
-    """Everything that one question needs; close it by leaving its block.
+    """Everything that one query needs; it is closed at the end of its block.
 
     Attributes:
-        connection: DuckDB in process, with what decisions are made from.
-        facts: Who is asked for interactions and users.
-        source_ids: The sources whose interactions the question looks at; None: all.
+        connection: DuckDB in process, with the tables that decisions are made from.
+        facts: The engine that reads interactions and users.
+        source_ids: The sources whose interactions the query reads; None: all.
         interaction_files: The data files of interactions it may read.
     """
 
@@ -61,11 +61,11 @@ class FeatureSession:
 
 @dataclass
 class Opening:
-    """A session that is being opened: each table is loaded once, so that everything is seen at one snapshot.
+    """A session that is being opened: each table is loaded once, so that every read sees the same snapshot.
 
     Attributes:
         warehouse: Where the tables are.
-        in_process: Whether facts are asked of the same connection.
+        in_process: Whether facts are read through the same connection.
         connection: DuckDB in process.
     """
 
@@ -76,23 +76,23 @@ class Opening:
     shown: set[str] = field(default_factory=set)
 
     def table(self, name: str) -> IcebergTable:
-        """Return a table as it was when the session first looked at it."""
+        """Return a table as it was when the session first read it."""
         if name not in self.tables:
             self.tables[name] = self.warehouse.table(name)
         return self.tables[name]
 
     def show(self, names: Iterable[str]) -> None:
-        """Put tables in place for decisions."""
+        """Create views of tables for decisions."""
         for name in names:
             if name not in self.shown:
                 table = self.table(name)
-                # Our statements know these columns and no others, as an engine is told.
+                # Our statements use only these columns, and the engine is told the same.
                 columns = contract_columns(name, table.schema())
                 create_view(self.connection, name, list(self.warehouse.live_files(table)), table, columns)
                 self.shown.add(name)
 
     def offer(self, names: Iterable[str]) -> None:
-        """Let facts be asked of tables; an engine reads them itself, at the snapshot that is loaded here."""
+        """Make tables available for facts; an engine reads them itself, at the snapshot that is loaded here."""
         if self.in_process:
             self.show(names)
         else:
@@ -103,16 +103,16 @@ class Opening:
 def open_feature_session(
     warehouse: Warehouse, tables: Collection[str], needed: Callable[[Opening], Collection[str] | None]
 ) -> FeatureSession:
-    """Open what answers one question of a feature: only the files that it can need are planned and read.
+    """Open a session for one query of a feature: only the files that it can need are planned and read.
 
     Args:
         warehouse: Where the tables are.
-        tables: The tables of the contract whose facts the question asks for, besides the interactions.
-        needed: Asked, with `known_sources`, `known_source_tags` and `source_states` in place, which sources'
-            interactions the question looks at; None: all. May show and offer more tables.
+        tables: The tables of the contract that the query reads, besides the interactions.
+        needed: Returns the sources whose interactions the query reads; None: all. It is called when `known_sources`,
+            `known_source_tags` and `source_states` exist, and may add more tables.
 
     Returns:
-        The session, in whose facts `available_interactions` is what features may see of the needed sources.
+        The session; `available_interactions` in its facts has what features may see of the needed sources.
     """
     engine = open_engine(warehouse.settings)
 
@@ -127,7 +127,7 @@ def open_feature_session(
         rows = opening.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
         hidden = {source_id for (source_id,) in rows}
         found = list(warehouse.live_files(opening.table(INTERACTIONS.name), source_ids))
-        # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
+        # A partition is a source, so hidden sources are left out file by file, without reading a row.
         visible = [live for live in found if live.is_mixed or live.source_id not in hidden]
         if engine is None:
             _show_available(opening, visible, source_ids, hidden)
@@ -148,7 +148,7 @@ def open_feature_session(
 def _show_available(
     opening: Opening, files: Sequence[LiveFile], source_ids: Collection[str] | None, hidden: Collection[str]
 ) -> None:
-    """Put `available_interactions` in place; rows are looked at only where a file may hold those of several sources."""
+    """Create `available_interactions`; rows are filtered only if a file may hold those of several sources."""
     name, table = "available_interactions", opening.table(INTERACTIONS.name)
     columns = contract_columns(INTERACTIONS.name, table.schema())
     if not any(live.is_mixed for live in files):
@@ -163,7 +163,7 @@ def _show_available(
 
 
 def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duckdb.DuckDBPyConnection:
-    """Open a connection, always in process, for what is decided from tables and from the state of every source."""
+    """Open a connection, always in process, for decisions from tables and the state of every source."""
 
     def needed(opening: Opening) -> tuple[str, ...]:
         opening.show(tables)
@@ -173,13 +173,13 @@ def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duck
 
 
 def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[str] | None) -> EngineSession:
-    """Tell an engine where the tables are, and which interactions features may see.
+    """Give an engine the tables, and the interactions that features may see.
 
     Args:
-        engine: Who is asked.
-        opening: With every table loaded that may be read.
-        visible: The needed sources that have interactions to be seen.
-        hidden: Where all sources are needed: those that have interactions, but none to be seen; None otherwise.
+        engine: The engine.
+        opening: The session, with every table loaded that may be read.
+        visible: The needed sources with visible interactions.
+        hidden: If all sources are needed: those with interactions that are all hidden; otherwise None.
     """
     from perennial.engines.transpile import relations_at_snapshots
 

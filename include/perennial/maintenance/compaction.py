@@ -98,7 +98,7 @@ def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
     Raises:
         TerminalDataError: Rows that were written are not those that were read, or a table was set back; nothing was
             replaced.
-        TransientConflictError: Other writers won every race.
+        TransientConflictError: Other writers kept committing first.
     """
     refuse_losses(warehouse)
     warehouse.refuse_unwritable(COMPACTED_TABLES)

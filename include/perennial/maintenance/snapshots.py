@@ -33,7 +33,7 @@ def expire_old_snapshots(
     Raises:
         TerminalSettingError: retain_days is below 1, or a table cannot be written.
         TerminalDataError: A table was set back; no snapshot was let go.
-        TransientConflictError: Other writers won every race.
+        TransientConflictError: Other writers kept committing first.
     """
     cutoff = _cutoff(warehouse, now_wall_clock, retain_days)
     refuse_losses(warehouse)

@@ -1,4 +1,4 @@
-"""What a catalog or its storage says when it cannot be used, as this project's errors."""
+"""Translates errors of a catalog and its storage into this project's errors."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from perennial.storage.s3_errors import ANSWERED, DENIED, NO_CREDENTIALS, NOT_AN
 _REFUSED = (AuthorizationExpiredError, ForbiddenError, OAuthError, UnauthorizedError)
 _NOT_REACHED = (OperationalError, RequestException, ServerError, ServiceUnavailableError)
 _NOT_KNOWN = (CommitStateUnknownException, *_NOT_REACHED, NOT_ANSWERED)
-# Of Glue and of a REST catalog that is signed for, besides what S3 says.
+# Codes of Glue and of a signed REST catalog, in addition to those of S3.
 _DENIED = DENIED | {"AccessDeniedException", "InvalidSignatureException", "UnrecognizedClientException"}
-# How Arrow's file system names what S3 answered.
+# The names that Arrow's file system gives to S3's answers.
 _S3_REFUSED = re.compile(
     r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH)"
 )
@@ -34,11 +34,11 @@ _S3_REFUSED = re.compile(
 
 @contextmanager
 def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
-    """Tell what went wrong, where, and what to do.
+    """Raise an error that says what went wrong, where, and what to do.
 
     Args:
         catalog: Its name.
-        commit: The table that is committed to. Where the answer is lost, the commit may have been made.
+        commit: The table that is committed to. If the answer is lost, the commit may have been made.
 
     Raises:
         TerminalSettingError: The catalog or its storage refuses the credentials.
@@ -87,5 +87,5 @@ def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
 def _not_known(catalog: str, commit: str, said: object) -> TransientError:
     return TransientError(
         f"Catalog {catalog!r} did not say whether the commit to {commit} was made ({said}). Run it again: nothing is "
-        "lost, and the next attempt looks whether it was made."
+        "lost, and the next attempt checks whether it was made."
     )

@@ -1,4 +1,4 @@
-"""The catalog that is configured, opened: its own configuration first, then what Airflow's connections say."""
+"""Opens the configured catalog: its own configuration takes precedence over Airflow's connections."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from perennial.errors import TerminalSettingError
 from perennial.settings import Settings
 from perennial.warehouse.shared_files import HELD
 
-# The one property that pyiceberg wants as a number; it reads the others from text.
+# The one property that pyiceberg needs as a number; it parses the others from text.
 _MAX_RETRIES = "glue.max-retries"
 
 
 def catalog_file(settings: Settings) -> Path | None:
-    """Return where the embedded catalog keeps its file; None where the catalog is configured elsewhere."""
+    """Return the file of the embedded catalog; None if another catalog is configured."""
     return settings.home / "catalog.db" if is_embedded(settings) else None
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open the catalog that pyiceberg's configuration names; the embedded one where it names none."""
+    """Open the catalog in pyiceberg's configuration, or the embedded one if there is none."""
     configured = Config().get_catalog_config(settings.catalog)
     if configured is not None:
         from perennial.storage.s3 import connection_properties
 
-        # What the catalog's own configuration says comes first; a local one needs no credentials.
+        # The catalog's own configuration takes precedence; a local catalog needs no credentials.
         given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
         found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
         found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
         if "botocore_session" in found:
-            # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
+            # Glue and a signing REST catalog accept a session as it is; Arrow only accepts keys.
             found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
         if "s3.endpoint" not in found | given:
-            # Only AWS can be asked in which region a bucket is; the archive's may be in another than the tables'.
+            # Only AWS can say in which region a bucket is; the archive may be in another region than the tables.
             found["s3.resolve-region"] = "true"
         if (retries := given.get(_MAX_RETRIES)) is not None:
             given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
@@ -58,5 +58,5 @@ def _number(settings: Settings, name: str, value: str) -> int:
 
 
 def is_embedded(settings: Settings) -> bool:
-    """Whether pyiceberg's own configuration says nothing about the catalog."""
+    """Whether pyiceberg's configuration has nothing about the catalog."""
     return Config().get_catalog_config(settings.catalog) is None
