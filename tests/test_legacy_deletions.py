@@ -348,6 +348,6 @@ def test_a_mark_can_be_taken_back_and_what_the_platform_says_itself_stands(works
 
 def test_a_mark_that_is_not_there_cannot_be_taken_back(workspace: Workspace) -> None:
     import_legacy_deletions(workspace.warehouse, CUTOFF, now())
-    with pytest.raises(TerminalRequestError, match="No adoption has marked 'gone', 'nobody'"):
+    with pytest.raises(TerminalRequestError, match="`perennial adopt` has not marked 'gone', 'nobody'"):
         revoke(workspace.warehouse, ["nobody", "gone", "clamped"], now())
     assert read_legacy_deletions(workspace.warehouse).keys() == MARKED

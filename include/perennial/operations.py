@@ -1,7 +1,7 @@
 """Pending records: what is under way, written before anything else happens and removed when it is over.
 
-Maintenance leaves alone what a record names, a second run settles what a dead one left, and an expiry keeps its hands
-off what a restore is bringing back.
+Maintenance does not touch files that a record names, a later run recovers an interrupted one, and an expiry leaves
+sources alone that a restore is bringing back.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class OperationRecord:
         kind: load, expire or restore.
         id: Operation id.
         created_at: Wall clock.
-        touched_at: Wall clock of its last sign of life.
+        touched_at: Wall clock of its last heartbeat.
         file_lists: Addresses of Iceberg file lists; the data files in them must not be purged.
         source_ids: Sources it concerns.
-        plan_uri: Where its plan lies.
+        plan_uri: Address of its plan.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class OperationRecord:
     plan_uri: str = ""
 
     def age_seconds(self, wall_clock: datetime) -> float:
-        """Seconds since its last sign of life."""
+        """Seconds since its last heartbeat."""
         return (wall_clock - datetime.fromisoformat(self.touched_at)).total_seconds()
 
 
@@ -49,14 +49,14 @@ def write_pending(warehouse: Warehouse, record: OperationRecord) -> None:
 
 
 def touch_pending(warehouse: Warehouse, kind: str, plan_uris: Collection[str], wall_clock: datetime) -> None:
-    """Give a sign of life of moves that wait; what has been given up stays so until the move goes on."""
+    """Write a heartbeat of waiting moves; one that was given up stays so until the move continues."""
     for record in pending_records(warehouse, kind):
         if record.plan_uri in plan_uris:
             write_pending(warehouse, replace(record, touched_at=wall_clock.isoformat()))
 
 
 def remove_pending(warehouse: Warehouse, kind: str, operation_id: str) -> None:
-    """Say that an operation is over."""
+    """Remove the record of an operation that is over."""
     uri = _uri(warehouse, kind, operation_id)
     storage_for(uri).delete(uri)
 

@@ -110,7 +110,7 @@ def test_what_is_priced_is_what_the_bucket_holds(lake_warehouse: Warehouse) -> N
     assert held
     assert archive_costs(lake_warehouse).sources == run_costs(lake_warehouse, "r1").sources == {"one": counted}
     [fact] = archive_costs(lake_warehouse).facts()
-    assert fact.text.startswith("Nothing is saved: the archive has the storage class of the hot table")
+    assert fact.text.startswith("No saving: the archive has the storage class of the hot table")
 
 
 # --- where it is shown -------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Differences between engines that sqlglot does not know: our statements are written once, in DuckDB's dialect.
 
 It has only what those statements need; `tests/engines/golden/` has the results. A new function in `include/sql/` or in
-the compiler of audiences may need a rewrite here: the tests on Spark show that, and for Trino and Athena a person has to
-read the change of the golden file.
+the compiler of audiences may need a rewrite here: the tests on Spark show that, and for Trino and Athena a person has
+to read the change of the golden file.
 """
 
 from __future__ import annotations

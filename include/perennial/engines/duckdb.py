@@ -127,8 +127,8 @@ def show_tables(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, tab
 def at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:
     """Open a session again until no move was recorded while it was opened.
 
-    An expiry records before it removes rows, a restore after it has added them: if the last event is the same before and
-    after, the state of a source and its visible rows agree.
+    An expiry records before it removes rows, a restore after it has added them: if the last event is the same before
+    and after, the state of a source and its visible rows agree.
     """
     before = _last_move(warehouse)
     for _ in range(_ATTEMPTS):
@@ -154,7 +154,7 @@ def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Wareh
 
 
 def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: int) -> None:
-    """Create view `source_states`, and the views it needs, over `sources`, `vanished_sources` and `lifecycle_events`."""
+    """Create view `source_states` and those it needs, over `sources`, `vanished_sources` and `lifecycle_events`."""
     connection.execute(statement("views/create_retention"), {"months": retention_months})
     create_views(connection, STATE_VIEWS)
 

@@ -49,8 +49,8 @@ class RemoteFiles(ArrowFSWrapper):  # type: ignore[misc]  # fsspec has no types
 class _SharedFile:
     """An open file with a position for each thread.
 
-    DuckDB uses one handle in all its threads, and seeks and reads in two calls: with one shared position, a thread would
-    read at the position of another.
+    DuckDB uses one handle in all its threads, and seeks and reads in two calls: with one shared position, a thread
+    would read at the position of another.
     """
 
     def __init__(self, path: str, stream: Any) -> None:

@@ -1,6 +1,6 @@
-"""Marks of what the previous policy deleted, laid over what the platform says of its sources (R18).
+"""Marks of sources that the previous policy deleted, applied to the platform's sources (R18).
 
-The platform itself need not know: its history tells, and `perennial adopt` keeps what it told.
+The platform itself need not have them: `perennial adopt` derives them from its history and stores them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _COLUMN = "interaction_data_deleted_at"
 
 
 def read_legacy_deletions(warehouse: Warehouse) -> dict[str, datetime]:
-    """Return when each adopted source was deleted: its last mark counts, and one that was taken back is none."""
+    """Return when each marked source was deleted: its last mark counts, and a revoked one does not."""
     marks = warehouse.read(ADOPTED_DELETIONS.name).sort_by("adopted_at")
     last = dict(zip(marks["source_id"].to_pylist(), marks["deleted_at"].to_pylist(), strict=True))
     return {source_id: deleted_at for source_id, deleted_at in last.items() if deleted_at is not None}
 
 
 def with_legacy_deletions(sources: Rows, adopted: Mapping[str, datetime]) -> Rows:
-    """Lay marks over `sources`; what the platform says itself stands."""
+    """Apply marks to `sources`; the platform's own dates take precedence."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -43,17 +43,17 @@ def with_legacy_deletions(sources: Rows, adopted: Mapping[str, datetime]) -> Row
 
 
 def apply_to_sources(warehouse: Warehouse, taken_back: Mapping[str, datetime] | None = None) -> bool:
-    """Lay the marks over the warehouse's own `sources`, so that they show before the next sync.
+    """Apply the marks to the warehouse's own `sources`, so that they show before the next sync.
 
-    A sync that ends meanwhile may be overwritten by what was there before; the next one puts it right, and until then
-    R7's look at the platform covers it.
+    A sync that ends at the same time may be overwritten by the earlier state; the next sync corrects that, and until
+    then R7's check of the platform covers it.
 
     Args:
         warehouse: Where `sources` is.
-        taken_back: Marks that no longer count, to be lifted off again; what the platform says itself stands.
+        taken_back: Revoked marks, to be removed again; the platform's own dates stay.
 
     Returns:
-        Whether that changed anything.
+        Whether anything changed.
     """
     import pyarrow as pa
 

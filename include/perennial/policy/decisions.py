@@ -29,7 +29,7 @@ SOURCE_KINDS = ("campaign", "canvas")
 
 
 class Metadata(Protocol):
-    """What the platform says, at one moment: tables `sources` and `audiences`, with the columns of the contract."""
+    """The platform's metadata at one moment: tables `sources` and `audiences`, with the columns of the contract."""
 
     @property
     def sources(self) -> pa.Table: ...
@@ -40,7 +40,7 @@ class Metadata(Protocol):
 
 @dataclass(frozen=True)
 class SyncedMetadata:
-    """What the last sync put into the warehouse."""
+    """The metadata of the last sync."""
 
     sources: pa.Table
     audiences: pa.Table
@@ -52,12 +52,12 @@ class SyncedMetadata:
 
 @dataclass(frozen=True)
 class WarehouseState:
-    """What the warehouse itself knows of its sources.
+    """What the warehouse itself knows about its sources.
 
     Attributes:
         lifecycle_events: The table of the contract.
         hot_rows: Interactions in the hot table, by source.
-        held: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
+        held: Sources that a restore is bringing back at the moment: none of their rows may leave hot.
         vanished: Rows of `vanished_sources` whose source is not in `sources` either.
     """
 
@@ -94,11 +94,11 @@ class Decision:
 
     Attributes:
         decision: deleted, reactivated, late, expired, active, recent, referenced, empty or expire.
-        reason: The same for a person.
+        reason: The decision in words.
         clock_started_at: R3; None while the clock does not run: the source is active, or was deleted.
         expires_at: The clock plus the retention period; None likewise.
-        referenced_by: The whole path of every referrer that keeps the source, also while it is not due (R4); of those
-            that cannot be read and could name any source, at most ten.
+        referenced_by: The whole path of every referrer that keeps the source, even while it is not due (R4); at most
+            ten of those that cannot be read and might name any source.
     """
 
     source_id: str
@@ -111,11 +111,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything a decision was made from, for a person who asks why.
+    """The inputs of a decision, for a person who asks why.
 
     Attributes:
         state: available, expired or deleted.
-        since: When that state began; None where no time of the source can be right (R24).
+        since: When that state began; None if every time of the source is impossible (R24).
         last_restored_at: The last restore (R13).
         vanished_at: When a sync first missed it; None while the platform has it.
         hot_rows: Interactions in the hot table.
@@ -136,7 +136,7 @@ class Explanation:
 
     @property
     def clock_events(self) -> dict[str, datetime]:
-        """What may have started the clock, by name; the latest did (R3), and it is never before the creation (R24)."""
+        """Times that may have started the clock, by name; the latest did (R3); none is before the creation (R24)."""
         moments = {"stopped": self.stopped_at, "last sent": self.last_sent_at, "restored": self.last_restored_at}
         moments["vanished"] = self.vanished_at
         found = {name: moment for name, moment in moments.items() if moment is not None}
@@ -162,18 +162,18 @@ def decide(
     """Decide about every source.
 
     Args:
-        warehouse: Where lifecycle events and hot totals are, and the metadata unless it is given.
-        as_of: The run's own now.
-        metadata: Sources and audiences to decide from instead, such as what the platform says right now (R7).
+        warehouse: The source of lifecycle events and hot totals, and of the metadata unless it is given.
+        as_of: The run's date.
+        metadata: Sources and audiences to use instead, such as the platform's current ones (R7).
         held: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
-            `reactivated`, so that a restore that died is taken up again (R10).
+            `reactivated`, so that a restore that died is resumed (R10).
 
     Returns:
-        One row a source, in order of source_id: source_id, decision, reason, clock_started_at, expires_at,
+        One row per source, in order of source_id: source_id, decision, reason, clock_started_at, expires_at,
         referenced_by, as in `expiry_decisions`.
 
     Raises:
-        TerminalMetadataError: A status or kind is not one of the contract's.
+        TerminalMetadataError: A status or kind is not in the contract.
     """
     metadata = metadata or SyncedMetadata.read(warehouse)
     rows = decide_from(metadata, WarehouseState.read(warehouse, held), as_of, Rules.from_settings(warehouse))
@@ -183,15 +183,15 @@ def decide(
 def explain(
     warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = (), hot_rows: int | None = None
 ) -> Explanation:
-    """Decide about one source and tell from what.
+    """Decide about one source, and return the inputs of the decision.
 
     Args:
         warehouse: As `decide`.
         source_id: Campaign or Canvas.
         as_of: As `decide`.
         held: As `decide`.
-        hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
-            count them for all.
+        hot_rows: Its interactions in the hot table, if known: in a large warehouse counting them for all sources takes
+            seconds.
 
     Raises:
         TerminalUnseenError, TerminalRequestError: As `unknown_source`.
@@ -254,7 +254,7 @@ def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
 
     Args:
         warehouse: Its `settings.max_metadata_age` is the limit.
-        wall_clock: The real time, never a run's own now, which may be a replayed date.
+        wall_clock: The real time, never a run's date, which may be a replayed one.
 
     Raises:
         TerminalMetadataError: `sources` or `audiences` was never synced, or too long ago.
@@ -281,7 +281,7 @@ def _hours(duration: timedelta) -> str:
 
 
 def _refuse_unknown_values(metadata: Metadata) -> None:
-    """A status nobody knows would count as inactive, a kind nobody knows as no referrer: rather refuse."""
+    """Refuse unknown statuses, which would count as inactive, and unknown kinds, which would not be referrers."""
     expected = (
         (SOURCES.name, metadata.sources, "kind", SOURCE_KINDS),
         (SOURCES.name, metadata.sources, "status", STATUSES),

@@ -1,4 +1,4 @@
-"""Adoption: what the previous policy deleted before this project came is told from the platform's history (R18)."""
+"""Marks sources that the previous policy deleted before this project, from the platform's history (R18)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LegacyDeletion:
             `recent`: it had sent within 25 months of the cutoff;
             `referenced` by an active campaign, Canvas or Content Card; `held`: the warehouse still has its
             interactions, which a mark would put out of reach.
-        reason: The same for a person.
+        reason: The decision in words.
     """
 
     source_id: str
@@ -51,7 +51,7 @@ class LegacyDeletion:
 def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -> list[LegacyDeletion]:
     """Decide about every source of the last sync; nothing is written.
 
-    Who uses a source is told from today's audiences: the platform keeps no earlier ones.
+    Whether a source is used is decided from the current audiences, because the platform keeps no earlier ones.
 
     Args:
         warehouse: Where the metadata and the interactions are.
@@ -85,16 +85,16 @@ def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -
 def import_legacy_deletions(
     warehouse: Warehouse, cutoff: date, now: datetime, requested_by: str | None = None
 ) -> list[LegacyDeletion]:
-    """Mark what the previous policy deleted, and show it at once.
+    """Mark the sources that the previous policy deleted, and show that at once.
 
-    The marks come first and are laid over `sources` by every sync; killed in between, run it again. The platform's
-    database is never written. A source is marked once; running it again changes nothing.
+    The marks are written first, and every sync applies them to `sources`; if it is killed in between, run it again.
+    Nothing is written to the platform's database. A source is marked once; running it again changes nothing.
 
     Args:
         warehouse: Where the metadata and the interactions are.
         cutoff: When the marked sources count as deleted.
         now: Wall clock.
-        requested_by: Goes into the audit trail.
+        requested_by: Recorded in the audit trail.
 
     Returns:
         The decision about every source.
@@ -116,27 +116,27 @@ def import_legacy_deletions(
     ]
     warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:marks:{uuid4().hex}")
     apply_to_sources(warehouse)
-    log.info("adopted %d deletions as of %s", len(rows), cutoff)
+    log.info("imported %d deletions as of %s", len(rows), cutoff)
     return decided
 
 
 def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, requested_by: str | None = None) -> None:
-    """Take marks back: the sources count as the platform says again, at once.
+    """Revoke marks: the platform's own dates of the sources apply again, at once.
 
     Args:
         warehouse: Where the marks are.
-        source_ids: Adopted sources.
+        source_ids: Marked sources.
         now: Wall clock.
-        requested_by: Goes into the audit trail.
+        requested_by: Recorded in the audit trail.
 
     Raises:
-        TerminalRequestError: Names all that carry no mark; nothing was taken back.
+        TerminalRequestError: Names all that have no mark; nothing was revoked.
     """
     marks = read_legacy_deletions(warehouse)
     if unmarked := sorted(set(source_ids) - marks.keys()):
         raise TerminalRequestError(
-            f"No adoption has marked {', '.join(map(repr, unmarked))}; nothing was taken back. Table "
-            f"{ADOPTED_DELETIONS.name} has the marks; a date of the platform's own is corrected there."
+            f"`perennial adopt` has not marked {', '.join(map(repr, unmarked))}; no mark was removed. Table "
+            f"{ADOPTED_DELETIONS.name} has the marks; correct a date of the platform itself there."
         )
     rows: list[dict[str, object]] = [
         {"source_id": source_id, "reason": "taken back", "adopted_at": now, "requested_by": requested_by}
@@ -144,7 +144,7 @@ def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, req
     ]
     warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:taken-back:{uuid4().hex}")
     apply_to_sources(warehouse, {source_id: marks[source_id] for source_id in source_ids})
-    log.info("took %d adopted deletions back", len(rows))
+    log.info("revoked %d imported deletions", len(rows))
 
 
 def _moment(cutoff: date) -> datetime:
