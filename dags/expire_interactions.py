@@ -56,7 +56,7 @@ from perennial.tasks import move_files
 )
 def expire_interactions() -> None:
     @task(max_active_tis_per_dag=1)
-    def settle() -> int:
+    def recover_moves() -> int:
         from perennial.moves.recovery import recover_interrupted_moves
 
         with step(first=True) as warehouse:
@@ -87,7 +87,7 @@ def expire_interactions() -> None:
             return notify_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
 
     decided = decide()
-    settle() >> decided
+    recover_moves() >> decided
     move_files(plan(decided)) >> notify_owners()
 
 

@@ -40,7 +40,7 @@ DEFAULT_ARGS = {
     "max_retry_delay": timedelta(minutes=10),
 }
 # Airflow needs a limit. If it could be reached, runs dated in the future would reach it, which
-# Airflow 3.3 starts and never goes on with, and hold up every run after them (ADR 14).
+# Airflow 3.3 starts and never continues, and they would block every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
 IN_TURN = frozenset({"expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"})

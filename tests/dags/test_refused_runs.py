@@ -195,7 +195,7 @@ def test_a_run_waits_for_the_one_before_it_and_goes_on_when_that_was_killed(
     def kill_when_it_waits() -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while "up_for_reschedule" not in seen and time.monotonic() < deadline:
-            seen.append(state_of("settle"))
+            seen.append(state_of("recover_moves"))
             time.sleep(0.1)
         seen.append(multiset(warehouse, "interactions") == before)
         set_state("scheduled__killed", "failed")

@@ -26,7 +26,7 @@ STATES = ("available", "kept", "expired", "deleted")
 """Values of `--state`; a source that is kept is available and would expire if no active referrer named it."""
 _SHOWN_ROWS = 100
 # Tags that a sentence names.
-_NAMED = 10
+_NAMED_TAGS = 10
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def _refuse_unknown(session: DuckDBPyConnection, wanted: Wanted) -> None:
 
 
 def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
-    more = " and others" if len(known) > _NAMED else ""
+    more = " and others" if len(known) > _NAMED_TAGS else ""
     return not_known(
-        value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
+        value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED_TAGS]) or 'none'}{more}."
     )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 # The exit code of a program that Ctrl-C has ended.
-_INTERRUPTED = 130
+_INTERRUPTED_EXIT_CODE = 130
 # If there are more sources, a file in the e-mail lists all of them.
 _ROWS = 100
 
@@ -77,7 +77,7 @@ def restore(
             report, delivery = restore_and_notify(warehouse, params, run, watch)
     except KeyboardInterrupt:
         say_exactly("Stopped. Nothing was lost: run the same command again to finish what was begun.")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(_INTERRUPTED_EXIT_CODE) from None
     _print(report, delivery)
     if report.state != "finished" or delivery.undelivered:
         raise typer.Exit(1)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 # Ids that a sentence names.
-_NAMED = 5
+_NAMED_SOURCES = 5
 
 
 @app.command()
@@ -143,7 +143,9 @@ def _print_unseen(unseen: dict[str, int]) -> None:
     if not unseen:
         return
     rows = pluralize(sum(unseen.values()), "interaction")
-    named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if len(unseen) > _NAMED else "")
+    named = ", ".join(map(repr, list(unseen)[:_NAMED_SOURCES])) + (
+        " and others" if len(unseen) > _NAMED_SOURCES else ""
+    )
     console.print(
         f"The hot table also holds {rows} of {pluralize(len(unseen), 'source')} that no sync has seen: {escape(named)}."
         " Without metadata they have no clock, so they stay there.",

@@ -65,7 +65,7 @@ FIELD_MEANINGS = {
 EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or false", "int": "a whole number"}
 """The expected value of a field, by its stored type."""
 # Keeps one huge line from filling the table of rejected records; the landing file has the rest.
-PAYLOAD_LENGTH = 100_000
+PAYLOAD_CHARACTERS = 100_000
 FLAG_WORDS = {"true": True, "false": False}
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
@@ -100,7 +100,12 @@ def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
 
 def unreadable(line: int, reason: str, payload: str = "", event_type: str | None = None) -> dict[str, Any]:
     """Describe a record that cannot be read."""
-    return {"line": line, "reason": reason, "payload": _encodable(payload[:PAYLOAD_LENGTH]), "event_type": event_type}
+    return {
+        "line": line,
+        "reason": reason,
+        "payload": _encodable(payload[:PAYLOAD_CHARACTERS]),
+        "event_type": event_type,
+    }
 
 
 def read_fields(line: int, record: object, payload: str | None = None) -> dict[str, Any]:

@@ -55,7 +55,7 @@ _STEPS = (
     "file_counts",
     "new_loaded_files",
 )
-_DAY = 86_400_000_000
+_DAY_MICROSECONDS = 86_400_000_000
 # Up to this many events the whole ledger is searched for known ids, beyond that only files of the load's days.
 WHOLE_LEDGER_ROWS = 20_000_000
 
@@ -214,7 +214,7 @@ def _may_know(ledger: Table, live: LiveFile, days: Sequence[int]) -> bool:
 
 def _any_day_between(days: Sequence[int], lower: int, upper: int) -> bool:
     """Whether any day that starts at one of the sorted times overlaps lower..upper (microseconds)."""
-    position = bisect_left(days, lower - _DAY + 1)
+    position = bisect_left(days, lower - _DAY_MICROSECONDS + 1)
     return position < len(days) and days[position] <= upper
 
 

@@ -119,7 +119,7 @@ _PRESENT = exp.Lambda(
 
 
 def _add_months_in_trino(node: exp.Expr) -> exp.Expr:
-    # There is no interval of a number of months that a column holds, and sqlglot's own DATE_ADD has its arguments in
+    # Intervals cannot take the number of months from a column, and sqlglot's own DATE_ADD has its arguments in
     # another order.
     added = _months_added(node)
     if added is None:
@@ -138,7 +138,7 @@ def _count_microseconds_in_trino(node: exp.Expr) -> exp.Expr:
 
 
 def _is_true(node: exp.Expr) -> exp.Expr:
-    # There is no IS TRUE, and what sqlglot writes for it is null where the operand is.
+    # There is no IS TRUE, and sqlglot's replacement is null if the operand is.
     if not isinstance(node, exp.Is) or not isinstance(node.expression, exp.Boolean):
         return node
     if node.expression.this:

@@ -89,5 +89,5 @@ class EngineSession:
         self.connection.register(name, self.query(sql))
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Close the connection to the engine."""
         self.engine.close()

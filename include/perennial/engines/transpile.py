@@ -89,7 +89,7 @@ class Relations:
             dialect: The engine's.
 
         Raises:
-            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
+            TerminalRequestError: It is not a SELECT, or a part of it has the name of a table or view.
             TerminalEngineError: It cannot be parsed, or written again.
         """
         query = _question(sql, dialect)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Characters of a text bound: pyiceberg's default.
-_BOUND_LENGTH = 16
+_BOUND_CHARACTERS = 16
 # A name that no column of any table has.
 _PARTITION_NUMBER = "perennial_partition_number"
 
@@ -195,7 +195,7 @@ def _bounds(kind: str, lower: str, upper: str) -> tuple[Any, Any]:
     """Read the bounds that DuckDB gives as text; long text is cut so that it stays a bound."""
     if kind == "string":
         cut = _upper_bound(upper)
-        return (None, None) if cut is None else (lower[:_BOUND_LENGTH], cut)
+        return (None, None) if cut is None else (lower[:_BOUND_CHARACTERS], cut)
     if kind == "timestamptz":
         return _microseconds(lower), _microseconds(upper)
     if kind == "date":
@@ -216,9 +216,9 @@ def _days(text: str) -> int:
 
 def _upper_bound(text: str) -> str | None:
     """Return a short text that sorts at or after a given one; None if there is none."""
-    if len(text) <= _BOUND_LENGTH:
+    if len(text) <= _BOUND_CHARACTERS:
         return text
-    for position in reversed(range(_BOUND_LENGTH)):
+    for position in reversed(range(_BOUND_CHARACTERS)):
         following = ord(text[position]) + 1
         # Surrogates cannot be encoded, and nothing follows the last code point.
         if following <= 0x10FFFF and not 0xD800 <= following <= 0xDFFF:

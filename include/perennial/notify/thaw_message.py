@@ -7,7 +7,7 @@ from perennial.notify.pages import render
 from perennial.reports import THAW_TIMES, ThawReport, longest_thaw
 from perennial.text import bidi_isolate, one_line, pluralize, span
 
-_NAMES = 20
+_NAMED_SOURCES = 20
 
 
 def thaw_message(report: ThawReport) -> Message:
@@ -30,7 +30,7 @@ def thaw_message(report: ThawReport) -> Message:
         classes=[
             (name, files, span(*THAW_TIMES[name, report.tier])) for name, files in sorted(report.frozen_as.items())
         ],
-        sources=named[:_NAMES],
+        sources=named[:_NAMED_SOURCES],
         source_count=len(named),
         tone="info",
     )

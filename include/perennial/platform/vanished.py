@@ -31,8 +31,8 @@ KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id",
 """Tables that must not lose many rows, because more would expire without them (R1, R4), and their keys."""
 CHECK_ID = "check the id, or run sync_sources if it is new on the platform."
 # More than one in this many, and at least the other number.
-_SHARE = 10
-_LEAST = 10
+_MISSING_SHARE = 10
+_MIN_MISSING_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,11 @@ def find_losses(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) ->
         found: The platform's current tables.
     """
     losses = [Loss(name, len(rows), len(missing_rows(name, rows, found[name]))) for name, rows in known.items()]
-    return [loss for loss in losses if loss.missing_count >= _LEAST and loss.missing_count * _SHARE > loss.known_count]
+    return [
+        loss
+        for loss in losses
+        if loss.missing_count >= _MIN_MISSING_ROWS and loss.missing_count * _MISSING_SHARE > loss.known_count
+    ]
 
 
 def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:

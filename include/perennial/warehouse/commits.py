@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # How many manifests a query about one source may have to read; every load adds one.
-OVERLAP = 8
+MAX_MANIFESTS_OF_A_SOURCE = 8
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def order_manifests(warehouse: Warehouse, name: str) -> bool:
         Whether it was needed.
     """
     operation = f"order-manifests:{uuid.uuid4().hex}"
-    return commit_change(warehouse, name, lambda table: FileChange(clustered=overlap(table) > OVERLAP), operation)
+    return commit_change(
+        warehouse, name, lambda table: FileChange(clustered=overlap(table) > MAX_MANIFESTS_OF_A_SOURCE), operation
+    )
 
 
 def operations(table: Table) -> set[str]:

@@ -31,8 +31,8 @@ _OURS = re.compile(r"(compact-)?([0-9a-f]{32}|[0-9a-f]{64})-\d+\.parquet")
 _COPY = re.compile(r"[0-9a-f]{64}\.parquet")
 # What DuckDB calls a row's file and position.
 _VIRTUAL = ("filename", "file_row_number")
-_READ_AT_ONCE = 16
-_MOST_KNOWN = 200_000
+_FOOTERS_AT_ONCE = 16
+_CACHED_LAYOUTS = 200_000
 _known: dict[str, tuple[FileColumn, ...]] = {}
 _alike: dict[tuple[FileColumn, ...], tuple[FileColumn, ...]] = {}
 
@@ -124,7 +124,7 @@ def _is_nested(kind: Any) -> bool:
 
 
 def _footers(table: Table, live_files: Sequence[LiveFile]) -> Iterator[tuple[FileColumn, ...]]:
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         yield from pool.map(lambda live: _footer(table, live.uri), live_files)
 
 
@@ -136,7 +136,7 @@ def _footer(table: Table, uri: str) -> tuple[FileColumn, ...]:
         return known
     with table.io.new_input(uri).open() as file:
         columns = tuple(_file_column(field, field.name) for field in pq.read_schema(file))
-    if len(_known) > _MOST_KNOWN:
+    if len(_known) > _CACHED_LAYOUTS:
         _known.clear()
     # Most files are alike; each layout is kept once.
     _known[uri] = columns = _alike.setdefault(columns, columns)

@@ -24,7 +24,7 @@ from perennial.web.users import router as users
 FOLDER = Path(__file__).parent
 ROUTERS = (overview, sources, source, restores, restore_runs, users, exports, openapi)
 # Room for the ids of 100,000 sources; nobody sends more than that.
-BODY_LIMIT = 8 * 2**20
+BODY_LIMIT_BYTES = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -108,6 +108,6 @@ async def _refused(request: Request) -> Response | None:
     length = request.headers.get("content-length", "")
     if not length.isdigit():
         return problem(request, 411, "Send the body with its length (Content-Length), not in chunks.")
-    if int(length) > BODY_LIMIT:
-        return problem(request, 413, f"The body has {int(length):,} bytes; send at most {BODY_LIMIT:,}.")
+    if int(length) > BODY_LIMIT_BYTES:
+        return problem(request, 413, f"The body has {int(length):,} bytes; send at most {BODY_LIMIT_BYTES:,}.")
     return None

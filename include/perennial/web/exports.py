@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 NDJSON = "application/x-ndjson"
 # Fifty ids of a thousand bytes each; the audit log keeps all of them.
-_BODY_LIMIT = 64 * 2**10
+_BODY_LIMIT_BYTES = 64 * 2**10
 # Proxies accept 4 kB for all headers of an answer by default.
 _HEADER_BYTES = 2_000
 _CHUNK_CHARACTERS = 2**16
@@ -67,8 +67,8 @@ a third is refused for the moment (503). Airflow's audit log records who request
 
 def _small_body(request: Request) -> None:
     size = int(request.headers["content-length"])
-    if size > _BODY_LIMIT:
-        raise HTTPException(413, f"The body has {size:,} bytes; an export takes at most {_BODY_LIMIT:,}.")
+    if size > _BODY_LIMIT_BYTES:
+        raise HTTPException(413, f"The body has {size:,} bytes; an export takes at most {_BODY_LIMIT_BYTES:,}.")
 
 
 router = APIRouter(prefix="/users/export", dependencies=[EXPORT, Depends(_small_body)], tags=["users"])

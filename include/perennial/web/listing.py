@@ -22,7 +22,7 @@ PAGE_SIZE = 50
 DUE_DAYS = 30
 _ADDRESS_CHARACTERS = 6_000
 # How many answers are cached while the sources stay the same: turning pages repeats the same query.
-_KEPT = 16
+_CACHED_QUERIES = 16
 DUE, KEPT = "due", "kept"
 VANISHED = "vanished"
 """The status of a source that the platform no longer has."""
@@ -219,7 +219,7 @@ def _matching(listed: Listed, selection: Selection, moving: frozenset[int]) -> p
     key = (selection, moving, soon)
     found = listed.matched.get(key)
     if found is None:
-        if len(listed.matched) >= _KEPT:
+        if len(listed.matched) >= _CACHED_QUERIES:
             listed.matched.clear()
         found = listed.matched[key] = _match(listed, selection, moving, soon)
     return found

@@ -8,7 +8,7 @@ from fastapi import Depends, Query
 
 from perennial.audiences.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 
-_MOST_PASSED_OVER = 10**9
+_MAX_SKIPPED_SOURCES = 10**9
 
 
 def _page(
@@ -16,7 +16,7 @@ def _page(
         int,
         Query(
             ge=0,
-            le=_MOST_PASSED_OVER,
+            le=_MAX_SKIPPED_SOURCES,
             description="How many of the sources that are left out to skip before the first one is named",
         ),
     ] = 0,

@@ -20,7 +20,7 @@ from perennial.web.pages import render
 
 router = APIRouter(dependencies=[READ], tags=["overview"])
 
-_UNDELIVERED = 100
+_SHOWN_UNDELIVERED = 100
 
 
 class RestoredItem(BaseModel):
@@ -111,7 +111,9 @@ def overview_chart(
 
 
 def _undelivered(context: PageContextDep) -> list[UndeliveredItem]:
-    return [UndeliveredItem.model_validate(missed) for missed in list_undelivered(context.warehouse)[:_UNDELIVERED]]
+    return [
+        UndeliveredItem.model_validate(missed) for missed in list_undelivered(context.warehouse)[:_SHOWN_UNDELIVERED]
+    ]
 
 
 def _now(context: PageContextDep) -> Overview:

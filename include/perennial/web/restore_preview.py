@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from perennial.moves import RestoreRequest
     from perennial.moves.requests import RequestedSource
 
-_NAMED = 10
+_NAMED_SOURCES = 10
 
 
 class RefusedError(TerminalRequestError):
@@ -187,8 +187,8 @@ def _groups(pairs: Iterable[tuple[str, RequestedSource]]) -> tuple[SourceGroup, 
 
 def _named(sources: Iterable[RequestedSource]) -> str:
     ids = [repr(source.source_id) for source in sources]
-    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
-    return f"{', '.join(ids[:_NAMED])}{more}"
+    more = f" and {len(ids) - _NAMED_SOURCES:,} more" if len(ids) > _NAMED_SOURCES else ""
+    return f"{', '.join(ids[:_NAMED_SOURCES])}{more}"
 
 
 def _thaw(storage_class: str) -> str:

@@ -53,8 +53,8 @@ _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
 )
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 # For copy tasks with at most this many files, each copied file counts; for larger ones, only whole tasks count.
-_LOOKED_UP = 2_000
-_SHOWN = 100
+_FILES_CHECKED_SINGLY = 2_000
+_SHOWN_IDS = 100
 
 
 class RunSource(BaseModel):
@@ -74,7 +74,7 @@ class RestoreSummary(BaseModel):
 
     run_id: str
     state: Literal["queued", "running", "success", "failed"] = Field(description="State of the run in Airflow")
-    source_ids: tuple[str, ...] = Field(description=f"At most {_SHOWN} of the requested ids")
+    source_ids: tuple[str, ...] = Field(description=f"At most {_SHOWN_IDS} of the requested ids")
     source_id_count: int = Field(description="How many ids were requested")
     tags: tuple[str, ...] = Field(description="The requested tags")
     requested_by: str
@@ -94,7 +94,7 @@ class RestoreProgress(RestoreSummary):
     files_done: int = Field(description="Files copied so far")
     files_total: int = Field(description="Files to copy; 0 until that is known")
     source_count: int = Field(description="Requested sources; 0 until that is known")
-    sources: list[RunSource] = Field(description=f"At most {_SHOWN} of them")
+    sources: list[RunSource] = Field(description=f"At most {_SHOWN_IDS} of them")
     error: str = Field(description="What went wrong, or why nothing starts; empty if all is well")
 
 
@@ -154,7 +154,7 @@ def _summary(request: Request, run: RestoreRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "state": run.state,
-        "source_ids": run.asked("source_ids")[:_SHOWN],
+        "source_ids": run.asked("source_ids")[:_SHOWN_IDS],
         "source_id_count": len(run.asked("source_ids")),
         "tags": run.asked("tags"),
         "requested_by": run.requested_by,
@@ -189,7 +189,7 @@ def _progress(request: Request, context: PageContext, run: RestoreRun) -> Restor
         files_done=copied,
         files_total=total,
         source_count=len(sources),
-        sources=sources[:_SHOWN],
+        sources=sources[:_SHOWN_IDS],
         error=_error(context, run, states),
     )
 
@@ -252,7 +252,7 @@ def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | Non
         state = states.get(index)
         if state == "success":
             copied += len(uris)
-        elif state is not None and len(uris) <= _LOOKED_UP:
+        elif state is not None and len(uris) <= _FILES_CHECKED_SINGLY:
             copied += sum(storage_for(uri).stat(uri) is not None for uri in uris)
     return copied
 

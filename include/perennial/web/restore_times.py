@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 # Restores are of about the same size if one has at most ten times the bytes of the other. Below 10 MB the tasks take
 # the same time whatever they move.
-_ALIKE = 10
+_SIMILAR_SIZE_FACTOR = 10
 _SMALL_BYTES = 10_000_000
-_LATEST = 10
+_LATEST_RUNS = 10
 # With fewer, the fastest and the slowest say little.
-_ENOUGH = 3
+_ENOUGH_RUNS = 3
 _FEW_FACTOR = 2
 # If nothing is known about this Airflow: how long the tasks take by themselves, and how many bytes a second they copy.
 _SHORTEST, _LONGEST = timedelta(seconds=10), timedelta(minutes=1)
-_FASTEST, _SLOWEST = 200_000_000, 10_000_000
+_FASTEST_BYTES_PER_SECOND, _SLOWEST_BYTES_PER_SECOND = 200_000_000, 10_000_000
 # For a restore more than this many times larger than any measured one, an estimate would only be a guess.
-_FURTHEST_GUESS = 100
+_MAX_EXTRAPOLATION_FACTOR = 100
 # A thaw takes at least a minute, and is announced separately.
 _MAY_HAVE_THAWED = timedelta(minutes=1)
 
@@ -51,7 +51,7 @@ class ExpectedTime:
     def sentence(self) -> str:
         shortest, longest = formatting.duration(self.shortest), formatting.duration(self.longest)
         between = f"{shortest} to {longest}" if shortest != longest else f"About {shortest}"
-        if self.run_count >= _ENOUGH:
+        if self.run_count >= _ENOUGH_RUNS:
             return f"{between}, based on the last {self.run_count} restores of about that size."
         if self.run_count:
             measured = formatting.pluralize(self.run_count, "restore")
@@ -72,20 +72,24 @@ def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -
         total_bytes: What it brings back.
     """
     size = max(total_bytes, _SMALL_BYTES)
-    alike = [took for known, took in measured if size / _ALIKE <= max(known, _SMALL_BYTES) <= size * _ALIKE][:_LATEST]
-    if len(alike) >= _ENOUGH:
+    alike = [
+        took
+        for known, took in measured
+        if size / _SIMILAR_SIZE_FACTOR <= max(known, _SMALL_BYTES) <= size * _SIMILAR_SIZE_FACTOR
+    ][:_LATEST_RUNS]
+    if len(alike) >= _ENOUGH_RUNS:
         return ExpectedTime(min(alike), max(alike), len(alike))
     if alike:
         return ExpectedTime(min(alike) / _FEW_FACTOR, max(alike) * _FEW_FACTOR, len(alike))
-    shortest = _SHORTEST + timedelta(seconds=total_bytes // _FASTEST)
-    longest = _LONGEST + timedelta(seconds=total_bytes // _SLOWEST)
+    shortest = _SHORTEST + timedelta(seconds=total_bytes // _FASTEST_BYTES_PER_SECOND)
+    longest = _LONGEST + timedelta(seconds=total_bytes // _SLOWEST_BYTES_PER_SECOND)
     smaller = [(known, took) for known, took in measured if known < total_bytes]
     larger = [took for known, took in measured if known >= total_bytes]
     if smaller:
         largest, took = max(smaller)
         # Measurements bound the guess: at least the time of the largest restore, at most that time scaled by its bytes.
         shortest = max(shortest, took)
-        if total_bytes <= _FURTHEST_GUESS * largest:
+        if total_bytes <= _MAX_EXTRAPOLATION_FACTOR * largest:
             longest = took * (total_bytes / max(largest, 1))
     if larger:
         longest = min(larger)

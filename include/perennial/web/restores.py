@@ -32,7 +32,7 @@ router = APIRouter(tags=["restores"])
 # Between the check whether a restore is under way and the start of one, nobody else may check. Two server processes
 # may still start two: concurrent moves of the same files neither lose nor double anything (M1, M2).
 _STARTING = threading.Lock()
-_SHOWN = 100
+_SHOWN_SOURCES = 100
 
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
@@ -294,7 +294,7 @@ def _page(
     texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
     preview = preview_restore(context, wanted)
     return render(
-        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, **texts,
+        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN_SOURCES, **texts,
     )  # fmt: skip
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 _Identity = tuple[int, int] | None
 
 # Airflow's API server has 40 threads and 15 connections to its database for everything, its tasks' reports included.
-_AT_ONCE = 6
+_REQUESTS_AT_ONCE = 6
 _WAIT_SECONDS = 30
-_GATE = anyio.Semaphore(_AT_ONCE)
+_GATE = anyio.Semaphore(_REQUESTS_AT_ONCE)
 
 
 @dataclass(frozen=True)
