@@ -257,7 +257,7 @@ def test_check_finds_what_a_sync_remarks_on_and_would_take(warehouse: Warehouse,
     execute(platform, "UPDATE sources SET stopped_at = '9999-12-31'")
     printed = run("check", "--platform")
     assert "stopped_at is later than now, so the source stays hot until then (1 row): row source_id 's1'" in printed
-    assert "A sync would take this platform as it is." in printed
+    assert "A sync would accept this platform as it is." in printed
     sync_sources(Warehouse(Settings.from_environment()), "run-1")
 
 
@@ -315,7 +315,7 @@ def test_the_examples_of_the_page_do_what_it_says(
     monkeypatch.setenv("PERENNIAL_PLATFORM_SQL", str(home / "platform-sql"))
     run("init")
 
-    assert "A sync would take this platform as it is." in run("check", "--platform")
+    assert "A sync would accept this platform as it is." in run("check", "--platform")
     warehouse = Warehouse(Settings.from_environment())
     sync_sources(warehouse, "run-1")
     subprocess.run([sys.executable, "write_avro.py"], cwd=home, check=True)
