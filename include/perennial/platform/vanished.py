@@ -32,8 +32,8 @@ KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id",
 """The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
 CHECK_ID = f"check the id, or run {dag_id('sync_sources')} if it is new on the platform."
 # More than one of so many, and no fewer than the other.
-_SHARE = 10
-_LEAST = 10
+_MISSING_SHARE = 10
+_MIN_MISSING_ROWS = 10
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def order_manifests(warehouse: Warehouse, name: str) -> bool:
     """
 
     def change(table: Table) -> FileChange:
-        return FileChange(clustered=overlap(table) > OVERLAP)
+        return FileChange(clustered=overlap(table) > MAX_MANIFESTS_OF_A_SOURCE)
 
     return commit_change(warehouse, name, change, f"order-manifests:{uuid.uuid4().hex}") is not None
 
