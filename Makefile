@@ -1,12 +1,12 @@
-# Everything that can be done here. Needs Python 3.11 or 3.12, make and git; the rest is installed into .venv and .tools.
+# Everything that can be done here. Needs Python 3.11, 3.12 or 3.13, make and git; the rest is installed into .venv and .tools.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check docs screenshot bench lock clean
+.PHONY: help demo up test quick check docs screenshot bench lock clean
 
 BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
 INSTALLED_BY := scripts/install pyproject.toml requirements/runtime.txt
 # What a laptop has too; what the image has besides is the extra deploy.
-EXTRAS = --extra postgres --extra spark --extra trino
+EXTRAS = --extra postgres --extra s3 --extra sample --extra spark --extra trino
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## Show this list
@@ -21,7 +21,10 @@ up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher
 test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
-check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, locked requirements; changes nothing
+quick: .venv/.dev ## Run the tests that need no server, no browser and no Airflow, in a minute
+	@$(BIN)/pytest -n 2 --dist loadgroup --quick $(ARGS)
+
+check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, locked requirements, the wheel; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -30,6 +33,7 @@ check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, lock
 	$(BIN)/python -m scripts.check_citations
 	$(BIN)/python -m scripts.reference --check
 	$(UV) pip check --python $(BIN)/python
+	scripts/check_wheel
 
 docs: .venv/.dev ## Write docs/reference anew from the code
 	@$(BIN)/python -m scripts.reference

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from perennial.audiences import parse
+from perennial.audiences.parse import parse
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
 from perennial.tables import AUDIENCES, LIFECYCLE_EVENTS, SOURCES, Table
 
@@ -28,9 +28,9 @@ _TYPES = {"string": pa.string(), "timestamptz": pa.timestamp("us", "UTC"), "long
 
 def run() -> list[dict[str, Any]]:
     """Measure; one row a figure, with the columns that `benchmarks.__main__` prints."""
-    metadata, holdings = workspace(random.Random(2026))
+    metadata, state = workspace(random.Random(2026))
     definitions = metadata.audiences["definition"].to_pylist()
-    deciding = _median_seconds(lambda: decide_from(metadata, holdings, AS_OF, Rules()))
+    deciding = _median_seconds(lambda: decide_from(metadata, state, AS_OF, Rules()))
     parsing = _median_seconds(lambda: [parse(definition) for definition in definitions])
     decoding = _median_seconds(lambda: [json.loads(definition) for definition in definitions])
     return [

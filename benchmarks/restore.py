@@ -17,7 +17,7 @@ from unittest.mock import patch
 from benchmarks.expire import NOW, ROWS, SOURCES
 from benchmarks.sample import create_warehouse
 from perennial.moves import Run, expire_sources, restore_sources, runs
-from perennial.settings import PROJECT_ROOT
+from perennial.resources import resource
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
 from perennial_sample.serve import ServedAirflow, free_port, running_airflow
@@ -53,9 +53,7 @@ def run() -> list[dict[str, Any]]:
 
 def _through_airflow(warehouse: Warehouse, folder: Path) -> float:
     """Serve only the restore DAG: on first sight of the others Airflow would run them beside it."""
-    shutil.copytree(
-        PROJECT_ROOT / "dags", folder / "dags", ignore=lambda _, names: {*names} - {"restore_interactions.py"}
-    )
+    shutil.copytree(resource("dags"), folder / "dags", ignore=lambda _, names: {*names} - {"restore_interactions.py"})
     with (
         Mailbox(folder / "mail") as mailbox,
         running_airflow(warehouse.settings, free_port(), mailbox, folder / "dags") as airflow,

@@ -2,16 +2,21 @@
 
 Moves the interactions of inactive sources from the hot table to long-term storage, every day at 04:00 UTC.
 
-**What it does.** Recovers interrupted moves and decides about every source (`expiry_decisions` says why). Then it
-plans, copies, verifies and commits: sources that are due and late rows of expired sources move to the archive, and
-sources that are active again move back. Thaws that these need are requested, and a later run restores them.
-Immediately before hot data is removed, the references are checked again. Each owner gets one digest per run.
+**What it does.** It first finishes what an interrupted run has left behind. Then it decides about every source; the
+table `expiry_decisions` says why. It plans, copies, verifies and commits three kinds of moves: sources that have been
+inactive for the whole retention period, rows that arrived late for sources that have expired already, and the return
+of sources that are active again. Where such a source has to be thawed first, the thaw is requested, and the next run
+restores it. Immediately before hot rows are removed, the run checks once more whether anything needs them. If another
+program changes files while they are moved, they are planned once more. Each owner gets one digest per run.
 
-**What it never does.** Delete interactions; touch an active source; remove a hot row that the archive does not list.
+**What it never does.** It never deletes interactions, never moves an active source, and never removes a hot row that
+the archive does not list.
 
-**Params.** `dry_run`: decide and report, but move nothing.
+**Params.** `dry_run`: decide and report, but move nothing and notify nobody.
 
-**When it fails.** Nothing is lost: every step can be repeated, by clearing the task or by tomorrow's run. See
+    {"dry_run": true}
+
+**When it fails.** Nothing is lost. Every step can be repeated: clear the task, or wait for tomorrow's run. See
 `docs/runbooks/failed-expiry.md`.
 """
 
@@ -33,11 +38,12 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.settings import dag_id
 from perennial.tasks import move_files
 
 
 @dag(
-    dag_id="expire_interactions",
+    dag_id=dag_id("expire_interactions"),
     doc_md=__doc__,
     schedule="0 4 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -56,11 +62,11 @@ from perennial.tasks import move_files
 )
 def expire_interactions() -> None:
     @task(max_active_tis_per_dag=1)
-    def recover_moves() -> int:
+    def recover() -> list[str]:
         from perennial.moves.recovery import recover_interrupted_moves
 
         with step(first=True) as warehouse:
-            return 0 if current_params().get("dry_run") else recover_interrupted_moves(warehouse, current_run())
+            return [] if current_params().get("dry_run") else recover_interrupted_moves(warehouse, current_run())
 
     @task(outlets=assets("expiry_decisions"))
     def decide() -> str:
@@ -70,14 +76,16 @@ def expire_interactions() -> None:
             decided = decide_expiry(warehouse, current_run())
         unread = {"unread_referrers": decided.unread_referrers} if decided.unread_referrers else {}
         report_written(get_current_context(), {"expiry_decisions": {**decided.counts, **unread}})
-        return decided.note_uri
+        return decided.uri
 
     @task
-    def plan(note_uri: str) -> list[str]:
+    def plan(decided_uri: str, unfinished: list[str]) -> list[str]:
         from perennial.moves.expire import plan_expiry
 
+        if current_params().get("dry_run"):
+            return []
         with step() as warehouse:
-            return [] if current_params().get("dry_run") else plan_expiry(warehouse, note_uri, current_run())
+            return plan_expiry(warehouse, decided_uri, current_run(), unfinished)
 
     @task(trigger_rule="none_failed")
     def notify_owners() -> int:
@@ -86,9 +94,11 @@ def expire_interactions() -> None:
         with step() as warehouse:
             return notify_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
 
+    unfinished = recover()
     decided = decide()
-    recover_moves() >> decided
-    move_files(plan(decided)) >> notify_owners()
+    # What a dead run has moved is recorded before it is decided what is to move.
+    unfinished >> decided
+    move_files(plan(decided, unfinished)) >> notify_owners()
 
 
-expire_interactions()
+the_dag = expire_interactions()

@@ -1,18 +1,20 @@
 """# Export user data
 
-Writes the *User data* file of a campaign or Canvas, a CSV with one line per user who has interactions with it, and
-sends an e-mail that says where the file is.
+Writes the *User data* file of a campaign or Canvas, a CSV with one line per user, and e-mails its address.
 
-**What it does.** Checks the request, writes the file beside the warehouse and puts it whole into
-`PERENNIAL_EXPORTS_URI`; a retried task replaces the file and never adds a second one. `docs/analysts.md` describes
-the columns.
+**What it does.** It checks the request, writes the file beside the warehouse, and then puts the complete file into
+`PERENNIAL_EXPORTS_URI`. A task that is tried again replaces the file; it never adds a second one. `docs/analysts.md`
+describes the columns.
 
-**What it never does.** Write an incomplete file: if interactions of the source are expired or were deleted under the
-previous policy, the run fails, and the e-mail says how to restore them, if that is possible.
+**What it never does.** It never writes an incomplete file. If interactions of the source have expired or were deleted
+under the previous policy, the run refuses, and the e-mail names the command that restores them.
 
-**Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`.
+**Params.** `source_id`, one campaign or Canvas; `notify`, at least one e-mail address; `all_recipients`, to include
+users who have no profile now.
 
-**When it fails.** Nothing was written. The e-mail says what went wrong, and how to request the file again.
+    {"source_id": "spring-sale", "notify": ["ann@example.com"], "all_recipients": true}
+
+**When it fails.** No file was written. The e-mail says what went wrong, and which command requests the file again.
 """
 
 from __future__ import annotations
@@ -22,23 +24,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    AirflowFailException,
     current_page_url,
     current_params,
     current_run,
     current_run_url,
     kept_error,
+    kept_error_details,
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.settings import dag_id
 
 
 @dag(
-    dag_id="export_user_data",
+    dag_id=dag_id("export_user_data"),
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -86,8 +90,7 @@ def export_user_data() -> None:
 
     @task(trigger_rule="all_done")
     def notify_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:
-        from perennial.exports.user_data import UserDataFile
-        from perennial.exports.user_data_notification import ExportAttempt, notify_requesters
+        from perennial.exports.user_data import ExportAttempt, UserDataFile, notify_requesters
 
         with step() as warehouse:
             run = current_run()
@@ -96,6 +99,7 @@ def export_user_data() -> None:
                 requested_by=run.requested_by,
                 written=UserDataFile(**written) if written else None,
                 error=kept_error(warehouse),
+                error_details=kept_error_details(warehouse),
                 run_url=current_run_url(),
                 page_url=current_page_url(),
             )
@@ -103,14 +107,14 @@ def export_user_data() -> None:
         return {"file_uri": report.file_uri, "error": report.error}
 
     @task
-    def conclude(outcome: dict[str, str | None]) -> None:
-        # A run that has sent its e-mail still fails if there is no file.
-        if outcome["file_uri"] is None:
-            raise AirflowFailException(outcome["error"])
+    def conclude(notified: dict[str, str | None]) -> None:
+        # A run whose mail has gone out is still failed if there is no file.
+        if notified["file_uri"] is None:
+            raise AirflowFailException(notified["error"])
 
     written = write_csv()
     check_request() >> written
     conclude(notify_requesters(written))
 
 
-export_user_data()
+the_dag = export_user_data()

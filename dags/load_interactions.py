@@ -1,17 +1,20 @@
 """# Load interactions
 
-Loads what the platform's Currents connection has put into the landing directory, every 15 minutes.
+Loads the files that the platform's Currents connection has put into the landing directory, every 15 minutes.
 
-**What it does.** Reads new Avro and JSON files and adds their interactions to the hot table and their counts to
-`user_message_summary` and `source_daily_stats`, every event exactly once however often it is delivered. Records that
-cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file loads.
+**What it does.** It reads new Avro and JSON files and adds their interactions to the hot table and their counts to
+`user_message_summary` and `source_daily_stats`. Each event is added exactly once, however often it is delivered.
+Records that cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file is
+loaded.
 
-**What it never does.** Load half a file that is still being written; lose or repeat a row when it is killed; touch the
-landing directory.
+**What it never does.** It never loads half of a file that is still being written, never loses or repeats a row when
+it is interrupted, and never changes anything in the landing directory.
 
 **Params.** None.
 
-**When it fails.** Nothing was lost: the next run finishes what this one had begun and continues.
+    {}
+
+**When it fails.** Nothing is lost. The next run finishes what this one began, and goes on.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ from datetime import UTC, datetime
 from airflow.sdk import dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
+from perennial.settings import dag_id
 
 WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded_files", "rejected_events")
 
 
 @dag(
-    dag_id="load_interactions",
+    dag_id=dag_id("load_interactions"),
     doc_md=__doc__,
     schedule="*/15 * * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -49,4 +53,4 @@ def load_interactions() -> None:
     load_files()
 
 
-load_interactions()
+the_dag = load_interactions()

@@ -2,20 +2,24 @@
 
 Keeps tables fast and storage tidy, every day at 05:30 UTC.
 
-**What it does.** Merges small files of the hot table and of the append-only tables, and applies other engines'
-delete files. Removes snapshots older than `retain_days`. Deletes physically the files that no retained snapshot of any
-table and no operation under way refers to, and the plans, records and reports of operations that are over.
+**What it does.** It merges small files of the hot table and of the append-only tables, and applies the delete files
+that other engines have written. It removes snapshots that are older than the retention window. It deletes files that
+no retained snapshot of any table and no operation in progress refers to, and the plans and reports of operations that
+are over.
 
-**What it never does.** Change a row; merge files in the archive, or of a source that is being expired or restored;
-delete a file that any retained snapshot lists, or that this workspace is not known to have written. In the archive's
-location, which others may use too, only files that `archived_files` or a move's plan names are deleted.
+**What it never does.** It never changes a row. It never merges files in the archive, or of a source that is being
+expired or restored. It never deletes a file that a retained snapshot lists, or that may belong to somebody else: in
+the archive's location, which others may use too, it only deletes files that `archived_files` or the plan of a move
+names.
 
 **Params.** `retain_days`: how many days replaced snapshots and unreachable files are kept, at least 1.
 
-**When it fails.** Nothing is lost: every step can be killed and repeated, beside loads, expiries and restores. A failed
-merge does not keep the other two steps from running. A purge that finds metadata unknown to the catalog names it and
-deletes nothing: the catalog was created anew or restored from an old backup, and a person has to investigate. Every
-step also stops while a table is set back; `perennial repair` reports what is missing.
+    {"retain_days": 30}
+
+**When it fails.** Nothing is lost. Every step can be interrupted and repeated, while loads, expiries and restores are
+running. If merging fails, the other two steps still run. If the purge finds metadata that the catalog does not know,
+it names it and deletes nothing: the catalog was set up anew or restored from an old backup, and somebody has to look.
+Each step also stops while a table is set back; `perennial repair` says what is missing.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from datetime import UTC, datetime
 from airflow.sdk import Param, dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_params, report_written, step
+from perennial.operations import wall_clock
+from perennial.settings import dag_id
 
 RETAIN_DAYS = 7
 COMPACTED = (
@@ -41,7 +47,7 @@ COMPACTED = (
 
 
 @dag(
-    dag_id="maintain_warehouse",
+    dag_id=dag_id("maintain_warehouse"),
     doc_md=__doc__,
     schedule="30 5 * * *",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -56,7 +62,7 @@ COMPACTED = (
             minimum=1,
             maximum=36_500,
             title="Days to keep replaced snapshots and files",
-            description="Replaced snapshots, and files that no snapshot lists any more, are kept for this many days.",
+            description="How long replaced snapshots, and files that no snapshot lists any more, are kept.",
         ),
     },
 )
@@ -73,7 +79,6 @@ def maintain_warehouse() -> None:
     @task(max_active_tis_per_dag=1)
     def expire_snapshots() -> dict[str, int]:
         from perennial.maintenance import expire_old_snapshots
-        from perennial.moves.runs import wall_clock
 
         with step(first=True) as warehouse:
             return expire_old_snapshots(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS))
@@ -81,7 +86,6 @@ def maintain_warehouse() -> None:
     @task
     def purge() -> dict[str, int]:
         from perennial.maintenance import purge_files
-        from perennial.moves.runs import wall_clock
 
         with step() as warehouse:
             return vars(purge_files(warehouse, wall_clock(), current_params().get("retain_days", RETAIN_DAYS)))
@@ -90,4 +94,4 @@ def maintain_warehouse() -> None:
     expire_snapshots() >> purge()
 
 
-maintain_warehouse()
+the_dag = maintain_warehouse()

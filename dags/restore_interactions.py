@@ -1,40 +1,41 @@
 """# Restore interactions
 
-Brings the interactions of expired sources back from long-term storage: one source, many, or all with a tag.
+Brings the interactions of expired sources back from long-term storage: one source, several, or all that have a tag.
 
-**What it does.** Checks the whole request first: if an id or a tag is unknown, the error names all of them and nothing
-moves. Then it plans, copies, verifies and commits, and shows the data when all of it is back. The clock of every
-restored source starts again: after another three months without activity it expires again. Files in cold storage are
-thawed first: an e-mail says how long that takes, and the run waits for it without occupying a worker.
+**What it does.** It checks the whole request first. If it contains unknown ids or tags, the run names all of them and
+moves nothing. Then it plans, copies, verifies and commits. Nothing is shown until everything is back. If another
+program changes archived files meanwhile, they are planned once more. A restored source expires again after another
+three months without activity. Files in a cold storage class are thawed first: an e-mail says how long that takes, and
+the run waits without occupying a worker.
 
-**What it never does.** Lose or double a row; show half a source; send one e-mail per source: a request gets one e-mail,
-when it has finished or failed.
+**What it never does.** It never loses or doubles a row, and never shows half a source. It sends one e-mail per
+request, not one per source, when the restore has finished or failed.
 
-**Params.** `source_ids` and `tags`, at least one of either; `notify`, at least one e-mail address; `reason`;
-`thaw_tier`, how fast files in cold storage are thawed: `Expedited` (1 to 5 minutes, GLACIER only, expensive),
-`Standard` (3 to 5 hours; DEEP_ARCHIVE up to 12), `Bulk` (5 to 12 hours; up to 48; cheapest); `dry_run`.
+**Params.** Name at least one source in `source_ids` or one tag in `tags`, and at least one e-mail address in
+`notify`. `reason` is optional. `thaw_tier` is the retrieval tier of files in GLACIER or DEEP_ARCHIVE: `Expedited` (1
+to 5 minutes, expensive, GLACIER only), `Standard` (3 to 5 hours; up to 12 hours from DEEP_ARCHIVE) or `Bulk` (5 to 12
+hours; up to 48 hours; cheapest). `dry_run` reports what would come back and moves nothing.
 
-**When it fails.** Nothing is lost, and no source is half visible. The e-mail says what went wrong; run it again once
-that is fixed. See `docs/runbooks/restore.md`.
+    {"source_ids": ["spring-sale"], "tags": ["promo"],
+     "notify": ["ann@example.com"], "reason": "Audit", "thaw_tier": "Bulk"}
+
+**When it fails.** Nothing is lost, and nothing is half visible. The e-mail says what went wrong; run the restore
+again once that is fixed. See `docs/runbooks/restore.md`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airflow.sdk import (
-    AsyncCallback,
-    DeadlineAlert,
-    DeadlineReference,
-    Param,
-    dag,
-    task,
-)
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import Param, dag, task
+
+# Airflow 3.1 has them nowhere else.
+from airflow.sdk.definitions.deadline import AsyncCallback, DeadlineAlert, DeadlineReference
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
+    AirflowFailException,
     current_page_url,
     current_params,
     current_run,
@@ -45,12 +46,13 @@ from perennial.airflow import (
 )
 from perennial.notify import ADDRESS_PATTERN
 from perennial.reports import STANDARD, THAW_TIERS
+from perennial.settings import dag_id
 from perennial.tasks import move_files
 from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
 
 
 @dag(
-    dag_id="restore_interactions",
+    dag_id=dag_id("restore_interactions"),
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -130,17 +132,17 @@ def restore_interactions() -> None:
         return {"state": report.state, "error": report.error}
 
     @task
-    def conclude(outcome: dict[str, str]) -> None:
-        # A run that has sent its e-mail still fails if not everything that was requested was restored.
-        if outcome["state"] != "finished":
-            raise AirflowFailException(f"{outcome['state']}: {outcome['error']}")
+    def conclude(notified: dict[str, str]) -> None:
+        # A run whose mail has gone out is still failed if not everything that was asked for came back.
+        if notified["state"] != "finished":
+            raise AirflowFailException(f"{notified['state']}: {notified['error']}")
 
     request_uri = check_request()
     plan_uris = plan(request_uri)
-    outcome = notify_requesters(request_uri, plan_uris)
+    notified = notify_requesters(request_uri, plan_uris)
     thaw = ThawFiles(task_id="thaw", request_uri=request_uri, plan_uris=plan_uris)
-    thaw >> move_files(plan_uris) >> outcome
-    conclude(outcome)
+    thaw >> move_files(plan_uris) >> notified
+    conclude(notified)
 
 
-testable(restore_interactions())
+the_dag = testable(restore_interactions())

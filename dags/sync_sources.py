@@ -2,23 +2,26 @@
 
 Copies campaigns, Canvases, their tags, variants and steps, audiences and users from the platform's database, hourly.
 
-**What it does.** Reads the six tables with one SELECT each, those of `PERENNIAL_PLATFORM_SQL` before the packaged ones,
-checks every row of all of them, and only then replaces each table of the warehouse in one commit; the marks of
-`perennial adopt` are applied to `sources`. A source that the platform no longer has is kept in `vanished_sources` as it
-was last known, and from then on is treated like a stopped one. Then it checks every audience and replaces
-`audience_violations` with the findings: filters that name a deleted, expired or unknown source, and definitions that
-cannot be read.
+**What it does.** It reads the six tables with one SELECT each, from `PERENNIAL_PLATFORM_SQL` where that names one,
+otherwise the packaged one, and checks every row. Only then does it replace each table of the warehouse, in one commit
+per table; what `perennial adopt` has marked is applied to `sources`. What was last known of a source that has
+vanished from the platform is kept in `vanished_sources`, and the source is treated like a stopped one from then on.
+Finally every audience is checked, and `audience_violations` is replaced by what is wrong: filters that name a
+deleted, expired or unknown source, and definitions that cannot be read.
 
-**What it never does.** Write to the platform; replace a table only in part; accept a row that would lead to a wrong
-decision, or that more than a tenth of the known sources or audiences (and at least ten) are missing at once.
+**What it never does.** It never writes to the platform, never leaves half of a table, and never accepts a row that
+would make a decision wrong. It refuses a sync in which more than a tenth of the known sources or audiences (and at
+least ten) are missing.
 
-**Params.** `allow_vanishing`: accept that they are really gone.
+**Params.** `allow_vanishing`: accept that so many sources or audiences are missing, because they are really gone.
+
+    {"allow_vanishing": true}
 
 **When it fails.** The error names table, row, column, value and remedy, and the previous metadata stays in place;
-`perennial check --platform` lists everything that does not fit at once.
-Expiries refuse to decide from metadata older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A faulty audience does not fail
-the run: it is listed, and an audience that cannot be read keeps every source that it might name. Impossible values
-that no decision uses are read as null; the log and the asset events count them.
+`perennial check --platform` lists everything that does not fit. An expiry refuses to decide from metadata that is
+older than `PERENNIAL_MAX_METADATA_AGE_HOURS`. A wrong audience fails nothing: it is listed, and if it cannot be read
+it keeps every source that it could name. Invalid values that no decision uses are read as null; the log and the asset
+events count them.
 """
 
 from __future__ import annotations
@@ -36,13 +39,14 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.settings import dag_id
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
 TABLES = [table.name for table in SYNCED]
 
 
 @dag(
-    dag_id="sync_sources",
+    dag_id=dag_id("sync_sources"),
     doc_md=__doc__,
     schedule="@hourly",
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
@@ -72,15 +76,15 @@ def sync_sources() -> None:
 
     @task(outlets=assets(AUDIENCE_VIOLATIONS.name))
     def check_audiences() -> dict[str, int]:
-        from perennial.audiences.lint import write_violations
+        from perennial.audiences.lint import write_findings
 
         with step() as warehouse:
             run = current_run()
-            counts = write_violations(warehouse, run.run_id, run.now)
+            counts = write_findings(warehouse, run.run_id, run.now)
         report_written(get_current_context(), {AUDIENCE_VIOLATIONS.name: counts})
         return counts
 
     replace_tables() >> check_audiences()
 
 
-sync_sources()
+the_dag = sync_sources()

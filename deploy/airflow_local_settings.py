@@ -5,6 +5,7 @@ It belongs into AIRFLOW_HOME/config of every part of Airflow. docs/iam.md has th
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 ROLES = {
@@ -19,7 +20,7 @@ ROLES = {
 
 def task_policy(task: Any) -> None:
     """Airflow calls this for every task of every DAG file that it parses."""
-    role = ROLES.get(task.dag_id)
+    role = ROLES.get(task.dag_id.removeprefix(os.environ.get("PERENNIAL_DAG_PREFIX", "").strip()))
     if role is None:
         return
     task.queue = role

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from perennial.audiences.definitions import DEPTH_LIMIT, NODE_LIMIT
-from perennial.audiences.filters import FILTERS, Filter, Parameter
-from perennial.audiences.timestamps import TIMESTAMP_PATTERN
+from perennial.audiences.filters import FILTERS, TIMESTAMP_PATTERN, Filter, Parameter
+from perennial.audiences.parse import DEPTH_LIMIT, NODE_LIMIT
 
 _NODE = {"$ref": "#/$defs/node"}
 

@@ -22,10 +22,11 @@ from perennial.currents.fields import EXPECTED, FIELD_MEANINGS, FIELDS
 from perennial.currents.landing import AVRO_ENDINGS, JSON_ENDINGS, PASSED_OVER
 from perennial.platform.columns import PRIMARY_KEYS
 from perennial.platform.conversions import ACCEPTED
-from perennial.settings import DEFAULTS, PREFIX, PROJECT_ROOT, Settings
+from perennial.settings import DEFAULTS, PREFIX, Settings
 from perennial.sql import SQL_ROOT, statement
 from perennial.tables import SYNCED, TABLES, Table
 
+PROJECT_ROOT = Path(__file__).parents[1]
 FOLDER = PROJECT_ROOT / "docs" / "reference"
 _NOTICE = "<!-- Written by `make docs` from the code; edit the code, not this page. -->\n"
 
@@ -106,7 +107,7 @@ def settings_page() -> str:
     rows = []
     for field in fields(Settings):
         variable = _variable(field.name)
-        default = DEFAULTS.get(variable, "`.perennial/` in the project")
+        default = DEFAULTS.get(variable, "`.perennial/` in a checkout, none elsewhere")
         shown = default if variable not in DEFAULTS else f"`{default.format(home='HOME')}`" if default else "none"
         rows.append(f"| `{PREFIX}{variable}` | {shown} | {documented[field.name]} |")
     head = [

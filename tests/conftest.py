@@ -11,8 +11,9 @@ import sqlite3
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,15 @@ from perennial.settings import Settings  # noqa: E402 - after the environment
 from perennial.storage.s3 import s3_storage  # noqa: E402
 from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
+from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
+from tests.lanes import SHARED_WORLDS, Quick  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
+from tests.workspace import Workspace  # noqa: E402
+
+MadeOnce = Callable[[Callable[[Warehouse], Workspace]], Workspace]
+
+make_fast()
 
 
 @pytest.fixture
@@ -63,7 +71,12 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def local_warehouse(settings: Settings, empty_home: Path) -> Warehouse:
-    """An empty workspace on this disk: a copy, for to make one takes ten times as long."""
+    """An empty workspace on this disk."""
+    return _copied(empty_home, settings)
+
+
+def _copied(empty_home: Path, settings: Settings) -> Warehouse:
+    """Copy an empty workspace: to make one takes ten times as long."""
     shutil.copytree(empty_home, settings.home, dirs_exist_ok=True)
     for path in settings.home.rglob("*.metadata.json"):
         metadata = path.read_text().replace(str(empty_home), str(settings.home))
@@ -72,6 +85,35 @@ def local_warehouse(settings: Settings, empty_home: Path) -> Warehouse:
         addresses = [str(empty_home), str(settings.home)]
         catalog.execute("UPDATE iceberg_tables SET metadata_location = replace(metadata_location, ?, ?)", addresses)
     return Warehouse(settings)
+
+
+_worlds: dict[Callable[[Warehouse], Workspace], tuple[Path, Workspace]] = {}
+
+
+@pytest.fixture
+def made_once(settings: Settings, empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Return a function that gives a workspace as another function fills it, which it does once a process.
+
+    Addresses in Iceberg's files are absolute, so each test's copy takes the place of the one before; the home of the
+    test's settings is a link to it.
+    """
+
+    def made(fill: Callable[[Warehouse], Workspace]) -> Workspace:
+        if fill not in _worlds:
+            place = tmp_path_factory.mktemp("world") / "home"
+            variables = {"PERENNIAL_HOME": str(place), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+            filled = fill(_copied(empty_home, Settings.from_environment(variables)))
+            shutil.copytree(place, place.with_name("kept"))
+            _worlds[fill] = place, filled
+        else:
+            place, filled = _worlds[fill]
+            shutil.rmtree(place)
+            shutil.copytree(place.with_name("kept"), place)
+        settings.home.symlink_to(place)
+        contents = {key: deepcopy(value) for key, value in vars(filled).items() if key != "warehouse"}
+        return type(filled)(Warehouse(settings), **contents)
+
+    return made
 
 
 @pytest.fixture
@@ -147,6 +189,15 @@ def empty_on(lake: Lake, folder: Path, patch: pytest.MonkeyPatch) -> Warehouse:
     return warehouse
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what needs a server, a browser or a long run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("quick"):
+        config.pluginmanager.register(Quick())
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
@@ -155,21 +206,7 @@ def pytest_collection_finish() -> None:
 # What is dear to start is started in one process. The mark `xdist_group` says the same, but goes unheard with
 # pytest 9.2 (pytest-xdist 1386).
 _TOGETHER = {"browser": re.compile("^tests/browser/"), "spark": re.compile(r"\[.*\bspark\b")}
-# Modules whose tests share a world that takes seconds to make.
-_TOGETHER |= {
-    module: re.compile(f"^tests/{module}.py")
-    for module in (
-        "audiences/test_hostile",
-        "features/test_profile",
-        "lifecycle/test_costing",
-        "lifecycle/test_set_back",
-        "test_analysts",
-        "web/test_access",
-        "web/test_outages",
-        "web/test_source",
-        "web/test_users",
-    )
-}
+_TOGETHER |= {module: re.compile(re.escape(f"tests/{module}::")) for module in SHARED_WORLDS}
 
 
 @pytest.hookimpl(optionalhook=True)

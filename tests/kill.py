@@ -26,7 +26,7 @@ class Point:
 
     Attributes:
         when: before or after.
-        target: `module:attribute` of the function as its caller sees it, or `commit:<step>` for a table commit whose
+        target: `module:function` as its caller sees it, `module:Class.method`, or `commit:<step>` for a table commit whose
             operation has this step.
         call: Which call of it, from 1.
     """
@@ -85,8 +85,10 @@ def _answer(sending: Any, work: Callable[..., Any], args: tuple[Any, ...]) -> No
 def _run(settings: Settings, point: Point, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     kind, _, name = point.target.partition(":")
     module = importlib.import_module("perennial.warehouse.commits" if kind == "commit" else kind)
-    attribute = "_commit" if kind == "commit" else name
-    original = getattr(module, attribute)
+    owner, _, attribute = ("" if kind == "commit" else name).rpartition(".")
+    attribute = attribute or "_commit"
+    place = getattr(module, owner) if owner else module
+    original = getattr(place, attribute)
     calls = 0
 
     def dying(*positional: Any, **named: Any) -> Any:
@@ -101,5 +103,5 @@ def _run(settings: Settings, point: Point, work: Callable[..., Any], args: tuple
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(module, attribute, dying)
+    setattr(place, attribute, dying)
     work(Warehouse(settings), *args)

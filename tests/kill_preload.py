@@ -23,3 +23,7 @@ with warnings.catch_warnings():
     # The first use of any mapped class has Airflow import all of its models; the first check, what it is made of.
     configure_mappers()
     perennial.quality.check_load([])
+
+    from tests.fast import make_fast
+
+    make_fast()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from perennial.engines.duckdb import open_connection, open_session
+from perennial.engines.duckdb import open_connection, open_session, show_tables
 from perennial.engines.write_files import write_files
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
@@ -37,7 +39,7 @@ def interaction(source_id: str, number: int, **fields: Any) -> dict[str, Any]:
 def append_hot(warehouse: Warehouse, *loads: Iterable[dict[str, Any]], table: str = INTERACTIONS.name) -> None:
     """Append rows as loads do, one file a source and load; in one commit."""
     schema, files = warehouse.arrow_schema(table), []
-    with open_connection() as connection:
+    with _connected() as connection:
         for rows in loads:
             connection.register("fresh", pa.Table.from_pylist(list(rows), schema=schema))
             files += write_files(connection, "fresh", warehouse.table(table), uuid.uuid4().hex)
@@ -46,7 +48,8 @@ def append_hot(warehouse: Warehouse, *loads: Iterable[dict[str, Any]], table: st
 
 def multiset(warehouse: Warehouse, table: str, sources: Iterable[str] | None = None) -> Counter[str]:
     """Every row of a table, whole, with how often it is there."""
-    with open_session(warehouse, [table]) as session:
+    with _connected() as session:
+        show_tables(session, warehouse, [table])
         return _counted(session, table, sources)
 
 
@@ -58,6 +61,22 @@ def visible(warehouse: Warehouse) -> Counter[str]:
 
 def hot_and_archive(warehouse: Warehouse) -> Counter[str]:
     return multiset(warehouse, INTERACTIONS.name) + multiset(warehouse, INTERACTIONS_ARCHIVE.name)
+
+
+_kept = threading.local()
+
+
+@contextmanager
+def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Lend the thread's connection: to open one takes as long as the rows of most tests."""
+    connection: duckdb.DuckDBPyConnection | None = getattr(_kept, "connection", None)
+    _kept.connection = None
+    if connection is None:
+        connection = open_connection()
+        # What it remembers of a file may be of another test.
+        connection.execute("SET enable_external_file_cache = false")
+    yield connection
+    _kept.connection = connection
 
 
 def _counted(session: duckdb.DuckDBPyConnection, view: str, sources: Iterable[str] | None) -> Counter[str]:

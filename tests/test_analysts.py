@@ -14,9 +14,10 @@ from perennial.currents import load_interactions
 from perennial.engines.duckdb import open_session
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.platform import sync_sources
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.workspace import advance_workspace, create_workspace
+from tests import PROJECT_ROOT
 
 PAGE = PROJECT_ROOT / "docs" / "analysts.md"
 NEVER, SHORT, MISSING = "Answers that never change", "Answers that leave out expired data", "What is missing"

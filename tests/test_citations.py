@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from perennial.cli import app
-from perennial.settings import PROJECT_ROOT
+from tests import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "include" / "perennial"
 # What it says becomes a page of docs/reference, which may cite.

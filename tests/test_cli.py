@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from perennial.cli import app
+from perennial.errors import TerminalUnsetError
 from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.tables import USERS
-from perennial.warehouse import Warehouse
+from perennial.warehouse import Warehouse, describe_catalog
+from tests.conftest import MadeOnce
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received
 
@@ -28,7 +33,11 @@ def _configured(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(fill)
+
+
+def fill(warehouse: Warehouse) -> Workspace:
     workspace = Workspace(warehouse)
     workspace.source("old", owner_email="ann@example.com")
     workspace.source("kept [bold]", name="Kept <&> 🦄")
@@ -49,7 +58,69 @@ def run(*arguments: str, exit_code: int = 0, stdin: str | None = None) -> str:
 
 def test_init_creates_every_table_and_does_nothing_the_second_time() -> None:
     assert "19 changes" in run("init")
-    assert run("init") == "Everything is in place.\n"
+    assert run("init").startswith("Everything is in place.\n")
+
+
+def test_init_and_status_say_where_everything_is(settings: Settings) -> None:
+    for said in (run("init"), run("status")):
+        places = dict(line.split(maxsplit=1) for line in said.splitlines()[-4:])
+        assert places == {
+            "Catalog": f"{settings.home}/catalog.db",
+            "Tables": f"file://{settings.home}/warehouse/messaging",
+            "Archive": f"file://{settings.home}/archive",
+            "Landing": f"{settings.home}/landing",
+        }
+
+
+def test_where_a_catalog_is_is_said_without_its_password(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYICEBERG_CATALOG__SHARED__URI", "postgresql+psycopg://me:secret@db.example.com:5432/lake?a=b")
+    shared = replace(settings, catalog="shared")
+    assert describe_catalog(shared) == "shared (postgresql+psycopg://db.example.com:5432/lake)"
+
+
+# An installed package has no folder of its own to put things into.
+def test_without_home_and_catalog_the_command_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PERENNIAL_HOME")
+    monkeypatch.setattr("perennial.settings.checkout", lambda: None)
+    said = " ".join(run("status", exit_code=2).split())
+    assert said.startswith("PERENNIAL_HOME is not set, and pyiceberg's configuration has no catalog 'perennial'.")
+    assert "PYICEBERG_CATALOG__PERENNIAL__URI" in said
+
+
+@pytest.mark.parametrize("name", ["landing_uri", "platform_url", "exports_uri"])
+def test_without_home_a_place_that_is_needed_has_to_be_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perennial.settings.checkout", lambda: None)
+    with pytest.raises(TerminalUnsetError, match=f"^PERENNIAL_{name.upper()} is not set, and has no default without"):
+        Settings.from_environment({}).place(name)
+    set_to = Settings.from_environment({f"PERENNIAL_{name.upper()}": "sqlite:////data/x"})
+    assert set_to.place(name) == "sqlite:////data/x"
+
+
+def test_the_ids_of_dags_begin_with_the_prefix_also_in_what_people_are_told_to_do(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_DAG_PREFIX", "acme_")
+    assert "run acme_sync_sources" in " ".join(run("profile", "nobody", exit_code=1).split())
+    monkeypatch.setenv("PERENNIAL_DAG_PREFIX", "acme sources/")
+    assert "PERENNIAL_DAG_PREFIX is 'acme sources/'; set it to" in " ".join(run("status", exit_code=1).split())
+
+
+def test_without_the_extra_the_sample_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perennial.cli.workspace.find_spec", lambda _: None)
+    for name in ("demo", "up"):
+        assert "run pip install 'perennial[sample]'" in " ".join(run(name, exit_code=1).split())
+
+
+# For many who ask, Airflow is not there, or takes seconds to start.
+def test_questions_are_answered_without_airflow(workspace: Workspace) -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from perennial.cli import app\n"
+        "for command in (['init'], ['status'], ['explain', 'old'], ['sql', 'FROM sources']):\n"
+        "    result = CliRunner().invoke(app, command); assert result.exit_code == 0, result.output\n"
+        "print([name for name in ('airflow', 'boto3', 'great_expectations') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
 def test_up_takes_no_other_server_for_its_own(settings: Settings) -> None:

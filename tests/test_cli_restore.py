@@ -232,7 +232,7 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_run_goes_on(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_mailbox(tmp_path / "mail") as mailbox, monkeypatch.context() as patch:
-        patch.setattr(inline, "verify_copies", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(inline, "verify_move", lambda *_: signal.raise_signal(signal.SIGINT))
         said = run("cmp-winter-coats", *TELL, exit_code=130)
         assert "Nothing was lost: run the same command again" in said.stderr
         patch.undo()

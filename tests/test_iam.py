@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from fnmatch import fnmatchcase
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from perennial.settings import PROJECT_ROOT
+from perennial_sample.in_process import parse_dags
+from tests import PROJECT_ROOT
 from tests.test_deploy import FILES, example, helm
 
 PAGE = (PROJECT_ROOT / "docs" / "iam.md").read_text(encoding="utf-8")
@@ -180,7 +181,7 @@ def local_settings() -> ModuleType:
 
 
 def test_every_dag_has_a_role_that_the_page_has_a_policy_for(local_settings: ModuleType) -> None:
-    dags = {path.stem for path in (PROJECT_ROOT / "dags").glob("*.py")}
+    dags = {path.stem for path in (PROJECT_ROOT / "dags").glob("[!_]*.py")}
     assert dags == local_settings.ROLES.keys()
     assert set(local_settings.ROLES.values()) <= POLICIES.keys()
 
@@ -200,11 +201,19 @@ def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_se
     assert roles | {"page", "analyst", "athena"} == POLICIES.keys()
 
 
+def test_a_dag_has_the_same_role_whatever_its_id_begins_with(
+    local_settings: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_DAG_PREFIX", "acme_")
+    task = SimpleNamespace(dag_id="acme_load_interactions", queue="default", is_mapped=False)
+    local_settings.task_policy(task)
+    assert task.queue == "loader"
+
+
 def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(
     local_settings: ModuleType,
 ) -> None:
     from airflow import policies
-    from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk import DAG, BaseOperator
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.settings import get_policy_plugin_manager
@@ -214,7 +223,7 @@ def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped
     before = manager.get_plugins()
     policies.make_plugin_from_local_settings(manager, local_settings, {"task_policy"})
     try:
-        bag = DagBag(PROJECT_ROOT / "dags", load_op_links=False)
+        bag = parse_dags(PROJECT_ROOT / "dags")
     finally:
         for plugin in manager.get_plugins() - before:
             manager.unregister(plugin)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from scripts.json_schema import definition_schema
 
-from perennial.audiences import TerminalDefinitionError, parse
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.audiences.filters import FILTERS, Filter, Parameter
+from perennial.audiences.parse import parse
 
 VALIDATOR = Draft202012Validator(definition_schema())
 

@@ -1,4 +1,4 @@
-"""`perennial adopt`: the sources whose interactions the previous policy deleted are told from the platform's history."""
+"""`perennial adopt`: finds the sources whose interactions the previous policy deleted in the platform's history."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build(warehouse: Warehouse) -> Workspace:
         HOSTILE: "2021-12-01",
         "a day late": "2021-12-02",
         "clamped": "2021-01-31",
-        "held": "2020-05-01",
+        "stored": "2020-05-01",
         "by a campaign": "2020-05-01",
         "through segments": "2020-05-01",
         "by a card": "2020-05-01",
@@ -67,7 +67,7 @@ def build(warehouse: Warehouse) -> Workspace:
     workspace.audience("canvas:stopped", received("by a stopped canvas"), "stopped")
     workspace.audience("segment:alone", received("by a segment"))
     workspace.audience("campaign:t", {"filter": "received_message_with_tag", "tag": "promo"})
-    append_hot(warehouse, [interaction("held", number) for number in range(3)])
+    append_hot(warehouse, [interaction("stored", number) for number in range(3)])
     workspace.sync()
     return workspace
 
@@ -76,9 +76,9 @@ EXPECTED = {
     HOSTILE: ("mark", f"last sent on 2021-12-01, 25 months end on 2024-01-01{UNUSED}"),
     "a day late": ("recent", "last sent on 2021-12-02, 25 months end on 2024-01-02, after the cutoff"),
     "clamped": ("mark", f"last sent on 2021-01-31, 25 months end on 2023-02-28{UNUSED}"),
-    "held": (
-        "held",
-        "last sent on 2020-05-01, 25 months end on 2022-06-01, but the warehouse holds 3 interactions, which must not "
+    "stored": (
+        "stored",
+        "last sent on 2020-05-01, 25 months end on 2022-06-01, but the warehouse has 3 interactions, which must not "
         "be lost",
     ),
     "by a campaign": (
@@ -116,7 +116,7 @@ def deleted(warehouse: Warehouse) -> dict[str, datetime]:
 
 
 def state(warehouse: Warehouse) -> list[Any]:
-    """Snapshots and rows of what an adoption writes."""
+    """Snapshots and rows of what an import writes."""
     tables = [warehouse.table(name) for name in ("sources", "adopted_deletions")]
     return [(table.current_snapshot(), table.scan().to_arrow().to_pylist()) for table in tables]
 
@@ -126,7 +126,7 @@ def test_r18_a_dry_run_explains_each_source_and_writes_nothing(workspace: Worksp
 
     decided = decide_legacy_deletions(workspace.warehouse, CUTOFF, now())
 
-    assert [asdict(adoption) for adoption in decided] == [
+    assert [asdict(deletion) for deletion in decided] == [
         {
             "source_id": source_id,
             "kind": "campaign",
@@ -167,7 +167,7 @@ def test_r18_what_the_previous_policy_deleted_is_marked_once_and_everything_else
     assert hot_and_archive(warehouse) == interactions
 
 
-def test_a_second_adoption_changes_nothing_and_one_with_a_later_cutoff_leaves_the_marks_there_are(
+def test_a_second_import_changes_nothing_and_one_with_a_later_cutoff_leaves_the_marks_there_are(
     workspace: Workspace,
 ) -> None:
     warehouse = workspace.warehouse
@@ -192,15 +192,15 @@ def test_a_second_adoption_changes_nothing_and_one_with_a_later_cutoff_leaves_th
 def test_a_source_whose_interactions_lie_in_the_archive_is_not_marked(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     expire_sources(warehouse, Run("r", now(), "ann"))
-    assert warehouse.source_totals("interactions_archive").keys() == {"held"}
+    assert warehouse.source_totals("interactions_archive").keys() == {"stored"}
 
-    decided = {adoption.source_id: adoption.decision for adoption in import_legacy_deletions(warehouse, CUTOFF, now())}
+    decided = {deletion.source_id: deletion.decision for deletion in import_legacy_deletions(warehouse, CUTOFF, now())}
 
-    assert decided["held"] == "held"
+    assert decided["stored"] == "stored"
     assert deleted(warehouse).keys() == {"gone", *MARKED}
 
 
-def test_an_adopted_source_is_deleted_for_expiries_restores_and_filters(workspace: Workspace) -> None:
+def test_a_marked_source_is_deleted_for_expiries_restores_and_filters(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     import_legacy_deletions(warehouse, CUTOFF, now())
     params = {"source_ids": ["by tag"], "notify": ["ann@example.com"]}
@@ -230,7 +230,7 @@ def test_an_adopted_source_is_deleted_for_expiries_restores_and_filters(workspac
     [Point("before", "commit:marks"), Point("after", "commit:marks"), Point("after", "commit:sources")],
     ids=str,
 )
-def test_an_adoption_that_is_killed_is_right_once_it_is_run_again(
+def test_an_import_that_is_killed_is_right_once_it_is_run_again(
     workspace: Workspace, settings: Settings, point: Point
 ) -> None:
     run_and_kill(settings, point, import_legacy_deletions, CUTOFF, now())
@@ -242,7 +242,7 @@ def test_an_adoption_that_is_killed_is_right_once_it_is_run_again(
     assert sorted(marks) == sorted(MARKED)
 
 
-def test_every_sync_and_r7s_look_at_the_platform_lay_the_marks_over_what_it_says_and_never_write_it(
+def test_every_sync_and_r7s_look_at_the_platform_apply_the_marks_to_what_it_says_and_never_write_it(
     warehouse: Warehouse, settings: Settings
 ) -> None:
     path = settings.home / "platform.db"
@@ -276,21 +276,21 @@ def test_an_audience_that_cannot_be_read_or_metadata_that_is_stale_marks_nothing
         import_legacy_deletions(workspace.warehouse, CUTOFF, now() + timedelta(days=3))
     workspace.audience("content_card:broken", "nonsense")
     workspace.sync()
-    found = {adoption.source_id: adoption for adoption in import_legacy_deletions(workspace.warehouse, CUTOFF, now())}
+    found = {deletion.source_id: deletion for deletion in import_legacy_deletions(workspace.warehouse, CUTOFF, now())}
     assert {found[source_id].decision for source_id in MARKED} == {"referenced"}
     assert found["clamped"].reason.endswith("but named by content_card:broken > unreadable definition")
     assert read_legacy_deletions(workspace.warehouse) == {}
 
 
-def test_r24_an_adoption_believes_no_time_that_cannot_be_right(workspace: Workspace) -> None:
+def test_r24_an_import_believes_no_time_that_cannot_be_right(workspace: Workspace) -> None:
     """A last message "in 1970" is none, and what was created within the 25 months did not stop before."""
     workspace.source("never", created_at=day("2019-01-01"), last_sent_at=day("1970-01-01"))
     workspace.source("young", created_at=day("2023-12-01"), last_sent_at=day("2020-01-01"))
     workspace.source("undeleted", interaction_data_deleted_at=day("1970-01-01"), last_sent_at=day("2020-01-01"))
     workspace.sync()
     found = {
-        adoption.source_id: adoption.decision
-        for adoption in decide_legacy_deletions(workspace.warehouse, CUTOFF, now())
+        deletion.source_id: deletion.decision
+        for deletion in decide_legacy_deletions(workspace.warehouse, CUTOFF, now())
     }
     assert {name: found[name] for name in ("never", "young", "undeleted")} == {
         "never": "unsent", "young": "recent", "undeleted": "recent",
@@ -307,14 +307,14 @@ def test_the_command_explains_in_a_dry_run_and_says_what_it_marked_and_what_it_m
     workspace: Workspace, settings: Settings
 ) -> None:
     output = run(settings.home, "--cutoff", "2024-01-01", "--dry-run")
-    assert "6 would be marked; unchanged: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
+    assert "6 would be marked; left as they are: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 stored." in output
     for source_id in EXPECTED:
         assert source_id in output
     assert deleted(workspace.warehouse).keys() == {"gone"}
 
     output = run(settings.home, "--cutoff", "2024-01-01")
-    assert "6 marked; unchanged: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 held." in output
-    assert "the warehouse holds 3 interactions" in output
+    assert "6 marked; left as they are: 1 deleted, 1 unsent, 1 recent, 3 referenced, 1 stored." in output
+    assert "the warehouse has 3 interactions" in output
     assert "a day late" not in output
     assert deleted(workspace.warehouse).keys() == {"gone", *MARKED}
 
@@ -334,7 +334,7 @@ def test_a_cutoff_that_is_no_day_of_the_past_is_refused(
     assert said in run(settings.home, "--cutoff", cutoff, exit_code=1)
 
 
-def test_a_mark_can_be_taken_back_and_what_the_platform_says_itself_stands(workspace: Workspace) -> None:
+def test_a_mark_can_be_revoked_and_what_the_platform_says_itself_stands(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     before = deleted(warehouse)
     import_legacy_deletions(warehouse, CUTOFF, now())
@@ -346,8 +346,8 @@ def test_a_mark_can_be_taken_back_and_what_the_platform_says_itself_stands(works
     assert deleted(warehouse).keys() == before.keys() | MARKED
 
 
-def test_a_mark_that_is_not_there_cannot_be_taken_back(workspace: Workspace) -> None:
+def test_a_mark_that_is_not_there_cannot_be_revoked(workspace: Workspace) -> None:
     import_legacy_deletions(workspace.warehouse, CUTOFF, now())
-    with pytest.raises(TerminalRequestError, match="`perennial adopt` has not marked 'gone', 'nobody'"):
+    with pytest.raises(TerminalRequestError, match="No mark is on 'gone', 'nobody'"):
         revoke(workspace.warehouse, ["nobody", "gone", "clamped"], now())
     assert read_legacy_deletions(workspace.warehouse).keys() == MARKED

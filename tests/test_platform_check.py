@@ -20,10 +20,11 @@ from perennial.errors import TerminalMetadataError, TerminalSettingError
 from perennial.moves import Run, expire_sources
 from perennial.platform import sync_sources
 from perennial.platform.selects import FILES
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.sql import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
+from tests import PROJECT_ROOT
 from tests.currents.landing import NOW
 from tests.pages import copied, examples_of
 from tests.rows import append_hot, interaction

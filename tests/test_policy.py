@@ -83,14 +83,14 @@ def decided(
     audiences: list[Row] | None = None,
     events: list[Row] | None = None,
     hot: dict[str, int] | None = None,
-    held: tuple[str, ...] = (),
+    locked: tuple[str, ...] = (),
     as_of: datetime = AS_OF,
     rules: Rules | None = None,
 ) -> dict[str, Decision]:
     metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []))
     hot_rows = {row["source_id"]: 5 for row in sources} if hot is None else hot
-    holdings = WarehouseState(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(held))
-    table = decide_from(metadata, holdings, as_of, rules or Rules())
+    state = WarehouseState(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(locked))
+    table = decide_from(metadata, state, as_of, rules or Rules()).rows
     ids = table["source_id"].to_pylist()
     assert ids == sorted(set(ids), key=lambda text: text.encode())
     names = [field.name for field in fields(Decision)]
@@ -407,7 +407,7 @@ def test_r18_what_the_previous_policy_deleted_stays_deleted(status: str) -> None
     ],
 )
 def test_no_rows_leave_hot_while_a_restore_brings_them_back(row: Row, events: list[Row], decision: str) -> None:
-    found = decided(row, source("other"), events=events, held=("s",))
+    found = decided(row, source("other"), events=events, locked=("s",))
     assert found["s"].decision == decision
     assert found["other"].decision == "expire"
 

@@ -12,9 +12,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scripts import reference
 
-from perennial.settings import DEFAULTS, PROJECT_ROOT, Settings
+from perennial.settings import DEFAULTS, Settings
+from tests import PROJECT_ROOT
 
-FOLDERS = (".ci", "benchmarks", "dags", "docs", "include", "plugins", "requirements", "scripts", "tests")
+FOLDERS = (".ci", "benchmarks", "dags", "docs", "include", "requirements", "scripts", "tests")
 # Put together here, so that this file does not hold what it looks for.
 MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root", "home", "Users", "opt", "mnt")]
 
@@ -34,7 +35,7 @@ def relative(path: Path) -> str:
 
 
 PYTHON_FILES = [path for path in written_files() if path.suffix == ".py"]
-PRODUCT_FILES = [path for path in PYTHON_FILES if relative(path).split("/")[0] in ("include", "dags", "plugins")]
+PRODUCT_FILES = [path for path in PYTHON_FILES if relative(path).split("/")[0] in ("include", "dags")]
 SQL_FILES = sorted((PROJECT_ROOT / "include" / "sql").rglob("*.sql"))
 PAGES = [path for path in written_files() if path.suffix == ".md"]
 ADRS = sorted((PROJECT_ROOT / "docs" / "adr").glob("*.md"))
@@ -43,15 +44,10 @@ ADRS = sorted((PROJECT_ROOT / "docs" / "adr").glob("*.md"))
 # --- layout and size ---------------------------------------------------------------------------------------------
 
 
-def test_plugins_holds_one_registration_file_because_airflow_executes_every_file_there():
-    found = [path.name for path in (PROJECT_ROOT / "plugins").rglob("*.py")]
-    assert found == ["perennial_plugin.py"]
-
-
 def test_every_dag_file_is_named_after_its_dag():
-    for path in (PROJECT_ROOT / "dags").glob("*.py"):
+    for path in (PROJECT_ROOT / "dags").glob("[!_]*.py"):
         text = path.read_text(encoding="utf-8")
-        assert f"def {path.stem}(" in text or f'dag_id="{path.stem}"' in text, f"{path.name} defines no DAG {path.stem}"
+        assert f'dag_id=dag_id("{path.stem}")' in text, f"{path.name} defines no DAG {path.stem}"
 
 
 @pytest.mark.parametrize("path", PRODUCT_FILES, ids=relative)
@@ -113,6 +109,10 @@ def test_rule_is_named_by_a_test_or_marked_as_not_built(rule: str, begins: str):
 # --- requirements ------------------------------------------------------------------------------------------------
 
 
+# The extras that `make demo` installs.
+LAPTOP = ("postgres", "s3", "sample", "spark", "trino")
+
+
 def locked(name: str) -> dict[str, set[str]]:
     """Read the versions that a requirements file pins, by project; several where markers choose one."""
     text = (PROJECT_ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
@@ -124,7 +124,10 @@ def locked(name: str) -> dict[str, set[str]]:
 
 def declared() -> dict[str, list[Requirement]]:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    runtime = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["postgres"]]
+    runtime = [
+        *project["project"]["dependencies"],
+        *(text for extra in LAPTOP for text in project["project"]["optional-dependencies"][extra]),
+    ]
     dev = [*runtime, *project["dependency-groups"]["dev"]]
     return {"runtime": [Requirement(text) for text in runtime], "dev": [Requirement(text) for text in dev]}
 

@@ -6,10 +6,12 @@ import hashlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from perennial.errors import TerminalSettingError
 from perennial.storage import Storage, Temperature, algorithm_of, storage_for
 from perennial.storage.s3 import s3_storage
 from tests.aws import Aws
@@ -196,3 +198,12 @@ def test_what_lies_in_no_cold_class_can_be_read_at_once(place: str, storage: Sto
     for state in (storage.look_cold(uri), storage.thaw(uri, "Standard")):
         assert (state.temperature, state.frozen_as) == (Temperature.READABLE, "")
     assert storage.read(uri) == CONTENT
+
+
+def test_without_the_extra_an_address_on_s3_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("perennial.storage.version", version)
+    with pytest.raises(TerminalSettingError, match=r"not installed; run pip install 'perennial\[s3\]'"):
+        storage_for("s3://bucket/key")

@@ -65,10 +65,10 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
     if settings.engine_url.startswith(IN_PROCESS):
         refuse_writes(sql, "perennial.query()")
     warehouse = Warehouse(settings)
-    with open_query_session(warehouse) as facts:
-        answer = facts.ask(sql, params).read_all()
-        if narrowed := narrowed_query(sql, params, facts.dialect):
-            _say(what_is_left_out(warehouse, facts.connection, narrowed))
+    with open_query_session(warehouse) as session:
+        answer = session.ask(sql, params).read_all()
+        if narrowed := narrowed_query(sql, params, session.dialect):
+            _say(what_is_left_out(warehouse, session.connection, narrowed))
     return answer
 
 

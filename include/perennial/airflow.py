@@ -5,7 +5,7 @@ DAG files import it while they are parsed, so nothing heavy is imported here.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException, AirflowRescheduleException  # type: ignore[no-redef]
 
 from perennial.errors import (
     PerennialError,
@@ -22,11 +26,12 @@ from perennial.errors import (
     TerminalRequestError,
     TransientDeliveryError,
 )
+from perennial.operations import Run, hashed_name, refuse_future_run, take_turn
 from perennial.refusals import sentences, unknown_params
-from perennial.settings import Settings
+from perennial.settings import Settings, dag_id
+from perennial.storage import storage_for
 
 if TYPE_CHECKING:
-    from perennial.moves import Run
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -43,7 +48,7 @@ DEFAULT_ARGS = {
 # Airflow 3.3 starts and never continues, and they would block every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
-IN_TURN = frozenset({"expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"})
+IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
 TURN_POLL = timedelta(seconds=30)
 # What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
 AIRFLOW_CONF = frozenset({"openlineage"})
@@ -97,9 +102,7 @@ def open_warehouse() -> Warehouse:
 
 
 def current_run() -> Run:
-    """Return the run of the current task; its date is the logical date if there is one."""
-    from perennial.moves import Run
-
+    """Return the run that the current task belongs to; its now is the logical date where there is one."""
     context = get_current_context()
     dag_run = context["dag_run"]
     now: datetime = dag_run.logical_date or dag_run.run_after
@@ -132,8 +135,6 @@ def _refuse_unusable_run() -> None:
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
     """
-    from perennial.moves.runs import refuse_future_run
-
     context = get_current_context()
     params = context["params"]
     known = list(context["dag"].params)
@@ -153,9 +154,7 @@ def _refuse_unusable_run() -> None:
 
 
 def _take_turn(warehouse: Warehouse) -> str:
-    """Take the current run's turn if its DAG has turns; returns the id of the run that goes first, if any."""
-    from perennial.moves.turns import take_turn
-
+    """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]
     # A dry run neither copies nor commits anything, so it waits for no other run.
@@ -184,7 +183,7 @@ def current_page_url() -> str | None:
 
 
 def is_last_attempt() -> bool:
-    """Return whether the current task is on its last attempt."""
+    """Return whether the current task is not tried again when it fails."""
     task = get_current_context()["ti"]
     return bool(task.try_number > task.max_tries)
 
@@ -193,7 +192,7 @@ def is_last_attempt() -> bool:
 def step(first: bool = False) -> Iterator[Warehouse]:
     """Open the warehouse for one task; a terminal error fails the task for good, and its text is kept.
 
-    The text is kept in storage because the later task that notifies people cannot get it from Airflow.
+    The text is kept in storage because a later task that notifies people of it cannot ask Airflow for it.
 
     Args:
         first: Whether it is the first task of its run: it refuses a run that cannot be meant (R24), and waits without a
@@ -210,9 +209,9 @@ def step(first: bool = False) -> Iterator[Warehouse]:
             raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
-        # Undelivered e-mails are recorded separately, and are not the reason why the work failed.
+        # Undelivered mails are written down elsewhere, and are not why the work failed.
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
-            _keep_error(warehouse, str(error))
+            _keep_error(warehouse, error)
         if isinstance(error, TerminalError):
             raise AirflowFailException(str(error)) from error
         raise
@@ -224,26 +223,35 @@ def kept_error(warehouse: Warehouse) -> str:
     return kept_error_of(warehouse, dag_run.dag_id, dag_run.run_id)
 
 
-def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
-    """Return the text of the last error in a run; empty if there is none."""
-    from perennial.storage import storage_for
+def kept_error_details(warehouse: Warehouse) -> dict[str, str]:
+    """Return what programs need to know of what went wrong last in the current run, as in `PerennialError`."""
+    dag_run = get_current_context()["dag_run"]
+    kept = _read_error(_error_uri(warehouse, dag_run.dag_id, dag_run.run_id))
+    return dict(json.loads(kept)["details"]) if kept else {}
 
+
+def kept_error_of(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
+    """Return what went wrong last in a run; empty when nothing did that has a text."""
     uri = _error_uri(warehouse, dag_id, run_id)
+    if kept := _read_error(uri):
+        return str(json.loads(kept)["text"])
+    # Runs of earlier releases kept the text alone.
+    return _read_error(uri.removesuffix(".json") + ".txt")
+
+
+def _read_error(uri: str) -> str:
     try:
         return storage_for(uri).read(uri).decode()
     except FileNotFoundError:
         return ""
 
 
-def _keep_error(warehouse: Warehouse, text: str) -> None:
-    from perennial.storage import storage_for
-
+def _keep_error(warehouse: Warehouse, error: PerennialError) -> None:
     dag_run = get_current_context()["dag_run"]
     uri = _error_uri(warehouse, dag_run.dag_id, dag_run.run_id)
-    storage_for(uri).write(uri, text.encode())
+    kept = {"text": str(error), "details": dict(error.details)}
+    storage_for(uri).write(uri, json.dumps(kept).encode())
 
 
 def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
-    # A run id may contain any character, so it must not become a path.
-    name = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()
-    return f"{warehouse.operations_uri()}/errors/{name}.txt"
+    return f"{warehouse.operations_uri()}/errors/{hashed_name(dag_id, run_id)}.json"

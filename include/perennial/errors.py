@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class PerennialError(Exception):
-    """Base of every error this package raises on purpose. The text says what was wrong, where, and what to do."""
+    """Base of every error this package raises on purpose. The text says what was wrong, where, and what to do.
+
+    Attributes:
+        details: What programs need to know of it, by name: the text is for people, and nothing is decided from it.
+    """
+
+    details: Mapping[str, str] = MappingProxyType({})
 
 
 class TerminalError(PerennialError):
@@ -17,6 +26,10 @@ class TransientError(PerennialError):
 
 class TerminalSettingError(TerminalError):
     """A setting has a value that cannot be used."""
+
+
+class TerminalUnsetError(TerminalSettingError):
+    """A setting that has no default here is not set."""
 
 
 class TerminalRequestError(TerminalError):

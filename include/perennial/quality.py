@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perennial.engines.protocol import importing_spark
+from perennial.resources import resource
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # How many failing rows one expectation names; the others are counted.
 NAMED_ROWS = 50
-TEMPLATE_ROOT = Path(__file__).parent / "templates"
+TEMPLATE_ROOT = resource("templates")
 
 
 @dataclass(frozen=True, kw_only=True)

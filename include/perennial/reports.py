@@ -1,4 +1,4 @@
-"""Reports of what a run did, from which messages to people are built."""
+"""What a run did, as it is passed on to whoever notifies people of it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RestoreReport:
         sources: Every source of the request, with tags resolved (R11).
         source_ids: The ids the request named; those without an outcome are reported as not reached.
         tags: The tags the request named.
-        notify: The recipients; repeated in the command that requests the restore again.
+        notify: Who is notified; goes into the command that repeats the request.
         error: What went wrong, for a person; empty when nothing did.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
@@ -112,7 +112,7 @@ class ThawReport:
         frozen_as: Number of files to thaw by storage class.
         total_bytes: Their size.
         sources: Names of the sources that wait, by id.
-        notify: Who is told.
+        notify: Who is notified.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page; None where none is configured.
     """
@@ -141,7 +141,7 @@ class ExpiredSource:
         source_id: Campaign or Canvas.
         name: Its name on the platform.
         kind: campaign or canvas.
-        owner_email: Address of the owner; None if the platform has none.
+        owner_email: Who is notified; None when the platform names nobody.
         reason: Why it expired, for a person.
         row_count: Interactions archived.
         total_bytes: Bytes archived.
@@ -193,8 +193,8 @@ class ExportReport:
         source_id: Campaign or Canvas.
         name: Its name on the platform; empty where the platform has no such source.
         kind: campaign or canvas; empty likewise.
-        notify: The recipients; repeated in the commands that request the file again.
-        all_recipients: Whether users whose profile is gone were requested too.
+        notify: Who is notified; goes into the commands that repeat the request.
+        all_recipients: Whether users whose profile is gone were asked for.
         file_uri: Address of the file; None when none was written.
         user_count: Lines of the file after its header.
         file_bytes: Its size.
@@ -217,6 +217,6 @@ class ExportReport:
     file_bytes: int = 0
     as_of: datetime | None = None
     error: str = ""
-    missing: Literal["", "expired", "deleted", "archived"] = ""
+    missing: str = ""
     run_url: str | None = None
     page_url: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,17 +14,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from perennial.errors import TerminalSettingError
+from perennial.errors import TerminalSettingError, TerminalUnsetError
 from perennial.refusals import nearest_name
+from perennial.resources import checkout
 
 log = logging.getLogger(__name__)
 
-PROJECT_ROOT = Path(__file__).parents[2]
 REFERRER_KINDS = ("campaign", "canvas", "content_card", "segment")
 PREFIX = "PERENNIAL_"
 IN_PROCESS, SPARK_CONNECT = "duckdb:", "sc://"
 # Engines with a dialect of ours, by SQLAlchemy's names, with the package that installs their drivers.
 SQLALCHEMY_ENGINES = {"awsathena": "pyathena[sqlalchemy]", "trino": "trino[sqlalchemy]"}
+# As Airflow takes ids.
+_DAG_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]{0,100}")
+
+
+def dag_id(name: str) -> str:
+    """Return the id that one of the package's DAGs has in this Airflow: its name after PERENNIAL_DAG_PREFIX."""
+    return os.environ.get(PREFIX + "DAG_PREFIX", "").strip() + name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +39,11 @@ class Settings:
     """What is configured for one workspace. Field names are the variables' names in lower case.
 
     Attributes:
-        home: Directory of everything in the embedded default.
+        home: Directory of everything the embedded default keeps; None means that no setting's default lies below it.
         catalog: Name of the Iceberg catalog; its properties come from pyiceberg's own configuration.
         namespace: Namespace of the tables, one per workspace.
-        engine_url: The engine for audiences, exports, profiles and analysts' views.
-        engine_catalog: That engine's name for the Iceberg catalog; None means its default catalog.
+        engine_url: Who answers queries: audiences, exports, profiles, analysts' views.
+        engine_catalog: What that engine calls the Iceberg catalog; None means the one it begins with.
         archive_uri: Where archived data files go; None means beside the warehouse.
         archive_storage_class: S3 storage class of archived data files, never of metadata.
         operations_uri: Where plans, pending records and reports of operations go; None means beside the archived files,
@@ -47,12 +55,13 @@ class Settings:
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
+        dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.
         prices: TOML file with prices of storage; None means the table in the package, `cost/prices.toml`.
     """
 
-    home: Path
+    home: Path | None = None
     catalog: str = "perennial"
     namespace: str = "messaging"
     engine_url: str = "duckdb://"
@@ -60,15 +69,16 @@ class Settings:
     archive_uri: str | None = None
     archive_storage_class: str | None = None
     operations_uri: str | None = None
-    landing_uri: str
-    platform_url: str
+    landing_uri: str | None = None
+    platform_url: str | None = None
     platform_sql: Path | None = None
-    exports_uri: str
+    exports_uri: str | None = None
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
+    dag_prefix: str = ""
     copy_pool: str = "default_pool"
 
     @classmethod
@@ -79,12 +89,8 @@ class Settings:
             TerminalSettingError: Names the variable, its value and what it accepts.
         """
         _warn_of_ignored(environ)
-        home = Path(environ.get(PREFIX + "HOME") or PROJECT_ROOT / ".perennial").expanduser().resolve()
-        if set(str(home)) & set("#?%"):
-            raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
-        value = {
-            key: environ.get(PREFIX + key, "").strip() or default.format(home=home) for key, default in DEFAULTS.items()
-        }
+        home = _home(environ)
+        value = {key: environ.get(PREFIX + key, "").strip() or _default(key, home) for key in DEFAULTS}
         for key in ("ARCHIVE_URI", "OPERATIONS_URI"):
             if set(value[key]) & set("#?"):
                 raise _refused(key, value[key], "an address without # and ?, which end the path of a file")
@@ -97,19 +103,48 @@ class Settings:
             archive_uri=_local_path(value["ARCHIVE_URI"]) or None,
             archive_storage_class=value["ARCHIVE_STORAGE_CLASS"] or None,
             operations_uri=_local_path(value["OPERATIONS_URI"]) or None,
-            landing_uri=_local_path(value["LANDING_URI"]),
-            platform_url=value["PLATFORM_URL"],
-            platform_sql=_local_file(home, value["PLATFORM_SQL"]),
-            exports_uri=_local_path(value["EXPORTS_URI"]),
+            landing_uri=_local_path(value["LANDING_URI"]) or None,
+            platform_url=value["PLATFORM_URL"] or None,
+            platform_sql=_local_file(home, "PLATFORM_SQL", value),
+            exports_uri=_local_path(value["EXPORTS_URI"]) or None,
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
+            dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
             copy_pool=value["COPY_POOL"],
-            prices=_local_file(home, value["PRICES"]),
+            prices=_local_file(home, "PRICES", value),
         )
         _refuse_engine(settings.engine_url)
         return settings
+
+    def below_home(self, path: str = "") -> Path:
+        """Return a path below HOME; an absolute one stays as it is.
+
+        Raises:
+            TerminalUnsetError: There is no HOME.
+        """
+        if self.home is None:
+            what = f"there is no place for {path}" if path else "there is no place for anything"
+            raise TerminalUnsetError(f"PERENNIAL_HOME is not set, so {what}; set it to a folder of your choice.")
+        return self.home / path
+
+    def place(self, name: str) -> str:
+        """Return the address that a setting has, or that it has by default below HOME.
+
+        Args:
+            name: `landing_uri`, `platform_url` or `exports_uri`.
+
+        Raises:
+            TerminalUnsetError: Neither the setting nor HOME is set.
+        """
+        address: str | None = getattr(self, name)
+        if address is None:
+            variable = PREFIX + name.upper()
+            raise TerminalUnsetError(
+                f"{variable} is not set, and has no default without PERENNIAL_HOME; set {variable}."
+            )
+        return address
 
 
 DEFAULTS = {
@@ -129,8 +164,25 @@ DEFAULTS = {
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
+    "DAG_PREFIX": "",
     "COPY_POOL": "default_pool",
 }
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    root = checkout()
+    text = environ.get(PREFIX + "HOME", "").strip() or (str(root / ".perennial") if root else "")
+    if not text:
+        return None
+    home = Path(text).expanduser().resolve()
+    if set(str(home)) & set("#?%"):
+        raise _refused("HOME", str(home), "a directory whose path has no #, ? or %: it becomes part of addresses")
+    return home
+
+
+def _default(key: str, home: Path | None) -> str:
+    default = DEFAULTS[key]
+    return "" if home is None and "{home}" in default else default.format(home=home)
 
 
 # Settings of earlier versions, with what to do instead.
@@ -197,8 +249,19 @@ def _local_path(uri: str) -> str:
     return url2pathname(uri.removeprefix("file://")) if uri.startswith("file:///") else uri
 
 
-def _local_file(home: Path, address: str) -> Path | None:
-    return home / Path(_local_path(address)).expanduser() if address else None
+def _dag_prefix(text: str) -> str:
+    if _DAG_ID_CHARACTERS.fullmatch(text) is None:
+        raise _refused("DAG_PREFIX", text, "at most 100 letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _local_file(home: Path | None, key: str, value: Mapping[str, str]) -> Path | None:
+    if not value[key]:
+        return None
+    path = Path(_local_path(value[key])).expanduser()
+    if home is None and not path.is_absolute():
+        raise _refused(key, value[key], "a whole path, or set PERENNIAL_HOME, below which it is looked for")
+    return path if home is None else home / path
 
 
 def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:

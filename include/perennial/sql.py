@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
-SQL_ROOT = Path(__file__).parents[1] / "sql"
+from perennial.resources import resource
+
+SQL_ROOT = resource("sql")
 
 
 @cache

@@ -108,7 +108,7 @@ class ThawTrigger(BaseTrigger):
 
 
 async def warn_when_late(*, context: dict[str, Any] | None = None, **named: Any) -> str:
-    """Notify the requesters of a restore that it is late; a thaw is allowed the time that S3 documents.
+    """Warn the requesters of a restore that it is late; one that thaws is given the time that S3 documents for that.
 
     Args:
         context: `dag_run` as Airflow's API shows it, and `deadline`.
@@ -132,7 +132,7 @@ def _notes_root() -> str | None:
     try:
         return open_warehouse().operations_uri()
     except Exception:  # as in `_thawing`
-        log.exception("The recipients of the warning that a restore is late cannot be recorded")
+        log.exception("Who is warned that a restore is late cannot be written down")
         return None
 
 
@@ -148,6 +148,6 @@ def _thawing(run_id: str) -> ThawStatus | None:
 
     try:
         return find_thaw_status(open_warehouse(), run_id)
-    except Exception:  # whatever it is: a restore that it brings to a halt is late
-        log.exception("It is not known whether run %s is thawing", run_id)
+    except Exception:  # whatever it is: a restore that stands still because of it is late
+        log.exception("It is unknown whether run %s has to thaw anything", run_id)
         return None

@@ -6,10 +6,11 @@ import os
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from perennial.settings import PROJECT_ROOT
+from perennial.resources import resource
 
 BUNDLE = "dags-folder"
 
@@ -18,8 +19,7 @@ def airflow_environment(airflow_home: Path) -> dict[str, str]:
     """Return the variables that point Airflow at this project. They must be set before Airflow is first imported."""
     return {
         "AIRFLOW_HOME": str(airflow_home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(resource("dags")),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # The sample workspace is there to be watched. In an Airflow of somebody's own its own setting says.
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -36,7 +36,6 @@ def open_dags() -> Mapping[str, Any]:
     with warnings.catch_warnings():
         # What Airflow and its dependencies warn about on import is theirs.
         warnings.simplefilter("ignore")
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
         from airflow.models.dagbundle import DagBundleModel
         from airflow.utils.db import initdb
         from airflow.utils.session import create_session
@@ -45,11 +44,24 @@ def open_dags() -> Mapping[str, Any]:
         with create_session() as session:
             if session.get(DagBundleModel, BUNDLE) is None:
                 session.add(DagBundleModel(name=BUNDLE))
-        bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"], load_op_links=False)
-        sync_bag_to_db(bag, BUNDLE, None)
+        bag = parse_dags(Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]))
+        _dag_bags().sync_bag_to_db(bag, BUNDLE, None)
     if bag.import_errors:
         raise ImportError(f"DAG files that cannot be imported: {bag.import_errors}")
-    return bag.dags
+    dags: Mapping[str, Any] = bag.dags
+    return dags
+
+
+def parse_dags(folder: Path) -> Any:
+    """Return Airflow's bag of the DAGs in a folder."""
+    return _dag_bags().DagBag(folder, load_op_links=False)
+
+
+def _dag_bags() -> Any:
+    try:
+        return import_module("airflow.dag_processing.dagbag")
+    except ModuleNotFoundError:  # Airflow 3.1
+        return import_module("airflow.models.dagbag")
 
 
 def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None = None) -> Any:

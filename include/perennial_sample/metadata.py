@@ -70,21 +70,23 @@ def write_metadata(path: Path, now: datetime, at: datetime) -> list[str]:
         What changed about sources that were there before, one sentence each.
     """
     with closing(sqlite3.connect(path)) as connection:
-        before = {row[0]: row[1] for row in connection.execute(statement("demo/select_statuses"))}
+        before = {row[0]: row[1] for row in connection.execute(statement("sample/select_statuses"))}
         present = [source for source in SOURCES if _status_at(source, now, at) is not None]
         for name in _TABLES:
-            connection.execute(statement(f"demo/delete_{name}"))
+            connection.execute(statement(f"sample/delete_{name}"))
         _insert(connection, tables.SOURCES, [_source_row(source, now, at) for source in present])
         for table, rows in _detail_rows(present, now, at):
             _insert(connection, table, rows)
-        after = {row[0]: row[1] for row in connection.execute(statement("demo/select_statuses"))}
+        after = {row[0]: row[1] for row in connection.execute(statement("sample/select_statuses"))}
         connection.commit()
     return _changes(before, after)
 
 
 def _insert(connection: sqlite3.Connection, table: tables.Table, rows: Iterable[tuple[object, ...]]) -> None:
     names = [column.name for column in table.columns]
-    connection.executemany(statement(f"demo/insert_{table.name}"), [dict(zip(names, row, strict=True)) for row in rows])
+    connection.executemany(
+        statement(f"sample/insert_{table.name}"), [dict(zip(names, row, strict=True)) for row in rows]
+    )
 
 
 def _source_row(source: Source, now: datetime, at: datetime) -> tuple[object, ...]:

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from perennial.errors import TransientError
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.resources import resource
+from perennial.settings import Settings
 from perennial_sample.guard import guarded, stop_like_ctrl_c
 from perennial_sample.in_process import airflow_environment
 from perennial_sample.mailbox import Mailbox
@@ -44,16 +45,16 @@ def serve(console: Console, port: int) -> None:
     try:
         stop_like_ctrl_c()
         settings = Settings.from_environment()
-        if not (settings.home / MARK).exists():
+        if not settings.below_home(MARK).exists():
             tell_story(console, 200_000)
-        with Mailbox(settings.home / "mail") as mailbox:
+        with Mailbox(settings.below_home("mail")) as mailbox:
             with console.status("Airflow is starting …"), ExitStack() as running:
                 served = running.enter_context(running_airflow(settings, port, mailbox))
                 stop = running.pop_all()
             with stop:
                 page = f"{served.url}/plugin/interaction-data"
                 console.print(f"[bold]{page}[/]  user [bold]admin[/]  password [bold]{served.password}[/]")
-                console.print(f"Mail is caught in {settings.home / 'mail'}; Ctrl-C stops everything.")
+                console.print(f"Mail is caught in {settings.below_home('mail')}; Ctrl-C stops everything.")
                 _watch(console, served.process, mailbox)
     except KeyboardInterrupt:
         # After SIGHUP there may be no terminal any more.
@@ -72,7 +73,7 @@ class ServedAirflow:
 
 @contextmanager
 def running_airflow(
-    settings: Settings, port: int, mailbox: Mailbox, dags: Path = PROJECT_ROOT / "dags"
+    settings: Settings, port: int, mailbox: Mailbox, dags: Path | None = None
 ) -> Iterator[ServedAirflow]:
     """Run all of Airflow over a workspace, on 127.0.0.1, until the block or this process ends, however that is.
 
@@ -80,12 +81,12 @@ def running_airflow(
         TransientError: The port is taken, or Airflow did not come up; its log is named.
     """
     refuse_taken(port)
-    airflow_home = settings.home / "airflow"
+    airflow_home = settings.below_home("airflow")
     passwords = airflow_home / "passwords.json"
     password = _password(passwords)
     url = f"http://127.0.0.1:{port}"
     environment = airflow_environment(airflow_home) | {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags or resource("dags")),
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__CORE__PARALLELISM": "4",

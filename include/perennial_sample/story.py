@@ -19,7 +19,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from perennial.errors import TerminalError, TerminalSettingError
-from perennial.settings import Settings
+from perennial.resources import checkout
+from perennial.settings import Settings, dag_id
 from perennial.sql import statement
 from perennial_sample.in_process import airflow_environment
 from perennial_sample.mailbox import Mailbox, ReceivedMail
@@ -41,24 +42,25 @@ def tell_story(console: Console, events: int) -> None:
     """
     started = time.monotonic()
     settings = _fresh_home(Settings.from_environment())
-    with _quiet(settings.home / "airflow" / "demo.log") as terminal:
+    with _quiet(settings.below_home("airflow/demo.log")) as terminal:
         told = Console(file=terminal, force_terminal=console.is_terminal, width=max(console.width, WIDTH))
         story = _Story(told, settings)
         story.tell(events)
         told.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Look around:")
+    perennial = ".venv/bin/perennial" if checkout() else "perennial"
     for command, what in (
-        (".venv/bin/perennial status", "where everything is"),
-        (".venv/bin/perennial explain cmp-black-friday", "why one source stays or goes"),
-        (".venv/bin/perennial sql 'FROM lifecycle_events'", "the audit trail"),
-        ("make up", "the same in Airflow's page"),
+        (f"{perennial} status", "where everything is"),
+        (f"{perennial} explain cmp-black-friday", "why one source stays or goes"),
+        (f"{perennial} sql 'FROM lifecycle_events'", "the audit trail"),
+        (f"{perennial} up", "the same in Airflow's page"),
     ):
         console.print(f"  [cyan]{escape(command):48}[/] {what}")
-    console.print(f"  e-mails, as files: {settings.home / 'mail'}")
+    console.print(f"  e-mails, as files: {settings.below_home('mail')}")
 
 
 def _fresh_home(settings: Settings) -> Settings:
     """Empty a HOME that an earlier demo filled, or take one that is empty."""
-    home = settings.home
+    home = settings.below_home()
     if home.exists() and any(home.iterdir()) and not (home / MARK).exists():
         raise TerminalSettingError(
             f"PERENNIAL_HOME is {str(home)!r} and holds something the demo has not made; "
@@ -77,7 +79,7 @@ class _Story:
         self.console = console
         # The files are there before the first run looks: nothing is still being written.
         self.settings = replace(settings, landing_settle=timedelta())
-        os.environ |= airflow_environment(settings.home / "airflow") | {
+        os.environ |= airflow_environment(settings.below_home("airflow")) | {
             "PERENNIAL_HOME": str(settings.home),
             "PERENNIAL_LANDING_SETTLE_SECONDS": "0",
         }
@@ -89,7 +91,7 @@ class _Story:
             f"   {workspace.source_count} sources, {workspace.user_count:,} users, "
             f"{first.record_count + second.record_count:,} records in {len(first.files) + len(second.files)} files"
         )
-        with Mailbox(self.settings.home / "mail") as mailbox:
+        with Mailbox(self.settings.below_home("mail")) as mailbox:
             os.environ["AIRFLOW_CONN_SMTP_DEFAULT"] = mailbox.airflow_connection()
             self.dags = self._timed("Airflow, in this process", self._open_dags)
             self._chapter(f"{first.as_of:%d %b %Y}: the first expiry", first.as_of)
@@ -118,7 +120,7 @@ class _Story:
         self._show_rows("before")
         self._run("expire_interactions", at=as_of)
         self._show_rows("after")
-        self._show("demo/list_decisions", {"as_of": as_of})
+        self._show("sample/list_decisions", {"as_of": as_of})
         self._show_segment(as_of)
 
     def _restore(self, restore: Restore, at: datetime) -> None:
@@ -134,12 +136,12 @@ class _Story:
         self._show_rows("after")
         self._show_segment(at)
 
-    def _run(self, dag_id: str, conf: dict[str, Any] | None = None, at: datetime | None = None) -> None:
+    def _run(self, name: str, conf: dict[str, Any] | None = None, at: datetime | None = None) -> None:
         from perennial_sample.in_process import run_dag
 
-        run = self._timed(dag_id, lambda: run_dag(self.dags[dag_id], conf, at))
+        run = self._timed(name, lambda: run_dag(self.dags[dag_id(name)], conf, at))
         if run.state != "success":
-            raise TerminalError(f"{dag_id} ended {run.state}; its log: {self.settings.home / 'airflow' / 'demo.log'}")
+            raise TerminalError(f"{name} ended {run.state}; its log: {self.settings.below_home('airflow/demo.log')}")
 
     def _timed(self, what: str, work: Callable[[], Any]) -> Any:
         started = time.monotonic()
@@ -149,7 +151,7 @@ class _Story:
         return result
 
     def _show_rows(self, when: str) -> None:
-        ((hot, archived, visible),) = self._query("demo/count_rows", {})[1]
+        ((hot, archived, visible),) = self._query("sample/count_rows", {})[1]
         self.console.print(
             f"   {when:6}  hot [bold]{hot:>9,}[/]   archive [bold]{archived:>9,}[/]   "
             f"together {hot + archived:>9,}   visible to features {visible:>9,}"

@@ -136,7 +136,7 @@ def create_workspace(settings: Settings, events: int = 200_000, *, now: datetime
     before, after = happened[:cut], happened[cut:]
     create_platform(platform, user_ids(user_count, seed), seed, now)
     write_metadata(platform, now, first_at)
-    waiting = settings.home / "demo" / "waiting"
+    waiting = settings.below_home("demo/waiting")
     shutil.rmtree(waiting, ignore_errors=True)
     file_rows = min(max(events // 60, 300), 100_000)
     start = first_at - timedelta(days=200)
@@ -169,12 +169,12 @@ def _check_request(events: int, now: datetime) -> None:
 
 
 def _embedded_places(settings: Settings) -> tuple[Path, Path]:
-    platform = settings.platform_url.removeprefix("sqlite:///")
+    platform = settings.place("platform_url").removeprefix("sqlite:///")
     if platform == settings.platform_url:
         raise TerminalSettingError("The demo writes its own platform database: unset PERENNIAL_PLATFORM_URL.")
     if settings.platform_sql is not None:
         raise TerminalSettingError("The demo's platform is read by the packaged SELECTs: unset PERENNIAL_PLATFORM_SQL.")
-    landing = settings.landing_uri.removeprefix("file://")
+    landing = settings.place("landing_uri").removeprefix("file://")
     if "://" in landing:
         raise TerminalSettingError(
             f"The demo writes Currents files to a local disk, and PERENNIAL_LANDING_URI is {landing!r}: unset it."

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.audiences import KnownIds, Reference, TerminalDefinitionError, parse, timestamp, unknown_ids
-from perennial.audiences.filters import FILTERS, Parameter
+from perennial.audiences.definitions import KnownIds, Reference, TerminalDefinitionError, unknown_ids
+from perennial.audiences.filters import FILTERS, Parameter, timestamp
+from perennial.audiences.parse import parse
 from perennial.errors import TerminalMetadataError
 
 HARD_BOUNCED = {"filter": "hard_bounced"}
@@ -223,7 +224,7 @@ def test_ids_that_the_platform_does_not_have_are_listed_with_their_paths() -> No
         variants={("c2", "of another")},
         segments=set(),
     )
-    assert {found.path: found.flaw for found in unknown_ids(definition, known)} == {
+    assert {found.path: found.detail for found in unknown_ids(definition, known)} == {
         "$.and[1].campaign_id": "'v1' is not a known campaign; name one that exists, or remove the filter.",
         "$.and[2].not.step_id": "'gone' is not a step of Canvas 'v1'; name one that exists, or remove the filter.",
         "$.and[3].variant_id": "'of another' is not a variation of campaign 'c1'; name one that exists, or remove the filter.",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from perennial.audiences.evaluate import sources_by_tag
-from perennial.audiences.lint import find_violations, write_violations
+from perennial.audiences.lint import lint_audiences, write_findings
+from perennial.audiences.lookups import sources_by_tag
 from perennial.cli import app
 from perennial.engines.duckdb import open_session
 from perennial.moves import Run, expire_sources
@@ -62,12 +62,12 @@ def workspace(sources: Workspace) -> Workspace:
 def written(workspace: Workspace) -> list[dict[str, Any]]:
     """Sync, check, and read the table back."""
     workspace.sync()
-    write_violations(workspace.warehouse, "run'1", NOW)
+    write_findings(workspace.warehouse, "run'1", NOW)
     rows = workspace.warehouse.read("audience_violations").to_pylist()
     return sorted(rows, key=lambda row: (row["owner_kind"], row["owner_id"], row["part"]))
 
 
-def violation(
+def finding(
     owner: str,
     what: str,
     named_filter: str | None,
@@ -113,11 +113,11 @@ def test_r18_audiences_of_every_owner_and_status_are_listed_with_each_place(work
         "out."
     )
     assert written(workspace) == [
-        violation("campaign:live", "forbidden", RECEIVED, "$.and[1].not", "gone", GONE, REMOVE),
-        violation("canvas:c", "incomplete", RECEIVED, "$.or[0]", "old", OLD, again, owner_status="stopped", part="step 1"),
-        violation("canvas:c", "incomplete", RECEIVED, "$.or[1]", "old", OLD, again, owner_status="stopped", part="step 1"),
-        violation("content_card:k", "incomplete", RECEIVED, "$", HOSTILE, hostile, restore(HOSTILE), owner_status="archived"),
-        violation(f"segment:{HOSTILE}", "forbidden", RECEIVED, "$", "gone", GONE, REMOVE, owner_status="draft"),
+        finding("campaign:live", "forbidden", RECEIVED, "$.and[1].not", "gone", GONE, REMOVE),
+        finding("canvas:c", "incomplete", RECEIVED, "$.or[0]", "old", OLD, again, owner_status="stopped", part="step 1"),
+        finding("canvas:c", "incomplete", RECEIVED, "$.or[1]", "old", OLD, again, owner_status="stopped", part="step 1"),
+        finding("content_card:k", "incomplete", RECEIVED, "$", HOSTILE, hostile, restore(HOSTILE), owner_status="archived"),
+        finding(f"segment:{HOSTILE}", "forbidden", RECEIVED, "$", "gone", GONE, REMOVE, owner_status="draft"),
     ]  # fmt: skip
     conf = json.loads(build_restore_command([HOSTILE], (), (), "x").conf)  # type: ignore[union-attr]
     assert conf["source_ids"] == [HOSTILE]
@@ -130,7 +130,7 @@ def test_what_a_segment_brings_in_is_listed_for_its_users_once_by_the_shortest_c
     workspace.audience("segment:inner", {"or": [received("gone"), received("gone")]})
 
     def gone(owner: str, path: str) -> dict[str, Any]:
-        return violation(owner, "forbidden", RECEIVED, path, "gone", GONE, REMOVE)
+        return finding(owner, "forbidden", RECEIVED, path, "gone", GONE, REMOVE)
 
     assert written(workspace) == [
         gone("campaign:live", "segment:middle $.or[1]"),
@@ -159,8 +159,8 @@ def test_a_tag_filter_names_no_source_so_deleted_ones_make_it_incomplete_and_nev
     lost = f"{of.format(repr('lost'))}1 that the previous policy deleted ('gone')."
     alone = "Nothing can be restored: the filter answers without them."
     assert written(workspace) == [
-        violation("campaign:1", "incomplete", tag, "$", "promo", both, restore(*expired)),
-        violation("campaign:2", "incomplete", tag, "$", "lost", lost, alone),
+        finding("campaign:1", "incomplete", tag, "$", "promo", both, restore(*expired)),
+        finding("campaign:2", "incomplete", tag, "$", "lost", lost, alone),
     ]
 
 
@@ -175,10 +175,10 @@ def test_the_sources_a_tag_is_said_to_miss_are_among_those_its_filter_looks_at(w
 
     with open_session(workspace.warehouse) as session:
         looked_at = sources_by_tag(session, ["many"])["many"]
-    (found,) = find_violations(workspace.warehouse)
+    (found,) = lint_audiences(workspace.warehouse)
     assert (
         f"200 that the previous policy deleted ({', '.join(map(repr, looked_at[:5]))} and 195 more)"
-        in found.flaw.detail
+        in found.finding.detail
     )
 
 
@@ -198,8 +198,8 @@ def test_what_the_platform_does_not_have_is_unknown_and_nothing_else(workspace: 
         ("campaign:2", variant, "$.variant_id", "v", "'v' is not a variation of campaign 'old'"),
     ]
     assert written(workspace) == [
-        *(violation(owner, "unknown", of, path, named, said + end, CORRECT) for owner, of, path, named, said in rows),
-        violation("campaign:2", "incomplete", variant, "$", "old", OLD, restore("old")),
+        *(finding(owner, "unknown", of, path, named, said + end, CORRECT) for owner, of, path, named, said in rows),
+        finding("campaign:2", "incomplete", variant, "$", "old", OLD, restore("old")),
     ]
 
 
@@ -221,7 +221,7 @@ def test_circles_depth_and_broken_definitions_are_listed_and_stop_no_other(works
 
     def circle(owner: str, path: str, name: str, trail: str) -> dict[str, Any]:
         detail = f"Segment {name!r} cannot be evaluated: it comes to a circle ({trail})."
-        return violation(owner, "unreadable", membership, path, name, detail, CORRECT)
+        return finding(owner, "unreadable", membership, path, name, detail, CORRECT)
 
     rows = written(workspace)
     broken = [row for row in rows if "surprise" in row["detail"]]
@@ -235,18 +235,18 @@ def test_circles_depth_and_broken_definitions_are_listed_and_stop_no_other(works
     )
     others = [row for row in rows if row not in broken and "round" not in row["owner_id"]]
     assert others == [
-        violation("campaign:1", "incomplete", RECEIVED, "$.or[0]", "old", OLD, restore("old")),
+        finding("campaign:1", "incomplete", RECEIVED, "$.or[0]", "old", OLD, restore("old")),
         circle("campaign:1", "$.or[1].segment_id", "a", "a > b > a"),
-        violation(
+        finding(
             "campaign:2", "unreadable", None, "$", None,
             "Cannot be read: not JSON at line 1, column 1 (Expecting value); write one JSON object.", CORRECT,
         ),
-        violation("campaign:4", "forbidden", RECEIVED, "$", "gone", GONE, REMOVE),
-        violation(
+        finding("campaign:4", "forbidden", RECEIVED, "$", "gone", GONE, REMOVE),
+        finding(
             "campaign:5", "unreadable", membership, "$.segment_id", "deep0",
             "More than 100 segments deep; nest fewer.", CORRECT,
         ),
-        violation("segment:a", "forbidden", RECEIVED, "$.and[1]", "gone", GONE, REMOVE),
+        finding("segment:a", "forbidden", RECEIVED, "$.and[1]", "gone", GONE, REMOVE),
         circle("segment:a", "$.and[0].segment_id", "b", "b > a > b"),
         circle("segment:b", "$.not.segment_id", "a", "a > b > a"),
     ]  # fmt: skip
@@ -267,7 +267,7 @@ def test_an_audience_of_too_many_segments_is_unreadable_and_a_bomb_of_segments_e
     rows = written(workspace)
 
     assert [row for row in rows if row["owner_kind"] == "campaign"] == [
-        violation("campaign:wide", "unreadable", None, "$", None, "Uses 1,003 segments; use at most 1000.", CORRECT)
+        finding("campaign:wide", "unreadable", None, "$", None, "Uses 1,003 segments; use at most 1,000.", CORRECT)
     ]
     assert {row["owner_id"] for row in rows if row["owner_kind"] == "segment"} == {f"lol{n}" for n in range(40)}
     assert {row["path"] for row in rows[1:]} == {"$", "segment:lol39 $"}

@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
-from perennial.audiences.completeness import NOTHING_MISSING, Completeness, CountedSources, TerminalIncompleteError
-from perennial.audiences.missing_page import MissingPage
+from perennial.audiences.completeness import (
+    NOTHING_MISSING,
+    Completeness,
+    CountedSources,
+    MissingPage,
+    TerminalIncompleteError,
+)
 from perennial.exports.models import parse_request, parse_segment_request
 from perennial.exports.profile import read_profile
 from perennial.exports.users import export_users, open_segment_export

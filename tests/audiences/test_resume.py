@@ -164,8 +164,8 @@ def test_audiences_that_cannot_be_read_or_evaluated_are_problems_and_the_rest_is
             ),
             AudienceProblem(
                 "in a circle",
-                "segment:b $.or[0].segment_id",
-                "segment 'a' contains itself (a > b > a); break the circle.",
+                "$.and[0].segment_id",
+                "segment 'a' cannot be evaluated: it comes to a circle (a > b > a).",
             ),
             AudienceProblem(
                 "of a broken segment",

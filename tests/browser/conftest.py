@@ -17,12 +17,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from perennial.moves import Run, expire_sources
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
 from perennial_sample.ports import free_port
 from perennial_sample.serve import running_airflow
+from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, member, received

@@ -8,11 +8,12 @@ import tempfile
 
 from rich.console import Console
 
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial_sample.mailbox import Mailbox
 from perennial_sample.ports import free_port
 from perennial_sample.serve import running_airflow
 from perennial_sample.story import tell_story
+from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 
 TARGET = PROJECT_ROOT / "docs" / "screenshot.png"

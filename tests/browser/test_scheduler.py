@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from perennial.settings import PROJECT_ROOT
+from tests import PROJECT_ROOT
 from tests.browser.conftest import Served, token, until
 
 DAG = "expire_interactions"

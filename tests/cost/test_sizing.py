@@ -11,7 +11,7 @@ from scripts.sizing import COMPACTED_BYTES, MOVE_FILES, WORKSPACES, Workspace, b
 from perennial.cost import Objects, move_cost, read_prices
 from perennial.maintenance import groups
 from perennial.moves import plan
-from perennial.settings import PROJECT_ROOT
+from tests import PROJECT_ROOT
 
 PRICES = read_prices()
 COLD = [name for name in PRICES.classes if name != "STANDARD"]

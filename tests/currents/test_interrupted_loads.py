@@ -19,8 +19,9 @@ from perennial.currents import commit, finish_pending_loads, load
 from perennial.errors import TerminalDataError
 from perennial.operations import pending_records
 from perennial.quality import LoadCounts
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from tests import PROJECT_ROOT
 from tests.currents.interrupted_load import POINTS
 from tests.currents.landing import NOW, OPEN, event, everything, land_avro, land_json, rows, totals
 from tests.currents.landing import load as run_load

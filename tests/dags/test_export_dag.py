@@ -90,10 +90,14 @@ def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
 def test_a_refused_request_writes_nothing_fails_and_says_so_by_mail(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox, conf: dict[str, Any], said: str
 ) -> None:
+    expire_sources(workspace.warehouse, Run("expiry", NOW))
+
     run = run_dag("export_user_data", {**CONF, **conf}, at=NOW)
 
     assert run.state == "failed"
     assert exported(workspace) == []
     (mail,) = mailbox.messages()
     assert said in mail.text
+    # The source is expired as well, but that is not what went wrong.
+    assert "perennial/restore" not in mail.text
     assert "<nobody>" not in mail.html

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.expressions import EqualTo
 
+from perennial.moves import commit
+from perennial.moves.move_plan import MovePlan
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox, airflow_connection
 from tests.dags.conftest import RunDag
@@ -63,6 +66,37 @@ def test_expired_data_leaves_hot_its_owner_gets_one_digest_and_a_restore_brings_
         assert f"{run.start_date:%-d %b %Y}" in part
 
 
+def test_what_another_writer_changed_during_a_restore_is_planned_again_by_a_task_of_its_own(
+    workspace: Workspace, run_dag: RunDag, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = workspace.warehouse
+    before = multiset(warehouse, "interactions")
+    assert task_states(run_dag("expire_interactions", at=NOW))["move_files.replan"] == "skipped"
+    really_add = commit.commit_destination
+    disturbed: list[MovePlan] = []
+
+    def add_after_a_rewrite(opened: Warehouse, plan: MovePlan) -> int:
+        if not disturbed:
+            table = opened.table("interactions_archive")
+            rows = table.scan(row_filter=EqualTo("source_id", "old")).to_arrow()
+            table.overwrite(rows, overwrite_filter=EqualTo("source_id", "old"))
+        disturbed.append(plan)
+        return really_add(opened, plan)
+
+    monkeypatch.setattr(commit, "commit_destination", add_after_a_rewrite)
+    run = run_dag("restore_interactions", {**CONF, "source_ids": ["old", "older"]}, at=NOW + timedelta(hours=1))
+
+    states = task_states(run)
+    assert run.state == states["move_files.replan"] == states["move_files.again.commit_origin"] == "success"
+    assert [plan.source_ids for plan in disturbed] == [("old", "older"), ("old",)]
+    assert visible(warehouse) == multiset(warehouse, "interactions") == before
+    assert {message.text.count("Name of old") > 0 for message in mailbox.messages()} == {True}
+
+
+def task_states(run: Any) -> dict[str, str]:
+    return {task.task_id: task.state for task in run.get_task_instances()}
+
+
 def test_a_refused_restore_moves_nothing_fails_and_says_so_by_mail(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
@@ -109,7 +143,7 @@ def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fai
     assert "old" in workspace.warehouse.source_totals("interactions")
     assert sum(visible(workspace.warehouse).values()) == 60
     assert run.state == "failed"
-    states = {task.task_id: task.state for task in run.get_task_instances()}
+    states = task_states(run)
     assert states["notify_requesters"] == "failed"
     assert states["move_files.commit_origin"] in ("success", None)
     failed = {task for task, state in states.items() if state == "failed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,11 @@ import pytest
 from perennial import airflow as bridge
 from perennial.airflow import kept_error_of
 from perennial.moves import Run
-from perennial.moves.turns import take_turn
+from perennial.operations import take_turn
+from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
+from tests.conftest import MadeOnce
 from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
@@ -45,7 +48,11 @@ PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(fill)
+
+
+def fill(warehouse: Warehouse) -> Workspace:
     workspace = Workspace(warehouse)
     workspace.source("old", "stopped")
     for number in range(3):
@@ -73,6 +80,14 @@ def test_every_dag_refuses_a_misspelt_param_and_names_the_nearest(
     error = kept_error_of(workspace.warehouse, dag_id, run.run_id)
     assert f"{name!r} is not a param" in error
     assert said in error
+
+
+def test_what_an_earlier_release_kept_of_a_failed_run_is_still_known(workspace: Workspace) -> None:
+    name = hashlib.sha256(b"restore_interactions\nr1").hexdigest()
+    uri = f"{workspace.warehouse.operations_uri()}/errors/{name}.txt"
+    storage_for(uri).write(uri, b"The archive was away.")
+
+    assert kept_error_of(workspace.warehouse, "restore_interactions", "r1") == "The archive was away."
 
 
 @pytest.mark.parametrize("dag_id", ASKED)
@@ -195,7 +210,7 @@ def test_a_run_waits_for_the_one_before_it_and_goes_on_when_that_was_killed(
     def kill_when_it_waits() -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while "up_for_reschedule" not in seen and time.monotonic() < deadline:
-            seen.append(state_of("recover_moves"))
+            seen.append(state_of("recover"))
             time.sleep(0.1)
         seen.append(multiset(warehouse, "interactions") == before)
         set_state("scheduled__killed", "failed")

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.audiences import parse
 from perennial.audiences.compile import compile_audience
+from perennial.audiences.parse import parse
+from perennial.audiences.resolve import resolve
 from perennial.engines.columns import SOURCE_TOTALS
 from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
@@ -56,9 +57,8 @@ class Asked:
 
 
 def _audience(definition: Any, count: bool = False) -> Asked:
-    query = compile_audience(
-        parse(json.dumps(definition)), {name: parse(json.dumps(found)) for name, found in SEGMENTS.items()}, NOW
-    )
+    segments = {name: parse(json.dumps(found)) for name, found in SEGMENTS.items()}
+    query = compile_audience(resolve(parse(json.dumps(definition)), segments), NOW)
     return Asked(query.count_sql if count else query.sql, query.binds, OF_SOURCES)
 
 
@@ -70,8 +70,8 @@ OF_SOURCES = KNOWN | {
 }
 OF_ALL = KNOWN | {"available_interactions": (statement("engines/select_interactions_except"), {"hidden_ids": ["old"]})}
 USERS = {
-    "asked_users": (statement("features/select_asked_users"), {"user_ids": ["ann", "bob"], "external_ids": []}),
-    "source_names": (statement("features/select_source_names"), {}),
+    "asked_users": (statement("exports/select_asked_users"), {"user_ids": ["ann", "bob"], "external_ids": []}),
+    "source_names": (statement("exports/select_source_names"), {}),
 }
 VIEWS_KEPT = {
     "source_totals": (statement("engines/select_source_totals"), {}),
@@ -104,8 +104,8 @@ STATEMENTS = {
     "audience": _audience(DEFINITION),
     "audience_count": _audience(SPRING, count=True),
     "audience_of_segments": _audience(member("outer")),
-    "users_export": Asked(statement("features/list_received"), {"kinds": ["campaign", "canvas"]}, OF_ALL | USERS),
-    "user_data": Asked(statement("features/select_user_contacts"), {}, OF_SOURCES),
+    "users_export": Asked(statement("exports/list_received"), {"kinds": ["campaign", "canvas"]}, OF_ALL | USERS),
+    "user_data": Asked(statement("exports/select_user_contacts"), {}, OF_SOURCES),
     "files_of_nothing": Asked(f"SELECT * FROM {LOADED_FILES.name}"),
     "analysts": Asked(OPENED_WEEKLY, {"since": NOW}, VIEWS_KEPT),
 }

@@ -16,7 +16,7 @@ from perennial.audiences.evaluate import segment_definition
 from perennial.engines.analysts import open_query_session
 from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.protocol import QuerySession
-from perennial.engines.sessions import Opening, open_feature_session
+from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
 from perennial.engines.snapshots import TableAtSnapshot
 from perennial.engines.transpile import Relations
 from perennial.errors import TerminalEngineError, TerminalRequestError, TransientEngineError
@@ -74,48 +74,48 @@ def through(warehouse: Warehouse, request: pytest.FixtureRequest, param: str | N
 
 
 @pytest.fixture(scope="module")
-def facts(asked: Warehouse) -> Iterator[QuerySession]:
-    with open_query_session(asked) as facts:
-        yield facts
+def session(asked: Warehouse) -> Iterator[QuerySession]:
+    with open_query_session(asked) as session:
+        yield session
 
 
-def rows(facts: QuerySession, sql: str, **params: Any) -> list[dict[str, Any]]:
-    return facts.query(sql, params).read_all().to_pylist()
+def rows(session: QuerySession, sql: str, **params: Any) -> list[dict[str, Any]]:
+    return session.query(sql, params).read_all().to_pylist()
 
 
 # --- values -------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_table_holds_comes_back_as_it_is(facts: QuerySession) -> None:
+def test_what_a_table_holds_comes_back_as_it_is(session: QuerySession) -> None:
     empty = dict.fromkeys(
         ("external_user_id", "email", "phone", "first_name", "last_name", "country", "language", "time_zone",
          "created_at", "custom_attributes")
     )  # fmt: skip
-    assert rows(facts, "SELECT * FROM users ORDER BY user_id") == [{**empty, **user} for user in USERS]
-    assert rows(facts, "SELECT * FROM source_daily_stats") == DAYS
+    assert rows(session, "SELECT * FROM users ORDER BY user_id") == [{**empty, **user} for user in USERS]
+    assert rows(session, "SELECT * FROM source_daily_stats") == DAYS
 
 
-def test_values_come_back_as_they_were_given(facts: QuerySession) -> None:
+def test_values_come_back_as_they_were_given(session: QuerySession) -> None:
     given = {"text": "x", "flag": True, "none": None, "long": 1 << 62, "moment": AT, "day": date(1969, 12, 31)}
     sql = """SELECT $text::VARCHAR AS text, $flag::BOOLEAN AS flag, $none::VARCHAR AS "none", $long::BIGINT AS long,
         $moment::TIMESTAMPTZ AS moment, $day::DATE AS day"""
-    assert rows(facts, sql, **given) == [given]
+    assert rows(session, sql, **given) == [given]
 
 
-def test_times_are_utc_to_the_microsecond_and_go_back_to_the_first_year(facts: QuerySession) -> None:
-    found = facts.query("SELECT created_at FROM users WHERE created_at = $at", {"at": AT}).read_all()
+def test_times_are_utc_to_the_microsecond_and_go_back_to_the_first_year(session: QuerySession) -> None:
+    found = session.query("SELECT created_at FROM users WHERE created_at = $at", {"at": AT}).read_all()
     assert str(found.schema.field("created_at").type) == "timestamp[us, tz=UTC]"
     assert found["created_at"].to_pylist() == [AT]
     sql = "SELECT user_id FROM users WHERE created_at > $at"
-    assert rows(facts, sql, at=LONG_AGO) == [{"user_id": "all"}]
-    assert rows(facts, sql, at=AT - timedelta(microseconds=1)) == [{"user_id": "all"}]
-    assert rows(facts, sql, at=AT) == []
+    assert rows(session, sql, at=LONG_AGO) == [{"user_id": "all"}]
+    assert rows(session, sql, at=AT - timedelta(microseconds=1)) == [{"user_id": "all"}]
+    assert rows(session, sql, at=AT) == []
 
 
-def test_nothing_has_its_columns_all_the_same(facts: QuerySession) -> None:
+def test_nothing_has_its_columns_all_the_same(session: QuerySession) -> None:
     # One table that holds nothing that is asked for, one that never held anything.
     for table, column in (("users", "user_id"), ("campaign_interactions", "source_name"), ("loaded_files", "file_uri")):
-        found = facts.query(f"SELECT {column} FROM {table} WHERE {column} = $id", {"id": "nobody"}).read_all()
+        found = session.query(f"SELECT {column} FROM {table} WHERE {column} = $id", {"id": "nobody"}).read_all()
         assert (found.num_rows, found.schema.names) == (0, [column])
 
 
@@ -123,34 +123,34 @@ def test_nothing_has_its_columns_all_the_same(facts: QuerySession) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_a_bind_is_a_value_whatever_it_looks_like(facts: QuerySession, text: str) -> None:
+def test_a_bind_is_a_value_whatever_it_looks_like(session: QuerySession, text: str) -> None:
     sql = "SELECT $text::VARCHAR AS text, 'it''s :text $text % \\' AS literal, $text = 'other' AS other"
     expected = {"text": text, "literal": "it's :text $text % \\", "other": False}
-    assert rows(facts, sql, text=text) == [expected]
+    assert rows(session, sql, text=text) == [expected]
 
 
-def test_a_list_is_bound_element_by_element(facts: QuerySession) -> None:
+def test_a_list_is_bound_element_by_element(session: QuerySession) -> None:
     sql = "SELECT user_id FROM users WHERE user_id IN (SELECT unnest($ids::VARCHAR[]))"
-    assert rows(facts, sql, ids=[*TEXTS, "all"]) == [{"user_id": "all"}]
-    assert rows(facts, sql, ids=[]) == []
+    assert rows(session, sql, ids=[*TEXTS, "all"]) == [{"user_id": "all"}]
+    assert rows(session, sql, ids=[]) == []
     inverted = "SELECT user_id FROM users WHERE NOT list_contains($ids::VARCHAR[], user_id)"
-    assert rows(facts, inverted, ids=["all"]) == [{"user_id": "none"}]
-    assert len(rows(facts, inverted, ids=[])) == 2
+    assert rows(session, inverted, ids=["all"]) == [{"user_id": "none"}]
+    assert len(rows(session, inverted, ids=[])) == 2
 
 
 def test_statements_that_are_kept_have_binds_of_their_own(asked: Warehouse) -> None:
-    with open_query_session(asked) as facts:
-        facts.define("first", "SELECT user_id FROM users WHERE user_id = $id", {"id": "all"})
-        facts.define("second", "SELECT user_id FROM users WHERE user_id = $id", {"id": "none"})
-        facts.define("either", "SELECT user_id FROM first UNION ALL SELECT user_id FROM second")
+    with open_query_session(asked) as session:
+        session.define("first", "SELECT user_id FROM users WHERE user_id = $id", {"id": "all"})
+        session.define("second", "SELECT user_id FROM users WHERE user_id = $id", {"id": "none"})
+        session.define("either", "SELECT user_id FROM first UNION ALL SELECT user_id FROM second")
         sql = "SELECT user_id, $id::VARCHAR AS id FROM either ORDER BY user_id"
-        assert rows(facts, sql, id="mine") == [{"user_id": "all", "id": "mine"}, {"user_id": "none", "id": "mine"}]
+        assert rows(session, sql, id="mine") == [{"user_id": "all", "id": "mine"}, {"user_id": "none", "id": "mine"}]
 
 
 # --- what analysts write ------------------------------------------------------------------------------------------
 
 
-def test_a_statement_of_an_analyst_is_sent_as_it_is_with_tables_and_views_in_place(facts: QuerySession) -> None:
+def test_a_statement_of_an_analyst_is_sent_as_it_is_with_tables_and_views_in_place(session: QuerySession) -> None:
     # A backslash, the name of a day and a whole number cast from a half: each says what the engine says.
     said = {
         "duckdb": (
@@ -162,10 +162,10 @@ def test_a_statement_of_an_analyst_is_sent_as_it_is_with_tables_and_views_in_pla
             ("Sun", 2),
         ),
     }
-    sql, (day, n) = said[facts.dialect]
-    bind = {"duckdb": "$id", "spark": ":id"}[facts.dialect]
+    sql, (day, n) = said[session.dialect]
+    bind = {"duckdb": "$id", "spark": ":id"}[session.dialect]
     asked = f"WITH mine AS ({sql}) SELECT mine.*, Users.user_id FROM mine, Users, source_availability WHERE user_id = {bind}"
-    found = facts.ask(asked, {"id": "all"}).read_all().to_pylist()
+    found = session.ask(asked, {"id": "all"}).read_all().to_pylist()
     assert found == [{"text": "a\\b", "day": day, "n": n, "user_id": "all"}]
 
 
@@ -216,18 +216,18 @@ def test_what_is_committed_while_a_session_is_open_is_not_seen(
     workspace.replace("users", USERS)
     append_hot(lake_warehouse, [interaction("s", 0)])
 
-    def needed(opening: Opening) -> set[str]:
+    def opened(opening: Opening) -> FeatureSession:
         opening.offer(["user_message_summary"])
-        return {"s"}
+        return opening.session({"s"})
 
     count = """SELECT (SELECT count(*) FROM available_interactions) AS seen, (SELECT count(*) FROM users) AS users,
         (SELECT count(*) FROM user_message_summary) AS summaries"""
-    with open_feature_session(through(lake_warehouse, request, engine), ["users"], needed) as session:
+    with open_feature_session(through(lake_warehouse, request, engine), ["users"], opened) as session:
         append_hot(lake_warehouse, [interaction("s", number) for number in range(1, 4)])
         workspace.replace("users", USERS[:1])
         summary = {"user_id": "u", "measure": "received", "dimension": "email", "last_at": AT, "event_count": 1}
         workspace.replace("user_message_summary", [summary])
-        assert rows(session.facts, count) == [{"seen": 1, "users": 2, "summaries": 0}]
+        assert rows(session.queries, count) == [{"seen": 1, "users": 2, "summaries": 0}]
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "spark"])
@@ -260,9 +260,9 @@ def test_a_hundred_segments_inside_each_other_are_asked_in_seconds(
         ("SELECT nothing_like_it(user_id) AS one FROM users", "(?i)nothing_like_it"),
     ],
 )
-def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(facts: QuerySession, sql: str, said: str) -> None:
+def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(session: QuerySession, sql: str, said: str) -> None:
     with pytest.raises(TerminalEngineError, match=said):
-        facts.query(sql).read_all()
+        session.query(sql).read_all()
 
 
 @pytest.mark.parametrize(
@@ -275,14 +275,14 @@ def test_a_statement_that_cannot_be_run_is_refused_with_its_reason(facts: QueryS
         "SELECT CAST('abc' AS INTEGER) AS one",
     ],
 )
-def test_what_the_rows_do_not_allow_is_refused_and_not_tried_again(facts: QuerySession, sql: str) -> None:
+def test_what_the_rows_do_not_allow_is_refused_and_not_tried_again(session: QuerySession, sql: str) -> None:
     with pytest.raises(TerminalEngineError, match="refuses the statement"):
-        facts.query(sql).read_all()
+        session.query(sql).read_all()
 
 
-def test_a_value_that_was_not_given_is_named(facts: QuerySession) -> None:
+def test_a_value_that_was_not_given_is_named(session: QuerySession) -> None:
     with pytest.raises(TerminalEngineError, match="given"):
-        facts.query("SELECT $given::VARCHAR AS given").read_all()
+        session.query("SELECT $given::VARCHAR AS given").read_all()
 
 
 @pytest.mark.parametrize("engine", ["spark"])
@@ -292,9 +292,9 @@ def test_a_server_that_is_down_can_be_tried_again(lake_warehouse: Warehouse, eng
         pytest.raises(
             TransientEngineError, match=rf"{url.removeprefix('sc://')} could not be reached.*whether it runs"
         ),
-        open_query_session(Warehouse(replace(lake_warehouse.settings, engine_url=url))) as facts,
+        open_query_session(Warehouse(replace(lake_warehouse.settings, engine_url=url))) as session,
     ):
-        facts.query("SELECT 1 AS one").read_all()
+        session.query("SELECT 1 AS one").read_all()
 
 
 @pytest.mark.parametrize("engine", ["spark"])

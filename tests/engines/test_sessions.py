@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perennial.engines.duckdb import open_connection
-from perennial.engines.sessions import Opening, open_feature_session
+from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
 from perennial.errors import TransientConflictError
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.audit_trail import last_events, record_expired
@@ -44,13 +44,13 @@ def told_and_shown(warehouse: Warehouse, meanwhile: Callable[[Warehouse], None])
     """Open a session during which something happens once; returns the states and the rows it has."""
     waiting = [meanwhile]
 
-    def needed(opening: Opening) -> list[str]:
+    def opened(opening: Opening) -> FeatureSession:
         # The states are in place, the interactions are not yet.
         if waiting:
             waiting.pop()(warehouse)
-        return ["old", "running"]
+        return opening.session(["old", "running"])
 
-    with open_feature_session(warehouse, (), needed) as session:
+    with open_feature_session(warehouse, (), opened) as session:
         states = session.connection.execute("SELECT source_id, state FROM source_states").fetchall()
         rows = session.connection.execute(
             "SELECT source_id, count(*) FROM available_interactions GROUP BY ALL"
@@ -74,15 +74,15 @@ def test_r17_a_source_that_is_restored_while_a_session_opens_is_all_there(stoppe
 def test_a_session_that_never_sees_the_same_moment_twice_says_so_and_can_be_tried_again(stopped: Warehouse) -> None:
     moves = iter(range(1000))
 
-    def needed(opening: Opening) -> list[str]:
+    def opened(opening: Opening) -> FeatureSession:
         # Somebody records a move at every attempt.
         total = SourceTotal("other", file_count=1, row_count=1, total_bytes=1)
         seen = last_events(stopped, ["other"])
         record_expired(stopped, Run("r", NOW), f"move {next(moves)}", {"other": None}, [total], seen)
-        return []
+        return opening.session([])
 
     with pytest.raises(TransientConflictError, match="try again"):
-        open_feature_session(stopped, (), needed)
+        open_feature_session(stopped, (), opened)
 
 
 def test_what_does_not_fit_in_memory_is_not_left_where_the_process_stands(

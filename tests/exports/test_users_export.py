@@ -13,8 +13,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from perennial.audiences import TerminalDefinitionError
 from perennial.audiences.completeness import Completeness, MissingSource, TerminalIncompleteError
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.errors import TerminalRequestError
 from perennial.exports.models import (
     UNAVAILABLE_FIELDS,

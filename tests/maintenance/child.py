@@ -13,7 +13,7 @@ from typing import Any
 
 from perennial.errors import TransientConflictError
 from perennial.maintenance import compact_tables, compaction, expire_old_snapshots, purge, purge_files
-from perennial.moves.plan import EXPIRE, RESTORE
+from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.warehouse import Warehouse, commits, history
 from tests.maintenance.maintain import maintain_warehouse
 from tests.maintenance.steps import Move, append_loads, open_again

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from perennial.moves.commit import commit_destination, commit_origin
 from perennial.moves.copy import copy_chunk
-from perennial.moves.plan import Direction, MovePlan, plan_move
+from perennial.moves.move_plan import Direction, MovePlan
+from perennial.moves.plan import plan_move
+from perennial.moves.verify import verify_move
 from perennial.operations import remove_pending
 from perennial.settings import Settings
 from perennial.tables import TABLES
@@ -28,7 +28,7 @@ class Move:
     made: MovePlan | None = None
 
     def plan(self) -> None:
-        self.made = plan_move(self.warehouse, self.direction, self.sources, uuid.uuid4().hex, datetime.now(UTC))
+        self.made = plan_move(self.warehouse, self.direction, self.sources)
 
     def copy(self) -> None:
         if self.made:
@@ -37,14 +37,15 @@ class Move:
 
     def add(self) -> None:
         if self.made:
-            commit_destination(self.warehouse, self.made, self.made.source_ids)
+            verify_move(self.warehouse, self.made)
+            commit_destination(self.warehouse, self.made)
 
     def remove(self) -> None:
         if self.made:
             left = commit_origin(self.warehouse, self.made, self.made.source_ids)
             remove_pending(self.warehouse, self.direction.name, self.made.move_id)
             if left:
-                Move(self.warehouse, self.direction, sorted(left)).run()
+                Move(self.warehouse, self.direction, sorted({step.source_id for step in left})).run()
 
     @property
     def steps(self) -> list[Callable[[], None]]:

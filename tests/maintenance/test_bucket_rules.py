@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from perennial.cli import app
 from perennial.maintenance.bucket_rules import find_harmful_rules
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
+from tests import PROJECT_ROOT
 from tests.aws import Aws
 from tests.rights import enforced
 

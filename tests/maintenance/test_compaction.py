@@ -15,7 +15,7 @@ from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables, compaction
 from perennial.maintenance.compaction import COMPACTED_TABLES, compact_table
-from perennial.moves.plan import EXPIRE, RESTORE
+from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.moves.rewrite import RewrittenFiles
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.warehouse import Warehouse
@@ -202,7 +202,7 @@ def interleave(warehouse: Warehouse, move: Move, source: str, pin_before: int, c
     for moment, step in enumerate([*move.steps, lambda: None]):
         if moment == pin_before:
             table = warehouse.table("interactions")
-            held = compaction._held_sources(warehouse)
+            held = compaction._moving_sources(warehouse)
             groups = [group for group in compaction.plan_groups(warehouse, table) if group.source_id == source]
             groups = [group for group in groups if group.source_id not in held]
             table_groups = compaction._rewrite(table, groups) if groups else []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from perennial.moves.plan import EXPIRE, RESTORE
+from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.warehouse import Warehouse
 from tests.maintenance.child import SOURCES
 from tests.maintenance.maintain import maintain_warehouse

@@ -16,8 +16,8 @@ from pyiceberg.table import Table
 from perennial.errors import TerminalDataError
 from perennial.maintenance import PurgeOutcome, expire_old_snapshots, purge, purge_files
 from perennial.maintenance.compaction import compact_table
-from perennial.moves.finish import _note_checksums
-from perennial.moves.plan import EXPIRE, RESTORE, Direction, copy_name
+from perennial.moves.finish import _record_checksums
+from perennial.moves.move_plan import EXPIRE, RESTORE, Direction, copy_name
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.settings import Settings
 from perennial.storage import StoredFile, storage_for
@@ -188,7 +188,7 @@ def test_archived_files_stay_while_referenced_and_go_later_if_the_workspace_wrot
     move.run()
     assert move.made is not None
     if noted:
-        _note_checksums(warehouse, move.made, ["a"])
+        _record_checksums(warehouse, move.made, ["a"])
     shutil.rmtree(move.made.uri.removeprefix("file://"))
     archive = data_path(warehouse, "interactions_archive")
     archived = stored(archive)

@@ -9,7 +9,7 @@ from pyiceberg.exceptions import CommitFailedException
 
 from perennial.errors import TerminalSettingError
 from perennial.maintenance import expire_old_snapshots
-from perennial.moves.plan import EXPIRE, RESTORE, Direction
+from perennial.moves.move_plan import EXPIRE, RESTORE, Direction
 from perennial.operations import OperationRecord, remove_pending, write_pending
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse, history

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from perennial.moves import runs
+from perennial import operations
+from perennial.refusals import refuse_future_date
 from perennial.warehouse import Warehouse
 
 SetClock = Callable[[datetime], None]
@@ -21,4 +22,8 @@ def warehouse(request: pytest.FixtureRequest) -> Warehouse:
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Return a function that sets the wall clock by which the date of a run is judged (R24)."""
-    return lambda moment: monkeypatch.setattr(runs, "wall_clock", lambda: moment)
+
+    def set_to(moment: datetime) -> None:
+        monkeypatch.setattr(operations, "refuse_future_date", lambda now, _: refuse_future_date(now, moment))
+
+    return set_to

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 
 from perennial.engines.duckdb import open_session, open_status_session
-from perennial.moves import Run, audit_trail, expire_sources, finish, restore_sources
-from perennial.moves import recovery as settling_module
-from perennial.moves.finish import finish_expiry, finish_move
-from perennial.moves.plan import EXPIRE
+from perennial.moves import Run, audit_trail, expire_sources, finish, recovery, restore_sources
+from perennial.moves.finish import finish_expiry
+from perennial.moves.move_plan import EXPIRE, read_plan
+from perennial.moves.plan import plan_sources
 from perennial.moves.restore import check_request, plan_restore, restore_report
-from perennial.moves.runs import wall_clock
-from perennial.moves.steps import add_copies, copy_files, plan_sources, verify_copies
+from perennial.operations import wall_clock
 from perennial.settings import Settings
 from perennial.storage.local import LocalStorage
 from perennial.warehouse import Warehouse, commits
 from tests.kill import Point, forked, run_and_kill
 from tests.moves.places import everywhere
+from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.moves.trails import assert_trails_alternate, trails
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
@@ -128,7 +128,7 @@ def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_say
     run_and_kill(warehouse.settings, Point("before", "commit:record"), restore, "second")
 
     report = restore_sources(warehouse, REQUEST, Run("third", NOW + 2 * DAY))
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     expire_all(warehouse, "later", NOW + 3 * DAY)
 
     assert visible(warehouse) == before
@@ -146,7 +146,7 @@ def test_two_dead_restores_that_are_settled_one_after_the_other_are_one_event(
     for plan_uris in plans:
         move(warehouse, plan_uris)
 
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     expire_all(warehouse, "later", NOW + 2 * DAY)
 
     assert trails(warehouse) == ONCE
@@ -174,16 +174,16 @@ def test_r13_an_expiry_that_was_decided_before_its_source_went_and_came_back_mov
     before = multiset(warehouse, "interactions")
     (slow,), (fast,) = (plan_sources(warehouse, EXPIRE, ["a", "b"]) for _ in range(2))
     move(warehouse, [slow, fast])
-    note_checksums = finish._note_checksums
+    record_checksums = finish._record_checksums
 
     def meanwhile(*arguments: Any) -> None:
-        monkeypatch.setattr(finish, "_note_checksums", note_checksums)
-        finish_expiry(warehouse, fast, Run("fast", NOW))
+        monkeypatch.setattr(finish, "_record_checksums", record_checksums)
+        finish_expiry(warehouse, read_plan(fast), Run("fast", NOW))
         restore(warehouse)
-        note_checksums(*arguments)
+        record_checksums(*arguments)
 
-    monkeypatch.setattr(finish, "_note_checksums", meanwhile)
-    finish_expiry(warehouse, slow, Run("slow", NOW))
+    monkeypatch.setattr(finish, "_record_checksums", meanwhile)
+    finish_expiry(warehouse, read_plan(slow), Run("slow", NOW))
 
     assert trails(warehouse) == ONCE
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
@@ -232,7 +232,7 @@ def test_trails_alternate_after_kills_at_random_moments(
     """An expiry is killed at two thirds and two restores at half, then the next ones go on."""
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     moments = random.Random(seed)
     for turn in range(2):
         # Each expiry comes three months after the restore before it.

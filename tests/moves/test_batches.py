@@ -10,11 +10,11 @@ import pytest
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves import plan as planning
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.finish import finish_move
-from perennial.moves.plan import EXPIRE, batched_sources, read_plan
-from perennial.moves.steps import RUN_CHUNKS, add_copies, chunk_count, copy_files, verify_copies
+from perennial.moves.move_plan import EXPIRE, read_plan
+from perennial.moves.plan import RUN_CHUNKS, batched_sources
 from perennial.warehouse import Warehouse
 from tests.moves.places import on_s3
+from tests.moves.steps import add_copies, chunk_count, copy_files, finish_move, verify_copies
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
 
@@ -66,7 +66,7 @@ def test_batches_move_everything_and_bring_it_back(warehouse: Warehouse, before:
 
 
 def test_batches_that_were_done_stay_done_when_the_run_dies(warehouse: Warehouse, before: Counter[str]) -> None:
-    first, *others = plan_expiry(warehouse, decide_expiry(warehouse, RUN).note_uri, RUN)
+    first, *others = plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN)
     assert all(chunk_count(plan_uri) * len([first, *others]) <= RUN_CHUNKS for plan_uri in [first, *others])
     copy_files(warehouse, first, 0)
     verify_copies(warehouse, first)

@@ -16,8 +16,6 @@ from perennial.errors import TerminalSettingError
 from perennial.maintenance.compaction import compact_table
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.finish import finish_move
-from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.operations import pending_records
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse, align
@@ -26,6 +24,7 @@ from perennial.warehouse.schemas import same_columns
 from tests.kill import Point, run_and_kill
 from tests.maintenance.deletes import delete_rows
 from tests.moves.places import everywhere
+from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.other_writers import add_columns, append, as_others_read, load, values
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
@@ -360,7 +359,7 @@ def test_columns_may_change_between_two_steps_of_a_move(workspace: Workspace, st
     for number in range(9):
         append(warehouse, [{**interaction("merged", 10 + number), **values(number, ["note"])}])
     run = Run("r1", NOW, "ann")
-    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, run).note_uri, run)
+    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, run).uri, run)
 
     def change() -> None:
         update(warehouse, HOT, lambda change: change.rename_column("note", "remark"))

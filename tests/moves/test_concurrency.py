@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from perennial.moves import Run, expire_sources, inline, restore_sources
-from perennial.moves.finish import finish_move
-from perennial.moves.plan import EXPIRE, RESTORE, Direction
-from perennial.moves.steps import add_copies, copy_files, plan_sources, verify_copies
+from perennial.moves.move_plan import EXPIRE, RESTORE, Direction, MovePlan
+from perennial.moves.plan import plan_sources
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.kill import with_environment
 from tests.moves.conftest import SetClock
 from tests.moves.places import on_s3
+from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.moves.trails import assert_trails_alternate
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
@@ -154,13 +154,13 @@ def test_rows_that_arrive_between_plan_and_commit_stay(workspace: Workspace, mon
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
     late = [interaction("a", number) for number in range(100, 105)]
-    really_add = inline.add_copies
+    really_add = inline.commit_destination
 
-    def add_while_rows_arrive(opened: Warehouse, plan_uri: str) -> int:
+    def add_while_rows_arrive(opened: Warehouse, plan: MovePlan) -> int:
         append_hot(warehouse, late)
-        return really_add(opened, plan_uri)
+        return really_add(opened, plan)
 
-    monkeypatch.setattr(inline, "add_copies", add_while_rows_arrive)
+    monkeypatch.setattr(inline, "commit_destination", add_while_rows_arrive)
     expire(warehouse, "r1")
 
     assert sum(multiset(warehouse, "interactions", ["a"]).values()) == len(late)

@@ -15,7 +15,7 @@ import pytest
 from perennial.errors import TerminalDataError, TerminalSettingError, TransientError
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.copy import _unwritable
-from perennial.moves.plan import CopyStep
+from perennial.moves.move_plan import CopyStep
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse

@@ -9,6 +9,7 @@ import pytest
 
 from perennial.errors import TerminalRequestError
 from perennial.moves import RestoreRequest, Run, expire_sources, restore_sources
+from perennial.moves.move_plan import MovePlan
 from perennial.warehouse import Warehouse
 from tests.moves.places import everywhere, on_s3
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
@@ -100,15 +101,15 @@ def test_r7_a_filter_saved_while_the_run_was_copying_keeps_its_source(
     workspace.source("unwanted")
     workspace.source("running", "active")
     before = filled(workspace, "wanted", "unwanted")
-    really_add = inline.add_copies
+    really_add = inline.commit_destination
 
-    def add_and_save_filter(warehouse: Warehouse, plan_uri: str) -> int:
-        added = really_add(warehouse, plan_uri)
+    def add_and_save_filter(warehouse: Warehouse, plan: MovePlan) -> int:
+        added = really_add(warehouse, plan)
         workspace.audience("campaign:running", received("wanted"))
         workspace.sync()
         return added
 
-    monkeypatch.setattr(inline, "add_copies", add_and_save_filter)
+    monkeypatch.setattr(inline, "commit_destination", add_and_save_filter)
     report = expire_sources(workspace.warehouse, run())
 
     assert [source.source_id for source in report.sources] == ["unwanted"]

@@ -55,7 +55,7 @@ def everything(warehouse: Warehouse) -> tuple[Counter[str], ...]:
         lambda warehouse: expire_sources(warehouse, RUN),
         lambda warehouse: restore_sources(warehouse, REQUEST, RUN),
         lambda warehouse: recover_interrupted_moves(warehouse, RUN),
-        lambda warehouse: plan_expiry(warehouse, decide_expiry(warehouse, RUN).note_uri, RUN),
+        lambda warehouse: plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN),
         lambda warehouse: plan_restore(warehouse, check_request(warehouse, REQUEST), RUN),
         lambda warehouse: load_interactions(warehouse, datetime.now(UTC) + timedelta(minutes=15)),
     ],

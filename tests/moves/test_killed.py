@@ -7,15 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves import recovery as settling_module
-from perennial.moves.finish import finish_move
-from perennial.moves.plan import find_plan
-from perennial.moves.steps import add_copies, chunk_count, copy_files, verify_copies
+from perennial.moves import Run, expire_sources, recovery, restore_sources
+from perennial.moves.move_plan import find_plan
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
 from tests.moves.places import everywhere
+from tests.moves.steps import add_copies, chunk_count, copy_files, finish_move, verify_copies
 from tests.moves.trails import assert_trails_alternate
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
@@ -25,7 +23,7 @@ REQUEST = {"source_ids": ["a", "b"], "notify": ["ann@example.com"]}
 
 COMMON = [
     Point("before", "perennial.moves.plan:write_pending"),
-    Point("before", "perennial.moves.plan:_write_plan"),
+    Point("before", "perennial.moves.plan:write_plan"),
     Point("before", "perennial.moves.copy:taken_over"),
     Point("before", "perennial.moves.copy:write_file_list"),
     Point("before", "perennial.moves.copy:_write_results"),
@@ -148,7 +146,7 @@ def test_a_dead_restore_is_settled_by_the_next_expiry(
 
     expire(warehouse, "soon", NOW + timedelta(days=1))
     assert_nothing_lost_or_doubled(warehouse, before)
-    monkeypatch.setattr(settling_module, "RESTORE_SILENT_SECONDS", 0)
+    monkeypatch.setattr(recovery, "RESTORE_SILENT_SECONDS", 0)
     expire(warehouse, "later", NOW + timedelta(days=1, hours=1))
 
     assert_restored(warehouse, before)

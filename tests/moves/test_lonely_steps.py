@@ -15,15 +15,14 @@ from typing import Any
 import pytest
 
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.finish import finish_move
 from perennial.moves.recovery import recover_interrupted_moves
 from perennial.moves.restore import check_request, plan_restore
-from perennial.moves.runs import Run
-from perennial.moves.steps import add_copies, chunk_count, copy_files, verify_copies
+from perennial.operations import Run
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.kill import forked
 from tests.lake import Lake
+from tests.moves.steps import add_copies, chunk_count, copy_files, finish_move, verify_copies
 from tests.rows import append_hot, interaction, multiset
 from tests.workspace import Workspace
 
@@ -96,7 +95,7 @@ def test_a_move_passes_nothing_on_but_through_s3(
 
     alone(recover_interrupted_moves, RUN)
     decided = alone(decide_expiry, RUN)
-    assert _move(alone, alone(plan_expiry, decided.note_uri, RUN)) >= 1
+    assert _move(alone, alone(plan_expiry, decided.uri, RUN)) >= 1
 
     assert multiset(warehouse, "interactions") == Counter()
     assert multiset(warehouse, "interactions_archive") == before

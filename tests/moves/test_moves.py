@@ -10,10 +10,10 @@ import pytest
 from perennial.errors import TerminalDataError
 from perennial.moves.commit import commit_destination, commit_origin
 from perennial.moves.copy import copy_chunk
-from perennial.moves.plan import EXPIRE, MERGE_FROM_FILES, RESTORE, Direction, MovePlan, plan_move
+from perennial.moves.move_plan import EXPIRE, RESTORE, Direction, MovePlan
+from perennial.moves.plan import MERGE_FROM_FILES, plan_move
 from perennial.moves.verify import verify_move
 from perennial.operations import pending_records
-from perennial.quality import check_move
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
@@ -25,12 +25,12 @@ HOSTILE = ["plain", 'it\'s "quoted"', "a/b/../c", "špace and\ttab", "🦄" * 20
 
 
 def move(warehouse: Warehouse, direction: Direction, sources: list[str], move_id: str = "m1") -> MovePlan:
-    plan = plan_move(warehouse, direction, sources, move_id, NOW)
+    plan = plan_move(warehouse, direction, sources, move_id)
     assert plan is not None
     for chunk in range(plan.chunk_count):
         copy_chunk(warehouse, plan, chunk)
-    verify_move(plan, check_move)
-    commit_destination(warehouse, plan, plan.source_ids)
+    verify_move(warehouse, plan)
+    commit_destination(warehouse, plan)
     assert not commit_origin(warehouse, plan, plan.source_ids)
     return plan
 
@@ -68,14 +68,14 @@ def test_many_tiny_files_leave_as_one_and_keep_their_rows(warehouse: Warehouse) 
 
 def test_an_expiry_of_a_damaged_file_stops_before_anything_is_removed(warehouse: Warehouse) -> None:
     append_hot(warehouse, [interaction("a", 1), interaction("b", 1)])
-    plan = plan_move(warehouse, EXPIRE, ["a", "b"], "m1", NOW)
+    plan = plan_move(warehouse, EXPIRE, ["a", "b"], "m1")
     assert plan is not None
     victim = plan.steps[0].originals[0]
     storage_for(victim).delete(victim)
     copy_chunk(warehouse, plan, 0)
 
     with pytest.raises(TerminalDataError, match="is missing") as error:
-        verify_move(plan, check_move)
+        verify_move(warehouse, plan)
 
     assert victim in str(error.value)
     assert warehouse.source_totals("interactions").keys() == {"a", "b"}
@@ -84,15 +84,16 @@ def test_an_expiry_of_a_damaged_file_stops_before_anything_is_removed(warehouse:
 
 def test_a_list_of_copies_that_is_not_what_the_copy_tasks_made_is_refused(warehouse: Warehouse) -> None:
     append_hot(warehouse, *([interaction("a", number)] for number in range(MERGE_FROM_FILES)))
-    plan = plan_move(warehouse, EXPIRE, ["a"], "m1", NOW)
+    plan = plan_move(warehouse, EXPIRE, ["a"], "m1")
     assert plan is not None
     copy_chunk(warehouse, plan, 0)
+    verify_move(warehouse, plan)
     archive = warehouse.table("interactions_archive")
     uri = f"{plan.uri}/rewritten-0.avro"
     write_file_list(archive, uri, [*read_file_list(archive, uri)] * 2)
 
     with pytest.raises(TerminalDataError, match="nothing was committed"):
-        commit_destination(warehouse, plan, ["a"])
+        commit_destination(warehouse, plan)
     assert not warehouse.source_totals("interactions_archive")
 
 
@@ -105,7 +106,7 @@ def test_workspaces_that_share_a_place_for_operations_leave_each_others_alone(tm
         each.create_tables()
         append_hot(each, [interaction("a", 1)])
 
-    plan = plan_move(mine, EXPIRE, ["a"], "m1", NOW)
+    plan = plan_move(mine, EXPIRE, ["a"], "m1")
 
     assert plan is not None
     assert [record.id for record in pending_records(mine)] == ["m1"]

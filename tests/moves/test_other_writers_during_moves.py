@@ -12,13 +12,12 @@ import pytest
 from perennial.engines.spark import SparkSession
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.finish import finish_move
 from perennial.moves.recovery import recover_interrupted_moves
-from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
 from tests.engines.test_other_writers import COLUMNS, delete_by_position
 from tests.maintenance.steps import data_files
+from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.spark import Spark
 from tests.workspace import Workspace
@@ -76,7 +75,7 @@ def test_whatever_another_engine_does_between_two_steps_is_kept(
     warehouse: Warehouse, session: Any, step: str, interfere: Callable[..., Counter[str]]
 ) -> None:
     before = multiset(warehouse, INTERACTIONS.name)
-    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).note_uri, RUN)
+    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN)
     steps: dict[str, Callable[[], object]] = {
         "plan": lambda: None,
         "copy": lambda: copy_files(warehouse, plan_uri, 0),

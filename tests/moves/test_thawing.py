@@ -16,7 +16,7 @@ from perennial.errors import TerminalRequestError, TransientError
 from perennial.maintenance.purge import purge_files
 from perennial.maintenance.snapshots import expire_old_snapshots
 from perennial.moves import Run, expire_sources, restore_sources, thaw
-from perennial.moves.plan import read_plan
+from perennial.moves.move_plan import read_plan
 from perennial.moves.restore import check_request, plan_restore
 from perennial.moves.thaw import refuse_cold, start_thaw
 from perennial.moves.thaw_status import find_thaw_status

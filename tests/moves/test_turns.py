@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perennial.moves import Run
-from perennial.moves.turns import take_turn
-from perennial.operations import pending_records
+from perennial.operations import pending_records, take_turn
 from perennial.warehouse import Warehouse
 from tests.moves.places import everywhere
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from perennial.audiences import TerminalDefinitionError
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.audiences.evaluate import open_audience, segment_definition
 from perennial.audiences.resume import check_resume
 from perennial.cli import app
@@ -20,6 +20,7 @@ from perennial.exports.models import parse_segment_request
 from perennial.exports.users import open_segment_export
 from perennial.moves import Run, expire_sources, inline
 from perennial.moves.expire import decide_expiry
+from perennial.moves.move_plan import MovePlan
 from perennial.platform import sync_sources
 from perennial.policy.referrers import KeptSources, kept_sources
 from perennial.sql import statement
@@ -156,7 +157,7 @@ def test_r7_an_audience_that_cannot_be_read_at_the_second_look_keeps_what_it_cou
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, definition: str, kept: set[str]
 ) -> None:
     before = hot_and_archive(warehouse)
-    monkeypatch.setattr(inline, "add_copies", saving(definition))
+    monkeypatch.setattr(inline, "commit_destination", saving(definition))
 
     expire(warehouse)
 
@@ -166,12 +167,12 @@ def test_r7_an_audience_that_cannot_be_read_at_the_second_look_keeps_what_it_cou
     assert visible(warehouse) == multiset(warehouse, "interactions")
 
 
-def saving(definition: str) -> Callable[[Warehouse, str], int]:
+def saving(definition: str) -> Callable[[Warehouse, MovePlan], int]:
     """Have somebody save an audience after the copies have arrived and before the second look."""
-    really_add = inline.add_copies
+    really_add = inline.commit_destination
 
-    def add(warehouse: Warehouse, plan_uri: str) -> int:
-        added = really_add(warehouse, plan_uri)
+    def add(warehouse: Warehouse, plan: MovePlan) -> int:
+        added = really_add(warehouse, plan)
         say(warehouse, "campaign:running", definition)
         return added
 
@@ -179,7 +180,7 @@ def saving(definition: str) -> Callable[[Warehouse, str], int]:
 
 
 def expire_while_somebody_saves(warehouse: Warehouse, definition: str) -> None:
-    inline.add_copies = saving(definition)
+    inline.commit_destination = saving(definition)
     expire(warehouse)
 
 

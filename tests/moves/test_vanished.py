@@ -13,14 +13,12 @@ import pytest
 
 from perennial.audiences.completeness import TerminalIncompleteError
 from perennial.audiences.evaluate import open_audience
-from perennial.audiences.lint import find_violations
+from perennial.audiences.lint import lint_audiences
 from perennial.engines.duckdb import open_session, open_status_session
 from perennial.errors import TerminalMetadataError
 from perennial.exports.user_data import check_request as check_export
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.finish import finish_move
-from perennial.moves.steps import add_copies, chunk_count, copy_files, verify_copies
 from perennial.notify import digests_by_owner
 from perennial.platform import sync as sync_module
 from perennial.platform import sync_sources
@@ -30,6 +28,7 @@ from perennial.storage import storage_for
 from perennial.tables import VANISHED_SOURCES
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
+from tests.moves.steps import add_copies, chunk_count, copy_files, finish_move, verify_copies
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import LONG_AGO, PlatformWorkspace, received
 
@@ -156,7 +155,7 @@ def test_half_of_the_sources_vanish_and_return_and_nothing_moves(workspace: Plat
 def under_way(workspace: PlatformWorkspace, now: datetime = DUE) -> tuple[Callable[[], int], Run]:
     """Copy what is due, up to where the references are looked at once more (R7); returns what goes on from there."""
     run = Run("expiry", now)
-    (plan_uri,) = plan_expiry(workspace.warehouse, decide_expiry(workspace.warehouse, run).note_uri, run)
+    (plan_uri,) = plan_expiry(workspace.warehouse, decide_expiry(workspace.warehouse, run).uri, run)
     for chunk in range(chunk_count(plan_uri)):
         copy_files(workspace.warehouse, plan_uri, chunk)
     verify_copies(workspace.warehouse, plan_uri)
@@ -326,7 +325,9 @@ def test_r14_r16_features_answer_from_what_vanished_until_it_expires_and_then_na
         named = "SELECT DISTINCT source_id, source_name FROM campaign_interactions ORDER BY source_id"
         assert session.execute(named).fetchall() == [(n, f"Name of {n}") for n in ("gone", "journey", "stays")]
     assert check_export(warehouse, {"source_id": "gone", **TELL}).source_id == "gone"
-    assert [(v.flaw.violation, v.flaw.named_id) for v in find_violations(warehouse)] == [("unknown", "gone")]
+    assert [(found.finding.kind, found.finding.named_id) for found in lint_audiences(warehouse)] == [
+        ("unknown", "gone")
+    ]
 
     expire(workspace, DUE)
     gone, journey = ("gone", "campaign", "Name of gone"), ("journey", "canvas", "Name of journey")

@@ -187,7 +187,7 @@ def test_a_sender_that_is_killed_tells_at_most_the_one_twice_whom_it_was_about_t
     when: str, twice: list[str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     with listening(StrictServer(), monkeypatch) as server:
-        point = Point(when, "perennial.notify.delivery:_write", 2)
+        point = Point(when, "perennial.notify.delivery:DeliveryRecord._put", 2)
         run_and_kill(settings, point, send_three)
         assert server.copies == Counter(ALL[:2])
         send_three(warehouse)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from pyiceberg.expressions import EqualTo
 
-from perennial.audiences.lint import find_violations
+from perennial.audiences.lint import lint_audiences
 from perennial.engines.duckdb import open_session
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.expire import decide_expiry, plan_expiry
-from perennial.moves.steps import add_copies, copy_files, verify_copies
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 from tests.audiences.worlds import ask
+from tests.moves.steps import add_copies, copy_files, verify_copies
 from tests.others.writer import NOW, append, table_of_others
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace, received
@@ -67,9 +67,9 @@ def test_an_answer_names_what_another_program_put_away_and_a_restore_brings_it_b
         assert missing.effects == {"narrows"}
         assert "1 interaction that another program put into long-term storage" in answer.completeness.sentence()
         assert "running" in answer.completeness.remedy()
-    (violation,) = find_violations(warehouse)
-    assert violation.flaw.restorable == ("running",)
-    assert "Another program" in violation.flaw.detail
+    (found,) = lint_audiences(warehouse)
+    assert found.finding.restorable == ("running",)
+    assert "Another program" in found.finding.detail
     with open_session(warehouse) as session:
         found = session.execute("SELECT state, archived_rows FROM source_availability WHERE source_id = 'running'")
         assert found.fetchall() == [("available", 1)]
@@ -84,7 +84,7 @@ def test_an_answer_names_what_another_program_put_away_and_a_restore_brings_it_b
 
 
 def test_copies_of_a_move_under_way_are_not_taken_for_rows_put_away(warehouse: Warehouse) -> None:
-    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).note_uri, RUN)
+    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN)
     copy_files(warehouse, plan_uri, 0)
     verify_copies(warehouse, plan_uri)
     add_copies(warehouse, plan_uri)

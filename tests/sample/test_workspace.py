@@ -16,12 +16,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from perennial.audiences import KnownIds, parse, unknown_ids
+from perennial.audiences.definitions import KnownIds, unknown_ids
+from perennial.audiences.parse import parse
 from perennial.currents import load_interactions
 from perennial.currents.avro import read_avro
 from perennial.errors import TerminalRequestError, TerminalSettingError
 from perennial.moves.inline import expire_sources, restore_sources
-from perennial.moves.runs import Run
+from perennial.operations import Run
 from perennial.platform import read_metadata, sync_sources
 from perennial.policy.decisions import Rules, WarehouseState, decide, decide_from
 from perennial.settings import Settings
@@ -177,7 +178,7 @@ def test_audiences_are_valid_and_name_only_what_the_platform_has(workspace: Work
     connection.close()
 
     assert len(definitions) == len(AUDIENCES)
-    assert [flaw for text in definitions for flaw in unknown_ids(parse(text), known)] == []
+    assert [problem for text in definitions for problem in unknown_ids(parse(text), known)] == []
 
 
 # --- the story holds on any day -----------------------------------------------------------------------------------
@@ -193,14 +194,14 @@ def story(path: Path, settings: Settings, now: datetime, chapter: str) -> dict[s
     expired = [source.source_id for source in SOURCES if source.story.first == "expire"] if chapter == "second" else []
     late = [source.source_id for source in SOURCES if source.story.second in ("late", "reactivated")]
     hot = [source.source_id for source in SOURCES if source.story.sends and source.source_id not in expired]
-    holdings = WarehouseState(
+    state = WarehouseState(
         lifecycle_events=pa.Table.from_pylist(
             [{"event": "expired", "source_id": source_id, "occurred_at": first_at} for source_id in expired],
             schema=lifecycle_schema(),
         ),
         hot_rows=dict.fromkeys([*hot, *(late if expired else [])], 10),
     )
-    decided = decide_from(metadata, holdings, at, Rules())
+    decided = decide_from(metadata, state, at, Rules()).rows
     return dict(zip(decided["source_id"].to_pylist(), decided["decision"].to_pylist(), strict=True))
 
 

@@ -13,10 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from perennial.moves import Run, expire_sources
-from perennial.settings import PROJECT_ROOT, Settings
+from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.in_process import BUNDLE
 from perennial_sample.mailbox import Mailbox
+from tests import PROJECT_ROOT
 from tests.rows import append_hot, interaction, multiset, visible
 from tests.upgrade.airflow_runs import go_on, states
 from tests.workspace import Workspace

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from perennial.moves.plan import RESTORE
-from perennial.moves.steps import plan_sources
+from perennial.moves.move_plan import RESTORE
+from perennial.moves.plan import plan_sources
 from perennial.moves.thaw_status import ThawStatus
 from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 import perennial
-from perennial.audiences.lint import write_violations
+from perennial.audiences.lint import write_findings
 from perennial.currents import load_interactions
 from perennial.exports.user_data import ExportRequest, write_user_data
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
@@ -98,7 +98,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     land(aws)
     with at_work("loader") as warehouse:
         sync_sources(warehouse, "sync")
-        write_violations(warehouse, "sync", NOW)
+        write_findings(warehouse, "sync", NOW)
         assert load_interactions(warehouse, NOW).interactions == 6
     append_hot(warehouse, *([interaction("running", number)] for number in range(12)))
     before = multiset(warehouse, "interactions", ["old", "running"])

@@ -1,4 +1,4 @@
-"""From a checked definition to one SQL statement: pure, in DuckDB's dialect, every value a bind.
+"""From a resolved audience to one SQL statement: pure, in DuckDB's dialect, every value a bind.
 
 All filters of a definition and of the segments it uses are answered by one pass over the interactions and one over the
 summaries: each becomes a column of flags per user, and the definition a condition over the columns.
@@ -6,14 +6,13 @@ summaries: each becomes a column of flags per user, and the definition a conditi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from textwrap import indent
 from typing import Any
 
-from perennial.audiences.definitions import Definition, TerminalDefinitionError
-from perennial.audiences.dependencies import Dependency, find_dependencies, segments_of
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.audiences.filters import (
     EXCLUDE_SUSPECTED_BOTS,
     FILTERS,
@@ -22,8 +21,9 @@ from perennial.audiences.filters import (
     FilterGroup,
     InteractionMatch,
     SummaryMatch,
+    timestamp,
 )
-from perennial.audiences.timestamps import timestamp
+from perennial.audiences.resolve import ResolvedAudience
 from perennial.engines.dialects import LAYER
 from perennial.sql import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
@@ -46,13 +46,11 @@ class AudienceQuery:
         sql: Selects user_id, each user once, in no order. Reads `available_interactions` and `tables`.
         binds: Its values by name.
         tables: The tables of the contract it reads.
-        needs: The sources and tags whose interactions it looks at.
     """
 
     sql: str
     binds: dict[str, Any]
     tables: tuple[str, ...]
-    needs: tuple[Dependency, ...]
 
     @property
     def count_sql(self) -> str:
@@ -60,38 +58,20 @@ class AudienceQuery:
         return f"SELECT count(*) AS user_count FROM (\n{self.sql}\n) AS audience"
 
 
-def compile_audience(definition: Definition, segments: Mapping[str, Definition], now: datetime) -> AudienceQuery:
-    """Write the statement of a definition.
+def compile_audience(audience: ResolvedAudience, now: datetime) -> AudienceQuery:
+    """Write the statement of an audience.
 
     Args:
-        definition: Checked by `parse`.
-        segments: At least the segments it uses, itself or through others, by id.
+        audience: Without problems.
         now: What `days_ago` is counted from.
 
     Raises:
-        TerminalDefinitionError: A segment is not among `segments`, contains itself, is too many segments deep, or the
-            whole is too large; names the JSON path.
+        TerminalDefinitionError: It is too large.
     """
-    layers = segments_of(definition, segments)
     building = _Statement(now)
-    for depth, layer in enumerate(layers, start=1):
-        for segment_id in layer:
-            building.add_segment(segment_id, depth, segments[segment_id].root)
-            building.refuse_too_many()
-    condition = building.condition(definition.root)
-    building.refuse_too_many()
-    return building.finished(condition, find_dependencies(definition, segments))
-
-
-def tag_sources_query(tags: Iterable[str] | None = None) -> tuple[str, dict[str, str]]:
-    """Write the statement of the sources that tag filters look at, and its binds: tag, source_id, latest sent first.
-
-    Args:
-        tags: Of these tags; None: of all there are.
-    """
-    binds = {f"v{number}": tag for number, tag in enumerate(tags or (), start=1)}
-    wanted = "SELECT tag FROM known_source_tags" if tags is None else ", ".join(f"${name}" for name in binds)
-    return f"{_TAG_SOURCES.replace('$tags', wanted)}\nORDER BY tag, place", binds
+    for layer in audience.layers:
+        building.add_segments({segment_id: audience.segments[segment_id].root for segment_id in layer})
+    return building.finished(building.condition(audience.definition.root))
 
 
 @dataclass
@@ -131,6 +111,7 @@ class _Statement:
         if "filter" in node:
             question = self._filter(FILTERS[node["filter"]], node)
             self.questions.add(question)
+            self._refuse_too_many()
             return question
         if "not" in node:
             return self._negated(node["not"])
@@ -139,15 +120,16 @@ class _Statement:
         conditions = list(dict.fromkeys(self.condition(child) for child in children))
         return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
 
-    def add_segment(self, segment_id: str, depth: int, root: dict[str, Any]) -> None:
-        """Make a segment a column of its layer, so that it is computed once however often it is used."""
-        condition = self.condition(root)
-        name = self.segments.setdefault(segment_id, f"segment_{len(self.segments) + 1}")
-        self.layers += [[] for _ in range(depth - len(self.layers))]
-        self.layers[depth - 1].append(f"{condition} AS {name}")
+    def add_segments(self, layer: dict[str, dict[str, Any]]) -> None:
+        """Make each segment a column of its layer, so that it is computed once however often it is used."""
+        columns = []
+        for segment_id, root in layer.items():
+            condition = self.condition(root)
+            self.segments[segment_id] = f"segment_{len(self.segments) + 1}"
+            columns.append(f"{condition} AS {self.segments[segment_id]}")
+        self.layers.append(columns)
 
-    def refuse_too_many(self) -> None:
-        """Refuse what is too large to be one statement."""
+    def _refuse_too_many(self) -> None:
         if len(self.questions) > QUESTION_LIMIT:
             raise TerminalDefinitionError(
                 "$", f"has more than {QUESTION_LIMIT:,} different filters, those of its segments counted; use fewer."
@@ -258,7 +240,7 @@ class _Statement:
     def _binds(self, values: Iterable[str]) -> str:
         return ", ".join(self._bind(value) for value in values)
 
-    def finished(self, condition: str, needs: tuple[Dependency, ...]) -> AudienceQuery:
+    def finished(self, condition: str) -> AudienceQuery:
         """Put the statement together."""
         tables = [USERS.name]
         parts = []
@@ -279,7 +261,7 @@ class _Statement:
         binds = {name: value for (_, value), name in self.names.items()}
         with_parts = ",\n".join(parts)
         sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"
-        return AudienceQuery(sql, binds, tuple(tables), needs)
+        return AudienceQuery(sql, binds, tuple(tables))
 
     def _tag_part(self) -> str:
         # One relation for all tags, or each interaction would be joined once for each.

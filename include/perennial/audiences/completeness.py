@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from perennial.audiences.dependencies import Dependency, Effect
-from perennial.audiences.missing_page import MissingPage
+from perennial.audiences.definitions import Effect
 from perennial.errors import TerminalRequestError
-from perennial.notify.restore_command import RestoreCommand, build_restore_command
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
     import duckdb
+
+    from perennial.audiences.resolve import Dependency
+    from perennial.notify.restore_command import RestoreCommand
+
+# How many of the sources that are left out an answer names, by default and at most.
+MISSING_LIMIT, MISSING_LIMIT_MOST = 20, 1_000
 
 # Sources that a sentence names; more of them are in the answer itself.
 _NAMED = 5
@@ -26,16 +31,36 @@ _STATES = ("expired", "archived", "deleted")
 _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 
+@dataclass(frozen=True)
+class MissingPage:
+    """Which of the sources that a list leaves out an answer names: some in a row, those that left last first.
+
+    Attributes:
+        first: How many come before them.
+        limit: At most so many.
+    """
+
+    first: int = 0
+    limit: int = MISSING_LIMIT
+
+
+FIRST_PAGE = MissingPage()
+
+
 class TerminalIncompleteError(TerminalRequestError):
     """An answer would leave data out, and the caller asked for all of it or nothing.
 
     Attributes:
         completeness: What would be missing.
+        details: The text without the command that restores it (summary), and the states of what is named (missing).
     """
 
     def __init__(self, completeness: Completeness) -> None:
-        super().__init__(f"The answer would not be complete. {completeness.sentence()} {completeness.remedy()}".strip())
+        summary = f"The answer would not be complete. {completeness.sentence()}"
+        super().__init__(f"{summary} {completeness.remedy()}".strip())
         self.completeness = completeness
+        states = dict.fromkeys(source.state for source in completeness.missing)
+        self.details = {"summary": summary, "missing": ",".join(states)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +161,9 @@ class Completeness:
     @property
     def restore(self) -> RestoreCommand | None:
         """The request that brings back all that is named and can come back, or the first 200 of it."""
+        # Not above: the templates of e-mails come with it, and the command line reads the limits of this module.
+        from perennial.notify.restore_command import build_restore_command
+
         return build_restore_command(
             self.restorable[:_RESTORED_AT_ONCE], (), (), "Needed by an answer that left it out"
         )
@@ -171,7 +199,9 @@ class Completeness:
         asked = min(len(self.restorable), _RESTORED_AT_ONCE)
         what = "it" if asked == self.restorable_count else f"{asked:,} of {self.restorable_count:,} sources"
         if not self.restore.fits_a_shell:
-            return f"To bring {what} back, trigger restore_interactions with these params: {self.restore.conf}"
+            return (
+                f"To bring {what} back, trigger {dag_id('restore_interactions')} with these params: {self.restore.conf}"
+            )
         return f"To bring {what} back: {self.restore.command}"
 
     def _of(self, state: str) -> CountedSources:
@@ -198,20 +228,20 @@ NOTHING_MISSING = Completeness()
 def find_missing(
     connection: duckdb.DuckDBPyConnection,
     source_ids: Collection[str] | None,
-    needs: Mapping[str, Dependency] | None = None,
+    dependencies: Mapping[str, Dependency] | None = None,
 ) -> Completeness:
     """Find out which of the sources an answer needs are not there.
 
     Args:
         connection: With `source_states` and `lifecycle_events` in place.
         source_ids: The sources the answer needs; None: all there are.
-        needs: Why each is needed, by source, where the answer is an audience's.
+        dependencies: What each is needed for, by source, where the answer is an audience's.
     """
     binds = {"source_ids": None if source_ids is None else sorted(source_ids)}
     if source_ids is not None and not source_ids:
-        return Completeness()
-    named = needs or {}
-    rows = connection.execute(statement("features/list_missing_sources"), binds).fetchall()
+        return NOTHING_MISSING
+    named = dependencies or {}
+    rows = connection.execute(statement("audiences/list_missing_sources"), binds).fetchall()
     return Completeness(
         tuple(
             MissingSource(
@@ -243,7 +273,7 @@ def find_missing_page(
         named: What the answer leaves out besides, and names whole.
     """
     connection.execute(
-        f"CREATE TEMP TABLE IF NOT EXISTS missing_sources AS {statement('features/list_missing_sources')}",
+        f"CREATE TEMP TABLE IF NOT EXISTS missing_sources AS {statement('audiences/list_missing_sources')}",
         {"source_ids": None},
     )
     binds = {
@@ -251,7 +281,7 @@ def find_missing_page(
         "named_ids": [source.source_id for source in named.missing],
     }
     paged = {"first": page.first, "most": page.limit}
-    rows = connection.execute(statement("features/page_missing_sources"), binds | paged).fetchall()
+    rows = connection.execute(statement("audiences/page_missing_sources"), binds | paged).fetchall()
     found = tuple(
         MissingSource(source_id=source_id, kind=kind, name=name, state=state, since=since, archived_rows=archived_rows)
         for source_id, kind, name, state, since, archived_rows in rows
@@ -259,7 +289,7 @@ def find_missing_page(
     sources, archived = Counter(source.state for source in found), Counter[str]()
     for source in found:
         archived[source.state] += source.archived_rows
-    totals = connection.execute(statement("features/sum_missing_sources"), binds).fetchall()
+    totals = connection.execute(statement("audiences/sum_missing_sources"), binds).fetchall()
     counted = tuple(
         CountedSources(state, source_count - sources[state], archived_rows - archived[state])
         for state, source_count, archived_rows in totals
@@ -270,9 +300,9 @@ def find_missing_page(
     return Completeness((*named.missing, *found), counted, None if is_last else end)
 
 
-def _effects(need: Dependency, state: str) -> frozenset[Effect]:
+def _effects(dependency: Dependency, state: str) -> frozenset[Effect]:
     # An expired source is out of sight whole; of a deleted one that is active again, what came since is there.
-    return need.effects if state == "expired" else need.effects | need.effects_in_part
+    return dependency.effects if state == "expired" else dependency.effects | dependency.effects_in_part
 
 
 def _named(source: MissingSource) -> str:

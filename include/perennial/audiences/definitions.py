@@ -1,23 +1,19 @@
-"""Audience definitions: JSON checked against the filter catalogue, and what a definition refers to (R4)."""
+"""What an audience definition says: its filters, each with its place, and what they name (R4, R16)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from perennial.audiences.filters import FILTERS, Filter, Parameter
-from perennial.audiences.timestamps import timestamp
+from perennial.audiences.filters import FILTERS, Filter, FilterGroup
 from perennial.errors import TerminalMetadataError
-from perennial.refusals import nearest_name, not_known
+from perennial.refusals import not_known
 
-DEPTH_LIMIT = 32
+Effect = Literal["narrows", "widens"]
+OPPOSITE: dict[Effect, Effect] = {"narrows": "widens", "widens": "narrows"}
 NAME_ANOTHER = "name one that exists, or remove the filter."
-NODE_LIMIT = 1_000
-
-_BRANCHES = ("and", "or", "not", "filter")
 
 
 class TerminalDefinitionError(TerminalMetadataError):
@@ -42,6 +38,32 @@ class Reference(NamedTuple):
     id: str
 
 
+class FilterUse(NamedTuple):
+    """A filter where it stands in a definition.
+
+    Attributes:
+        path: Where, as a JSON path.
+        node: The JSON object.
+        declared: The filter in the catalogue.
+        effect: What it does to the audience when the interactions that the filter reads are missing.
+        reverses: Whether it can do the opposite as well when only some of them are missing.
+    """
+
+    path: str
+    node: dict[str, Any]
+    declared: Filter
+    effect: Effect
+    reverses: bool
+
+    @property
+    def named(self) -> tuple[Literal["source", "segment", "tag"], str] | None:
+        """The source, segment or tag that it names; None where it reads no interactions."""
+        if self.declared.group is FilterGroup.OTHER:
+            return None
+        parameter = next(p for p in self.declared.parameters if p.names == self.declared.group.value)
+        return self.declared.group.value, self.node[parameter.name]
+
+
 @dataclass(frozen=True)
 class Definition:
     """A checked definition.
@@ -54,338 +76,99 @@ class Definition:
     root: dict[str, Any]
     references: tuple[Reference, ...]
 
+    @cached_property
+    def filters(self) -> tuple[FilterUse, ...]:
+        """Its filters in order of appearance."""
+        return tuple(_filters(self.root, "$", "narrows"))
+
+    @property
+    def segment_uses(self) -> tuple[tuple[str, str], ...]:
+        """The segments it names: JSON path of the id, and the id."""
+        return tuple(
+            (f"{use.path}.segment_id", use.node["segment_id"])
+            for use in self.filters
+            if use.declared.group is FilterGroup.SEGMENT
+        )
+
+
+def _filters(node: dict[str, Any], path: str, effect: Effect) -> Iterator[FilterUse]:
+    if "filter" in node:
+        # Without the latest match an earlier one counts, and it may lie before.
+        yield FilterUse(path, node, FILTERS[node["filter"]], effect, node.get("operator") == "before")
+    elif "not" in node:
+        child, path = node["not"], f"{path}.not"
+        if "filter" in child and FILTERS[child["filter"]].negated_within == "entrants":
+            # The entrants come from the same interactions: without all of them, there is nobody to take from.
+            yield FilterUse(path, child, FILTERS[child["filter"]], effect, reverses=True)
+        else:
+            yield from _filters(child, path, OPPOSITE[effect])
+    else:
+        ((branch, children),) = node.items()
+        for position, child in enumerate(children):
+            yield from _filters(child, f"{path}.{branch}[{position}]", effect)
+
+
+# --- what the platform has --------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class KnownIds:
-    """What the platform has, for the check of unknown ids.
+    """What the platform has; None: everything that anybody names.
 
     Attributes:
         sources: `(kind, source_id)`.
         steps: `(source_id, step_id)`.
         variants: `(source_id, variant_id)`.
         segments: Ids of segments.
-        unchecked: Sources that the platform has no longer: what their steps and variations were, nobody knows.
+        vanished: Sources that the platform has no longer: what their steps and variations were, nobody knows.
     """
 
-    sources: Collection[tuple[str, str]]
-    steps: Collection[tuple[str, str]]
-    variants: Collection[tuple[str, str]]
-    segments: Collection[str]
-    unchecked: Collection[str] = ()
+    sources: Collection[tuple[str, str]] | None = None
+    steps: Collection[tuple[str, str]] | None = None
+    variants: Collection[tuple[str, str]] | None = None
+    segments: Collection[str] | None = None
+    vanished: Collection[str] = ()
 
 
-class RepeatedKey(dict[str, Any]):
-    """Stands for a JSON object that has a key twice, so that the walk can say where.
-
-    Attributes:
-        pairs: All that it holds.
-    """
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.pairs = pairs
-
-
-def parse(text: str) -> Definition:
-    """Read a definition.
-
-    Raises:
-        TerminalDefinitionError: Names the JSON path of the first mistake, and the remedy.
-    """
-    root = decoded(text)
-    references: list[Reference] = []
-    try:
-        count = _check_node(root, 1, references)
-    except Mistake as mistake:
-        path = "".join(("$", *reversed(mistake.steps)))
-        raise TerminalDefinitionError(path, mistake.remedy) from None
-    if count > NODE_LIMIT:
-        raise TerminalDefinitionError(
-            "$", f"has {count} nodes; use at most {NODE_LIMIT}, and move parts into segments."
-        )
-    return Definition(root, tuple(dict.fromkeys(references)))
-
-
-class UnknownId(NamedTuple):
-    """An id in a definition that names nothing the platform has.
+class Problem(NamedTuple):
+    """Why a definition cannot be evaluated.
 
     Attributes:
         path: Where, as a JSON path.
-        flaw: What is wrong with it.
-        kind: source, step, variant or segment.
-        id: The id.
+        detail: What is wrong, and what to do about it.
+        id: The id that is to blame; empty where none is.
+        unknown: What the platform does not have under that id; None where something else is wrong.
     """
 
     path: str
-    flaw: str
-    kind: str
-    id: str
+    detail: str
+    id: str = ""
+    unknown: Literal["source", "step", "variant", "segment"] | None = None
 
 
-def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[UnknownId]:
+def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[Problem]:
     """List the ids in a definition that name nothing the platform has."""
-    for path, node in filter_nodes(definition.root):
-        declared = FILTERS[node["filter"]]
-        for parameter in declared.parameters:
-            if parameter.names and (flaw := _unknown(declared, parameter, node, known)):
-                yield UnknownId(f"{path}.{parameter.name}", flaw, parameter.names, node[parameter.name])
+    for use in definition.filters:
+        for parameter in use.declared.parameters:
+            kind = parameter.names
+            if kind is not None and kind != "tag" and (noun := _unknown(use, kind, use.node[parameter.name], known)):
+                value = use.node[parameter.name]
+                detail = not_known(value, noun, "", NAME_ANOTHER)
+                yield Problem(f"{use.path}.{parameter.name}", detail, value, kind)
 
 
-def filter_nodes(node: dict[str, Any], path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
-    """List the filters of a checked definition, each with its JSON path."""
-    if "filter" in node:
-        yield path, node
-    elif "not" in node:
-        yield from filter_nodes(node["not"], f"{path}.not")
-    else:
-        for branch, children in node.items():
-            for position, child in enumerate(children):
-                yield from filter_nodes(child, f"{path}.{branch}[{position}]")
-
-
-def _unknown(declared: Filter, parameter: Parameter, node: dict[str, Any], known: KnownIds) -> str | None:
-    value = node[parameter.name]
-    source_id = node.get("campaign_id", node.get("canvas_id", ""))
-    unchecked = source_id in known.unchecked
-    found, what = {
-        "source": ((declared.source_kind, value) in known.sources, f"known {declared.source_kind}"),
-        "step": (unchecked or (source_id, value) in known.steps, f"step of Canvas {source_id!r}"),
-        "variant": (
-            unchecked or (source_id, value) in known.variants,
-            f"variation of {declared.source_kind} {source_id!r}",
-        ),
-        "segment": (value in known.segments, "known segment"),
-        "tag": (True, ""),
-    }[parameter.names or "tag"]
-    return None if found else not_known(value, what, "", NAME_ANOTHER)
-
-
-# --- decoding -----------------------------------------------------------------------------------------------------
-
-
-def decoded(text: str) -> Any:
-    """Read JSON.
-
-    Raises:
-        TerminalDefinitionError: It is none.
-    """
-    try:
-        return _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise TerminalDefinitionError("$", f"not JSON at {place} ({error.msg}); write one JSON object.") from None
-    except RecursionError:
-        raise TerminalDefinitionError("$", f"nested too deeply; use at most {DEPTH_LIMIT} levels.") from None
-    except (ValueError, TypeError) as error:
-        raise TerminalDefinitionError("$", f"not JSON ({error}); write one JSON object.") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else RepeatedKey(pairs)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant)
-
-
-# --- checking -----------------------------------------------------------------------------------------------------
-
-
-class Mistake(Exception):  # noqa: N818  # on its way to becoming a TerminalDefinitionError
-    """What is wrong; each level it passes on its way up adds its step to the path."""
-
-    def __init__(self, remedy: str, *steps: str) -> None:
-        super().__init__(remedy)
-        self.remedy = remedy
-        self.steps = list(steps)
-
-
-class _Rule(NamedTuple):
-    """A filter, laid out for speed.
-
-    Attributes:
-        shapes: The sets of keys a node may have.
-        size: How many keys the smallest of them has.
-        plain: The parameters that take any string.
-        special: The others.
-        reference: Name of the parameter that names a source or segment, and which of the two.
-    """
-
-    declared: Filter
-    shapes: frozenset[frozenset[str]]
-    size: int
-    plain: tuple[str, ...]
-    special: tuple[tuple[str, Parameter], ...]
-    reference: tuple[str, Literal["source", "segment"]] | None
-
-
-def _rule(declared: Filter) -> _Rule:
-    fixed = {"filter", *(p.name for p in declared.required)}
-    # At most one of them: no two are taken with the same value of another parameter.
-    optional = [{p.name} for p in declared.parameters if p.optional or p.only_with]
-    alternatives = [{p.name} for p in declared.parameters if p.alternative]
-    shapes = [fixed | choice | extra for choice in alternatives or [set()] for extra in ([set(), *optional])]
-    plain = [p for p in declared.required if p.type == "string" and not p.allowed]
-    named = declared.reference
-    return _Rule(
-        declared,
-        frozenset(map(frozenset, shapes)),
-        min(map(len, shapes)),
-        tuple(p.name for p in plain),
-        tuple((p.name, p) for p in declared.parameters if p not in plain),
-        (named.name, "segment" if named.names == "segment" else "source") if named else None,
-    )
-
-
-_ANY_STRING = Parameter("", "string", "")
-_RULES = {name: _rule(declared) for name, declared in FILTERS.items()}
-
-
-def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
-    """Check a node and all below it, and collect what they refer to; returns how many nodes that was."""
-    if type(node) is not dict:
-        raise Mistake(_no_node(node))
-    if "filter" in node:
-        check_filter(node, references)
-        return 1
-    branch, content = _branch(node)
-    if depth == DEPTH_LIMIT:
-        raise Mistake(f"nested too deeply; use at most {DEPTH_LIMIT} levels, and move parts into segments.")
-    if branch == "not":
-        content = [content]
-    elif type(content) is not list:
-        raise Mistake(f"{_shown(content)} is not a list; write a list of nodes.", f".{branch}")
-    count, done = 1, 0
-    try:
-        for done, child in enumerate(content):  # noqa: B007 - the handler tells where it stopped
-            count += _check_node(child, depth + 1, references)
-    except Mistake as mistake:
-        mistake.steps.append(f".{branch}" if branch == "not" else f".{branch}[{done}]")
-        raise
-    return count
-
-
-def check_filter(node: dict[str, Any], references: list[Reference]) -> None:
-    """Check a node that is a filter, and collect what it refers to.
-
-    Raises:
-        Mistake: Something is wrong with it; nothing was collected.
-    """
-    name = node["filter"]
-    rule = _RULES.get(name) if type(name) is str else None
-    if rule is None:
-        raise Mistake(_not_one(name, "a filter", sorted(FILTERS)), ".filter")
-    if rule.special:
-        _check_special(rule, node)
-    elif len(node) != rule.size:
-        raise _wrong_keys(rule.declared, node)
-    for key in rule.plain:
-        value = node.get(key)
-        if type(value) is not str or not value or not value.isascii():
-            if key not in node:
-                raise _wrong_keys(rule.declared, node)
-            _check_value(key, _ANY_STRING, value)
-    if rule.reference is not None:
-        key, kind = rule.reference
-        references.append(Reference(name, kind, node[key]))
-
-
-def _check_special(rule: _Rule, node: dict[str, Any]) -> None:
-    if frozenset(node) not in rule.shapes:
-        raise _wrong_keys(rule.declared, node)
-    for key, parameter in rule.special:
-        if parameter.only_with is not None:
-            _check_condition(rule.declared, parameter, node)
-        if key in node:
-            _check_value(key, parameter, node[key])
-
-
-def _branch(node: dict[str, Any]) -> tuple[str, Any]:
-    if len(node) == 1:
-        ((branch, content),) = node.items()
-        if branch in _BRANCHES:
-            return branch, content
-    raise Mistake(f"has the keys {_shown(list(node))}; a node has exactly one of {', '.join(_BRANCHES)}.")
-
-
-def _wrong_keys(declared: Filter, node: dict[str, Any]) -> Mistake:
-    names = [parameter.name for parameter in declared.parameters]
-    takes = ", ".join(names) or "no parameters"
-    for key in node:
-        if key != "filter" and key not in names:
-            nearest = _nearest(key, tuple(names))
-            else_ = f"did you mean {_shown(nearest)}?" if nearest else f"it takes {takes}."
-            return Mistake(f"{declared.name} does not take {_shown(key)}; {else_}")
-    for parameter in declared.parameters:
-        if parameter.name not in node and parameter in declared.required:
-            return Mistake(f"{declared.name} needs {parameter.name}; it takes {takes}.")
-    alternatives = [parameter.name for parameter in declared.parameters if parameter.alternative]
-    return Mistake(f"{declared.name} needs exactly one of {' and '.join(alternatives)}.")
-
-
-def _check_condition(declared: Filter, parameter: Parameter, node: dict[str, Any]) -> None:
-    other, values = parameter.only_with or ("", ())
-    given, taken = parameter.name in node, node[other] in values
-    if given != taken and not (taken and parameter.optional):
-        verb = "does not take" if given else "needs"
-        raise Mistake(f"{declared.name} {verb} {parameter.name} where {other} is {_shown(node[other])}.")
-
-
-def _check_value(key: str, parameter: Parameter, value: Any) -> None:
-    if flaw := _flaw(parameter, value):
-        raise Mistake(f"{_shown(value)} is not {flaw}.", f".{key}")
-
-
-def _flaw(parameter: Parameter, value: Any) -> str | None:
-    """Say what a value should have been; None when it is that."""
-    if parameter.type == "boolean":
-        return None if type(value) is bool else "true or false"
-    if parameter.type == "integer":
-        # `True` is an int in Python, and no number in JSON.
-        if type(value) is int and parameter.minimum <= value <= parameter.maximum:
-            return None
-        return f"a whole number from {parameter.minimum} to {parameter.maximum}"
-    if type(value) is not str or not value or not (value.isascii() or is_unicode(value)):
-        return "a string of at least one character (and no half of a surrogate pair)"
-    if parameter.allowed and value not in parameter.allowed:
-        return f"one of {', '.join(parameter.allowed)}"
-    if parameter.type == "timestamp" and timestamp(value) is None:
-        return "an ISO 8601 timestamp such as 2026-01-31T09:00:00Z"
-    return None
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text holds no half of a surrogate pair, which no table takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _not_one(value: Any, what: str, known: list[str]) -> str:
-    nearest = _nearest(value, tuple(known)) if isinstance(value, str) else ""
-    return f"{_shown(value)} is not {what}; " + (
-        f"did you mean {_shown(nearest)}?" if nearest else f"use one of {', '.join(known)}."
-    )
-
-
-# The same slip may be in the definitions of 100,000 audiences.
-@lru_cache(maxsize=1_000)
-def _nearest(value: str, known: tuple[str, ...]) -> str:
-    return nearest_name(value[:100], known, nearness=0.6)
-
-
-def _no_node(node: Any) -> str:
-    if isinstance(node, RepeatedKey):
-        return f"has a key twice (its keys: {_shown(list(node))}); give each once."
-    return f"{_shown(node)} is not a node; write an object with one of {', '.join(_BRANCHES)}."
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value) if value is not None else "nothing"
-    return text if len(text) <= 80 else text[:77] + "…"
+def _unknown(
+    use: FilterUse, kind: Literal["source", "step", "variant", "segment"], value: str, known: KnownIds
+) -> str | None:
+    """Say what an id should have named; None where it names that."""
+    source_kind, source_id = use.declared.source_kind, use.node.get("campaign_id", use.node.get("canvas_id", ""))
+    found: Collection[Any] | None
+    found, key, noun = {
+        "source": (known.sources, (source_kind, value), f"known {source_kind}"),
+        "segment": (known.segments, value, "known segment"),
+        "step": (known.steps, (source_id, value), f"step of Canvas {source_id!r}"),
+        "variant": (known.variants, (source_id, value), f"variation of {source_kind} {source_id!r}"),
+    }[kind]
+    if found is None or key in found:
+        return None
+    return None if kind in ("step", "variant") and source_id in known.vanished else noun

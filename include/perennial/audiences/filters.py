@@ -5,7 +5,9 @@ Parsing, reference tracking, evaluation and the JSON Schema are all driven by `F
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Literal
@@ -19,6 +21,12 @@ CHANNELS = (
 INTERACTIONS = ("received", "opened", "clicked", "replied", "converted", "entered", "control")
 OPERATORS = ("before", "after")
 COMPARISONS = ("more_than", "less_than", "exactly")
+
+TIMESTAMP_PATTERN = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+_TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
 # A century: every real question fits, and a date that far back can always be computed.
 DAYS_AGO_LIMIT = 36_500
@@ -253,3 +261,14 @@ _CATALOGUE = (
 
 FILTERS = MappingProxyType({declared.name: declared for declared in _CATALOGUE})
 """Every filter by name."""
+
+
+def timestamp(text: str) -> datetime | None:
+    """Read the parameter `at`: ISO 8601, UTC where it names no offset; None when it is no timestamp."""
+    if not _TIMESTAMP.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

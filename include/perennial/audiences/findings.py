@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from perennial.audiences import Definition, KnownIds, filter_nodes, unknown_ids
 from perennial.audiences.completeness import MissingSource
-from perennial.audiences.filters import FILTERS, FilterGroup
+from perennial.audiences.definitions import Definition, KnownIds, unknown_ids
 from perennial.notify.restore_command import build_restore_command
+from perennial.settings import dag_id
 from perennial.text import pluralize
 
-ViolationKind = Literal["forbidden", "unknown", "unreadable", "incomplete"]
-CORRECT = "Correct the definition on the platform, then run sync_sources."
+FindingKind = Literal["forbidden", "unknown", "unreadable", "incomplete"]
+CORRECT = f"Correct the definition on the platform, then run {dag_id('sync_sources')}."
 _NAMED = 5
 _BECAME = {
     "expired": "expired",
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
     """One thing that is wrong with a definition.
 
     Attributes:
-        violation: forbidden, unknown, unreadable or incomplete.
+        kind: forbidden (a violation, R18), unknown, unreadable or incomplete.
         filter: The filter, where it is one's.
         path: Where, as a JSON path.
         named_id: What the filter names.
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
         restorable: The sources that a restore brings back.
     """
 
-    violation: ViolationKind
+    kind: FindingKind
     filter: str | None
     path: str
     named_id: str | None
@@ -57,8 +57,10 @@ class MissingData:
     tags: Mapping[str, list[str]]
     _found: dict[tuple[str, str], Finding | None] = field(default_factory=dict)
 
-    def of(self, kind: Literal["source", "tag"], name: str) -> Finding | None:
+    def of(self, kind: Literal["source", "segment", "tag"], name: str) -> Finding | None:
         """Return what naming a source or a tag comes to, but for filter and path; None where all is there."""
+        if kind == "segment":
+            return None
         if (kind, name) not in self._found:
             self._found[kind, name] = self._of_source(name) if kind == "source" else self._of_tag(name)
         return self._found[kind, name]
@@ -96,7 +98,7 @@ class MissingData:
         return Finding("incomplete", None, "", tag, detail, remedy, restorable)
 
 
-def lint_definition(definition: Definition, known: KnownIds, gaps: MissingData) -> Iterator[Finding]:
+def lint_definition(definition: Definition, known: KnownIds, missing_data: MissingData) -> Iterator[Finding]:
     """List what is wrong with a definition, segments it uses left aside.
 
     A tag filter names no source, so a deleted one that it would have looked at makes it incomplete, not forbidden.
@@ -104,30 +106,24 @@ def lint_definition(definition: Definition, known: KnownIds, gaps: MissingData) 
     Args:
         definition: Checked by `parse`.
         known: What the platform has of all it names.
-        gaps: What is not all there.
+        missing_data: What is not all there.
     """
-    unknown = {found.path: found.flaw for found in unknown_ids(definition, known)}
-    for path, node in filter_nodes(definition.root):
-        name = node["filter"]
-        declared = FILTERS[name]
-        wrong = [key for key in node if f"{path}.{key}" in unknown] if unknown else []
-        for key in wrong:
-            said = unknown[f"{path}.{key}"]
-            yield Finding("unknown", name, f"{path}.{key}", node[key], f"{said[0].upper()}{said[1:]}", CORRECT)
-        kind = _GAP_KINDS.get(declared.group)
+    unknown = {problem.path: problem for problem in unknown_ids(definition, known)}
+    for use in definition.filters:
+        name = use.declared.name
+        problems = [unknown[path] for key in use.node if (path := f"{use.path}.{key}") in unknown] if unknown else []
+        for problem in problems:
+            yield Finding("unknown", name, problem.path, problem.id, sentence(problem.detail), CORRECT)
         # Of a source that the platform does not have, more cannot be said.
-        if kind and not (declared.reference and declared.reference.name in wrong):
-            gap = gaps.of(kind, _name(kind, node))
-            if gap is not None:
-                yield gap._replace(filter=name, path=path)
+        if use.named and not any(problem.unknown == "source" for problem in problems):
+            finding = missing_data.of(*use.named)
+            if finding is not None:
+                yield finding._replace(filter=name, path=use.path)
 
 
-_GAP_KINDS: dict[FilterGroup, Literal["source", "tag"]] = {FilterGroup.SOURCE: "source", FilterGroup.TAG: "tag"}
-
-
-def _name(kind: Literal["source", "tag"], node: Mapping[str, Any]) -> str:
-    reference = FILTERS[node["filter"]].reference
-    return str(node[reference.name if reference else kind])
+def sentence(detail: str) -> str:
+    """Begin with a capital letter."""
+    return f"{detail[0].upper()}{detail[1:]}"
 
 
 def _restore(source_ids: tuple[str, ...]) -> str:

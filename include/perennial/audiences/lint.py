@@ -1,22 +1,22 @@
-"""Violations: every audience that names what it cannot have, whoever owns it (R14, R16, R18)."""
+"""Findings: every audience that names what it cannot have, whoever owns it (R14, R16, R18)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from perennial.audiences import Definition, TerminalDefinitionError, parse
 from perennial.audiences.completeness import find_missing
-from perennial.audiences.dependencies import segment_nodes
-from perennial.audiences.evaluate import known_ids, sources_by_tag
-from perennial.audiences.findings import CORRECT, Finding, MissingData, lint_definition
-from perennial.audiences.segment_graph import ReadAudience, SegmentGraph
+from perennial.audiences.definitions import Definition, TerminalDefinitionError
+from perennial.audiences.findings import CORRECT, Finding, MissingData, lint_definition, sentence
+from perennial.audiences.lookups import find_known_ids, sources_by_tag
+from perennial.audiences.parse import parse
+from perennial.audiences.segment_graph import SegmentGraph, Uses
 from perennial.engines.sessions import open_deciding_session
 from perennial.sql import statement
 from perennial.tables import AUDIENCE_VIOLATIONS, AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS
@@ -33,24 +33,37 @@ _BATCH = 5_000
 
 
 @dataclass(frozen=True)
-class Violation:
+class AudienceFinding:
     """One thing that is wrong with one audience.
 
     Attributes:
         owner: owner_kind, owner_id, owner_name, owner_status and part, as in `audiences`.
-        flaw: What is wrong, where, and what to do about it.
+        finding: What is wrong, where, and what to do about it.
     """
 
     owner: dict[str, Any]
-    flaw: Finding
+    finding: Finding
 
     def row(self, checked_at: datetime) -> dict[str, Any]:
         """Return it as a row of `audience_violations`."""
-        told = {name: value for name, value in self.flaw._asdict().items() if name != "restorable"}
-        return {"checked_at": checked_at, **self.owner, **told}
+        columns = self.finding._asdict()
+        del columns["restorable"]
+        return {"checked_at": checked_at, **self.owner, "violation": columns.pop("kind"), **columns}
 
 
-def find_violations(warehouse: Warehouse) -> Iterator[Violation]:
+class _Linted(NamedTuple):
+    """What is kept of a definition once it has been looked at.
+
+    Attributes:
+        findings: What is wrong with it, taken by itself.
+        uses: The segments it names.
+    """
+
+    findings: tuple[Finding, ...]
+    uses: Uses
+
+
+def lint_audiences(warehouse: Warehouse) -> Iterator[AudienceFinding]:
     """Check every audience of the last sync, whatever its owner's status; a mistake in one stops no other.
 
     Yields:
@@ -59,24 +72,24 @@ def find_violations(warehouse: Warehouse) -> Iterator[Violation]:
     import pyarrow.compute as pc
 
     with open_deciding_session(warehouse, _TABLES) as connection:
-        gaps = _gaps(connection)
-        audiences = connection.sql(statement("features/select_audiences")).to_arrow_table()
+        audiences = connection.sql(statement("audiences/select_audiences")).to_arrow_table()
         is_segment = (pc.field("owner_kind") == "segment") & (pc.field("part") == "audience")
         segments, others = audiences.filter(is_segment), audiences.filter(~is_segment)
         known_segments = frozenset(segments["owner_id"].to_pylist())
-        look = partial(_look, connection, gaps, known_segments)
-        seen = list(look(segments))
-        uses = SegmentGraph.of({owner["owner_id"]: read for owner, read in seen})
-        for owner, read in chain(seen, look(others)):
-            for flaw in uses.flaws(read):
-                yield Violation(owner, flaw)
+        lint = partial(_lint, connection, _missing_data(connection), known_segments)
+        linted = list(lint(segments))
+        by_id = {owner["owner_id"]: segment for owner, segment in linted}
+        graph = SegmentGraph.of({segment_id: segment.uses for segment_id, segment in by_id.items()})
+        for owner, audience in chain(linted, lint(others)):
+            for finding in chain(audience.findings, _of_segments(graph, by_id, audience.uses)):
+                yield AudienceFinding(owner, finding)
 
 
-def write_violations(warehouse: Warehouse, run_id: str, checked_at: datetime) -> dict[str, int]:
+def write_findings(warehouse: Warehouse, run_id: str, checked_at: datetime) -> dict[str, int]:
     """Replace `audience_violations` by what is found now, in one commit.
 
     Returns:
-        Violations by kind.
+        Findings by kind.
     """
     import pyarrow as pa
 
@@ -84,10 +97,10 @@ def write_violations(warehouse: Warehouse, run_id: str, checked_at: datetime) ->
     counts: Counter[str] = Counter()
 
     def batches() -> Iterator[pa.RecordBatch]:
-        found = find_violations(warehouse)
+        found = lint_audiences(warehouse)
         while some := list(islice(found, _BATCH)):
-            counts.update(violation.flaw.violation for violation in some)
-            yield pa.RecordBatch.from_pylist([violation.row(checked_at) for violation in some], schema)
+            counts.update(each.finding.kind for each in some)
+            yield pa.RecordBatch.from_pylist([each.row(checked_at) for each in some], schema)
 
     stream = pa.RecordBatchReader.from_batches(schema, batches())
     # A repetition replaces everything again: it may know more than an earlier attempt.
@@ -95,30 +108,28 @@ def write_violations(warehouse: Warehouse, run_id: str, checked_at: datetime) ->
     return dict(counts)
 
 
-def _gaps(connection: duckdb.DuckDBPyConnection) -> MissingData:
+def _missing_data(connection: duckdb.DuckDBPyConnection) -> MissingData:
     missing = {source.source_id: source for source in find_missing(connection, None).missing}
     looked_at = sources_by_tag(connection)
     return MissingData(missing, {tag: [name for name in names if name in missing] for tag, names in looked_at.items()})
 
 
-def _look(
-    connection: duckdb.DuckDBPyConnection, gaps: MissingData, segment_ids: frozenset[str], audiences: pa.Table
-) -> Iterator[tuple[dict[str, Any], ReadAudience]]:
+def _lint(
+    connection: duckdb.DuckDBPyConnection, missing_data: MissingData, segment_ids: frozenset[str], audiences: pa.Table
+) -> Iterator[tuple[dict[str, Any], _Linted]]:
     """Look at each definition by itself, a batch at a time; returns them with their owners."""
     for batch in audiences.to_batches(max_chunksize=_BATCH):
         owners = batch.to_pylist()
         parsed = [_parsed(owner.pop("definition")) for owner in owners]
-        definitions = [found for found in parsed if isinstance(found, Definition)]
-        known = known_ids(connection, definitions)
+        known = find_known_ids(connection, [found for found in parsed if isinstance(found, Definition)])
         # An audience that names what the platform has no longer is answered, but means nothing on the platform.
-        there = {source for source in known.sources if source[1] not in known.unchecked}
+        there = {source for source in known.sources or () if source[1] not in known.vanished}
         known = replace(known, sources=there, segments=segment_ids)
         for owner, found in zip(owners, parsed, strict=True):
             if isinstance(found, Finding):
-                yield owner, ReadAudience((found,), ())
+                yield owner, _Linted((found,), ())
             else:
-                flaws = tuple(lint_definition(found, known, gaps))
-                yield owner, ReadAudience(flaws, tuple(segment_nodes(found)))
+                yield owner, _Linted(tuple(lint_definition(found, known, missing_data)), found.segment_uses)
 
 
 def _parsed(text: str) -> Definition | Finding:
@@ -126,3 +137,24 @@ def _parsed(text: str) -> Definition | Finding:
         return parse(text)
     except TerminalDefinitionError as error:
         return Finding("unreadable", None, error.path, None, f"Cannot be read: {error.remedy}", CORRECT)
+
+
+def _of_segments(graph: SegmentGraph, segments: Mapping[str, _Linted], uses: Uses) -> Iterator[Finding]:
+    """List what the segments that an audience uses bring in.
+
+    What several segments name is listed once, where the shortest chain names it first. An audience that cannot be
+    evaluated for its segments has that as its only finding of this kind.
+    """
+    if problem := graph.problem(uses):
+        named_by = "segment_membership" if problem.id else None
+        yield Finding("unreadable", named_by, problem.path, problem.id or None, sentence(problem.detail), CORRECT)
+        return
+    seen: set[str] = set()
+    for name in graph.reached(uses):
+        for finding in segments[name].findings:
+            path = f"segment:{name} {finding.path}"
+            # What is said of something that is named holds wherever it is named.
+            said = finding.detail if finding.named_id else path
+            if said not in seen:
+                seen.add(said)
+                yield finding._replace(path=path)

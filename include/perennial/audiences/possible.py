@@ -11,16 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from perennial.audiences.definitions import (
-    Mistake,
-    Reference,
-    RepeatedKey,
-    TerminalDefinitionError,
-    check_filter,
-    decoded,
-    is_unicode,
-)
+from perennial.audiences.definitions import Reference, TerminalDefinitionError
 from perennial.audiences.filters import FILTERS, FilterGroup
+from perennial.audiences.parse import Mistake, RepeatedKey, check_filter, decoded, is_unicode
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from perennial.audiences import Definition, TerminalDefinitionError, parse, unknown_ids
 from perennial.audiences.completeness import MissingSource, find_missing
-from perennial.audiences.dependencies import find_dependencies, segments_of
-from perennial.audiences.evaluate import by_source, known_ids, load_segments
+from perennial.audiences.definitions import TerminalDefinitionError
+from perennial.audiences.lookups import dependencies_by_source, resolve_audience
+from perennial.audiences.parse import parse
 from perennial.engines.sessions import open_deciding_session
 from perennial.notify.restore_command import RestoreCommand, build_restore_command
 from perennial.platform.vanished import nearest_source, unknown_source
@@ -95,12 +95,12 @@ def check_resume(warehouse: Warehouse, source_id: str) -> ResumeCheck:
         TerminalRequestError: The platform has no such source.
     """
     with open_deciding_session(warehouse, _TABLES) as connection:
-        found = connection.execute(statement("features/show_source_state"), {"source_id": source_id}).fetchone()
+        found = connection.execute(statement("audiences/show_source_state"), {"source_id": source_id}).fetchone()
         if found is None:
             raise unknown_source(source_id, 0, nearest_source(connection, source_id))
         kind, name, status, state, since, vanished_at = found
         binds = {"kind": kind, "source_id": source_id}
-        parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
+        parts = connection.execute(statement("audiences/list_source_audiences"), binds).fetchall()
         checked = {part: _check_part(connection, part, text) for part, text in parts}
     return ResumeCheck(
         source_id=source_id,
@@ -119,28 +119,9 @@ def _check_part(
     connection: duckdb.DuckDBPyConnection, part: str, text: str
 ) -> tuple[tuple[MissingSource, ...], list[AudienceProblem]]:
     try:
-        root = parse(text)
-        segments = load_segments(connection, root)
+        audience = resolve_audience(connection, parse(text))
     except TerminalDefinitionError as error:
         return (), [AudienceProblem(part, error.path, error.remedy)]
-    definitions = {"": root} | {f"segment:{name} ": found for name, found in segments.items()}
-    known = replace(known_ids(connection, definitions.values()), segments=segments.keys())
-    problems = [
-        AudienceProblem(part, f"{where}{path}", flaw)
-        for where, definition in definitions.items()
-        for path, flaw, *_ in unknown_ids(definition, known)
-    ]
-    # A segment that does not exist has been told of; what the others need is told all the same.
-    named = {
-        reference.id for found in definitions.values() for reference in found.references if reference.kind == "segment"
-    }
-    whole = segments | dict.fromkeys(named - segments.keys(), _NOBODY)
-    try:
-        segments_of(root, whole)
-    except TerminalDefinitionError as error:
-        problems.append(AudienceProblem(part, error.path, error.remedy))
-    needs = by_source(connection, find_dependencies(root, whole))
-    return find_missing(connection, needs.keys(), needs).missing, problems
-
-
-_NOBODY = Definition({"or": []}, ())
+    needed = dependencies_by_source(connection, audience.dependencies)
+    problems = [AudienceProblem(part, problem.path, problem.detail) for problem in audience.problems]
+    return find_missing(connection, needed.keys(), needed).missing, problems

@@ -1,49 +1,40 @@
-"""Which segments use which, for all audiences at once: what each reaches, and which can never be evaluated."""
+"""Which segments use which: what each reaches, how deep it is, and which can never be evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from typing import NamedTuple
 
-from perennial.audiences.dependencies import SEGMENT_DEPTH_LIMIT, SEGMENT_LIMIT
-from perennial.audiences.findings import CORRECT, Finding
+from perennial.audiences.definitions import Problem
 
+SEGMENT_DEPTH_LIMIT = 100
+SEGMENT_LIMIT = 1_000
 # Segments of a circle that are named.
-_SHOWN = 10
+_NAMED = 10
 
-
-class ReadAudience(NamedTuple):
-    """What is kept of a definition once it has been looked at.
-
-    Attributes:
-        flaws: What is wrong with it, taken by itself.
-        uses: The segments it names, each with the JSON path.
-    """
-
-    flaws: tuple[Finding, ...]
-    uses: tuple[tuple[str, str], ...]
+# The segments that a definition names: JSON path of the id, and the id.
+Uses = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class SegmentGraph:
-    """All segments.
+    """Segments, and the segments that each uses.
 
     Attributes:
-        segments: By id.
+        uses: What each names, by id; ids that nobody has are passed over.
         levels: How many segments deep each is, itself counted; those that reach a circle have none.
         circles: The circle that one of those reaches, once it has been asked for.
     """
 
-    segments: Mapping[str, ReadAudience]
+    uses: Mapping[str, Uses]
     levels: Mapping[str, int]
     circles: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, segments: Mapping[str, ReadAudience]) -> SegmentGraph:
-        used = {name: {other for _, other in read.uses if other in segments} for name, read in segments.items()}
+    def of(cls, uses: Mapping[str, Uses]) -> SegmentGraph:
+        used = {name: {other for _, other in named if other in uses} for name, named in uses.items()}
         sorter = TopologicalSorter(used)
         # What reaches no circle still comes out.
         with suppress(CycleError):
@@ -53,52 +44,41 @@ class SegmentGraph:
             for name in sorter.get_ready():
                 levels[name] = 1 + max((levels[other] for other in used[name]), default=0)
                 sorter.done(name)
-        return cls(segments, levels)
+        return cls(uses, levels)
 
-    def flaws(self, read: ReadAudience) -> Iterator[Finding]:
-        """List what is wrong with an audience: each place in its own definition, and what its segments bring in.
-
-        What several segments name is listed once, where the shortest chain names it first. An audience that cannot be
-        evaluated for its segments is told of nothing that they bring in.
-        """
-        yield from read.flaws
-        reached = self._reached(read)
-        if unreadable := self._unreadable(read, len(reached)):
-            yield unreadable
-            return
-        seen: set[str] = set()
-        for name in reached:
-            for flaw in self.segments[name].flaws:
-                path = f"segment:{name} {flaw.path}"
-                # What is said of something that is named holds wherever it is named.
-                said = flaw.detail if flaw.named_id else path
-                if said not in seen:
-                    seen.add(said)
-                    yield flaw._replace(path=path)
-
-    def _unreadable(self, read: ReadAudience, count: int) -> Finding | None:
-        for path, name in read.uses:
-            place = f"{path}.segment_id"
-            if name in self.segments and name not in self.levels:
-                detail = f"Segment {name!r} cannot be evaluated: it comes to a circle ({self._circle(name)})."
-                return _refused(place, name, detail)
-            if self.levels.get(name, 0) > SEGMENT_DEPTH_LIMIT:
-                return _refused(place, name, f"More than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer.")
-        if count > SEGMENT_LIMIT:
-            return Finding(
-                "unreadable", None, "$", None, f"Uses {count:,} segments; use at most {SEGMENT_LIMIT}.", CORRECT
-            )
-        return None
-
-    def _reached(self, read: ReadAudience) -> list[str]:
+    def reached(self, named: Uses) -> list[str]:
         """List the segments an audience uses, itself or through others, breadth first, each once."""
-        reached = dict.fromkeys(name for _, name in read.uses if name in self.segments)
+        reached = dict.fromkeys(self._known(named))
         waiting = list(reached)
         for name in waiting:
-            fresh = dict.fromkeys(other for _, other in self.segments[name].uses if other in self.segments)
+            fresh = dict.fromkeys(self._known(self.uses[name]))
             waiting += [other for other in fresh if other not in reached]
             reached |= fresh
         return waiting
+
+    def layers(self, named: Uses) -> tuple[tuple[str, ...], ...]:
+        """List the segments an audience uses in layers: each uses those of earlier layers only."""
+        layers: dict[int, list[str]] = {}
+        for name in self.reached(named):
+            layers.setdefault(self.levels[name], []).append(name)
+        return tuple(tuple(layers[level]) for level in sorted(layers))
+
+    def problem(self, named: Uses) -> Problem | None:
+        """Say why an audience cannot be evaluated for the segments it names; None where it can."""
+        for path, name in named:
+            if name in self.uses and name not in self.levels:
+                circle = f"segment {name!r} cannot be evaluated: it comes to a circle ({self._circle(name)})."
+                return Problem(path, circle, name)
+            if self.levels.get(name, 0) > SEGMENT_DEPTH_LIMIT:
+                deep = f"more than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer."
+                return Problem(path, deep, name)
+        count = len(self.reached(named))
+        if count > SEGMENT_LIMIT:
+            return Problem("$", f"uses {count:,} segments; use at most {SEGMENT_LIMIT:,}.")
+        return None
+
+    def _known(self, named: Uses) -> Iterable[str]:
+        return (name for _, name in named if name in self.uses)
 
     def _circle(self, name: str) -> str:
         if name not in self.circles:
@@ -106,13 +86,8 @@ class SegmentGraph:
             place = name
             while place not in trail:
                 trail[place] = None
-                uses = self.segments[place].uses
-                place = next(other for _, other in uses if other in self.segments and other not in self.levels)
+                place = next(other for other in self._known(self.uses[place]) if other not in self.levels)
             circle = [*list(trail)[list(trail).index(place) :], place]
-            shown = circle if len(circle) <= _SHOWN else [*circle[: _SHOWN - 1], "…", place]
+            shown = circle if len(circle) <= _NAMED else [*circle[: _NAMED - 1], "…", place]
             self.circles[name] = " > ".join(shown)
         return self.circles[name]
-
-
-def _refused(path: str, segment_id: str, detail: str) -> Finding:
-    return Finding("unreadable", "segment_membership", path, segment_id, detail, CORRECT)

@@ -15,14 +15,14 @@ from perennial.cli.platform import check_platform_selects
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
+from perennial.settings import dag_id
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
-    from perennial.audiences.lint import Violation
+    from perennial.audiences.lint import AudienceFinding
     from perennial.audiences.resume import ResumeCheck
     from perennial.maintenance.bucket_rules import BucketRules
     from perennial.notify.restore_command import RestoreCommand
-    from perennial.policy.legacy_deletions import LegacyDeletion
 
 app = typer.Typer()
 
@@ -51,23 +51,23 @@ def check(
     if platform:
         check_platform_selects()
         return
-    from perennial.audiences.lint import find_violations
+    from perennial.audiences.lint import lint_audiences
     from perennial.maintenance.bucket_rules import find_harmful_rules
     from perennial.notify.restore_command import build_restore_command
 
     with opened_warehouse() as warehouse:
         is_whole = check_tables(warehouse)
-        found: dict[str, list[Violation]] = {kind: [] for kind in _KINDS}
-        for violation in find_violations(warehouse):
-            found[violation.flaw.violation].append(violation)
+        found: dict[str, list[AudienceFinding]] = {kind: [] for kind in _KINDS}
+        for each in lint_audiences(warehouse):
+            found[each.finding.kind].append(each)
         rules = find_harmful_rules(warehouse)
-    for kind, violations in found.items():
-        if violations:
+    for kind, findings in found.items():
+        if findings:
             console.print(f"\n[bold]{_KINDS[kind]}[/]")
             columns = ["owner", "status", "part", "where", "what"]
-            print_rows(columns, [_row(violation) for violation in violations])
-    console.print(", ".join(f"{len(violations):,} {kind}" for kind, violations in found.items()))
-    restorable = {name for violation in found["incomplete"] for name in violation.flaw.restorable}
+            print_rows(columns, [_row(each) for each in findings])
+    console.print(", ".join(f"{len(findings):,} {kind}" for kind, findings in found.items()))
+    restorable = {name for each in found["incomplete"] for name in each.finding.restorable}
     _print_restore(build_restore_command(sorted(restorable), (), (), "Needed by audiences"))
     _print_bucket_rules(rules)
     if not is_whole or rules.harmful or any(found[kind] for kind in _KINDS if kind != "incomplete"):
@@ -107,7 +107,7 @@ def adopt(
         now = datetime.now(UTC)
         if cutoff is None:
             revoke(warehouse, take_back or [], now, _user())
-            console.print(f"Removed {pluralize(len(set(take_back or [])), 'mark')}.")
+            console.print(f"Took {pluralize(len(set(take_back or [])), 'mark')} back.")
             return
         day = _day("--cutoff", cutoff)
         decided = (
@@ -115,11 +115,11 @@ def adopt(
             if dry_run
             else import_legacy_deletions(warehouse, day, now, _user())
         )
-    listed = decided if dry_run else [adoption for adoption in decided if adoption.decision in ("mark", "held")]
-    print_rows(["source_id", "decision", "reason"], [_decided_row(adoption) for adoption in listed])
-    counts = Counter(adoption.decision for adoption in decided)
-    kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "unsent", "recent", "referenced", "held"))
-    console.print(f"{counts['mark']:,} {'would be marked' if dry_run else 'marked'}; unchanged: {kept}.")
+    listed = [deletion for deletion in decided if dry_run or deletion.decision in ("mark", "stored")]
+    print_rows(["source_id", "decision", "reason"], [(each.source_id, each.decision, each.reason) for each in listed])
+    counts = Counter(deletion.decision for deletion in decided)
+    kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "unsent", "recent", "referenced", "stored"))
+    console.print(f"{counts['mark']:,} {'would be marked' if dry_run else 'marked'}; left as they are: {kept}.")
     if day > _PREVIOUS_POLICY_ENDED:
         say("[yellow]The previous policy ended with 2023: a later cutoff marks data that was never deleted.[/]")
 
@@ -174,25 +174,22 @@ def _print_resume_check(found: ResumeCheck) -> None:
     _print_restore(found.restore)
 
 
-def _print_restore(again: RestoreCommand | None) -> None:
-    """Print the command on a line of its own, ready to paste; or its params where it is too long for a shell."""
-    if again is None:
+def _print_restore(restore: RestoreCommand | None) -> None:
+    """Print the command on a line of its own, as it is; where no shell takes it, its params."""
+    if restore is None:
         return
-    if again.fits_a_shell:
-        console.print("To restore what can be restored:")
-        print(again.command)  # noqa: T201 - to be pasted, so never folded
+    if restore.fits_a_shell:
+        console.print("To bring back what can come back:")
+        print(restore.command)  # noqa: T201 - to be pasted, so never folded
     else:
-        say("To restore what can be restored, trigger restore_interactions with these params:")
-        print(again.conf)  # noqa: T201 - likewise
+        say(f"Trigger {dag_id('restore_interactions')} with these params to bring back what can come back:")
+        print(restore.conf)  # noqa: T201 - likewise
 
 
-def _row(violation: Violation) -> tuple[str | None, ...]:
-    owner, flaw = violation.owner, violation.flaw
-    return f"{owner['owner_kind']}:{owner['owner_id']}", owner["owner_status"], owner["part"], flaw.path, flaw.detail
-
-
-def _decided_row(adoption: LegacyDeletion) -> tuple[str, ...]:
-    return adoption.source_id, adoption.decision, adoption.reason
+def _row(found: AudienceFinding) -> tuple[str | None, ...]:
+    owner, finding = found.owner, found.finding
+    name = f"{owner['owner_kind']}:{owner['owner_id']}"
+    return name, owner["owner_status"], owner["part"], finding.path, finding.detail
 
 
 def _day(option: str, text: str) -> date:

@@ -58,7 +58,7 @@ def list_workspace(
         wanted: Which sources.
         write: Writes the rows for a program; None for a person.
     """
-    from perennial.policy.referrers import KeptSources, unread_referrers
+    from perennial.policy.referrers import explain_unread, unread_referrers
 
     _refuse_unknown(session, wanted)
     show_listed_sources(warehouse, session)
@@ -69,8 +69,8 @@ def list_workspace(
     if wanted.state is None and wanted.tag is None:
         _print_totals(session)
     _print_sources(session, binds, wanted.limit or _SHOWN_ROWS)
-    if kept := KeptSources(frozenset(), unread_referrers(session)).told:
-        say_exactly(kept, "yellow")
+    if warning := explain_unread(unread_referrers(session)):
+        say_exactly(warning, "yellow")
 
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:

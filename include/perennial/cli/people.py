@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from perennial.audiences.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
+from perennial.audiences.completeness import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 from perennial.cli.printing import console, opened_warehouse, print_rows, say, say_left_out
 from perennial.errors import TerminalRequestError
 

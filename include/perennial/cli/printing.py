@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from perennial.errors import PerennialError, TerminalRequestError
+from perennial.errors import PerennialError, TerminalRequestError, TerminalUnsetError
 from perennial.settings import Settings
 from perennial.sql import statement
 from perennial.text import pluralize
@@ -95,7 +95,8 @@ def said_plainly() -> Iterator[None]:
         yield
     except (PerennialError, DuckDBError) as error:
         say_exactly(str(error), "red")
-        raise typer.Exit(1) from error
+        # As of a command line that cannot be understood: something has to be given first.
+        raise typer.Exit(2 if isinstance(error, TerminalUnsetError) else 1) from error
 
 
 def print_query(

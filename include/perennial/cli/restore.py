@@ -54,7 +54,7 @@ def restore(
     could not be delivered.
     """
     from perennial.moves.inline import restore_and_notify
-    from perennial.moves.runs import Run
+    from perennial.operations import Run
 
     now = datetime.now(UTC)
     run = Run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,13 +26,16 @@ from perennial.cli.printing import (
     shown,
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
+from perennial.errors import TerminalSettingError
 from perennial.sql import statement
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from perennial.policy.decisions import Decision
+    from perennial.warehouse import Warehouse
 
 app = typer.Typer()
 
@@ -52,21 +56,25 @@ def init(
         return
     with opened_warehouse() as warehouse:
         changes = warehouse.create_tables()
-    for change in changes:
-        console.print(change)
-    console.print(
-        "Everything is in place." if not changes else f"{pluralize(len(changes), 'change')}; everything is in place."
-    )
+        for change in changes:
+            console.print(change)
+        console.print(
+            "Everything is in place."
+            if not changes
+            else f"{pluralize(len(changes), 'change')}; everything is in place."
+        )
+        _print_places(warehouse)
 
 
 @app.command()
 def demo(
     events: Annotated[int, typer.Option(help="Approximate number of events in the sample workspace.")] = 200_000,
 ) -> None:
-    """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and report what happened."""
-    from perennial_sample.story import tell_story
-
+    """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
     with said_plainly():
+        _refuse_without_sample()
+        from perennial_sample.story import tell_story
+
         tell_story(console, events)
 
 
@@ -74,11 +82,20 @@ def demo(
 def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page on 127.0.0.1.")] = 8080,
 ) -> None:
-    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or until the caller ends."""
-    from perennial_sample.serve import serve
-
+    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of who started it."""
     with said_plainly():
+        _refuse_without_sample()
+        from perennial_sample.serve import serve
+
         serve(console, port)
+
+
+def _refuse_without_sample() -> None:
+    missing = [name for name in ("aiosmtpd", "numpy", "psutil") if find_spec(name) is None]
+    if missing:
+        raise TerminalSettingError(
+            f"The sample needs {' and '.join(missing)}, not installed here; run pip install 'perennial[sample]'."
+        )
 
 
 @app.command()
@@ -126,7 +143,23 @@ def status(
         for fact in found.facts():
             console.print(f"  {fact.label:16} {escape(fact.text)}", highlight=False, soft_wrap=True)
         if source is None:
+            if run is None:
+                console.print("\n[bold]Where everything is[/]")
+                _print_places(warehouse)
             print_undelivered(warehouse, run)
+
+
+def _print_places(warehouse: Warehouse) -> None:
+    from perennial.warehouse import describe_catalog
+
+    settings = warehouse.settings
+    for label, place in (
+        ("Catalog", describe_catalog(settings)),
+        ("Tables", warehouse.table(INTERACTIONS.name).location().rpartition("/")[0]),
+        ("Archive", warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().data_path),
+        ("Landing", settings.landing_uri or "not set: PERENNIAL_LANDING_URI"),
+    ):
+        console.print(f"  {label:8} {escape(place)}", highlight=False, soft_wrap=True)
 
 
 def _unknown(session: DuckDBPyConnection, source_id: str) -> str:
@@ -166,7 +199,7 @@ def explain(
     with opened_warehouse() as warehouse:
         at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
         try:
-            found = explained(warehouse, source, at, held=sources_under_way(warehouse, "restore"))
+            found = explained(warehouse, source, at, locked=sources_under_way(warehouse, "restore"))
         except TerminalUnseenError as unseen:
             # There is no clock to explain, and that is the answer.
             console.print(Text(str(unseen)), soft_wrap=True)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from perennial.errors import TerminalSettingError
+from perennial.resources import resource
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-SHIPPED_PRICES = Path(__file__).with_name("prices.toml")
+SHIPPED_PRICES = resource("cost/prices.toml")
 STANDARD = "STANDARD"
 # Flaws that an error names; a table that is something else has one for each field.
 _NAMED = 5

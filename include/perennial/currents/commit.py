@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perennial.currents.prepare import LOADED_TABLES, PreparedLoad
 from perennial.errors import TerminalDataError
-from perennial.operations import OperationRecord, pending_records, remove_pending, write_pending
+from perennial.operations import OperationRecord, new_record, pending_records, remove_pending, write_pending
 from perennial.storage import storage_for
 from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import FileChange, Warehouse
@@ -44,11 +43,8 @@ def record_load(warehouse: Warehouse, prepared: PreparedLoad) -> None:
             write_file_list(warehouse.table(name), lists[name], data_files)
     plan = {"load_id": prepared.load_id, "ledger_snapshot_id": prepared.ledger_snapshot_id, "tables": lists}
     storage_for(uri).write(f"{uri}/load.json", json.dumps(plan).encode())
-    stamp = datetime.now(UTC).isoformat()
-    write_pending(
-        warehouse,
-        OperationRecord(KIND, prepared.load_id, stamp, stamp, tuple(lists.values()), plan_uri=f"{uri}/load.json"),
-    )
+    record = new_record(KIND, prepared.load_id, plan_uri=f"{uri}/load.json", file_lists=lists.values())
+    write_pending(warehouse, record)
 
 
 def commit_load(warehouse: Warehouse, prepared: PreparedLoad) -> bool:

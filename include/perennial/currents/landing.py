@@ -57,9 +57,9 @@ def list_landing(settings: Settings) -> list[StoredFile]:
 
     Names that begin with `.` or `_`, and those of unfinished files, are skipped.
     """
-    uri = settings.landing_uri
-    # The recorded address of a file must not depend on how the setting spells its directory.
-    prefix = uri if "://" in uri else f"file://{settings.home.joinpath(Path(uri).expanduser())}"
+    uri = settings.place("landing_uri")
+    # The address a file is remembered by must not depend on how the setting spells its directory.
+    prefix = uri if "://" in uri else f"file://{settings.below_home(str(Path(uri).expanduser()))}"
     return [stored for stored in storage_for(prefix).list_files(prefix.rstrip("/")) if _is_landed(stored.uri)]
 
 

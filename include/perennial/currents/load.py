@@ -17,6 +17,7 @@ from perennial.engines.duckdb import open_connection
 from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.quality import LoadCounts
 from perennial.refusals import refuse_future_date
+from perennial.settings import dag_id
 from perennial.storage import storage_for
 from perennial.tables import LOADED_EVENTS
 from perennial.text import pluralize
@@ -95,7 +96,9 @@ def load_interactions(
     lost_races = 0
     while ready:
         if lost_races == ATTEMPTS:
-            raise TransientConflictError(f"Other loads came first {ATTEMPTS} times; run load_interactions again.")
+            raise TransientConflictError(
+                f"Other loads came first {ATTEMPTS} times; run {dag_id('load_interactions')} again."
+            )
         ledger = warehouse.table(LOADED_EVENTS.name)
         # After the ledger is pinned: a load in it is then either finished, or seen here and finished first.
         if has_pending_loads(warehouse):

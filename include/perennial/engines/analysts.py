@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 def open_query_session(warehouse: Warehouse) -> Iterator[QuerySession]:
     """Open everything that `perennial.connect()` shows, in the engine of PERENNIAL_ENGINE_URL.
 
-    In the connection of the facts `source_states` and `lifecycle_events` are in place, as of the same moment.
+    In the session's connection `source_states` and `lifecycle_events` are in place, as of the same moment.
     """
     engine = open_engine(warehouse.settings)
     if engine is None:
         with open_session(warehouse) as connection:
             yield DuckDBSession(connection)
         return
-    facts = at_one_moment(warehouse, lambda: _whole(engine, warehouse))
-    with facts.connection:
+    session = at_one_moment(warehouse, lambda: _whole(engine, warehouse))
+    with session.connection:
         try:
-            yield facts
+            yield session
         finally:
-            facts.close()
+            session.close()
 
 
 def _whole(engine: Engine, warehouse: Warehouse) -> EngineSession:

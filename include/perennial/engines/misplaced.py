@@ -44,7 +44,7 @@ def _misplaced(
     import pyarrow as pa
 
     archive = warehouse.table(INTERACTIONS_ARCHIVE.name)
-    ((expected,),) = connection.execute(statement("features/count_archived_rows")).fetchall()
+    ((expected,),) = connection.execute(statement("engines/count_archived_rows")).fetchall()
     rows: Counter[str] = Counter()
     if record_count(archive) != expected:
         away = connection.execute("SELECT source_id FROM source_states WHERE state <> 'available'").fetchall()

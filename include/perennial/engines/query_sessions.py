@@ -1,4 +1,4 @@
-"""QuerySession on DuckDB in process or on the configured engine, with the same behaviour for callers."""
+"""Queries to DuckDB in process, or to the configured engine: the callers cannot tell which."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DuckDBSession:
-    """QuerySession on a connection that has every relation."""
+    """Queries to a connection in which every relation is in place."""
 
     connection: duckdb.DuckDBPyConnection
     dialect: ClassVar[str] = "duckdb"
@@ -51,7 +51,7 @@ class DuckDBSession:
 
 @dataclass(frozen=True)
 class EngineSession:
-    """QuerySession from an engine that reads the tables itself.
+    """Queries to an engine that reads the tables itself.
 
     Attributes:
         engine: Who is asked.

@@ -1,11 +1,11 @@
-"""The session of one query of a feature (R14): decisions in process, facts from the engine, at one moment."""
+"""One question of a feature (R14) at one moment: what is decided in process, and where the rows are queried."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from perennial.engines.duckdb import (
     KNOWN_VIEWS,
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import LiveFile, Warehouse
 
-# The tables that decisions are made from: always read in process.
+_Opened = TypeVar("_Opened")
+# What decisions are made from: always in process.
 _DECIDING = (SOURCES.name, VANISHED_SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EVENTS.name)
 
 
@@ -38,14 +39,14 @@ class FeatureSession:
     """Everything that one query needs; it is closed at the end of its block.
 
     Attributes:
-        connection: DuckDB in process, with the tables that decisions are made from.
-        facts: The engine that reads interactions and users.
-        source_ids: The sources whose interactions the query reads; None: all.
+        connection: DuckDB in process, with what decisions are made from.
+        queries: Where interactions and users are queried.
+        source_ids: The sources whose interactions the question looks at; None: all.
         interaction_files: The data files of interactions it may read.
     """
 
     connection: duckdb.DuckDBPyConnection
-    facts: QuerySession
+    queries: QuerySession
     source_ids: frozenset[str] | None
     interaction_files: tuple[LiveFile, ...]
 
@@ -55,7 +56,7 @@ class FeatureSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.facts.close()
+        self.queries.close()
         self.connection.close()
 
 
@@ -65,12 +66,12 @@ class Opening:
 
     Attributes:
         warehouse: Where the tables are.
-        in_process: Whether facts are read through the same connection.
-        connection: DuckDB in process.
+        engine: Who is queried; None: DuckDB in process.
+        connection: DuckDB in process, with `known_sources`, `known_source_tags` and `source_states` in place.
     """
 
     warehouse: Warehouse
-    in_process: bool
+    engine: Engine | None
     connection: duckdb.DuckDBPyConnection = field(default_factory=open_connection)
     tables: dict[str, IcebergTable] = field(default_factory=dict)
     shown: set[str] = field(default_factory=set)
@@ -92,55 +93,61 @@ class Opening:
                 self.shown.add(name)
 
     def offer(self, names: Iterable[str]) -> None:
-        """Make tables available for facts; an engine reads them itself, at the snapshot that is loaded here."""
-        if self.in_process:
+        """Let tables be queried; an engine reads them itself, at the snapshot that is loaded here."""
+        if self.engine is None:
             self.show(names)
         else:
             for name in names:
                 self.table(name)
 
+    def session(self, source_ids: Collection[str] | None) -> FeatureSession:
+        """Finish: `available_interactions` is what features may see of some sources.
 
-def open_feature_session(
-    warehouse: Warehouse, tables: Collection[str], needed: Callable[[Opening], Collection[str] | None]
-) -> FeatureSession:
-    """Open a session for one query of a feature: only the files that it can need are planned and read.
-
-    Args:
-        warehouse: Where the tables are.
-        tables: The tables of the contract that the query reads, besides the interactions.
-        needed: Returns the sources whose interactions the query reads; None: all. It is called when `known_sources`,
-            `known_source_tags` and `source_states` exist, and may add more tables.
-
-    Returns:
-        The session; `available_interactions` in its facts has what features may see of the needed sources.
-    """
-    engine = open_engine(warehouse.settings)
-
-    def feature() -> FeatureSession:
-        opening = Opening(warehouse, in_process=engine is None)
-        opening.show(_DECIDING)
-        opening.offer(tables)
-        create_state_views(opening.connection, warehouse.settings.retention_months)
-        create_views(opening.connection, ("known_source_tags", "hidden_sources"))
-        source_ids = needed(opening)
-        show_misplaced(opening.connection, warehouse, source_ids or None)
-        rows = opening.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
+        Args:
+            source_ids: The sources whose interactions the question looks at; None: all.
+        """
+        show_misplaced(self.connection, self.warehouse, source_ids or None)
+        rows = self.connection.execute("SELECT source_id FROM hidden_sources").fetchall()
         hidden = {source_id for (source_id,) in rows}
-        found = list(warehouse.live_files(opening.table(INTERACTIONS.name), source_ids))
-        # A partition is a source, so hidden sources are left out file by file, without reading a row.
+        found = list(self.warehouse.live_files(self.table(INTERACTIONS.name), source_ids))
+        # A partition is a source, so what is hidden is left out file by file, and no row is looked at for it.
         visible = [live for live in found if live.is_mixed or live.source_id not in hidden]
-        if engine is None:
-            _show_available(opening, visible, source_ids, hidden)
-            facts: QuerySession = DuckDBSession(opening.connection)
+        if self.engine is None:
+            _show_available(self, visible, source_ids, hidden)
+            queries: QuerySession = DuckDBSession(self.connection)
         else:
             with_rows = {live.source_id for live in found if not live.is_mixed}
             if any(live.is_mixed for live in found):
                 with_rows |= hidden if source_ids is None else set(source_ids)
             unseen = None if source_ids is not None else with_rows & hidden
-            facts = _facts_of(engine, opening, with_rows - hidden, unseen)
-        return FeatureSession(
-            opening.connection, facts, None if source_ids is None else frozenset(source_ids), tuple(visible)
-        )
+            queries = _engine_session(self.engine, self, with_rows - hidden, unseen)
+        wanted = None if source_ids is None else frozenset(source_ids)
+        return FeatureSession(self.connection, queries, wanted, tuple(visible))
+
+
+def open_feature_session(
+    warehouse: Warehouse, tables: Collection[str], opened: Callable[[Opening], _Opened]
+) -> _Opened:
+    """Open what answers one question of a feature: only the files that it can need are planned and read.
+
+    Args:
+        warehouse: Where the tables are.
+        tables: The tables of the contract that the question queries, besides the interactions.
+        opened: Shows and offers more tables where it needs them, and finishes the session. Called again where a move
+            was recorded meanwhile.
+
+    Returns:
+        What that returns.
+    """
+    engine = open_engine(warehouse.settings)
+
+    def feature() -> _Opened:
+        opening = Opening(warehouse, engine)
+        opening.show(_DECIDING)
+        opening.offer(tables)
+        create_state_views(opening.connection, warehouse.settings.retention_months)
+        create_views(opening.connection, ("known_source_tags", "hidden_sources"))
+        return opened(opening)
 
     return at_one_moment(warehouse, feature)
 
@@ -165,15 +172,15 @@ def _show_available(
 def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duckdb.DuckDBPyConnection:
     """Open a connection, always in process, for decisions from tables and the state of every source."""
 
-    def needed(opening: Opening) -> tuple[str, ...]:
+    def opened(opening: Opening) -> duckdb.DuckDBPyConnection:
         opening.show(tables)
-        return ()
+        return opening.session(()).connection
 
-    return open_feature_session(warehouse, (), needed).connection
+    return open_feature_session(warehouse, (), opened)
 
 
-def _facts_of(engine: Engine, opening: Opening, visible: set[str], hidden: set[str] | None) -> EngineSession:
-    """Give an engine the tables, and the interactions that features may see.
+def _engine_session(engine: Engine, opening: Opening, visible: set[str], hidden: set[str] | None) -> EngineSession:
+    """Tell an engine where the tables are, and which interactions features may see.
 
     Args:
         engine: The engine.

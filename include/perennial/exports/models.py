@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 ID_LIMIT = 50
-# Flaws that an error tells; the rest it counts.
+# Mistakes that an error names; it counts the rest.
 _NAMED = 5
 _LIST = "give a list of at least one string"
 _TEXT = "give a string of at least one character (and no half of a surrogate pair)"
@@ -230,21 +230,21 @@ def _parsed(model: type[_Request], mapping: Mapping[str, Any]) -> _Request:
     try:
         return model.model_validate(mapping)
     except ValidationError as error:
-        flaws = [_sentence(model, flaw) for flaw in error.errors()]
-        more = f" And {len(flaws) - _NAMED:,} more." if len(flaws) > _NAMED else ""
-        raise TerminalRequestError(f"The export cannot be done. {' '.join(flaws[:_NAMED])}{more}") from error
+        found = [_sentence(model, each) for each in error.errors()]
+        more = f" And {len(found) - _NAMED:,} more." if len(found) > _NAMED else ""
+        raise TerminalRequestError(f"The export cannot be done. {' '.join(found[:_NAMED])}{more}") from error
 
 
-def _sentence(model: type[_Request], flaw: ErrorDetails) -> str:
-    kind, message = flaw["type"], flaw["msg"].removeprefix("Value error, ")
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in flaw["loc"]).removeprefix(".")
+def _sentence(model: type[_Request], mistake: ErrorDetails) -> str:
+    kind, message = mistake["type"], mistake["msg"].removeprefix("Value error, ")
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in mistake["loc"]).removeprefix(".")
     takes = f"the request takes {', '.join(model.model_fields)}"
     if kind == "missing":
         return f"{path} is missing; {takes}."
     if kind == "value_error":
-        return f"{path} is {_shown(flaw['input'])}; {message}." if path else f"{message}."
+        return f"{path} is {_shown(mistake['input'])}; {message}." if path else f"{message}."
     remedies = {"extra_forbidden": takes, "model_type": takes, "list_type": _LIST, "too_short": _LIST}
-    return f"{path or 'It'} is {_shown(flaw['input'])}; {remedies.get(kind, _TEXT)}."
+    return f"{path or 'It'} is {_shown(mistake['input'])}; {remedies.get(kind, _TEXT)}."
 
 
 def _shown(value: object) -> str:

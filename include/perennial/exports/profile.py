@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.audiences.completeness import Completeness
-from perennial.audiences.missing_page import FIRST_PAGE, MissingPage
+from perennial.audiences.completeness import FIRST_PAGE, Completeness, MissingPage
 from perennial.errors import TerminalRequestError
 from perennial.exports.received import CAMPAIGNS, CANVASES, CampaignReceived, CanvasReceived, open_received
+from perennial.settings import dag_id
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -50,8 +50,8 @@ def read_profile(warehouse: Warehouse, user_id: str, page: MissingPage = FIRST_P
         users = list(received.users())
         if not users:
             raise TerminalRequestError(
-                f"No user {user_id!r} is known; give the platform's user id, and run sync_sources if the user is new "
-                "there."
+                f"No user {user_id!r} is known; give the platform's user id, and run {dag_id('sync_sources')} if the "
+                "user is new there."
             )
         return Profile(
             user_id=user_id,

@@ -1,4 +1,4 @@
-"""What a query in SQL leaves out: whoever asks the warehouse in words of their own is told as well (R16)."""
+"""What a query in SQL leaves out: whoever queries the warehouse directly gets to know it as well (R16)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _named(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:
 
 def _counted(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:
     """Count what the views of a query leave out that a restore brings back."""
-    missing = connection.sql(statement("features/list_missing_sources"), params={"source_ids": None})
+    missing = connection.sql(statement("audiences/list_missing_sources"), params={"source_ids": None})
     counted = missing.filter("state <> 'deleted'").aggregate("kind, count(*)::BIGINT, sum(archived_rows)::BIGINT")
     found = [(sources, rows) for kind, sources, rows in counted.fetchall() if kind in query.kinds]
     if not found:

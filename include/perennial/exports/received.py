@@ -10,8 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from perennial.audiences.completeness import NOTHING_MISSING, Completeness, find_missing_page
-from perennial.audiences.missing_page import MissingPage
+from perennial.audiences.completeness import NOTHING_MISSING, Completeness, MissingPage, find_missing_page
 from perennial.engines.protocol import BATCH_ROWS
 from perennial.sql import statement
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
@@ -128,7 +127,7 @@ class ReceivedSession:
     def ask_for(self, user_ids: Collection[str], external_ids: Collection[str] = ()) -> None:
         """Say which users are meant; once a session."""
         binds = {"user_ids": sorted(user_ids), "external_ids": sorted(external_ids)}
-        self.session.facts.define("asked_users", statement("features/select_asked_users"), binds)
+        self.session.queries.define("asked_users", statement("exports/select_asked_users"), binds)
 
     def users(self, batch_rows: int = BATCH_ROWS) -> Iterator[UserRecord]:
         """Stream the users in relation `asked_users`, in order of id, in memory that does not grow with their number.
@@ -138,15 +137,17 @@ class ReceivedSession:
         """
         # Left to itself, DuckDB looks the few users up in a hash table of all interactions.
         self.session.connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
-        self.session.facts.define("source_names", statement("features/select_source_names"))
-        asked = self.session.facts.query(statement("features/list_received"), {"kinds": sorted(self.kinds)}, batch_rows)
+        self.session.queries.define("source_names", statement("exports/select_source_names"))
+        asked = self.session.queries.query(
+            statement("exports/list_received"), {"kinds": sorted(self.kinds)}, batch_rows
+        )
         rows = (row for batch in asked for row in batch.to_pylist())
         for _, of_user in groupby(rows, key=itemgetter("user_id")):
             yield _user(list(of_user))
 
     def is_for_nobody(self) -> bool:
         """Whether no user is asked for, so that no list can be short."""
-        counted = self.session.facts.query(statement("features/count_asked_users")).read_all()
+        counted = self.session.queries.query(statement("exports/count_asked_users")).read_all()
         return not counted["user_count"][0].as_py()
 
     def find_missing(
@@ -175,7 +176,7 @@ def open_received(warehouse: Warehouse, kinds: frozenset[Kind]) -> Iterator[Rece
     from perennial.engines.sessions import open_feature_session
 
     source_ids = None if kinds else ()
-    with open_feature_session(warehouse, RECEIVED_TABLES, lambda _: source_ids) as session:
+    with open_feature_session(warehouse, RECEIVED_TABLES, lambda opening: opening.session(source_ids)) as session:
         yield ReceivedSession(session, kinds)
 
 

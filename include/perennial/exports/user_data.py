@@ -1,5 +1,6 @@
 """The User data file of a campaign or Canvas: a CSV of everybody it had to do with, written whole or not at all (R14).
 
+A request is checked, its file is written, and its requesters are told where the file is or why there is none.
 Its columns are `_COLUMNS`; `docs/analysts.md` says what each holds.
 """
 
@@ -12,20 +13,22 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, StrictBool
 
-from perennial.audiences.completeness import Completeness, TerminalIncompleteError, find_missing
+from perennial.audiences.completeness import TerminalIncompleteError, find_missing
 from perennial.engines.sessions import FeatureSession, open_feature_session
 from perennial.errors import TerminalRequestError
-from perennial.notify import refuse_bad_addresses
+from perennial.notify import DeliveryRecord, Letter, deliver, export_message, is_address, refuse_bad_addresses
+from perennial.notify.delivery import EXPORT
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.refusals import read_params
+from perennial.reports import ExportReport
 from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
@@ -64,7 +67,7 @@ class ExportRequest:
 
     Attributes:
         source_id: Campaign or Canvas.
-        notify: E-mail addresses that are told where the file is.
+        notify: E-mail addresses of those who get to know where the file is.
         all_recipients: Also users whose profile the platform has no longer.
     """
 
@@ -101,17 +104,27 @@ class UserDataFile:
     as_of: datetime
 
 
-@dataclass(frozen=True)
-class ExportedSource:
-    """The campaign or Canvas of a request, and what of its interactions is not there.
+@dataclass(frozen=True, kw_only=True)
+class ExportAttempt:
+    """How far a run came.
 
-    An unknown one has no kind, and perhaps another that is spelled like it."""
+    Attributes:
+        run_id: The run.
+        requested_by: Who asked.
+        written: The file; None where there is none.
+        error: What went wrong last, for a person; empty when nothing did.
+        error_details: What of it this module needs to know, as in `PerennialError`.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
+    """
 
-    source_id: str
-    kind: str
-    name: str
-    completeness: Completeness
-    nearest_id: str = ""
+    run_id: str
+    requested_by: str | None = None
+    written: UserDataFile | None = None
+    error: str = ""
+    error_details: Mapping[str, str] = field(default_factory=dict)
+    run_url: str | None = None
+    page_url: str | None = None
 
 
 def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> ExportRequest:
@@ -123,9 +136,8 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> ExportRequ
             (R18), even if it is active again: the file would be short.
     """
     request = ExportRequest.from_params(params)
-    with open_source(warehouse, request.source_id) as (_, source):
-        _refuse_short(source)
-    return request
+    with _open_whole_source(warehouse, request.source_id):
+        return request
 
 
 def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, now: datetime) -> UserDataFile:
@@ -136,15 +148,14 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
         TerminalIncompleteError: The source's interactions are not all there any more.
     """
     stem = _stem(request.source_id, run_id, now)
-    uri = f"{warehouse.settings.exports_uri.rstrip('/')}/{stem}.csv"
+    uri = f"{warehouse.settings.place('exports_uri').rstrip('/')}/{stem}.csv"
     as_of, started = datetime.now(UTC), time.monotonic()
     with (
         _scratch(warehouse.settings.home, stem) as folder,
-        open_source(warehouse, request.source_id, _TABLES) as (session, source),
+        _open_whole_source(warehouse, request.source_id, _TABLES) as (session, kind),
     ):
-        _refuse_short(source)
         path = folder / "user-data.csv"
-        user_count = _copy(session, source.kind, path, request.all_recipients)
+        user_count = _copy(session, kind, path, request.all_recipients)
         file_bytes = path.stat().st_size
         storage_for(uri).upload(path, uri)
     seconds = time.monotonic() - started
@@ -152,39 +163,86 @@ def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, n
     return UserDataFile(file_uri=uri, user_count=user_count, file_bytes=file_bytes, as_of=as_of)
 
 
-@contextmanager
-def open_source(
-    warehouse: Warehouse, source_id: str, tables: Collection[str] = ()
-) -> Iterator[tuple[FeatureSession, ExportedSource]]:
-    """Open a session on the interactions of one source, and say what the source is."""
-    with open_feature_session(warehouse, tables, lambda _: {source_id}) as session:
-        found = session.connection.execute(statement("features/find_exported_source"), {"source_id": source_id})
-        kind, name = found.fetchone() or ("", "")
-        missing = find_missing(session.connection, {source_id})
-        nearest_id = "" if kind else nearest_source(session.connection, source_id)
-        yield session, ExportedSource(source_id, kind, name, missing, nearest_id)
+def notify_requesters(warehouse: Warehouse, params: Mapping[str, Any], attempt: ExportAttempt) -> ExportReport:
+    """Send the one e-mail of a request, whether it has come to a file or not.
+
+    Raises:
+        TerminalRequestError: The addresses cannot be used, so nobody gets an e-mail.
+        TransientDeliveryError: Somebody was refused for now; the next attempt writes to nobody twice.
+        TerminalDeliveryError: Somebody was refused for good.
+    """
+    notify = params.get("notify") or []
+    if isinstance(notify, str) or not any(map(is_address, notify)):
+        refuse_bad_addresses(notify)
+    report = _report(warehouse, params, tuple(map(str, notify)), attempt)
+    letter = Letter(message=export_message(report), to=report.notify)
+    deliver(DeliveryRecord.of(warehouse, EXPORT, attempt.run_id), [letter]).refuse_gaps()
+    return report
 
 
-def _refuse_short(source: ExportedSource) -> None:
-    if not source.kind:
-        raise unknown_source(source.source_id, 0, source.nearest_id)
-    if source.kind not in _COLUMNS:
-        raise TerminalRequestError(
-            f"{source.source_id!r} vanished from the platform before more than its id was kept, so it cannot be told "
-            "whether it was a campaign or a Canvas, and no file is written. Ask for its interactions with `perennial "
-            "sql`."
+def _report(
+    warehouse: Warehouse, params: Mapping[str, Any], notify: tuple[str, ...], attempt: ExportAttempt
+) -> ExportReport:
+    source_id = str(params.get("source_id") or "")
+    with _open_source(warehouse, source_id) as (_, kind, name):
+        report = ExportReport(
+            run_id=attempt.run_id,
+            requested_by=attempt.requested_by or "unknown",
+            source_id=source_id,
+            name=name,
+            kind=kind,
+            notify=notify,
+            all_recipients=params.get("all_recipients") is True,
+            run_url=attempt.run_url,
+            page_url=attempt.page_url,
         )
-    if not source.completeness.complete:
-        raise TerminalIncompleteError(source.completeness)
+    if attempt.written is not None:
+        return replace(report, **asdict(attempt.written))
+    error = attempt.error or "The file could not be written; the run's log says why."
+    # The message has a place of its own for the command that restores, which the summary leaves out.
+    details = attempt.error_details
+    return replace(report, error=details.get("summary", error), missing=details.get("missing", ""))
+
+
+@contextmanager
+def _open_source(
+    warehouse: Warehouse, source_id: str, tables: Collection[str] = ()
+) -> Iterator[tuple[FeatureSession, str, str]]:
+    """Open a session on the interactions of one source, with its kind and name; both are empty where it is unknown."""
+    with open_feature_session(warehouse, tables, lambda opening: opening.session({source_id})) as session:
+        binds = {"source_id": source_id}
+        found = session.connection.execute(statement("exports/find_exported_source"), binds).fetchone()
+        kind, name = found or ("", "")
+        yield session, kind, name
+
+
+@contextmanager
+def _open_whole_source(
+    warehouse: Warehouse, source_id: str, tables: Collection[str] = ()
+) -> Iterator[tuple[FeatureSession, str]]:
+    """Open a session on the interactions of one source, with its kind; refuse it where a file would be short."""
+    with _open_source(warehouse, source_id, tables) as (session, kind, _):
+        if not kind:
+            raise unknown_source(source_id, 0, nearest_source(session.connection, source_id))
+        if kind not in _COLUMNS:
+            raise TerminalRequestError(
+                f"{source_id!r} vanished from the platform before more than its id was kept, so it cannot be told "
+                "whether it was a campaign or a Canvas, and no file is written. Ask for its interactions with "
+                "`perennial sql`."
+            )
+        completeness = find_missing(session.connection, {source_id})
+        if not completeness.complete:
+            raise TerminalIncompleteError(completeness)
+        yield session, kind
 
 
 def _copy(session: FeatureSession, kind: str, path: Path, all_recipients: bool) -> int:
     connection = session.connection
     connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
     connection.execute("SET temp_directory = $folder", {"folder": str(path.parent / "spill")})
-    # Who the users are is a fact; how a cell is written is not.
-    session.facts.materialize("user_contacts", statement("features/select_user_contacts"))
-    for name in ("features/create_csv_text", "features/create_user_data"):
+    # Who the users are is asked of the tables; how a cell is written is decided here.
+    session.queries.materialize("user_contacts", statement("exports/select_user_contacts"))
+    for name in ("exports/create_csv_text", "exports/create_user_data"):
         connection.execute(statement(name))
     # RFC 4180: lines end in CR LF. Names of columns come from this module, every value is a bind.
     copied = connection.execute(
@@ -196,9 +254,9 @@ def _copy(session: FeatureSession, kind: str, path: Path, all_recipients: bool) 
 
 
 @contextmanager
-def _scratch(home: Path, stem: str) -> Iterator[Path]:
+def _scratch(home: Path | None, stem: str) -> Iterator[Path]:
     """Make a directory that only this process's user can read; what a killed try of the same run left is removed."""
-    folder = home / "exporting"
+    folder = home / "exporting" if home else Path(gettempdir())
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{stem}.*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from perennial.audiences.completeness import NOTHING_MISSING, Completeness, TerminalIncompleteError
+from perennial.audiences.completeness import (
+    FIRST_PAGE,
+    NOTHING_MISSING,
+    Completeness,
+    MissingPage,
+    TerminalIncompleteError,
+)
 from perennial.audiences.evaluate import open_audience, segment_definition
-from perennial.audiences.missing_page import FIRST_PAGE, MissingPage
 from perennial.engines.protocol import BATCH_ROWS
 from perennial.exports.models import ExportRequest, ExportResponse, SegmentExportRequest, UserObject
 from perennial.exports.received import ReceivedSession, UserRecord, open_received
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 # What does not fit is spilled to disk, so memory is flat for any number of users.
 _MEMORY_LIMIT = "1GB"
+# Columns of `users` that a field is not called after.
+_COLUMNS = {"external_id": "external_user_id", "braze_id": "user_id"}
 
 
 def export_users(
@@ -61,7 +68,7 @@ class SegmentExport:
     """An export of a segment, ready to be streamed, as of one moment of the warehouse.
 
     Attributes:
-        completeness: What it leaves out: sources that tell who is in the segment (they have `paths`, and all are
+        completeness: What it leaves out: sources that decide who is in the segment (they have `paths`, and all are
             named), and sources that the lists of what was received would need (a page of them is named).
         unavailable_fields: Fields that were asked for and that the warehouse holds nothing for.
         fields: The fields to fill.
@@ -113,7 +120,7 @@ def open_segment_export(
         # Making objects of the rows takes longer than one thread needs to find them.
         audience.session.connection.execute("SET threads = 1")
         audience.session.connection.execute("SET temp_directory = $spill", {"spill": spill})
-        audience.keep_users("asked_users")
+        audience.define_users("asked_users")
         received = ReceivedSession(audience.session, kinds)
         lists = frozenset() if kinds and received.is_for_nobody() else kinds
         completeness = received.find_missing(lists, page, audience.completeness)
@@ -127,31 +134,19 @@ def _refuse_short(completeness: Completeness, strict: bool) -> None:
 
 
 def _user_object(record: UserRecord, fields: frozenset[str]) -> UserObject:
-    return UserObject(**{name: _FIELDS[name](record) for name in fields})
+    received = {"campaigns_received": record.campaigns, "canvases_received": record.canvases}
+    values: dict[str, Any] = {
+        name: received[name] if name in received else record.profile[_COLUMNS.get(name, name)] for name in fields
+    }
+    if "custom_attributes" in values:
+        values["custom_attributes"] = _json_object(values["custom_attributes"])
+    return UserObject(**values)
 
 
-def _column(name: str) -> Callable[[UserRecord], Any]:
-    return lambda record: record.profile[name]
-
-
-def _custom_attributes(record: UserRecord) -> dict[str, Any] | None:
-    """Read the JSON object; None for what is none, and for one too deep (over 200) to be written again."""
-    text = record.profile["custom_attributes"]
+def _json_object(text: str | None) -> dict[str, Any] | None:
+    """Read a JSON object; None for what is none, and for one too deep (over 200) to be written again."""
     try:
-        attributes = from_json(text, allow_inf_nan=False) if text else None
+        found = from_json(text, allow_inf_nan=False) if text else None
     except ValueError:
         return None
-    return attributes if isinstance(attributes, dict) else None
-
-
-_FIELDS: dict[str, Callable[[UserRecord], Any]] = {
-    "external_id": _column("external_user_id"),
-    "braze_id": _column("user_id"),
-    **{
-        name: _column(name)
-        for name in ("first_name", "last_name", "email", "phone", "country", "language", "time_zone", "created_at")
-    },
-    "custom_attributes": _custom_attributes,
-    "campaigns_received": lambda record: record.campaigns,
-    "canvases_received": lambda record: record.canvases,
-}
+    return found if isinstance(found, dict) else None

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from perennial.errors import TerminalDataError
 from perennial.maintenance.groups import FileGroup, batched, passes, plan_groups
 from perennial.moves.divide import divide_mixed_files
-from perennial.moves.plan import copy_names, file_name
+from perennial.moves.move_plan import copy_names, file_name
 from perennial.moves.rewrite import rewrite_files
 from perennial.operations import pending_records
 from perennial.tables import (
@@ -116,11 +116,11 @@ def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
     started = time.monotonic()
     table = warehouse.table(name)
     # In this order: see the module's docstring.
-    held = _held_sources(warehouse)
-    groups = [group for group in plan_groups(warehouse, table) if group.source_id not in held]
+    moving = _moving_sources(warehouse)
+    groups = [group for group in plan_groups(warehouse, table) if group.source_id not in moving]
     if name == INTERACTIONS.name:
-        held = _sources_in_transit(warehouse, groups)
-        groups = [group for group in groups if group.source_id not in held]
+        moving = _sources_in_transit(warehouse, groups)
+        groups = [group for group in groups if group.source_id not in moving]
     outcome = CompactionOutcome()
     for batch in batched(passes(groups)):
         rewritten = [group for engine_pass in batch for group in _rewrite(table, engine_pass)]
@@ -148,31 +148,26 @@ def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
 def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> CompactionOutcome:
     """Replace groups by their merged files, except those that anybody has changed since."""
     sources = {group.source_id for group in groups if group.source_id is not None}
-    replaced: list[FileGroup] = []
 
     def change(table: Table) -> FileChange:
         live = {file.uri: file for file in warehouse.live_files(table, sources or None)}
-        # A move that has begun since would only have to plan again, so its files are left to it.
-        held = _held_sources(warehouse)
-        replaced[:] = [group for group in groups if group.source_id not in held and _is_unchanged(group, live)]
+        # A move that has begun since would only have to plan again: its own files are left to it.
+        moving = _moving_sources(warehouse)
+        unchanged = [group for group in groups if group.source_id not in moving and _is_unchanged(group, live)]
         return FileChange(
-            add=[new for group in replaced for new in group.merged],
-            remove=[live[file.uri].data_file for group in replaced for file in group.files],
+            add=[new for group in unchanged for new in group.merged],
+            remove=[live[file.uri].data_file for group in unchanged for file in group.files],
         )
 
     operation = f"compact:{uuid.uuid4().hex}"
-    if not commit_change(warehouse, name, change, operation):
-        return CompactionOutcome()
-    if len(replaced) < len(groups):
-        log.info(
-            "%s: %d groups of %s changed in the meantime and were skipped", operation, len(groups) - len(replaced), name
-        )
-    merged = [new for group in replaced for new in group.merged]
+    replaced = commit_change(warehouse, name, change, operation) or FileChange()
+    if changed := sum(len(group.files) for group in groups) - len(replaced.remove):
+        log.info("%s: %s of %s changed meanwhile, left alone", operation, pluralize(changed, "file"), name)
     return CompactionOutcome(
-        files_before=sum(len(group.files) for group in replaced),
-        files_after=len(merged),
-        row_count=sum(data_file.record_count for data_file in merged),
-        total_bytes=sum(group.total_bytes for group in replaced),
+        files_before=len(replaced.remove),
+        files_after=len(replaced.add),
+        row_count=sum(data_file.record_count for data_file in replaced.add),
+        total_bytes=sum(data_file.file_size_in_bytes for data_file in replaced.remove),
     )
 
 
@@ -188,5 +183,5 @@ def _sources_in_transit(warehouse: Warehouse, groups: Iterable[FileGroup]) -> se
     return {files[name] for name in copy_names(archived) & files.keys()}
 
 
-def _held_sources(warehouse: Warehouse) -> set[str | None]:
+def _moving_sources(warehouse: Warehouse) -> set[str | None]:
     return {source_id for record in pending_records(warehouse) for source_id in record.source_ids}

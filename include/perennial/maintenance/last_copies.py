@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from perennial.engines.duckdb import open_session
-from perennial.moves.plan import copy_name, file_name
+from perennial.moves.move_plan import copy_name, file_name
 from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS

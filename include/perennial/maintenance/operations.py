@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from perennial.moves.plan import file_name, find_plan
+from perennial.moves.move_plan import file_name, find_plan
 from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
 

@@ -35,7 +35,7 @@ from perennial.errors import TerminalDataError
 from perennial.maintenance.last_copies import last_copies
 from perennial.maintenance.operations import FILE_TOPICS, OperationFiles, list_operations
 from perennial.maintenance.snapshots import PENDING_MARGIN, RETAIN_DAYS, refuse_short_retention
-from perennial.moves.plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
+from perennial.moves.move_plan import DIRECTIONS, RESTORE, copy_names, file_name, find_plan
 from perennial.operations import OperationRecord, pending_records
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, TABLES

@@ -1,4 +1,4 @@
-"""The use cases: expire what is due, restore what is asked for, settle what a dead run left behind.
+"""The use cases: expire what is due, restore what is asked for, finish what a dead run left behind.
 
 Each is a row of small steps, so that Airflow can run, repeat and spread them; `expire_sources` and `restore_sources`
 run the same steps in one process.
@@ -6,6 +6,6 @@ run the same steps in one process.
 
 from perennial.moves.inline import expire_sources, restore_sources
 from perennial.moves.requests import RestoreRequest
-from perennial.moves.runs import Run
+from perennial.operations import Run
 
 __all__ = ["RestoreRequest", "Run", "expire_sources", "restore_sources"]

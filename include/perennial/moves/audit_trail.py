@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from perennial.engines.duckdb import create_view, open_connection
-from perennial.moves.runs import Run, wall_clock
+from perennial.operations import Run, wall_clock
 from perennial.sql import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.warehouse import SourceTotal, Warehouse
@@ -43,7 +43,7 @@ def last_events(warehouse: Warehouse, source_ids: Collection[str], table: Table 
     with open_connection() as connection:
         create_view(connection, LIFECYCLE_EVENTS.name, list(warehouse.live_files(table)), table)
         connection.execute(statement("views/create_source_moves"))
-        rows = connection.execute(statement("lifecycle/list_last_events"), {"source_ids": list(source_ids)}).fetchall()
+        rows = connection.execute(statement("moves/list_last_events"), {"source_ids": list(source_ids)}).fetchall()
     return {source_id: LastEvent(move, recorded_at) for source_id, move, recorded_at in rows}
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalDataError, TransientError
 from perennial.moves.copy import read_copies, read_results
-from perennial.moves.plan import CopyStep, MovePlan, file_name, operation_step, removed_by
+from perennial.moves.move_plan import CopyStep, MovePlan, file_name, operation_step, removed_by
+from perennial.moves.verify import whole_sources
+from perennial.operations import heartbeat
 from perennial.storage import storage_for
 from perennial.text import pluralize
 from perennial.warehouse import FileChange, LiveFile, Warehouse
@@ -26,32 +28,33 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def commit_destination(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> int:
-    """Add the copies of some sources in one commit (M5), but for those that are listed already (M2).
+def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
+    """Step 4: add the copies of all whole sources in one commit (M5), but for those that are listed already (M2).
 
     Returns:
         Files added by this call.
     """
-    chosen = set(source_ids)
+    heartbeat(warehouse, plan.record)
+    chosen = set(whole_sources(plan))
     steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
     copies = read_copies(warehouse, plan, chosen)
     _refuse_missing(warehouse.table(plan.direction.destination), copies)
-    added: list[DataFile] = []
 
     def change(destination: Table) -> FileChange:
         listed = _listed(warehouse, destination, chosen)
         there = _still_there(warehouse, plan, chosen)
         # An original that has left meanwhile was moved by another run, or its rows live on in another file.
-        added[:] = [
-            copy
-            for copy in copies
-            if (name := file_name(copy.file_path)) not in listed and there.issuperset(steps[name].originals)
-        ]
-        return FileChange(add=list(added))
+        return FileChange(
+            add=[
+                copy
+                for copy in copies
+                if (name := file_name(copy.file_path)) not in listed and there.issuperset(steps[name].originals)
+            ]
+        )
 
-    committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add"))
-    log.info("%s: %s added", plan.operation("add"), pluralize(len(added) if committed else 0, "file"))
-    return len(added) if committed else 0
+    committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add")) or FileChange()
+    log.info("%s: %s added", plan.operation("add"), pluralize(len(committed.add), "file"))
+    return len(committed.add)
 
 
 def _still_there(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
@@ -94,14 +97,14 @@ def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
     return any(file_name(step.copy_uri) in listed for step in plan.steps)
 
 
-def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> frozenset[str]:
-    """Remove exactly the planned files of some sources (M3) in one commit, if their copies have arrived.
+def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[CopyStep]:
+    """Step 5: remove exactly the planned files of some sources (M3) in one commit, if their copies have arrived.
 
     A step whose originals another writer has replaced is withdrawn instead: its rows live on in the origin, so its
     copy leaves the destination again.
 
     Returns:
-        The sources of which something was left in the origin: plan them again.
+        The steps whose rows live on in the origin: plan their sources again.
 
     Raises:
         TerminalDataError: Files are gone and no retained snapshot says who removed them.
@@ -109,32 +112,36 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
     chosen = set(source_ids)
     steps = [step for step in plan.steps if step.source_id in chosen]
     empty = {result.copy_uri for result in read_results(plan) if not result.damage and not result.copied_bytes}
-    removable: list[CopyStep] = []
 
     def change(origin: Table) -> FileChange:
         live = {file.uri: file for file in warehouse.live_files(origin, chosen)}
         arrived = _arrived(warehouse, plan, warehouse.table(plan.direction.destination), chosen)
-        removable[:] = [
-            step
-            for step in steps
-            if _is_unchanged(step, live) and (file_name(step.copy_uri) in arrived or step.copy_uri in empty)
-        ]
-        return FileChange(remove=[live[uri].data_file for step in removable for uri in step.originals])
+        return FileChange(
+            remove=[
+                live[uri].data_file
+                for step in steps
+                if _is_unchanged(step, live) and (file_name(step.copy_uri) in arrived or step.copy_uri in empty)
+                for uri in step.originals
+            ]
+        )
 
-    commit_change(warehouse, plan.direction.origin, change, plan.repeatable_operation("remove"))
-    removed = {step.copy_uri for step in removable}
-    left = _settle(warehouse, plan, steps, [step for step in steps if step.copy_uri not in removed])
-    return frozenset(step.source_id for step in left)
+    operation = plan.repeatable_operation("remove")
+    committed = commit_change(warehouse, plan.direction.origin, change, operation) or FileChange()
+    removed = {data_file.file_path for data_file in committed.remove}
+    unremoved = [step for step in steps if not removed.issuperset(step.originals)]
+    return _align_destination(warehouse, plan, steps, unremoved)
 
 
 def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
     """Take the copies of sources that are to stay in the origin out of the destination again (R7)."""
     chosen = set(source_ids)
     steps = [step for step in plan.steps if step.source_id in chosen]
-    _settle(warehouse, plan, steps, steps)
+    _align_destination(warehouse, plan, steps, steps)
 
 
-def _settle(warehouse: Warehouse, plan: MovePlan, steps: list[CopyStep], unremoved: list[CopyStep]) -> list[CopyStep]:
+def _align_destination(
+    warehouse: Warehouse, plan: MovePlan, steps: list[CopyStep], unremoved: list[CopyStep]
+) -> list[CopyStep]:
     """Bring the destination in line with what has left the origin; returns the steps whose rows are still there.
 
     No commit spans two tables, so what was seen before a commit is looked at again after it. Runs that do the same at
@@ -202,7 +209,7 @@ def _arrived(warehouse: Warehouse, plan: MovePlan, destination: Table, source_id
 
 
 def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]) -> list[CopyStep]:
-    """Tell steps that are done already from those whose rows live on in the origin."""
+    """Return the steps that are not done already: their rows live on in the origin."""
     if not unremoved:
         return []
     origin = warehouse.table(plan.direction.origin)
@@ -216,7 +223,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
     if unknown := [uri for uri in gone if uri not in removers]:
         raise TerminalDataError(
             f"{', '.join(unknown)} left {plan.direction.origin} and the snapshot that removed it has expired, so it "
-            f"cannot be told whether its rows were moved. Nothing more was removed; the copy is {step.copy_uri}. "
+            f"is unknown whether its rows were moved. Nothing more was removed; the copy is {step.copy_uri}. "
             "See docs/runbooks/failed-expiry.md."
         )
     if len(gone) < len(step.originals):

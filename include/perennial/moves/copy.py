@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
-from perennial.moves.plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
+from perennial.moves.move_plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewrite import rewrite_files
+from perennial.operations import heartbeat
 from perennial.storage import algorithm_of, storage_for
 from perennial.text import pluralize
-from perennial.warehouse import LiveFile, Warehouse
+from perennial.warehouse import LiveFile, SourceTotal, Warehouse
 from perennial.warehouse.files import read_file_list, taken_over, write_file_list
 from perennial.warehouse.schemas import refuse_unlike
 
@@ -42,7 +43,7 @@ class CopyResult:
         copied_bytes: Size of the copy.
         original_checksum: Checksum of what should have been copied, `algorithm:value`.
         copied_checksum: That of the copy. For a rewritten step both are order-free hashes of the rows.
-        file_checksum: Checksum of the copy's bytes, to be noted when it enters the archive.
+        file_checksum: Checksum of the copy's bytes, to be kept when it enters the archive.
         damage: What is wrong with the original, naming it; empty when nothing is.
     """
 
@@ -59,7 +60,7 @@ class CopyResult:
 
 
 def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callable[[], object] = lambda: None) -> int:
-    """Copy one chunk of a plan and write down the results. Repeating it does the same again (M1).
+    """Step 2: copy one chunk of a plan and write down the results. Repeating it does the same again (M1).
 
     Args:
         warehouse: Where.
@@ -74,6 +75,7 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callabl
         TransientError: The destination cannot be written for the moment: a full disk.
         TerminalSettingError: The destination must not be written.
     """
+    heartbeat(warehouse, plan.record)
     steps = [step for step in plan.steps if step.chunk == chunk]
     originals = planned_files(warehouse, plan, {step.source_id for step in steps})
     warehouse.align_facts()
@@ -147,6 +149,25 @@ def read_results(plan: MovePlan) -> list[CopyResult]:
                 f"Chunk {chunk} of {plan.uri} has not been copied; run its copy task again."
             ) from error
     return results
+
+
+def moved_totals(
+    plan: MovePlan, source_ids: Collection[str], withdrawn: Collection[str] = frozenset()
+) -> list[SourceTotal]:
+    """Add up what a plan's copies of some sources come to, a source each; but for copies that were withdrawn."""
+    by_source: dict[str, list[CopyResult]] = {source_id: [] for source_id in source_ids}
+    for result in read_results(plan):
+        if result.source_id in by_source and result.copy_uri not in withdrawn:
+            by_source[result.source_id].append(result)
+    return [
+        SourceTotal(
+            source_id,
+            file_count=len(results),
+            row_count=sum(result.copied_rows for result in results),
+            total_bytes=sum(result.copied_bytes for result in results),
+        )
+        for source_id, results in by_source.items()
+    ]
 
 
 def _rewritten_uri(plan: MovePlan, chunk: int) -> str:
@@ -259,9 +280,7 @@ class _DamagedError(Exception):
 
 def _refuse_corrupted(uri: str, expected: str, found: str) -> None:
     if expected and expected != found:
-        raise _DamagedError(
-            f"{uri} is corrupted: its {algorithm_of(expected)} is not the one noted when it was archived"
-        )
+        raise _DamagedError(f"{uri} is corrupted: its {algorithm_of(expected)} is not what it was when it was archived")
 
 
 def _unwritable(step: CopyStep, error: OSError) -> PerennialError:

@@ -71,7 +71,7 @@ def run_costs(warehouse: Warehouse, run_id: str) -> Costs:
     if not is_on_s3(warehouse):
         return _costs(warehouse, ())
     with open_session(warehouse, [ARCHIVED_FILES.name, LIFECYCLE_EVENTS.name]) as session:
-        rows = session.execute(statement("lifecycle/list_files_of_run"), {"run_id": run_id}).fetchall()
+        rows = session.execute(statement("moves/list_files_of_run"), {"run_id": run_id}).fetchall()
     return _costs(warehouse, rows)
 
 

@@ -58,18 +58,14 @@ def _divide(warehouse: Warehouse, table: Table, files: Sequence[LiveFile]) -> in
             f"Dividing {pluralize(len(files), 'file')} of {name} by source, the first being {files[0].uri}, gave other "
             f"rows ({rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
         )
-    replaced = False
 
     def change(current: Table) -> FileChange:
-        nonlocal replaced
         listed = {live.uri: live for live in mixed_files(current)}
-        replaced = all(file.uri in listed and listed[file.uri].delete_uris == file.delete_uris for file in files)
-        if not replaced:
+        if not all(file.uri in listed and listed[file.uri].delete_uris == file.delete_uris for file in files):
             return FileChange()
         return FileChange(add=list(written.data_files), remove=[listed[file.uri].data_file for file in files])
 
-    commit_change(warehouse, name, change, f"divide:{uuid.uuid4().hex}")
-    return len(files) if replaced else 0
+    return len(files) if commit_change(warehouse, name, change, f"divide:{uuid.uuid4().hex}") else 0
 
 
 def _batches(files: Sequence[LiveFile]) -> Iterator[list[LiveFile]]:

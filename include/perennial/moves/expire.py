@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import open_status_session
-from perennial.moves.daily import plan_readable_return
 from perennial.moves.finish import LEAVING, sources_decided
-from perennial.moves.plan import EXPIRE, RESTORE, WRITTEN_TABLES
-from perennial.moves.runs import Run, read_note, refuse_future_run, wall_clock, write_note
-from perennial.moves.steps import plan_sources
-from perennial.operations import sources_under_way
-from perennial.policy.decisions import decide, refuse_stale_metadata
-from perennial.policy.referrers import kept_sources
-from perennial.reports import ExpiredSource, ExpiryReport
+from perennial.moves.move_plan import EXPIRE, RESTORE, WRITTEN_TABLES, read_plan
+from perennial.moves.plan import plan_sources
+from perennial.moves.recovery import abandon_restores, plan_again
+from perennial.moves.restore import plan_return
+from perennial.moves.thaw import request_thaw
+from perennial.operations import OperationStore, Run, refuse_future_run, restore_lock, sources_under_way, wall_clock
+from perennial.policy.decisions import decide_all, refuse_stale_metadata
+from perennial.policy.referrers import explain_unread
+from perennial.reports import STANDARD, ExpiredSource, ExpiryReport
 from perennial.sql import statement
 from perennial.tables import EXPIRY_DECISIONS
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
 
@@ -33,12 +36,12 @@ class DecidedExpiry:
     """What a run decided.
 
     Attributes:
-        note_uri: Address of the sources to move, for the next step.
+        uri: Address of the sources to move, for the next step.
         counts: Sources by decision.
         unread_referrers: How many active referrers cannot be read and could name any source, so that none expires.
     """
 
-    note_uri: str
+    uri: str
     counts: dict[str, int]
     unread_referrers: int = 0
 
@@ -47,21 +50,30 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     """Decide about every source and keep the decisions, whether anything is moved or not."""
     refuse_stale_metadata(warehouse, wall_clock())
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
-    decisions = decide(warehouse, run.now, held=sources_under_way(warehouse, RESTORE.name))
+    decided = decide_all(warehouse, run.now, locked=sources_under_way(warehouse, RESTORE.name))
+    decisions = decided.rows
     _keep_decisions(warehouse, run, decisions)
     chosen = {name: sources_decided(decisions, name) for name in (*LEAVING, "reactivated")}
     moves = {EXPIRE.name: chosen["expire"] + chosen["late"], RESTORE.name: chosen["reactivated"]}
     counts = dict(Counter(decisions["decision"].to_pylist()))
     log.info("%s: %s", run.run_id, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
-    kept = kept_sources(warehouse)
-    if kept.told:
-        log.warning("%s: %s", run.run_id, kept.told)
-    note_uri = write_note(warehouse, "decided", {"moves": moves, "expire": chosen["expire"]})
-    return DecidedExpiry(note_uri, counts, len(kept.unread))
+    if warning := explain_unread(decided.unread_referrers):
+        log.warning("%s: %s", run.run_id, warning)
+    uri = OperationStore.of(warehouse).put("decided", {"moves": moves, "expire": chosen["expire"]})
+    return DecidedExpiry(uri, counts, len(decided.unread_referrers))
 
 
-def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
-    """Plan both directions; returns the addresses of the plans that have something to move.
+def plan_expiry(warehouse: Warehouse, decided_uri: str, run: Run, unfinished: Sequence[str] = ()) -> list[str]:
+    """Plan both directions.
+
+    Args:
+        warehouse: Where.
+        decided_uri: Address of what was decided.
+        run: Whose plans they are.
+        unfinished: Plans of dead restores of which something is left, from `recover_interrupted_moves`.
+
+    Returns:
+        The addresses of the plans that have something to move.
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock (R24).
@@ -69,17 +81,41 @@ def plan_expiry(warehouse: Warehouse, note_uri: str, run: Run) -> list[str]:
     """
     refuse_future_run(run)
     refuse_losses(warehouse)
-    moves = read_note(note_uri)["moves"]
-    expiry = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])
-    return [*expiry, *plan_readable_return(warehouse, moves[RESTORE.name], run)]
+    moves = OperationStore.get(decided_uri)["moves"]
+    expiring = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])
+    returning = [*plan_again(warehouse, unfinished, run), *plan_return(warehouse, moves[RESTORE.name], run)]
+    return [*expiring, *_readable_plans(warehouse, returning)]
+
+
+def _readable_plans(warehouse: Warehouse, plan_uris: Collection[str]) -> list[str]:
+    """Leave out of some restores' plans the sources that have to be thawed (R10).
+
+    The thaw is requested, and the next run finds them readable: a day is longer than thawing takes, and shorter than
+    the days for which it lasts. The run itself, and what it expires, need not wait.
+    """
+    readable: list[str] = []
+    again: set[str] = set()
+    for plan_uri in plan_uris:
+        plan = read_plan(plan_uri)
+        cold = request_thaw(warehouse, plan, STANDARD).source_ids
+        if not cold:
+            readable.append(plan_uri)
+            continue
+        frozen = pluralize(len(cold), "source")
+        log.warning("%s: %s must be thawed first; the next run restores them", plan.operation("plan"), frozen)
+        abandon_restores(warehouse, [plan_uri])
+        # The rest of an earlier move is brought back whole, for it is that move's sources that become visible.
+        again |= set(plan.source_ids) - cold if not plan.earlier else set()
+    with restore_lock(warehouse, again):
+        return [*readable, *plan_sources(warehouse, RESTORE, sorted(again))]
 
 
 def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None = None) -> ExpiryReport:
     """Say what a run expired; of a dry run, what it would have."""
-    would = read_note(dry_run.note_uri)["expire"] if dry_run else []
+    would = OperationStore.get(dry_run.uri)["expire"] if dry_run else []
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
     with open_status_session(warehouse) as session:
-        rows = session.execute(statement("lifecycle/report_expired_sources"), binds).fetchall()
+        rows = session.execute(statement("moves/report_expired_sources"), binds).fetchall()
     fields = ("source_id", "name", "kind", "owner_email", "reason", "row_count", "total_bytes", "file_count")
     return ExpiryReport(
         run_id=run.run_id,

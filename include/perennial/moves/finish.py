@@ -6,22 +6,25 @@ finishes the move of a dead one.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from perennial.errors import TransientConflictError
 from perennial.moves.audit_trail import last_events, record_expired, record_restored
 from perennial.moves.commit import commit_origin, withdraw_kept
-from perennial.moves.copy import read_results
-from perennial.moves.plan import EXPIRE, RESTORE, MovePlan, read_plan
-from perennial.moves.runs import Run, wall_clock
-from perennial.moves.steps import REPLANS, moved_totals, prepare_move, whole_sources
-from perennial.operations import remove_pending, sources_under_way
+from perennial.moves.copy import moved_totals, read_results
+from perennial.moves.move_plan import RESTORE, CopyStep, MovePlan, find_plan
+from perennial.moves.plan import sources_left
+from perennial.moves.verify import whole_sources
+from perennial.operations import Run, heartbeat, remove_pending, sources_under_way, wall_clock
 from perennial.platform import read_legacy_deletions, read_metadata
 from perennial.platform.vanished import find_losses
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
+from perennial.settings import dag_id
+from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, SOURCES
 from perennial.text import pluralize
 from perennial.warehouse import SourceTotal, Warehouse
@@ -37,62 +40,121 @@ LEAVING = ("expire", "late")
 
 @dataclass(frozen=True)
 class MoveOutcome:
-    """What one move came to."""
+    """What one move came to.
+
+    Attributes:
+        direction: expire or restore.
+        source_count: Sources that have moved.
+        row_count: Their rows.
+        left: Sources that other writers changed meanwhile: what is left of them has to be planned again.
+    """
 
     direction: str
     source_count: int
     row_count: int
+    left: tuple[str, ...] = ()
+
+    def refuse_rest(self) -> None:
+        """Give up a restore of which something is left; what is left of an expiry moves with the next run.
+
+        Raises:
+            TransientConflictError: Names the sources.
+        """
+        if self.left and self.direction == RESTORE.name:
+            raise TransientConflictError(
+                f"Other writers changed archived files of {', '.join(self.left)} again and again; run the restore "
+                "again when they have finished. Nothing was lost."
+            )
 
 
-def finish_move(warehouse: Warehouse, plan_uri: str, run: Run) -> MoveOutcome:
-    """Steps 5 and 6 of either direction."""
-    direction = read_plan(plan_uri).direction
-    moved = (finish_restore if direction is RESTORE else finish_expiry)(warehouse, plan_uri, run)
-    return MoveOutcome(direction.name, len(moved), sum(total.row_count for total in moved))
+def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
+    """Steps 5 and 6 of either direction; what is left is for `recovery.plan_again`."""
+    return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
 
 
-def finish_expiry(warehouse: Warehouse, plan_uri: str, run: Run, replans: int = REPLANS) -> list[SourceTotal]:
+def finish_expiry(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
     """Look at the references once more, say that the data has expired, and only then remove it from hot.
 
     The event comes before the removal: from then on features leave the source out and say so, whatever happens next.
-
-    Returns:
-        What has left hot, a source each.
     """
-    plan = read_plan(plan_uri)
     seen = last_events(warehouse, plan.source_ids)
     due = still_due(warehouse, plan, run)
-    _note_checksums(warehouse, plan, due)
-    moved = record_expired(warehouse, run, plan.operation("record"), due, moved_totals(plan, due), seen)
+    _record_checksums(warehouse, plan, due)
+    moved = record_expired(warehouse, run, plan.record_operation, due, moved_totals(plan, due), seen)
     leaving = {total.source_id for total in moved}
     withdraw_kept(warehouse, plan, set(plan.source_ids) - leaving)
-    left = commit_origin(warehouse, plan, leaving)
+    steps = commit_origin(warehouse, plan, leaving)
+    outcome = _outcome(plan, moved, {step.source_id for step in steps}, steps)
     remove_pending(warehouse, plan.direction.name, plan.move_id)
-    if left and replans:
-        changed = pluralize(len(left), "source")
-        log.warning("%s: another writer changed %s, planning again", plan.operation("plan"), changed)
-        for again in prepare_move(warehouse, EXPIRE, left):
-            finish_expiry(warehouse, again, run, replans - 1)
-    return moved
+    return outcome
 
 
-def finish_restore(warehouse: Warehouse, plan_uri: str, run: Run) -> list[SourceTotal]:
-    """Remove from the archive what is in hot now, and only then say that it is back.
+def finish_restore(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
+    """Remove from the archive what is in hot now, and say that it is back when nothing is left in the archive.
 
-    Until the event is recorded features leave the source out, so nobody sees half of it (M5). What entered the archive
-    while the move went on is brought along.
-
-    Returns:
-        What was brought back, a source each.
-
-    Raises:
-        TransientConflictError: Other writers kept changing the archived files.
+    Until the event is recorded features leave the source out, so nobody sees half of it (M5). Where something is left,
+    because another writer has replaced or added archived files, the move stays under way: the one that brings the rest
+    back says it for both, and its totals are those of both.
     """
-    plan = read_plan(plan_uri)
-    restored = _bring_back(warehouse, plan, REPLANS)
-    record_restored(warehouse, run, plan.operation("record"), restored)
-    remove_pending(warehouse, plan.direction.name, plan.move_id)
-    return restored
+    whole = whole_sources(plan)
+    steps = commit_origin(warehouse, plan, whole)
+    unfinished = _outcome(plan, [], sources_left(warehouse, plan, whole), steps)
+    if unfinished.left:
+        heartbeat(warehouse, plan.record)
+        return unfinished
+    moves = [*filter(None, map(find_plan, plan.earlier_uris)), plan]
+    restored = _restored_totals(moves)
+    record_restored(warehouse, run, plan.record_operation, restored)
+    for move in moves:
+        remove_pending(warehouse, move.direction.name, move.move_id)
+    return _outcome(plan, restored)
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """What other writers have changed while a plan was carried out.
+
+    Attributes:
+        sources: Sources that have to be planned again.
+        withdrawn: Addresses of copies whose rows are still in the origin.
+    """
+
+    sources: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+
+
+def read_left(plan: MovePlan) -> LeftBehind:
+    """Read what other writers have changed; of most plans nothing."""
+    uri = f"{plan.uri}/left.json"
+    try:
+        fields = json.loads(storage_for(uri).read(uri))
+    except FileNotFoundError:
+        return LeftBehind()
+    return LeftBehind(tuple(fields["sources"]), tuple(fields["withdrawn"]))
+
+
+def _outcome(
+    plan: MovePlan, moved: Sequence[SourceTotal], sources: Collection[str] = (), steps: Iterable[CopyStep] = ()
+) -> MoveOutcome:
+    left = LeftBehind(tuple(sorted(sources)), tuple(step.copy_uri for step in steps))
+    if left != LeftBehind():
+        uri = f"{plan.uri}/left.json"
+        storage_for(uri).write(uri, json.dumps(asdict(left)).encode())
+        log.warning("%s: other writers changed %s", plan.operation("remove"), pluralize(len(left.sources), "source"))
+    return MoveOutcome(plan.direction.name, len(moved), sum(total.row_count for total in moved), left.sources)
+
+
+def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
+    """Add up what the moves of a restore brought back of each source, but for those of which one found damage."""
+    totals: dict[str, SourceTotal] = {}
+    for move in moves:
+        whole = whole_sources(move)
+        for source_id in set(move.source_ids).difference(whole):
+            totals.pop(source_id, None)
+        for total in moved_totals(move, whole, read_left(move).withdrawn):
+            before = totals.get(total.source_id)
+            totals[total.source_id] = before + total if before else total
+    return list(totals.values())
 
 
 def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
@@ -106,24 +168,25 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     Returns:
         The sources that are to leave hot, each with the reason.
     """
-    held = sources_under_way(warehouse, RESTORE.name)
+    locked = sources_under_way(warehouse, RESTORE.name)
     synced = SyncedMetadata.read(warehouse)
     decided = {
         row["source_id"]: row["reason"]
-        for row in decide(warehouse, run.now, held=held, metadata=synced).to_pylist()
+        for row in decide(warehouse, run.now, locked=locked, metadata=synced).to_pylist()
         if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
     if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
         log.error(
-            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run sync_sources, which "
-            "says what to do",
+            "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run %s, which says "
+            "what to do",
             plan.operation("recheck"),
             " and ".join(map(str, losses)),
+            dag_id("sync_sources"),
         )
         return {}
     if platform is not None:
-        fresh = decide(warehouse, run.now, held=held, metadata=platform)
+        fresh = decide(warehouse, run.now, locked=locked, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in LEAVING for source_id in sources_decided(fresh, name)}
         # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has
@@ -139,24 +202,8 @@ def _by_table(metadata: Metadata) -> dict[str, pa.Table]:
     return {SOURCES.name: metadata.sources, AUDIENCES.name: metadata.audiences}
 
 
-def _bring_back(warehouse: Warehouse, plan: MovePlan, replans: int) -> list[SourceTotal]:
-    whole = whole_sources(plan)
-    commit_origin(warehouse, plan, whole)
-    restored = {total.source_id: total for total in moved_totals(plan, whole)}
-    for again in map(read_plan, prepare_move(warehouse, RESTORE, whole)):
-        if not replans:
-            raise TransientConflictError(
-                f"Other writers changed archived files of {', '.join(again.source_ids)} again and again; "
-                "run the restore again when they have finished. Nothing was lost."
-            )
-        for total in _bring_back(warehouse, again, replans - 1):
-            restored[total.source_id] += total
-        remove_pending(warehouse, again.direction.name, again.move_id)
-    return list(restored.values())
-
-
-def _note_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
-    """Note what each archived file is made of, so that a restore can tell a whole one from a damaged one."""
+def _record_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
+    """Write down what each archived file is made of, so that a restore can tell a whole one from a damaged one."""
     made_of = {step.copy_uri: list(step.originals) for step in plan.steps}
     archived_at = wall_clock()
     rows: list[dict[str, object]] = [

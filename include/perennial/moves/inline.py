@@ -5,26 +5,31 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from perennial.errors import PerennialError, TerminalError
+from perennial.moves.commit import commit_destination
+from perennial.moves.copy import copy_chunk
 from perennial.moves.expire import decide_expiry, expiry_report, plan_expiry
-from perennial.moves.finish import finish_move
+from perennial.moves.finish import MoveOutcome, finish_move
+from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
-from perennial.moves.plan import read_plan
-from perennial.moves.recovery import recover_interrupted_moves
+from perennial.moves.recovery import abandon_restores, plan_next_round, recover_interrupted_moves
 from perennial.moves.requests import read_resolution
-from perennial.moves.restore import abandon_restore, check_request, plan_restore, restore_report
-from perennial.moves.runs import Run, read_note, wall_clock
-from perennial.moves.steps import add_copies, chunk_count, copy_files, verify_copies
+from perennial.moves.restore import check_request, plan_restore, restore_report
 from perennial.moves.thaw import wait_for_thaw
 from perennial.moves.thaw_status import ThawStatus, end_thaw, find_thaw_status
+from perennial.moves.verify import verify_move
 from perennial.notify import Delivery, airflow_url, page_url
+from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import ExpiryReport, RestoreReport
 from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
+
+# What other writers change while it is moved is planned again, so often at most.
+ROUNDS = 2
 
 Watch = Callable[[str, int, int], object]
 """Called with what is being done, and how much of how many files or steps of it is done."""
@@ -39,11 +44,10 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
         TerminalDataError: Copies differ from their originals. Nothing was removed.
         TransientError: Trying again may help. Nothing was lost.
     """
-    if not dry_run:
-        recover_interrupted_moves(warehouse, run)
+    unfinished = [] if dry_run else recover_interrupted_moves(warehouse, run)
     decided = decide_expiry(warehouse, run)
     if not dry_run:
-        _move(warehouse, plan_expiry(warehouse, decided.note_uri, run), run)
+        _move(warehouse, plan_expiry(warehouse, decided.uri, run, unfinished), run)
     return expiry_report(warehouse, run, decided if dry_run else None)
 
 
@@ -66,14 +70,13 @@ def restore_sources(
     """
     request_uri = check_request(warehouse, params)
     plan_uris: list[str] = []
-    request, _ = read_resolution(read_note(request_uri))
+    request, _ = read_resolution(OperationStore.get(request_uri))
     if not request.dry_run:
         plan_uris = plan_restore(warehouse, request_uri, run)
         try:
             wait_for_thaw(warehouse, run, plan_uris, request.thaw_tier, sleep)
         except TerminalError:
-            for plan_uri in plan_uris:
-                abandon_restore(warehouse, plan_uri)
+            abandon_restores(warehouse, plan_uris)
             raise
         _move(warehouse, plan_uris, run)
         end_thaw(warehouse, run.run_id)
@@ -102,7 +105,7 @@ def restore_and_notify(
         What became of every source, and of the mail.
 
     Raises:
-        TerminalRequestError: The request cannot be done; nothing was moved, and nobody was told.
+        TerminalRequestError: The request cannot be done; nothing was moved, and nobody was notified.
     """
     watch("Checking the request", 0, 0)
     request_uri = check_request(warehouse, params)
@@ -129,7 +132,7 @@ def _restore_watched(
     sleep: Callable[[float], object],
 ) -> None:
     """Carry out a request; `plan_uris` is filled with its plans as soon as there are any."""
-    request, _ = read_resolution(read_note(request_uri))
+    request, _ = read_resolution(OperationStore.get(request_uri))
     if request.dry_run:
         return
     watch("Planning", 0, 0)
@@ -148,17 +151,35 @@ def _restore_watched(
     _move(warehouse, plan_uris, run, watch)
 
 
-def _move(warehouse: Warehouse, plan_uris: list[str], run: Run, watch: Watch = lambda *_: None) -> None:
-    file_count = sum(len(read_plan(plan_uri).steps) for plan_uri in plan_uris)
-    copied = itertools.count(1)
+def _move(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch = lambda *_: None) -> None:
+    """Carry out plans; what other writers change meanwhile is planned again, in as many rounds as the DAGs have."""
+    for _ in range(ROUNDS - 1):
+        outcomes = _carry_out(warehouse, plan_uris, run, watch)
+        unfinished = [uri for uri, outcome in outcomes.items() if outcome.left]
+        if not unfinished:
+            return
+        plan_uris = plan_next_round(warehouse, unfinished, run)
+    for outcome in _carry_out(warehouse, plan_uris, run, watch).values():
+        outcome.refuse_rest()
+
+
+def _carry_out(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch) -> dict[str, MoveOutcome]:
+    outcomes = {}
     for done, plan_uri in enumerate(plan_uris):
-        for chunk in range(chunk_count(plan_uri)):
-            copy_files(warehouse, plan_uri, chunk, lambda: watch("Copying", next(copied), file_count))
+        plan = read_plan(plan_uri)
+        _copy(warehouse, plan, watch)
         watch("Verifying", done, len(plan_uris))
-        verify_copies(warehouse, plan_uri)
+        verify_move(warehouse, plan)
         watch("Committing", done, len(plan_uris))
-        add_copies(warehouse, plan_uri)
-        finish_move(warehouse, plan_uri, run)
+        commit_destination(warehouse, plan)
+        outcomes[plan_uri] = finish_move(warehouse, plan, run)
+    return outcomes
+
+
+def _copy(warehouse: Warehouse, plan: MovePlan, watch: Watch) -> None:
+    copied = itertools.count(1)
+    for chunk in range(plan.chunk_count):
+        copy_chunk(warehouse, plan, chunk, lambda: watch("Copying", next(copied), len(plan.steps)))
 
 
 def _page_url() -> str | None:

@@ -1,4 +1,4 @@
-"""Who is told what: owners of expired sources one digest a run, requesters one e-mail a request (R12)."""
+"""Who is notified: owners of expired sources by one digest per run, requesters by one e-mail per request (R12)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from perennial.cost import Fact
 from perennial.errors import TerminalSettingError
 from perennial.moves.costs import is_on_s3, run_costs
 from perennial.moves.expire import expiry_report
+from perennial.moves.recovery import abandon_restores
 from perennial.moves.requests import TO_RESTORE, read_resolution
-from perennial.moves.restore import abandon_restore, restore_report
-from perennial.moves.runs import Run, read_note, wall_clock
+from perennial.moves.restore import restore_report
 from perennial.moves.thaw_status import ThawStatus, end_thaw, write_thaw_status
 from perennial.notify import (
     Delivery,
@@ -32,6 +32,7 @@ from perennial.notify import (
     thaw_message,
 )
 from perennial.notify.delivery import EXPIRY, RESTORE, THAW
+from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import ExpiryReport, RestoreReport, ThawReport
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
@@ -48,7 +49,7 @@ def notify_owners(
 ) -> int:
     """Send every owner of a source that a run expired one digest, once.
 
-    Who cannot be told fails no run: the page and `perennial status` list them.
+    An owner who cannot be reached fails no run: the page and `perennial status` list them.
 
     Args:
         warehouse: Where the run worked.
@@ -88,7 +89,7 @@ def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) 
             for owner, digest in digests.items()
         }
     except TerminalSettingError as error:
-        # What has expired is to be told whether or not it can be priced.
+        # Owners hear what has expired whether or not it can be priced.
         log.warning("Digests say nothing of costs: %s", error)
         return dict.fromkeys(digests, ())
 
@@ -101,10 +102,10 @@ def notify_of_thaw(
     run_url: str | None = None,
     page_url: str | None = None,
 ) -> None:
-    """Tell the requesters once how long their data thaws. That a mail cannot be sent holds nothing up."""
+    """Notify the requesters once how long their data thaws. A mail that cannot be sent delays nothing."""
     if thawing.told:
         return
-    request, sources = read_resolution(read_note(request_uri))
+    request, sources = read_resolution(OperationStore.get(request_uri))
     report = ThawReport(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
@@ -153,8 +154,8 @@ def notify_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any],
     """As `send_report`, and let it pass only if everybody has the mail.
 
     Raises:
-        TerminalRequestError: The addresses cannot be used, so nobody can be told.
-        TransientDeliveryError: Somebody was refused for now; the next attempt tells nobody twice.
+        TerminalRequestError: The addresses cannot be used, so nobody can be notified.
+        TransientDeliveryError: Somebody was refused for now; the next attempt sends nobody a second mail.
         TerminalDeliveryError: Somebody was refused for good.
     """
     report, delivery = send_report(warehouse, run, params, attempt)
@@ -165,10 +166,10 @@ def notify_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any],
 def send_report(
     warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt
 ) -> tuple[RestoreReport, Delivery]:
-    """Send the one e-mail of a request, finished or failed, and let go of what a failed one held back.
+    """Send the one e-mail of a request, finished or failed, and forget the moves of a failed one that nothing came of.
 
     Raises:
-        TerminalRequestError: The addresses cannot be used, so nobody can be told.
+        TerminalRequestError: The addresses cannot be used, so nobody can be notified.
     """
     if attempt.request_uri is None:
         report = _refused(run, params, attempt.error)
@@ -176,8 +177,7 @@ def send_report(
         report = restore_report(warehouse, attempt.request_uri, run, wall_clock(), attempt.plan_uris)
         if report.state != "finished":
             report = replace(report, error=attempt.error or _details(report))
-    for plan_uri in attempt.plan_uris:
-        abandon_restore(warehouse, plan_uri)
+    abandon_restores(warehouse, attempt.plan_uris)
     end_thaw(warehouse, run.run_id)
     report = replace(report, run_url=attempt.run_url, page_url=attempt.page_url)
     letter = Letter(message=restore_message(report), to=report.notify)
@@ -192,7 +192,7 @@ def _details(report: RestoreReport) -> str:
 def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:
     """The report of a request that was refused before anything moved, in the requester's own words."""
     notify = _texts(params.get("notify"))
-    # A bad address is why it was refused, perhaps; whoever has a good one is told that.
+    # A bad address may be why it was refused; whoever has a good one gets the mail.
     if not any(map(is_address, notify)):
         refuse_bad_addresses(notify)
     return RestoreReport(

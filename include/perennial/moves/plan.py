@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perennial.engines.write_files import written_name
 from perennial.errors import TransientConflictError
 from perennial.moves.divide import divide_mixed_files
-from perennial.operations import OperationRecord, pending_records, remove_pending, write_pending
+from perennial.moves.move_plan import (
+    EXPIRE,
+    RESTORE,
+    WRITTEN_TABLES,
+    CopyStep,
+    Direction,
+    MovePlan,
+    copy_name,
+    file_name,
+    find_plan,
+    removed_by,
+    rewritten_stem,
+    write_plan,
+)
+from perennial.operations import OperationRecord, new_record, pending_records, remove_pending, write_pending
 from perennial.storage import storage_for
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.tables import ARCHIVED_FILES
 from perennial.text import pluralize
 from perennial.warehouse import LiveFile, Warehouse
 from perennial.warehouse.commits import order_manifests, removed_since
@@ -34,6 +44,9 @@ log = logging.getLogger(__name__)
 # One copy task's share, and the most tasks a move is spread over whatever its size.
 CHUNK_BYTES = 1 << 30
 MAX_CHUNKS = 64
+# Airflow maps a task over 1,024 items at most. This is how many copy tasks a run has for one direction; the daily run
+# has both.
+RUN_CHUNKS = 500
 # What one move lists, plans and commits at once; memory grows with it, to about half a gigabyte.
 MOVE_FILES = 25_000
 # M7: from so many files of a source, those below this size leave as one: cold classes charge per object.
@@ -41,78 +54,15 @@ MERGE_FROM_FILES = 8
 MERGE_BELOW_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class Direction:
-    """Which way a move goes."""
+def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Plan the move of some sources, in as many moves as keep each in bounds.
 
-    name: str
-    origin: str
-    destination: str
-
-
-EXPIRE = Direction("expire", INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
-RESTORE = Direction("restore", INTERACTIONS_ARCHIVE.name, INTERACTIONS.name)
-# What a move of either direction commits to.
-WRITTEN_TABLES = (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name, LIFECYCLE_EVENTS.name, ARCHIVED_FILES.name)
-DIRECTIONS = {direction.name: direction for direction in (EXPIRE, RESTORE)}
-
-
-@dataclass(frozen=True)
-class CopyStep:
-    """One file that will enter the destination.
-
-    Attributes:
-        source_id: Its source.
-        copy_uri: Where it will lie; its name is a hash of what it is made of (M1).
-        originals: Addresses of the files it is made of.
-        deletes: Delete files of other engines that applied to them when the plan was made.
-        rewritten: Whether rows are read and written (M7) instead of bytes copied.
-        chunk: The copy task it belongs to.
-        row_count: Rows the manifests give for the originals, deleted ones included.
-        file_bytes: Size of the originals.
-        expected_checksums: Checksums noted when originals entered the archive, by address, where there are any.
+    Returns:
+        The plans by their addresses: the sources of each. There is none when there is nothing to move.
     """
-
-    source_id: str
-    copy_uri: str
-    originals: tuple[str, ...]
-    deletes: tuple[str, ...]
-    rewritten: bool
-    chunk: int
-    row_count: int
-    file_bytes: int
-    expected_checksums: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def stem(self) -> str:
-        """Start of the copy's name where it is rewritten."""
-        return file_name(self.copy_uri).removesuffix(written_name("", 0))
-
-
-@dataclass(frozen=True)
-class MovePlan:
-    """What one move will do. Lies in storage at `uri`; tasks pass the address on, never the plan."""
-
-    move_id: str
-    direction: Direction
-    origin_snapshot_id: int | None
-    destination_snapshot_id: int | None
-    planned_at: str
-    uri: str
-    chunk_count: int
-    steps: tuple[CopyStep, ...]
-
-    @cached_property
-    def source_ids(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(step.source_id for step in self.steps))
-
-    def operation(self, step: str) -> str:
-        """Name a commit of this move that is made at most once."""
-        return f"{self.direction.name}:{self.move_id}:{step}"
-
-    def repeatable_operation(self, step: str) -> str:
-        """Name a commit that may be made again: it looks for itself at what is left to do."""
-        return f"{self.operation(step)}:{uuid.uuid4().hex}"
+    batches = batched_sources(warehouse, direction, source_ids)
+    plans = (plan_move(warehouse, direction, batch, max_chunks=RUN_CHUNKS // len(batches)) for batch in batches)
+    return {plan.uri: plan.source_ids for plan in plans if plan}
 
 
 def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[list[str]]:
@@ -142,13 +92,21 @@ def plan_move(
     warehouse: Warehouse,
     direction: Direction,
     source_ids: Collection[str],
-    move_id: str,
-    wall_clock: datetime,
+    move_id: str = "",
     max_chunks: int = MAX_CHUNKS,
+    earlier: tuple[str, ...] = (),
 ) -> MovePlan | None:
     """List the files of some sources and write down how each will be moved.
 
     A file that is itself the copy of one still listed in the destination is left out: another move is under way.
+
+    Args:
+        warehouse: Where.
+        direction: Which way.
+        source_ids: The sources.
+        move_id: Id of the move; a new one where none is given.
+        max_chunks: How many copy tasks it may have.
+        earlier: The moves that this one continues, as `MovePlan.earlier`.
 
     Returns:
         The plan as written to storage; None when there is nothing to move.
@@ -162,13 +120,13 @@ def plan_move(
     warehouse.align_facts()
     _refuse_unusable_storage(warehouse, direction)
     divide_mixed_files(warehouse, direction.origin)
+    move_id = move_id or uuid.uuid4().hex
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
-    stamp = wall_clock.isoformat()
-    record = OperationRecord(direction.name, move_id, stamp, stamp, source_ids=tuple(sorted(source_ids)), plan_uri=uri)
-    # Before the snapshot is pinned: whoever does not see this record has finished before (see lifecycle.expire).
+    record = new_record(direction.name, move_id, sorted(source_ids), uri)
+    # Before the snapshot is pinned: an expiry that does not see this record has looked for the last time before.
     write_pending(warehouse, record)
     try:
-        plan = _planned(warehouse, direction, source_ids, record, min(max_chunks, MAX_CHUNKS))
+        plan = _planned(warehouse, direction, source_ids, record, min(max_chunks, MAX_CHUNKS), earlier)
     except Exception:
         remove_pending(warehouse, direction.name, move_id)
         raise
@@ -187,7 +145,12 @@ def _refuse_unusable_storage(warehouse: Warehouse, direction: Direction) -> None
 
 
 def _planned(
-    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], record: OperationRecord, max_chunks: int
+    warehouse: Warehouse,
+    direction: Direction,
+    source_ids: Collection[str],
+    record: OperationRecord,
+    max_chunks: int,
+    earlier: tuple[str, ...],
 ) -> MovePlan | None:
     destination, origin = warehouse.table(direction.destination), warehouse.table(direction.origin)
     refuse_unlike(origin, destination)
@@ -204,75 +167,25 @@ def _planned(
         uri=record.plan_uri,
         chunk_count=steps[-1].chunk + 1,
         steps=steps,
+        earlier=earlier,
     )
-    _write_plan(plan)
+    write_plan(plan)
     planned = pluralize(len(files), "file"), pluralize(len(plan.source_ids), "source")
     log.info("%s: planned %s of %s", plan.operation("plan"), *planned)
     return plan
 
 
-def touch_move(warehouse: Warehouse, plan: MovePlan, wall_clock: datetime) -> None:
-    """Give a sign of life: write a move's record again, also where the move had been given up and goes on after all."""
-    stamp = wall_clock.isoformat()
-    write_pending(
-        warehouse,
-        OperationRecord(
-            plan.direction.name,
-            plan.move_id,
-            plan.planned_at,
-            stamp,
-            source_ids=plan.source_ids,
-            plan_uri=plan.uri,
-        ),
-    )
-
-
-def read_plan(uri: str) -> MovePlan:
-    """Read a plan from storage."""
-    written = json.loads(storage_for(uri).read(f"{uri}/plan.json"))
-    written["direction"] = DIRECTIONS[written["direction"]]
-    written["steps"] = tuple(
-        CopyStep(**{**step, "originals": tuple(step["originals"]), "deletes": tuple(step["deletes"])})
-        for step in written["steps"]
-    )
-    return MovePlan(**written)
-
-
-def find_plan(uri: str) -> MovePlan | None:
-    """Read a plan from storage, if it had been written before its move died."""
-    try:
-        return read_plan(uri)
-    except FileNotFoundError:
-        return None
-
-
-def planned_files(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> dict[str, LiveFile]:
-    """List the planned files of some sources as the pinned snapshot has them, by address."""
-    origin = warehouse.table(plan.direction.origin)
-    return {live.uri: live for live in warehouse.live_files(origin, source_ids, plan.origin_snapshot_id)}
-
-
-def copy_name(original: str) -> str:
-    """Name the copy of a file: repeatable, and never used for anything else (M1)."""
-    return f"{_hash([original])}.parquet"
-
-
-def copy_names(files: Iterable[LiveFile]) -> set[str]:
-    """Names that plain copies of some files have, whichever move makes them."""
-    return {copy_name(live.uri) for live in files}
-
-
-def _rewritten_stem(move_id: str, originals: Iterable[str], deletes: Iterable[str]) -> str:
-    """Start of the name of a file made of the rows of others: one that no other move uses.
-
-    A plain copy is the same whoever makes it. Of two rewritten files of the same rows one has to go again, and it must
-    be clear which.
-    """
-    return _hash([move_id, *originals, *deletes])
-
-
-def _hash(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+def sources_left(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[str]:
+    """Return those of a plan's sources of which its origin has rows now that a new plan would move."""
+    files = list(warehouse.live_files(warehouse.table(plan.direction.origin), source_ids))
+    if not files:
+        return []
+    if any(live.is_mixed for live in files):
+        # Whose rows such a file holds is known when it has been divided, which a new plan does first.
+        return list(source_ids)
+    in_transit = _in_transit(warehouse, plan.direction, source_ids)
+    left = {live.source_id for live in files if file_name(live.uri) not in in_transit}
+    return [source_id for source_id in source_ids if source_id in left]
 
 
 def _files_to_move(
@@ -311,22 +224,6 @@ def _in_transit(warehouse: Warehouse, direction: Direction, source_ids: Collecti
     return names
 
 
-def removed_by(plan: MovePlan, step: CopyStep, removers: Mapping[str, str]) -> bool:
-    """Whether it was this move that took a step's originals out of its origin."""
-    return all(removers.get(uri, "").startswith(plan.operation("remove")) for uri in step.originals)
-
-
-def operation_step(operation: str) -> str:
-    """Which step of a move a commit was; empty for a commit that was none."""
-    parts = operation.split(":")
-    return parts[2] if len(parts) > 2 and parts[0] in DIRECTIONS else ""
-
-
-def file_name(uri: str) -> str:
-    """The last part of an address: what tells copies apart, wherever the archive has been moved to."""
-    return uri.rpartition("/")[2]
-
-
 def _steps(
     files: Sequence[LiveFile], direction: Direction, destination: Table, move_id: str, max_chunks: int
 ) -> list[CopyStep]:
@@ -344,7 +241,7 @@ def _steps(
             uris = tuple(sorted(live.uri for live in members))
             deletes = tuple(sorted({uri for live in members for uri in live.delete_uris}))
             rewritten = len(members) > 1 or bool(deletes)
-            name = written_name(_rewritten_stem(move_id, uris, deletes), 0) if rewritten else copy_name(uris[0])
+            name = written_name(rewritten_stem(move_id, uris, deletes), 0) if rewritten else copy_name(uris[0])
             steps.append(
                 CopyStep(
                     source_id=source_id,
@@ -378,23 +275,16 @@ def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:
 def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[CopyStep]) -> tuple[CopyStep, ...]:
     if direction is not RESTORE:
         return tuple(steps)
-    # The latest note of a file stands: a repeated move may have written it again.
+    # The latest checksum of a file stands: a repeated move may have written it again.
     frame = warehouse.read(ARCHIVED_FILES.name).sort_by("archived_at")
-    # Version 0.1 noted SHA-256 without saying so.
-    checksums = [noted if ":" in noted else f"sha256:{noted}" for noted in frame["checksum"].to_pylist()]
-    noted = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
+    # Version 0.1 wrote SHA-256 without saying so.
+    checksums = [text if ":" in text else f"sha256:{text}" for text in frame["checksum"].to_pylist()]
+    known = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
     return tuple(
-        replace(step, expected_checksums={uri: noted[uri] for uri in step.originals if uri in noted}) for step in steps
+        replace(step, expected_checksums={uri: known[uri] for uri in step.originals if uri in known}) for step in steps
     )
 
 
 def _snapshot_id(table: Table) -> int | None:
     snapshot = table.current_snapshot()
     return snapshot.snapshot_id if snapshot else None
-
-
-def _write_plan(plan: MovePlan) -> None:
-    # Not asdict: it copies every text of a hundred thousand steps.
-    written = {declared.name: getattr(plan, declared.name) for declared in fields(plan)}
-    written |= {"direction": plan.direction.name, "steps": [vars(step) for step in plan.steps]}
-    storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(written, ensure_ascii=False).encode())

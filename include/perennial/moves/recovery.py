@@ -1,15 +1,19 @@
-"""What dead runs left behind: finish what had reached its destination, forget what had not."""
+"""What dead runs and lost races have left: moves to finish, to continue with another plan, or to give up."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
+from perennial.errors import TransientConflictError, TransientError
 from perennial.moves.commit import is_in_destination
-from perennial.moves.finish import finish_move
-from perennial.moves.plan import DIRECTIONS, RESTORE, MovePlan, find_plan
-from perennial.moves.runs import Run, refuse_future_run, wall_clock
+from perennial.moves.finish import finish_move, finish_restore, read_left
+from perennial.moves.move_plan import DIRECTIONS, RESTORE, MovePlan, find_plan, read_plan
+from perennial.moves.plan import RUN_CHUNKS, plan_move
+from perennial.moves.thaw import refuse_cold
 from perennial.moves.verify import is_verified
-from perennial.operations import OperationRecord, pending_records, remove_pending
+from perennial.operations import OperationRecord, Run, pending_records, refuse_future_run, remove_pending, wall_clock
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
 
@@ -21,13 +25,14 @@ RESTORE_SILENT_SECONDS = 15 * 60
 ABANDONED_SECONDS = 24 * 60 * 60
 
 
-def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> int:
+def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> list[str]:
     """Finish every move that had reached its destination when its run died; forget the others after a day.
 
     Finishing is safe even while the run is still alive: every step finds out for itself what is left to do (M2).
 
     Returns:
-        Moves finished.
+        Addresses of the plans of restores of which something is left, for `plan_again`. What is left of an expiry is
+        not among them: the run's own decisions find it.
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock (R24).
@@ -35,28 +40,102 @@ def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> int:
     """
     refuse_future_run(run)
     refuse_losses(warehouse)
-    settled = 0
+    unfinished: list[str] = []
     for direction in DIRECTIONS.values():
-        for record in pending_records(warehouse, direction.name):
-            silent = record.age_seconds(wall_clock())
-            if direction is RESTORE and silent < RESTORE_SILENT_SECONDS:
-                continue
-            if resume_move(warehouse, record, run):
-                settled += 1
-            elif silent > ABANDONED_SECONDS:
+        patience = RESTORE_SILENT_SECONDS if direction is RESTORE else 0
+        records = list(pending_records(warehouse, direction.name))
+        silent = [record for record in records if record.age_seconds(wall_clock()) >= patience]
+        resumed = resume_moves(warehouse, silent, run)
+        unfinished += resumed.unfinished
+        for record in silent:
+            if record.id not in resumed.arrived and record.age_seconds(wall_clock()) > ABANDONED_SECONDS:
                 remove_pending(warehouse, direction.name, record.id)
-    return settled
+    return unfinished
 
 
-def resume_move(warehouse: Warehouse, record: OperationRecord, run: Run) -> bool:
-    """Finish one move if its verified copies have reached their destination; returns whether they had."""
-    plan = find_plan(record.plan_uri)
-    if plan is None or not _has_arrived(warehouse, plan):
-        return False
-    log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
-    finish_move(warehouse, plan.uri, run)
-    return True
+@dataclass(frozen=True)
+class ResumedMoves:
+    """What became of moves that had not come to their end.
+
+    Attributes:
+        arrived: Ids of those whose verified copies had reached their destination.
+        unfinished: Addresses of the plans of restores of which other writers have left something.
+    """
+
+    arrived: frozenset[str]
+    unfinished: tuple[str, ...]
+
+
+def resume_moves(warehouse: Warehouse, records: Sequence[OperationRecord], run: Run) -> ResumedMoves:
+    """Finish moves whose verified copies have reached their destination.
+
+    Args:
+        warehouse: Where.
+        records: The moves, oldest first.
+        run: Who finishes them.
+    """
+    arrived: set[str] = set()
+    unfinished = []
+    # The newest first: a move that continues earlier ones ends them too, or is the one to be continued.
+    for record in reversed(records):
+        plan = find_plan(record.plan_uri)
+        if record.id in arrived or plan is None or not _has_arrived(warehouse, plan):
+            continue
+        log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
+        outcome = finish_move(warehouse, plan, run)
+        arrived |= {plan.move_id, *plan.earlier}
+        if outcome.left and plan.direction is RESTORE:
+            unfinished.append(plan.uri)
+    return ResumedMoves(frozenset(arrived), tuple(unfinished))
 
 
 def _has_arrived(warehouse: Warehouse, plan: MovePlan) -> bool:
     return is_verified(plan) and is_in_destination(warehouse, plan)
+
+
+def plan_next_round(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list[str]:
+    """Plan again what other writers have changed of some moves, to be carried out at once.
+
+    Returns:
+        The new plans' addresses.
+
+    Raises:
+        TransientError: Files that have entered the archive meanwhile have to be thawed first, which has been requested.
+    """
+    planned = plan_again(warehouse, plan_uris, run)
+    try:
+        refuse_cold(warehouse, planned)
+    except TransientError:
+        abandon_restores(warehouse, planned)
+        raise
+    return planned
+
+
+def plan_again(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list[str]:
+    """Plan what is left of some moves; returns the new plans' addresses.
+
+    Raises:
+        TransientConflictError: Other writers are still at it.
+    """
+    plans = (_plan_rest(warehouse, read_plan(uri), run, RUN_CHUNKS // len(plan_uris)) for uri in plan_uris)
+    return [plan.uri for plan in plans if plan]
+
+
+def _plan_rest(warehouse: Warehouse, plan: MovePlan, run: Run, max_chunks: int) -> MovePlan | None:
+    # What is left of an expiry is a move of its own: that its source has expired is recorded already.
+    earlier = (*plan.earlier, plan.move_id) if plan.direction is RESTORE else ()
+    rest = plan_move(warehouse, plan.direction, read_left(plan).sources, max_chunks=max_chunks, earlier=earlier)
+    if rest is None and plan.direction is RESTORE and finish_restore(warehouse, plan, run).left:
+        # Another run had taken the rest, but now there is more.
+        raise TransientConflictError(f"Other writers change the archive while {plan.uri} is continued; run it again.")
+    return rest
+
+
+def abandon_restores(warehouse: Warehouse, plan_uris: Collection[str]) -> None:
+    """Forget failed restores that have not reached hot, so that they keep no source from expiring."""
+    for record in pending_records(warehouse, RESTORE.name):
+        if record.plan_uri not in plan_uris:
+            continue
+        plan = find_plan(record.plan_uri)
+        if plan is not None and not is_in_destination(warehouse, plan):
+            remove_pending(warehouse, record.kind, record.id)

@@ -14,6 +14,7 @@ from perennial.notify.addresses import refuse_bad_addresses
 from perennial.platform.vanished import nearest_source
 from perennial.refusals import nearest_name, not_known, read_params, sentences
 from perennial.reports import DELETED, STANDARD, THAW_TIERS
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.warehouse import Warehouse
 
@@ -48,7 +49,7 @@ class RestoreRequest:
     Attributes:
         source_ids: Campaigns and Canvases by id.
         tags: All sources that carry one of these tags when the run starts (R11).
-        notify: E-mail addresses that are told how it ended (R12).
+        notify: E-mail addresses that are notified when it has ended (R12).
         reason: Goes into the audit trail and the e-mail.
         thaw_tier: How fast files of a cold storage class are thawed.
         dry_run: Say what would come back, move nothing.
@@ -114,8 +115,8 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
 def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> list[RequestedSource]:
     """As `resolve_request`, at the moment of an open status session."""
     binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
-    unknown = session.execute(statement("lifecycle/find_unknown_names"), binds).fetchall()
-    rows = session.execute(statement("lifecycle/resolve_request"), binds).fetchall()
+    unknown = session.execute(statement("moves/find_unknown_names"), binds).fetchall()
+    rows = session.execute(statement("moves/resolve_request"), binds).fetchall()
     if unknown:
         raise TerminalRequestError(_not_known(session, unknown))
     return [RequestedSource(*row) for row in rows]
@@ -134,7 +135,7 @@ def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]
             plain.setdefault(kind, []).append(repr(name))
     said = [
         f"{', '.join(names)} {f'is not a known {kind}' if len(names) == 1 else f'are not known {kind}s'}; nothing was "
-        "moved. Correct the request, or run sync_sources if it is new on the platform."
+        f"moved. Correct the request, or run {dag_id('sync_sources')} if it is new on the platform."
         for kind, names in plain.items()
     ]
     return sentences(

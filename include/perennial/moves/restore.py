@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from perennial.moves.audit_trail import record_restored
-from perennial.moves.commit import is_in_destination
-from perennial.moves.plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, find_plan, read_plan
-from perennial.moves.recovery import resume_move
+from perennial.moves.move_plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
+from perennial.moves.plan import plan_sources
+from perennial.moves.recovery import plan_again, resume_moves
 from perennial.moves.requests import (
     TO_RESTORE,
     RequestedSource,
@@ -22,10 +22,8 @@ from perennial.moves.requests import (
     resolve_request,
 )
 from perennial.moves.restored_rows import RestoredRows, find_restored_rows
-from perennial.moves.runs import Run, read_note, refuse_future_run, wall_clock, write_note
-from perennial.moves.steps import plan_sources
-from perennial.moves.verify import Verification, read_verification
-from perennial.operations import OperationRecord, pending_records, remove_pending, write_pending
+from perennial.moves.verify import Verification, read_verification, whole_sources
+from perennial.operations import OperationStore, Run, pending_records, refuse_future_run, restore_lock
 from perennial.reports import DELETED, RestoreReport, RestoreState, SourceOutcome
 from perennial.warehouse import SourceTotal, Warehouse
 from perennial.warehouse.heads import refuse_losses
@@ -43,7 +41,7 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
     """
     request = RestoreRequest.from_params(params)
     warehouse.refuse_unwritable(WRITTEN_TABLES)
-    return write_note(warehouse, "requests", resolution(request, resolve_request(warehouse, request)))
+    return OperationStore.of(warehouse).put("requests", resolution(request, resolve_request(warehouse, request)))
 
 
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
@@ -53,7 +51,7 @@ def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
         TerminalDataError: A table was set back; nothing was moved.
     """
     refuse_losses(warehouse)
-    _, sources = read_resolution(read_note(request_uri))
+    _, sources = read_resolution(OperationStore.get(request_uri))
     refuse_deleted(sources)
     return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
 
@@ -65,49 +63,28 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
         TerminalRequestError: The run is dated after the wall clock (R24).
     """
     refuse_future_run(run)
-    with _restore_lock(warehouse, source_ids):
-        _resume_others(warehouse, source_ids, run)
-        plan_uris = plan_sources(warehouse, RESTORE, source_ids)
-    planned = {source_id for plan_uri in plan_uris for source_id in read_plan(plan_uri).source_ids}
-    empty = [SourceTotal(source_id, 0, 0, 0) for source_id in source_ids if source_id not in planned]
+    with restore_lock(warehouse, source_ids):
+        # The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
+        records = [record for record in pending_records(warehouse) if record.kind in DIRECTIONS]
+        others = [record for record in records if not set(record.source_ids).isdisjoint(source_ids)]
+        unfinished = resume_moves(warehouse, others, run).unfinished
+        plan_uris = plan_again(warehouse, unfinished, run)
+        # Who brings back the rest says it of all sources of the move that began it, also of those that have no rest.
+        begun = [read_plan(uri).first_uri for uri in unfinished]
+        continued = {source_id for uri in begun for source_id in whole_sources(read_plan(uri))}
+        fresh = [source_id for source_id in source_ids if source_id not in continued]
+        planned = plan_sources(warehouse, RESTORE, fresh)
+    moving = {source_id for sources in planned.values() for source_id in sources}
+    empty = [SourceTotal(source_id, 0, 0, 0) for source_id in fresh if source_id not in moving]
     record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
-    return plan_uris
-
-
-@contextmanager
-def _restore_lock(warehouse: Warehouse, source_ids: Collection[str]) -> Iterator[None]:
-    """Keep expiries from removing rows of some sources (moves.finish.still_due) until a plan's record does."""
-    now = wall_clock().isoformat()
-    hold = OperationRecord(RESTORE.name, uuid.uuid4().hex, now, now, source_ids=tuple(source_ids))
-    write_pending(warehouse, hold)
-    try:
-        yield
-    finally:
-        remove_pending(warehouse, hold.kind, hold.id)
-
-
-def _resume_others(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> None:
-    """Finish or undo what other moves of the same sources have half done.
-
-    The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
-    """
-    for record in pending_records(warehouse):
-        if record.kind in DIRECTIONS and not set(record.source_ids).isdisjoint(source_ids):
-            resume_move(warehouse, record, run)
-
-
-def abandon_restore(warehouse: Warehouse, plan_uri: str) -> None:
-    """Forget a failed restore that had not reached hot, so that it holds nothing back."""
-    plan = find_plan(plan_uri)
-    if plan is not None and not is_in_destination(warehouse, plan):
-        remove_pending(warehouse, plan.direction.name, plan.move_id)
+    return [*plan_uris, *planned]
 
 
 def restore_report(
     warehouse: Warehouse, request_uri: str, run: Run, finished_at: datetime, plan_uris: Collection[str] = ()
 ) -> RestoreReport:
     """Say what became of every requested source (R12), as the warehouse has it now."""
-    request, sources = read_resolution(read_note(request_uri))
+    request, sources = read_resolution(OperationStore.get(request_uri))
     verified = _verified(plan_uris)
     damaged = {key: texts for _, verification in verified for key, texts in verification.damaged.items()}
     asked = [source.source_id for source in sources]
@@ -132,15 +109,15 @@ def restore_report(
 def _outcome(
     source: RequestedSource, found: RestoredRows, damaged: Mapping[str, list[str]], dry_run: bool
 ) -> SourceOutcome:
-    told: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
+    named: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
     if source.outcome != TO_RESTORE or dry_run:
         rows = source.archived_rows if source.outcome == TO_RESTORE else 0
-        return SourceOutcome(**told | {"outcome": source.outcome}, row_count=rows)
+        return SourceOutcome(**named | {"outcome": source.outcome}, row_count=rows)
     if not found.is_back(source.was_expired):
         detail = "; ".join(damaged.get(source.source_id, ["The run ended before it was done; run it again."]))
-        return SourceOutcome(**told, outcome="failed", detail=detail)
+        return SourceOutcome(**named, outcome="failed", detail=detail)
     return SourceOutcome(
-        **told,
+        **named,
         outcome="restored",
         row_count=found.total.row_count,
         total_bytes=found.total.total_bytes,

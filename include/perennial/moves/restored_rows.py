@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from perennial.engines.duckdb import open_status_session
 from perennial.moves.audit_trail import event_id
-from perennial.moves.plan import MovePlan
-from perennial.moves.runs import Run
-from perennial.moves.steps import moved_totals
+from perennial.moves.copy import moved_totals
+from perennial.moves.move_plan import MovePlan
+from perennial.operations import Run
 from perennial.sql import statement
 from perennial.warehouse import SourceTotal, Warehouse
 
@@ -57,7 +57,7 @@ def find_restored_rows(
     """
     binds = {"run_id": run.run_id, "now": run.now, "source_ids": source_ids, "until": finished_at + _CLOCKS_DIFFER}
     with open_status_session(warehouse) as session:
-        rows = session.execute(statement("lifecycle/report_restored_sources"), binds).fetchall()
+        rows = session.execute(statement("moves/report_restored_sources"), binds).fetchall()
     found = {
         source_id: RestoredRows(
             frozenset(event_ids), SourceTotal(source_id, *counts), last_move, is_archived, expires_at
@@ -68,7 +68,7 @@ def find_restored_rows(
         unrecorded = [
             source_id
             for source_id in plan.source_ids
-            if source_id in found and event_id(plan.operation("record"), source_id) not in found[source_id].event_ids
+            if source_id in found and event_id(plan.record_operation, source_id) not in found[source_id].event_ids
         ]
         for total in moved_totals(plan, unrecorded) if unrecorded else ():
             before = found[total.source_id]

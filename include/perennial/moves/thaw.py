@@ -1,7 +1,7 @@
 """M9: archived files of a cold storage class are thawed before a restore reads them.
 
-Whether a file can be read is asked of its storage, every time: nothing but the time of asking and who was told is
-remembered, so every step here can be killed and run again. Which class a file lies in is asked likewise; the setting
+Whether a file can be read is asked of its storage, every time: nothing but the time of the request and who was notified
+is remembered, so every step here can be killed and run again. Which class a file lies in is asked likewise; the setting
 says only where files go from now on.
 """
 
@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from perennial.errors import TerminalRequestError, TransientError
-from perennial.moves.plan import RESTORE, read_plan
-from perennial.moves.runs import Run, wall_clock
+from perennial.moves.move_plan import RESTORE, MovePlan, read_plan
 from perennial.moves.thaw_status import ThawStatus, find_thaw_status, write_thaw_status
-from perennial.operations import touch_pending
+from perennial.operations import Run, heartbeat, pending_records, wall_clock
 from perennial.reports import BULK, EXPEDITED, STANDARD, THAW_TIERS, longest_thaw
 from perennial.storage import ColdState, Storage, Temperature, storage_for
 from perennial.text import pluralize
@@ -56,9 +55,9 @@ class ColdFiles:
     tier: str
 
 
-def request_thaw(warehouse: Warehouse, plan_uri: str, tier: str) -> ColdFiles:
+def request_thaw(warehouse: Warehouse, plan: MovePlan, tier: str) -> ColdFiles:
     """Ask for every file of a plan that cannot be read, once, and return at once."""
-    files = _planned_files(plan_uri)
+    files = _planned_files(plan)
     states = _each(_perhaps_cold(warehouse, files), lambda storage, uri: storage.thaw(uri, tier, faster=True))
     cold = {uri: state.frozen_as for uri, state in states.items() if state.temperature is not Temperature.READABLE}
     slowest = _slowest([tier, *(states[uri].tier or BULK for uri in cold)])
@@ -67,7 +66,7 @@ def request_thaw(warehouse: Warehouse, plan_uri: str, tier: str) -> ColdFiles:
 
 
 def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str) -> ThawStatus | None:
-    """Ask for what a run's plans need, and note how far that is.
+    """Request what a run's plans need, and write down how far that is.
 
     Returns:
         What has to be waited for; None when everything can be read.
@@ -76,8 +75,9 @@ def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: s
         TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
     """
     if tier == EXPEDITED:
+        # Before anything is requested, so each plan is read twice.
         _refuse_expedited(warehouse, plan_uris)
-    cold = {uri: request_thaw(warehouse, uri, tier) for uri in plan_uris}
+    cold = {uri: request_thaw(warehouse, read_plan(uri), tier) for uri in plan_uris}
     for uri, files in cold.items():
         if files.frozen_as:
             storage_for(uri).write(_list_uri(uri), json.dumps(list(files.frozen_as), ensure_ascii=False).encode())
@@ -120,7 +120,10 @@ def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
         TransientError: Says how long to wait.
     """
     for plan_uri in plan_uris:
-        asked = request_thaw(warehouse, plan_uri, STANDARD)
+        plan = read_plan(plan_uri)
+        if plan.direction is not RESTORE:
+            continue
+        asked = request_thaw(warehouse, plan, STANDARD)
         if cold := asked.frozen_as:
             hours = longest_thaw(cold.values(), asked.tier).total_seconds() / 3600
             raise TransientError(
@@ -143,7 +146,10 @@ def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> I
     started = datetime.fromisoformat(thawing.asked_at)
     while waiting:
         try:
-            touch_pending(warehouse, RESTORE.name, plan_uris, wall_clock())
+            for record in pending_records(warehouse, RESTORE.name):
+                # What has been given up stays so until its move goes on.
+                if record.plan_uri in plan_uris:
+                    heartbeat(warehouse, record)
             waiting = _still_cold(waiting, thawing.tier)
             count = max(thawing.file_count - len(waiting), thawing.thawed_count)
             thawing = replace(thawing, thawed_count=count, looked_at=_now())
@@ -200,10 +206,10 @@ def _listed(plan_uris: Iterable[str]) -> list[str]:
     return uris
 
 
-def _planned_files(plan_uri: str) -> dict[str, tuple[str, int]]:
+def _planned_files(plan: MovePlan) -> dict[str, tuple[str, int]]:
     """Source and size of every file that a plan reads; of a step with many originals each counts an equal share."""
     files: dict[str, tuple[str, int]] = {}
-    for step in read_plan(plan_uri).steps:
+    for step in plan.steps:
         files |= dict.fromkeys(step.deletes, (step.source_id, 0))
         files |= dict.fromkeys(step.originals, (step.source_id, step.file_bytes // len(step.originals)))
     return files
@@ -274,7 +280,8 @@ def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
 
 def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
     for plan_uri in plan_uris:
-        states = _each(_perhaps_cold(warehouse, _planned_files(plan_uri)), lambda storage, uri: storage.look_cold(uri))
+        candidates = _perhaps_cold(warehouse, _planned_files(read_plan(plan_uri)))
+        states = _each(candidates, lambda storage, uri: storage.look_cold(uri))
         frozen = {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
         deep = [uri for uri, state in frozen.items() if state.frozen_as == "DEEP_ARCHIVE"]
         if deep:

@@ -1,14 +1,14 @@
-"""How far the thawing for a run is: a note in storage that the task, its trigger, the page and the deadline share."""
+"""How far the thawing for a run is: a document that the task, its trigger, the page and the deadline share."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 
-from perennial.storage import storage_for
+from perennial.operations import OperationStore, hashed_name
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
+
+_TOPIC = "thaws"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ThawStatus:
         thawed_count: Those of them that can be read, at the least.
         total_bytes: Of the files that had to be thawed.
         frozen_as: Files by the class that they were frozen in.
-        told: Whether the requesters know.
+        told: Whether the requesters have been notified; a name that is stored.
         ended: Whether the run has come to its end.
     """
 
@@ -54,25 +54,16 @@ class ThawStatus:
 
 def find_thaw_status(warehouse: Warehouse, run_id: str) -> ThawStatus | None:
     """Read how far the thawing for a run is; None where nothing had to be thawed."""
-    uri = _note_uri(warehouse, run_id)
-    try:
-        return ThawStatus(**json.loads(storage_for(uri).read(uri)))
-    except FileNotFoundError:
-        return None
+    fields = OperationStore.of(warehouse).find(_TOPIC, hashed_name(run_id))
+    return None if fields is None else ThawStatus(**fields)
 
 
-def write_thaw_status(warehouse: Warehouse, thawing: ThawStatus) -> None:
-    """Note how far the thawing for a run is."""
-    uri = _note_uri(warehouse, thawing.run_id)
-    storage_for(uri).write(uri, json.dumps(asdict(thawing), ensure_ascii=False).encode())
+def write_thaw_status(warehouse: Warehouse, status: ThawStatus) -> None:
+    """Write down how far the thawing for a run is."""
+    OperationStore.of(warehouse).put(_TOPIC, asdict(status), hashed_name(status.run_id))
 
 
 def end_thaw(warehouse: Warehouse, run_id: str) -> None:
-    """Note that a run is over, if it had to thaw anything."""
-    if (thawing := find_thaw_status(warehouse, run_id)) is not None:
-        write_thaw_status(warehouse, replace(thawing, ended=True))
-
-
-def _note_uri(warehouse: Warehouse, run_id: str) -> str:
-    # A run id may hold any character, and so may not become a path.
-    return f"{warehouse.operations_uri()}/thaws/{hashlib.sha256(run_id.encode()).hexdigest()}.json"
+    """Write down that a run is over, if it had to thaw anything."""
+    if (status := find_thaw_status(warehouse, run_id)) is not None:
+        write_thaw_status(warehouse, replace(status, ended=True))

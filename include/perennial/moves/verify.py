@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from perennial.errors import TerminalDataError
 from perennial.moves.copy import CopyResult, read_results
-from perennial.moves.plan import EXPIRE, MovePlan
-from perennial.quality import QualityReport, Reconciliation
+from perennial.moves.move_plan import EXPIRE, MovePlan
+from perennial.operations import heartbeat
+from perennial.quality import QualityReport, Reconciliation, check_move
 from perennial.storage import storage_for
 from perennial.text import pluralize
+from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +31,26 @@ class Verification:
     damaged: dict[str, list[str]] = field(default_factory=dict)
 
 
-def verify_move(plan: MovePlan, check: Callable[[Sequence[Reconciliation]], QualityReport]) -> Verification:
-    """Compare every copy with its original and write the report.
+def verify_move(warehouse: Warehouse, plan: MovePlan) -> Verification:
+    """Step 3: compare every copy with its original and write the report.
 
     A damaged original stops an expiry. Of a restore it stops only its own source: the others come back.
 
     Raises:
         TerminalDataError: A copy is not what it should be, or nothing that was asked for is whole. Nothing was removed.
     """
+    heartbeat(warehouse, plan.record)
     results = read_results(plan)
     damaged: dict[str, list[str]] = {}
     for result in results:
         if result.damage:
             damaged.setdefault(result.source_id, []).append(result.damage)
     everything = damaged.keys() == {result.source_id for result in results}
-    if damaged and (plan.direction is EXPIRE or everything):
+    # A move that continues another is no reason to leave unsaid what that one has brought back.
+    if damaged and (plan.direction is EXPIRE or (everything and not plan.earlier)):
         texts = "; ".join(text for texts in damaged.values() for text in texts)
         raise TerminalDataError(f"Nothing was moved: {texts}. See docs/runbooks/restore.md.")
-    report = check(_reconciliations(plan, [result for result in results if result.source_id not in damaged]))
+    report = check_move(_reconciliations(plan, [result for result in results if result.source_id not in damaged]))
     verification = Verification(_write_report(plan, report), damaged)
     if not report.success:
         raise TerminalDataError(
@@ -65,6 +68,12 @@ def read_verification(plan: MovePlan) -> Verification:
     """Read what `verify_move` found."""
     uri = f"{plan.uri}/verified.json"
     return Verification(**json.loads(storage_for(uri).read(uri)))
+
+
+def whole_sources(plan: MovePlan) -> list[str]:
+    """Return the sources of a verified plan none of whose files is damaged."""
+    damaged = read_verification(plan).damaged
+    return [source_id for source_id in plan.source_ids if source_id not in damaged]
 
 
 def is_verified(plan: MovePlan) -> bool:

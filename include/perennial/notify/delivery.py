@@ -6,8 +6,6 @@ one e-mail a second time, under the same Message-ID; nobody else gets a second o
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +15,7 @@ from perennial.errors import TerminalDeliveryError, TransientDeliveryError
 from perennial.notify.addresses import is_address
 from perennial.notify.message import Letter
 from perennial.notify.smtp import Refusal, send
-from perennial.storage import storage_for
+from perennial.operations import OperationStore, hashed_name
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -109,28 +107,30 @@ class DeliveryRecord:
         return cls(topic, run_id, warehouse.operations_uri())
 
     def delivered(self) -> dict[str, str]:
-        """Return the reference of the e-mail that each recipient has."""
-        return dict(_read(self._uri("deliveries"))) if self.root else {}
+        """Return who has a mail, by recipient, and which: its reference."""
+        return dict(self._find("deliveries"))
 
     def undelivered(self) -> list[Undelivered]:
-        """Return who could not be notified in the latest attempt."""
-        return [Undelivered(**each) for each in _read(self._uri("undelivered"))] if self.root else []
+        """Return who could not be told in the latest attempt."""
+        return [Undelivered(**each) for each in self._find("undelivered")]
 
     def note_delivered(self, delivered: Mapping[str, str]) -> None:
-        """Record who has an e-mail."""
-        if self.root:
-            _write(self._uri("deliveries"), delivered)
+        """Write down who has a mail."""
+        self._put("deliveries", delivered)
 
     def note_undelivered(self, undelivered: Iterable[Undelivered]) -> None:
         """Record who could not be notified; an empty list replaces an earlier one, as not every role may delete."""
         missed = [asdict(each) for each in undelivered]
-        if self.root and (missed or self.undelivered()):
-            _write(self._uri("undelivered"), missed)
+        if missed or self.undelivered():
+            self._put("undelivered", missed)
 
-    def _uri(self, directory: str) -> str:
-        # A run id may hold any character, and so may not become a path.
-        name = hashlib.sha256(f"{self.topic}\n{self.run_id}".encode("utf-8", "surrogatepass")).hexdigest()
-        return f"{self.root}/{directory}/{name}.json"
+    def _find(self, directory: str) -> Any:
+        name = hashed_name(self.topic, self.run_id)
+        return (OperationStore(self.root).find(directory, name) if self.root else None) or ()
+
+    def _put(self, directory: str, content: object) -> None:
+        if self.root:
+            OperationStore(self.root).put(directory, content, hashed_name(self.topic, self.run_id))
 
 
 def deliver(
@@ -164,9 +164,9 @@ def deliver(
 
 
 def list_undelivered(warehouse: Warehouse) -> list[Undelivered]:
-    """List every e-mail that did not reach somebody, the latest first; maintenance removes old records."""
-    prefix = f"{warehouse.operations_uri()}/undelivered"
-    found = [Undelivered(**each) for stored in storage_for(prefix).list_files(prefix) for each in _read(stored.uri)]
+    """List every mail that did not reach somebody, the latest first; maintenance forgets old ones."""
+    documents = OperationStore.of(warehouse).documents("undelivered")
+    found = [Undelivered(**each) for missed in documents for each in missed]
     return sorted(found, key=lambda missed: (missed.tried_at, missed.recipient), reverse=True)
 
 
@@ -196,15 +196,3 @@ def _others(delivered_count: int) -> str:
     return (
         f"{pluralize(delivered_count, 'other recipient has', 'other recipients have')} it." if delivered_count else ""
     )
-
-
-def _write(uri: str, content: object) -> None:
-    """Write a record in plain ASCII: the text in place of an address may contain anything."""
-    storage_for(uri).write(uri, json.dumps(content).encode())
-
-
-def _read(uri: str) -> Any:
-    try:
-        return json.loads(storage_for(uri).read(uri))
-    except FileNotFoundError:
-        return []

@@ -10,6 +10,7 @@ from perennial.notify.messages import reference
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import restore_advice
 from perennial.reports import ExportReport
+from perennial.settings import dag_id
 from perennial.text import bidi_isolate, one_line, pluralize, visible_json
 
 
@@ -45,4 +46,4 @@ def _export_again(report: ExportReport) -> str:
     conf: dict[str, object] = {"source_id": report.source_id, "notify": list(report.notify) or ["you@example.com"]}
     if report.all_recipients:
         conf["all_recipients"] = True
-    return f"airflow dags trigger export_user_data --conf {shlex.quote(visible_json(conf))}"
+    return f"airflow dags trigger {dag_id('export_user_data')} --conf {shlex.quote(visible_json(conf))}"

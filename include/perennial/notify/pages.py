@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -11,8 +10,9 @@ from markupsafe import Markup
 
 from perennial import text as formatting
 from perennial.notify import links
+from perennial.resources import resource
 
-TEMPLATE_ROOT = Path(__file__).parents[1] / "templates"
+TEMPLATE_ROOT = resource("templates")
 
 
 def render(name: str, **context: Any) -> tuple[str, str]:

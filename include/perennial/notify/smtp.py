@@ -139,7 +139,8 @@ def _connect() -> Any:
     try:
         hook = SmtpHook(CONNECTION_ID).get_conn()
     except AirflowException as error:
-        if "Unable to connect" in str(error):
+        # The hook raises it while it handles what the server did.
+        if isinstance(error.__context__, smtplib.SMTPServerDisconnected):
             raise TransientDeliveryError(_unusable(f"hung up: {error}")) from error
         raise TerminalDeliveryError(
             f"The Airflow connection {CONNECTION_ID} cannot be used ({error}); create it, or set "

@@ -27,7 +27,7 @@ from perennial.platform.findings import EXAMPLES, Finding, FindingKind
 from perennial.platform.times import mapped_time, refuse_deletion_to_come, refuse_too_early
 from perennial.refusals import CLOCK_DIFFERENCE, nearest_name
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, SYNCED, USERS, Table
-from perennial.warehouse.schemas import declared_schema
+from perennial.warehouse.schemas import declared_arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,7 @@ _STATUSES = ("draft", "active", "stopped", "archived")
 
 def arrow_schema(table: Table) -> pa.Schema:
     """Return the Arrow columns of a synced table, as the contract declares them."""
-    return declared_schema(table).as_arrow()
+    return declared_arrow_schema(table)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    url, selects = _checked_url(settings.platform_url), read_selects(settings)
+    url, selects = _checked_url(settings.place("platform_url")), read_selects(settings)
     try:
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     except (ImportError, TypeError, ValueError) as error:

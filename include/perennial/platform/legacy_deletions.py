@@ -1,6 +1,6 @@
-"""Marks of sources that the previous policy deleted, applied to the platform's sources (R18).
+"""Marks of what the previous policy deleted, applied to what the platform says of its sources (R18).
 
-The platform itself need not have them: `perennial adopt` derives them from its history and stores them.
+The platform itself need not know them: `perennial adopt` finds them in its history, and keeps them.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _COLUMN = "interaction_data_deleted_at"
 
 
 def read_legacy_deletions(warehouse: Warehouse) -> dict[str, datetime]:
-    """Return when each marked source was deleted: its last mark counts, and a revoked one does not."""
+    """Return when each marked source was deleted: its last mark counts, and one that was revoked is none."""
     marks = warehouse.read(ADOPTED_DELETIONS.name).sort_by("adopted_at")
     last = dict(zip(marks["source_id"].to_pylist(), marks["deleted_at"].to_pylist(), strict=True))
     return {source_id: deleted_at for source_id, deleted_at in last.items() if deleted_at is not None}
 
 
-def with_legacy_deletions(sources: Rows, adopted: Mapping[str, datetime]) -> Rows:
-    """Apply marks to `sources`; the platform's own dates take precedence."""
+def with_legacy_deletions(sources: Rows, deleted_at: Mapping[str, datetime]) -> Rows:
+    """Apply marks to `sources`; what the platform says itself stands."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not adopted:
+    if not deleted_at:
         return sources
-    marks = pa.array(map(adopted.get, sources["source_id"].to_pylist()), pa.timestamp("us", tz="UTC"))
+    marks = pa.array(map(deleted_at.get, sources["source_id"].to_pylist()), pa.timestamp("us", tz="UTC"))
     place = sources.schema.get_field_index(_COLUMN)
-    laid = pc.coalesce(sources[_COLUMN], marks)
-    return cast("Rows", sources.set_column(place, sources.schema.field(place), laid))
+    merged = pc.coalesce(sources[_COLUMN], marks)
+    return cast("Rows", sources.set_column(place, sources.schema.field(place), merged))
 
 
-def apply_to_sources(warehouse: Warehouse, taken_back: Mapping[str, datetime] | None = None) -> bool:
+def apply_to_sources(warehouse: Warehouse, revoked: Mapping[str, datetime] | None = None) -> bool:
     """Apply the marks to the warehouse's own `sources`, so that they show before the next sync.
 
     A sync that ends at the same time may be overwritten by the earlier state; the next sync corrects that, and until
@@ -50,7 +50,7 @@ def apply_to_sources(warehouse: Warehouse, taken_back: Mapping[str, datetime] | 
 
     Args:
         warehouse: Where `sources` is.
-        taken_back: Revoked marks, to be removed again; the platform's own dates stay.
+        revoked: Marks that no longer count, to be removed again; what the platform says itself stands.
 
     Returns:
         Whether anything changed.
@@ -58,7 +58,7 @@ def apply_to_sources(warehouse: Warehouse, taken_back: Mapping[str, datetime] | 
     import pyarrow as pa
 
     before = warehouse.read(SOURCES.name)
-    after = with_legacy_deletions(_without(before, taken_back or {}), read_legacy_deletions(warehouse))
+    after = with_legacy_deletions(_without(before, revoked or {}), read_legacy_deletions(warehouse))
     if after.equals(before):
         return False
     stream = pa.RecordBatchReader.from_batches(after.schema, after.to_batches())
@@ -66,13 +66,13 @@ def apply_to_sources(warehouse: Warehouse, taken_back: Mapping[str, datetime] | 
     return True
 
 
-def _without(sources: pa.Table, taken_back: Mapping[str, datetime]) -> pa.Table:
+def _without(sources: pa.Table, revoked: Mapping[str, datetime]) -> pa.Table:
     import pyarrow as pa
 
-    if not taken_back:
+    if not revoked:
         return sources
     ids, moments = sources["source_id"].to_pylist(), sources[_COLUMN].to_pylist()
-    kept = [None if moment == taken_back.get(name) else moment for name, moment in zip(ids, moments, strict=True)]
+    kept = [None if moment == revoked.get(name) else moment for name, moment in zip(ids, moments, strict=True)]
     place = sources.schema.get_field_index(_COLUMN)
     field = sources.schema.field(place)
     return sources.set_column(place, field, pa.array(kept, field.type))

@@ -13,6 +13,7 @@ from perennial.platform.findings import Finding, Findings
 from perennial.platform.integrity import KeyLedger
 from perennial.platform.legacy_deletions import with_legacy_deletions
 from perennial.platform.vanished import KEYS, find_losses
+from perennial.settings import dag_id
 from perennial.tables import SOURCES, Table
 
 if TYPE_CHECKING:
@@ -25,15 +26,15 @@ class PlatformReading:
 
     Attributes:
         now: Wall clock: no deletion is later (R24).
-        adopted: Marks of sources that the previous policy deleted, applied to `sources` (R18).
-        findings: What is wrong, or what a person should look at.
+        deletions: Marks of what the previous policy deleted, applied to `sources` (R18).
+        findings: What is wrong, or worth a person's look.
         row_counts: By table.
         keys: The keys of the rows of the tables in KEYS.
         places: Where the SELECT of each table is, as written in a sentence.
     """
 
     now: datetime
-    adopted: Mapping[str, datetime] = field(default_factory=dict)
+    deletions: Mapping[str, datetime] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
     row_counts: dict[str, int] = field(default_factory=dict)
     keys: dict[str, pa.Table] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class PlatformReading:
                     keys.append(pa.table({name: batch[name] for name in KEYS[table.name]}))
                 if selected.has_key:
                     ledger.add(table.name, batch)
-                yield with_legacy_deletions(batch, self.adopted) if table is SOURCES else batch
+                yield with_legacy_deletions(batch, self.deletions) if table is SOURCES else batch
         if selected.has_key:
             if table.name in KEYS:
                 self.keys[table.name] = pa.concat_tables(keys)
@@ -94,7 +95,8 @@ class PlatformReading:
             lacks = f"The platform's database lacks {' and '.join(map(str, losses))}"
             problem = "that looks like a broken database or statement"
             remedy = (
-                f"Check PERENNIAL_PLATFORM_URL and {selects}. If they are really gone, trigger sync_sources once with "
+                f"Check PERENNIAL_PLATFORM_URL and {selects}. If they are really gone, trigger "
+                f"{dag_id('sync_sources')} once with "
                 '{"allow_vanishing": true}.'
             )
             yield Finding("refused", losses[0].table, problem, (f"{lacks}: {problem}",), remedy)

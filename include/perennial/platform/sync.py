@@ -59,7 +59,7 @@ class SyncOutcome:
 
 @dataclass(frozen=True)
 class PlatformMetadata:
-    """The platform's sources and audiences at one moment, in the contract's columns, imported deletions applied."""
+    """The platform's sources and audiences at one moment, with the columns of the contract, marks applied (R18)."""
 
     sources: pa.Table
     audiences: pa.Table
@@ -71,7 +71,7 @@ def sync_sources(
     allow_vanishing: bool = False,
     wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> SyncOutcome:
-    """Replace the six synced tables by the platform's, with imported deletions applied to its sources (R18).
+    """Replace the six synced tables by what the platform has now, legacy deletions applied to its sources (R18).
 
     Every row of every table is read and checked first, in one transaction of the platform's database; nothing is
     committed before. Sources that the platform no longer has are first added to `vanished_sources`, as last known. If
@@ -130,13 +130,13 @@ def _staged_tables(warehouse: Warehouse, reading: PlatformReading) -> dict[str, 
 
 
 def read_metadata(
-    settings: Settings, adopted: Mapping[str, datetime] | None = None, now: datetime | None = None
+    settings: Settings, deletions: Mapping[str, datetime] | None = None, now: datetime | None = None
 ) -> PlatformMetadata | None:
     """Return the platform's current sources and audiences, for R7; the warehouse is not touched.
 
     Args:
         settings: Where the platform is.
-        adopted: The result of `read_adopted`, to be applied to the sources (R18).
+        deletions: From `read_legacy_deletions`, to be applied to the sources (R18).
         now: Wall clock: no deletion is later (R24).
 
     Returns:
@@ -147,10 +147,10 @@ def read_metadata(
     """
     import pyarrow as pa
 
-    path = settings.home / "platform.db"
-    if settings.platform_url == f"sqlite:///{path}" and not path.exists():
+    default = settings.home and settings.home / "platform.db"
+    if default and settings.platform_url == f"sqlite:///{default}" and not default.exists():
         return None
-    reading = PlatformReading(now or datetime.now(UTC), adopted or {})
+    reading = PlatformReading(now or datetime.now(UTC), deletions or {})
     with open_platform(settings) as database, KeyLedger() as ledger:
         sources, audiences = (
             pa.Table.from_batches(reading.checked_batches(table, database, ledger), arrow_schema(table))

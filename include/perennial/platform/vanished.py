@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.errors import TerminalRequestError
 from perennial.refusals import not_known
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, EXPIRY_DECISIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 from perennial.text import pluralize
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id", "part")}
-"""Tables that must not lose many rows, because more would expire without them (R1, R4), and their keys."""
-CHECK_ID = "check the id, or run sync_sources if it is new on the platform."
-# More than one in this many, and at least the other number.
+"""The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
+CHECK_ID = f"check the id, or run {dag_id('sync_sources')} if it is new on the platform."
+# More than one of so many, and no fewer than the other.
 _MISSING_SHARE = 10
 _MIN_MISSING_ROWS = 10
 
@@ -150,7 +151,7 @@ def unknown_source(source_id: str, hot_rows: int, nearest: str = "") -> Terminal
         return TerminalRequestError(not_known(source_id, "known source", nearest, CHECK_ID))
     return TerminalUnseenError(
         f"No sync has seen the source {source_id!r}. The hot table holds {pluralize(hot_rows, 'interaction')} of it, "
-        "which stay there: it has no clock. Run sync_sources if it is new on the platform."
+        f"which stay there: it has no clock. Run {dag_id('sync_sources')} if it is new on the platform."
     )
 
 

@@ -7,19 +7,18 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.errors import TerminalMetadataError
 from perennial.platform.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
-from perennial.policy.referrers import create_source_referrers
-from perennial.settings import REFERRER_KINDS
+from perennial.policy.referrers import create_source_referrers, unread_referrers
+from perennial.settings import REFERRER_KINDS, dag_id
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from perennial.warehouse import Warehouse
@@ -57,23 +56,23 @@ class WarehouseState:
     Attributes:
         lifecycle_events: The table of the contract.
         hot_rows: Interactions in the hot table, by source.
-        held: Sources that a restore is bringing back at the moment: none of their rows may leave hot.
+        locked: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
         vanished: Rows of `vanished_sources` whose source is not in `sources` either.
     """
 
     lifecycle_events: pa.Table
     hot_rows: dict[str, int]
-    held: frozenset[str] = frozenset()
+    locked: frozenset[str] = frozenset()
     vanished: pa.Table = field(default_factory=no_rows)
 
     @classmethod
     def read(
-        cls, warehouse: Warehouse, held: Collection[str] = (), hot_rows: dict[str, int] | None = None
+        cls, warehouse: Warehouse, locked: Collection[str] = (), hot_rows: dict[str, int] | None = None
     ) -> WarehouseState:
         if hot_rows is None:
             totals = warehouse.source_totals(INTERACTIONS.name)
             hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
-        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(held), absent_rows(warehouse))
+        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(locked), absent_rows(warehouse))
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,19 @@ class Decision:
     clock_started_at: datetime | None
     expires_at: datetime | None
     referenced_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions about all sources.
+
+    Attributes:
+        rows: One row a source, in order of source_id, with the columns of `Explanation` and `Decision`.
+        unread_referrers: The paths of active referrers that cannot be read and could name any source.
+    """
+
+    rows: pa.Table
+    unread_referrers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -157,51 +169,58 @@ _EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.
 
 
 def decide(
-    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, held: Collection[str] = ()
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, locked: Collection[str] = ()
 ) -> pa.Table:
+    """Decide about every source; as `decide_all`, the rows alone."""
+    return decide_all(warehouse, as_of, metadata, locked).rows
+
+
+def decide_all(
+    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, locked: Collection[str] = ()
+) -> Decisions:
     """Decide about every source.
 
     Args:
-        warehouse: The source of lifecycle events and hot totals, and of the metadata unless it is given.
-        as_of: The run's date.
-        metadata: Sources and audiences to use instead, such as the platform's current ones (R7).
-        held: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
-            `reactivated`, so that a restore that died is resumed (R10).
+        warehouse: Where lifecycle events and hot totals are, and the metadata unless it is given.
+        as_of: The run's own now.
+        metadata: Sources and audiences to decide from instead, such as what the platform says right now (R7).
+        locked: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
+            `reactivated`, so that a restore that died is taken up again (R10).
 
     Returns:
-        One row per source, in order of source_id: source_id, decision, reason, clock_started_at, expires_at,
-        referenced_by, as in `expiry_decisions`.
+        Rows with the columns of `expiry_decisions` alone: source_id, decision, reason, clock_started_at, expires_at,
+        referenced_by.
 
     Raises:
         TerminalMetadataError: A status or kind is not in the contract.
     """
     metadata = metadata or SyncedMetadata.read(warehouse)
-    rows = decide_from(metadata, WarehouseState.read(warehouse, held), as_of, Rules.from_settings(warehouse))
-    return rows.select(list(DECISION_COLUMNS))
+    decided = decide_from(metadata, WarehouseState.read(warehouse, locked), as_of, Rules.from_settings(warehouse))
+    return replace(decided, rows=decided.rows.select(list(DECISION_COLUMNS)))
 
 
 def explain(
-    warehouse: Warehouse, source_id: str, as_of: datetime, held: Collection[str] = (), hot_rows: int | None = None
+    warehouse: Warehouse, source_id: str, as_of: datetime, locked: Collection[str] = (), hot_rows: int | None = None
 ) -> Explanation:
-    """Decide about one source, and return the inputs of the decision.
+    """Decide about one source, and say from what.
 
     Args:
-        warehouse: As `decide`.
+        warehouse: As `decide_all`.
         source_id: Campaign or Canvas.
-        as_of: As `decide`.
-        held: As `decide`.
-        hot_rows: Its interactions in the hot table, if known: in a large warehouse counting them for all sources takes
-            seconds.
+        as_of: As `decide_all`.
+        locked: As `decide_all`.
+        hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
+            count them for all.
 
     Raises:
         TerminalUnseenError, TerminalRequestError: As `unknown_source`.
-        TerminalMetadataError: As `decide`.
+        TerminalMetadataError: As `decide_all`.
     """
     import pyarrow.compute as pc
 
     metadata = SyncedMetadata.read(warehouse)
-    holdings = WarehouseState.read(warehouse, held, None if hot_rows is None else {source_id: hot_rows})
-    rows = decide_from(metadata, holdings, as_of, Rules.from_settings(warehouse))
+    state = WarehouseState.read(warehouse, locked, None if hot_rows is None else {source_id: hot_rows})
+    rows = decide_from(metadata, state, as_of, Rules.from_settings(warehouse)).rows
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
         from perennial.engines.duckdb import open_connection
@@ -209,7 +228,7 @@ def explain(
         with open_connection() as connection:
             connection.register("known_sources", rows)
             nearest = nearest_source(connection, source_id)
-        raise unknown_source(source_id, holdings.hot_rows.get(source_id, 0), nearest)
+        raise unknown_source(source_id, state.hot_rows.get(source_id, 0), nearest)
     return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
 
 
@@ -218,35 +237,28 @@ def _decision(row: dict[str, Any]) -> Decision:
     return Decision(**{**values, "referenced_by": tuple(row["referenced_by"])})
 
 
-def decide_from(metadata: Metadata, holdings: WarehouseState, as_of: datetime, rules: Rules) -> pa.Table:
-    """Decide from tables in memory; see `decide`.
-
-    Returns:
-        Its columns, and those of `Explanation`.
-    """
+def decide_from(metadata: Metadata, state: WarehouseState, as_of: datetime, rules: Rules) -> Decisions:
+    """Decide from tables in memory; see `decide_all`."""
     from perennial.engines.duckdb import create_state_views, open_connection
 
     _refuse_unknown_values(metadata)
     with open_connection() as connection:
         connection.register("sources", metadata.sources)
-        connection.register("vanished_sources", holdings.vanished)
-        connection.register("lifecycle_events", holdings.lifecycle_events)
-        connection.register("hot_totals", _hot_totals(holdings))
-        connection.register("held_sources", _text_columns(source_id=sorted(holdings.held)))
+        connection.register("vanished_sources", state.vanished)
+        connection.register("lifecycle_events", state.lifecycle_events)
+        connection.register("hot_totals", _hot_totals(state))
+        connection.register("locked_sources", _text_columns(source_id=sorted(state.locked)))
         create_state_views(connection, rules.retention_months)
         create_source_referrers(
             connection,
             metadata.audiences,
-            lambda: known_ids(metadata.sources, holdings.vanished),
+            lambda: known_ids(metadata.sources, state.vanished),
             rules.exempting_referrers,
         )
         for view in ("source_stories", "source_keepers", "source_facts"):
             connection.execute(statement(f"policy/create_{view}"))
-        return _decided(connection, as_of)
-
-
-def _decided(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:
-    return connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
+        rows = connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
+        return Decisions(rows, unread_referrers(connection))
 
 
 def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
@@ -262,7 +274,7 @@ def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
     limit = warehouse.settings.max_metadata_age
     for name in (SOURCES.name, AUDIENCES.name):
         synced_at = warehouse.committed_at(name)
-        remedy = "run sync_sources; nothing is moved until it has succeeded."
+        remedy = f"run {dag_id('sync_sources')}; nothing is moved until it has succeeded."
         if synced_at is None:
             raise TerminalMetadataError(f"Table {name} was never synced from the platform: {remedy}")
         age = wall_clock - synced_at
@@ -293,18 +305,19 @@ def _refuse_unknown_values(metadata: Metadata) -> None:
             if value not in allowed:
                 raise TerminalMetadataError(
                     f"Column {name}.{column} has the value {value!r}; it must be one of {', '.join(allowed)}. Correct "
-                    "it on the platform, or in the SELECT that reads it (docs/your-data.md), then run sync_sources."
+                    "it on the platform, or in the SELECT that reads it (docs/your-data.md), then run "
+                    f"{dag_id('sync_sources')}."
                 )
 
 
 # --- relations --------------------------------------------------------------------------------------------------------
 
 
-def _hot_totals(holdings: WarehouseState) -> pa.Table:
+def _hot_totals(state: WarehouseState) -> pa.Table:
     import pyarrow as pa
 
-    counts = pa.array(list(holdings.hot_rows.values()), pa.int64())
-    return _text_columns(source_id=list(holdings.hot_rows)).append_column("row_count", counts)
+    counts = pa.array(list(state.hot_rows.values()), pa.int64())
+    return _text_columns(source_id=list(state.hot_rows)).append_column("row_count", counts)
 
 
 def _text_columns(**columns: list[str]) -> pa.Table:

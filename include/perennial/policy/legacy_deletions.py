@@ -1,4 +1,4 @@
-"""Marks sources that the previous policy deleted before this project, from the platform's history (R18)."""
+"""Legacy deletions: what the previous policy deleted before this project came, from the platform's history (R18)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from perennial.policy.decisions import refuse_stale_metadata
 from perennial.policy.referrers import create_source_referrers
 from perennial.sql import statement
 from perennial.tables import ADOPTED_DELETIONS, AUDIENCES, SOURCES
+from perennial.text import pluralize
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,7 @@ class LegacyDeletion:
     Attributes:
         decision: `mark`; or why not: `deleted` already; `unsent`: it never sent, so there was nothing to delete;
             `recent`: it had sent within 25 months of the cutoff;
-            `referenced` by an active campaign, Canvas or Content Card; `held`: the warehouse still has its
+            `referenced` by an active campaign, Canvas or Content Card; `stored`: the warehouse still has its
             interactions, which a mark would put out of reach.
         reason: The decision in words.
     """
@@ -44,14 +45,14 @@ class LegacyDeletion:
     source_id: str
     kind: str
     name: str
-    decision: Literal["mark", "deleted", "unsent", "recent", "referenced", "held"]
+    decision: Literal["mark", "deleted", "unsent", "recent", "referenced", "stored"]
     reason: str
 
 
 def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -> list[LegacyDeletion]:
     """Decide about every source of the last sync; nothing is written.
 
-    Whether a source is used is decided from the current audiences, because the platform keeps no earlier ones.
+    Today's audiences say who uses a source: the platform keeps no earlier ones.
 
     Args:
         warehouse: Where the metadata and the interactions are.
@@ -62,7 +63,7 @@ def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -
         TerminalRequestError: The cutoff is in the future, or before 2000.
         TerminalMetadataError: The metadata is stale.
     """
-    if _moment(cutoff) > now:
+    if _midnight(cutoff) > now:
         raise TerminalRequestError(f"The cutoff {cutoff} is in the future; give the day the previous policy ended.")
     if cutoff < EARLIEST.date():
         raise TerminalRequestError(
@@ -70,15 +71,15 @@ def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -
             "the previous policy ended."
         )
     refuse_stale_metadata(warehouse, now)
-    adopted = _relation(read_legacy_deletions(warehouse))
+    marked = _relation(read_legacy_deletions(warehouse))
     with open_status_session(warehouse) as session:
-        session.register("adopted", adopted)
+        session.register("legacy_deletions", marked)
         create_source_referrers(
             session, warehouse.read(AUDIENCES.name), lambda: warehouse.read(SOURCES.name)["source_id"], REFERRERS
         )
         session.execute(statement("policy/create_source_keepers"))
-        binds = {"cutoff": _moment(cutoff), "months": MONTHS}
-        rows = session.execute(statement("features/decide_adoptions"), binds).fetchall()
+        binds = {"cutoff": _midnight(cutoff), "months": MONTHS}
+        rows = session.execute(statement("policy/decide_legacy_deletions"), binds).fetchall()
     return [LegacyDeletion(*row) for row in rows]
 
 
@@ -87,8 +88,8 @@ def import_legacy_deletions(
 ) -> list[LegacyDeletion]:
     """Mark the sources that the previous policy deleted, and show that at once.
 
-    The marks are written first, and every sync applies them to `sources`; if it is killed in between, run it again.
-    Nothing is written to the platform's database. A source is marked once; running it again changes nothing.
+    The marks come first, and every sync applies them to `sources`; killed in between, run it again. The platform's
+    database is never written. A source is marked once; running it again changes nothing.
 
     Args:
         warehouse: Where the metadata and the interactions are.
@@ -100,28 +101,28 @@ def import_legacy_deletions(
         The decision about every source.
 
     Raises:
-        TerminalRequestError, TerminalMetadataError: As `decide_adoptions`.
+        TerminalRequestError, TerminalMetadataError: As `decide_legacy_deletions`.
     """
     decided = decide_legacy_deletions(warehouse, cutoff, now)
     rows: list[dict[str, object]] = [
         {
-            "source_id": adoption.source_id,
-            "deleted_at": _moment(cutoff),
-            "reason": adoption.reason,
+            "source_id": deletion.source_id,
+            "deleted_at": _midnight(cutoff),
+            "reason": deletion.reason,
             "adopted_at": now,
             "requested_by": requested_by,
         }
-        for adoption in decided
-        if adoption.decision == "mark"
+        for deletion in decided
+        if deletion.decision == "mark"
     ]
     warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:marks:{uuid4().hex}")
     apply_to_sources(warehouse)
-    log.info("imported %d deletions as of %s", len(rows), cutoff)
+    log.info("marked %s as of %s", pluralize(len(rows), "legacy deletion"), cutoff)
     return decided
 
 
 def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, requested_by: str | None = None) -> None:
-    """Revoke marks: the platform's own dates of the sources apply again, at once.
+    """Revoke marks: the sources count as the platform says again, at once.
 
     Args:
         warehouse: Where the marks are.
@@ -130,13 +131,13 @@ def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, req
         requested_by: Recorded in the audit trail.
 
     Raises:
-        TerminalRequestError: Names all that have no mark; nothing was revoked.
+        TerminalRequestError: Names all that carry no mark; nothing was revoked.
     """
     marks = read_legacy_deletions(warehouse)
     if unmarked := sorted(set(source_ids) - marks.keys()):
         raise TerminalRequestError(
-            f"`perennial adopt` has not marked {', '.join(map(repr, unmarked))}; no mark was removed. Table "
-            f"{ADOPTED_DELETIONS.name} has the marks; correct a date of the platform itself there."
+            f"No mark is on {', '.join(map(repr, unmarked))}, and nothing was revoked. Table "
+            f"{ADOPTED_DELETIONS.name} has the marks; a date of the platform's own is corrected there."
         )
     rows: list[dict[str, object]] = [
         {"source_id": source_id, "reason": "taken back", "adopted_at": now, "requested_by": requested_by}
@@ -144,15 +145,15 @@ def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, req
     ]
     warehouse.append_rows(ADOPTED_DELETIONS.name, rows, f"adopt:taken-back:{uuid4().hex}")
     apply_to_sources(warehouse, {source_id: marks[source_id] for source_id in source_ids})
-    log.info("revoked %d imported deletions", len(rows))
+    log.info("revoked %s", pluralize(len(rows), "legacy deletion"))
 
 
-def _moment(cutoff: date) -> datetime:
+def _midnight(cutoff: date) -> datetime:
     return datetime.combine(cutoff, time(), UTC)
 
 
-def _relation(adopted: Mapping[str, datetime]) -> pa.Table:
+def _relation(marked: Mapping[str, datetime]) -> pa.Table:
     import pyarrow as pa
 
-    moments = pa.array(list(adopted.values()), pa.timestamp("us", tz="UTC"))
-    return pa.table({"source_id": pa.array(list(adopted), pa.string()), "deleted_at": moments})
+    moments = pa.array(list(marked.values()), pa.timestamp("us", tz="UTC"))
+    return pa.table({"source_id": pa.array(list(marked), pa.string()), "deleted_at": moments})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.audiences import Reference, TerminalDefinitionError, parse
+from perennial.audiences.definitions import Reference, TerminalDefinitionError
+from perennial.audiences.parse import parse
 from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
 from perennial.platform.vanished import absent_rows, known_ids
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, SOURCES
 
@@ -31,16 +33,20 @@ class KeptSources:
     source_ids: frozenset[str]
     unread: tuple[str, ...] = ()
 
-    @property
-    def told(self) -> str:
-        """Why nothing expires, for a person; empty if expiries are possible."""
-        if not self.unread:
-            return ""
-        named = f"{self.unread[0]}{f' and {len(self.unread) - 1:,} more' if len(self.unread) > 1 else ''}"
-        return (
-            f"An active referrer cannot be read and might name any source, so none expires: {named}. Correct the "
-            "definition on the platform, then run sync_sources; `perennial check` lists what is wrong."
-        )
+
+def explain_unread(unread: Sequence[str]) -> str:
+    """Say why nothing expires; empty where every active referrer can be read.
+
+    Args:
+        unread: The paths of active referrers that cannot be read and could name any source.
+    """
+    if not unread:
+        return ""
+    named = f"{unread[0]}{f' and {len(unread) - 1:,} more' if len(unread) > 1 else ''}"
+    return (
+        f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
+        f"definition on the platform, then run {dag_id('sync_sources')}; `perennial check` lists what is wrong."
+    )
 
 
 def kept_sources(warehouse: Warehouse) -> KeptSources:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,6 +172,22 @@ class Storage(Protocol):
         """Return the lifecycle rules of the storage at an address, in S3's form."""
 
 
+def s3_module() -> Any:
+    """Return the module of what lies on S3, whose libraries are an extra.
+
+    Raises:
+        TerminalSettingError: The extra is not installed.
+    """
+    try:
+        version("apache-airflow-providers-amazon")
+    except PackageNotFoundError:
+        raise TerminalSettingError(
+            "Amazon's libraries, which an address or a catalog on S3 needs, are not installed; "
+            "run pip install 'perennial[s3]'."
+        ) from None
+    return import_module("perennial.storage.s3")
+
+
 def storage_for(uri: str) -> Storage:
     """Return the storage that an address belongs to.
 
@@ -182,9 +200,8 @@ def storage_for(uri: str) -> Storage:
 
         return LocalStorage()
     if scheme in S3_SCHEMES:
-        from perennial.storage.s3 import s3_storage
-
-        return s3_storage()
+        storage: Storage = s3_module().s3_storage()
+        return storage
     raise TerminalSettingError(
         f"Address {uri!r} has scheme {scheme!r}; use file://, {', '.join(f'{s}://' for s in S3_SCHEMES)}."
     )

@@ -13,7 +13,7 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField,
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 
-from perennial.errors import TerminalSettingError, TransientConflictError
+from perennial.errors import TerminalDataError, TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.align import align, set_columns
@@ -116,6 +116,13 @@ class Warehouse:
                 f"Catalog {self.settings.catalog!r} has no table {self.settings.namespace}.{name}; "
                 "run `perennial init`, or check PERENNIAL_HOME, PERENNIAL_CATALOG and PERENNIAL_NAMESPACE."
             ) from error
+        except FileNotFoundError as error:
+            # A table forgets its oldest metadata files, so a catalog from an old backup may name one of them.
+            raise TerminalDataError(
+                f"The metadata file that the catalog names for table {self.settings.namespace}.{name} is missing: "
+                f"{error}. Bring it back from a backup or a bucket version, at the same address, then run "
+                "`perennial check`; without one, see docs/runbooks/backup.md."
+            ) from error
 
     def committed_at(self, name: str) -> datetime | None:
         """Return when the newest snapshot of a table was made (wall clock); None if it never had one."""
@@ -212,7 +219,7 @@ class Warehouse:
             Whether this call made the commit.
         """
         added = list(data_files)
-        return commit_change(self, name, lambda _: FileChange(add=added), operation)
+        return commit_change(self, name, lambda _: FileChange(add=added), operation) is not None
 
     def append_rows(self, name: str, rows: list[dict[str, object]], operation: str) -> None:
         """Append rows to a small, unpartitioned table, once: repeating the operation does nothing."""
@@ -300,9 +307,9 @@ class Warehouse:
             return {}
         uri = self.settings.archive_uri
         if uri is None and is_embedded(self.settings):
-            uri = f"file://{self.settings.home}/archive"
+            uri = f"file://{self.settings.below_home('archive')}"
         if uri is not None and "://" not in uri:
-            uri = f"file://{self.settings.home.joinpath(uri)}"
+            uri = f"file://{self.settings.below_home(uri)}"
         return {} if uri is None else {"write.data.path": uri.rstrip("/")}
 
     def _evolve(self, declared: Table) -> list[str]:

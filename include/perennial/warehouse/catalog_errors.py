@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,14 +20,13 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import OperationalError
 
 from perennial.errors import TerminalSettingError, TransientError
-from perennial.storage.s3_errors import ANSWERED, DENIED, NO_CREDENTIALS, NOT_ANSWERED, error_code
 
 _REFUSED = (AuthorizationExpiredError, ForbiddenError, OAuthError, UnauthorizedError)
 _NOT_REACHED = (OperationalError, RequestException, ServerError, ServiceUnavailableError)
-_NOT_KNOWN = (CommitStateUnknownException, *_NOT_REACHED, NOT_ANSWERED)
-# Codes of Glue and of a signed REST catalog, in addition to those of S3.
-_DENIED = DENIED | {"AccessDeniedException", "InvalidSignatureException", "UnrecognizedClientException"}
-# The names that Arrow's file system gives to S3's answers.
+_NOT_KNOWN = (CommitStateUnknownException, *_NOT_REACHED)
+# Of Glue and of a REST catalog that is signed for, besides what S3 says.
+_DENIED = {"AccessDeniedException", "InvalidSignatureException", "UnrecognizedClientException"}
+# How Arrow's file system names what S3 answered.
 _S3_REFUSED = re.compile(
     r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH)"
 )
@@ -51,13 +51,15 @@ def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
         raise TerminalSettingError(
             f"Catalog {catalog!r} refuses this login ({error}); check the credentials in {prefix}…"
         ) from error
-    except NO_CREDENTIALS as error:
+    except _aws("NO_CREDENTIALS") as error:
         raise TerminalSettingError(
             f"Catalog {catalog!r} needs credentials ({error}). Give connection 'aws_default' a key, or the machine a "
             f"role, or set {prefix}…"
         ) from error
-    except ANSWERED as error:
-        if error_code(error) in _DENIED:
+    except _aws("ANSWERED") as error:
+        from perennial.storage.s3_errors import DENIED, error_code
+
+        if error_code(error) in _DENIED | DENIED:
             raise TerminalSettingError(
                 f"Catalog {catalog!r} refuses this login ({error}); check connection 'aws_default', the credentials in "
                 f"{prefix}… and docs/iam.md."
@@ -65,7 +67,7 @@ def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
         if commit:
             raise _not_known(catalog, commit, error) from error
         raise TransientError(f"Catalog {catalog!r} failed ({error}); try again.") from error
-    except _NOT_KNOWN as error:
+    except _NOT_KNOWN + _aws("NOT_ANSWERED") as error:
         said = getattr(error, "orig", error)
         if commit:
             raise _not_known(catalog, commit, said) from error
@@ -82,6 +84,16 @@ def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
         if "AWS Error" in str(error):
             raise TransientError(f"The warehouse's storage failed ({error}); try again.") from error
         raise
+
+
+def _aws(name: str) -> tuple[type[BaseException], ...]:
+    """Return errors of AWS's library; none where nothing has imported it, for it may not be installed."""
+    if "botocore" not in sys.modules:
+        return ()
+    from perennial.storage import s3_errors
+
+    found = getattr(s3_errors, name)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _not_known(catalog: str, commit: str, said: object) -> TransientError:

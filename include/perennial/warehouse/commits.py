@@ -26,6 +26,9 @@ from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.update import TableUpdate
+
     from perennial.warehouse.catalog import Warehouse
 
 log = logging.getLogger(__name__)
@@ -51,8 +54,10 @@ class FileChange:
         return bool(self.add or self.remove or self.forced or self.clustered)
 
 
-def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str) -> bool:
-    """Commit once the change that `change` returns for the current table.
+def commit_change(
+    warehouse: Warehouse, name: str, change: Callable[[Table], FileChange], operation: str
+) -> FileChange | None:
+    """Commit once what `change` says about the current table.
 
     Args:
         warehouse: The tables.
@@ -61,7 +66,7 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         operation: Recorded in the snapshot's summary; a table that has it already is not changed.
 
     Returns:
-        Whether this call made the commit.
+        The change that this call committed; None where it committed nothing.
 
     Raises:
         TerminalDataError: The table was set back: operations that others rely on are missing in its history.
@@ -69,19 +74,19 @@ def commit_change(warehouse: Warehouse, name: str, change: Callable[[Table], Fil
         TransientError: The catalog did not answer; a repetition checks whether the commit was made.
     """
 
-    def attempt() -> bool:
+    def attempt() -> FileChange | None:
         table = load_whole_table(warehouse, name)
         if operation in operations(table):
-            return False
+            return None
         delta = change(table)
         if not delta:
-            return False
+            return None
         refuse_unwritable(table)
         with catalog_errors(table.catalog.name, commit=name):
             _commit(table, delta, operation)
         if name in COUNTED:
             note_head(warehouse, table)
-        return True
+        return delta
 
     return repeat_lost_races(name, operation, attempt)
 
@@ -100,10 +105,26 @@ def load_whole_table(warehouse: Warehouse, name: str) -> Table:
     return table
 
 
+class _OneCommit(Transaction):
+    """A transaction that works out its metadata once for each update.
+
+    pyiceberg applies every update to a deep copy of the metadata whenever a part of it is asked for, which is two dozen
+    times in one commit; a copy takes as long as the table's history is.
+    """
+
+    _known: tuple[tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        if self._known is None or self._known[0] is not self._updates:
+            self._known = self._updates, super().table_metadata
+        return self._known[1]
+
+
 def _commit(table: Table, delta: FileChange, operation: str) -> None:
     # Only this copy of the metadata: the property is not among the updates that are sent.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
-    transaction = table.transaction()
+    transaction = _OneCommit(table)
     named = {OPERATION_KEY: operation}
     SnapshotProducer(transaction, table.io, delta.add, delta.remove, delta.clustered, named).commit()
     if table.name()[-1] in COUNTED:
@@ -124,10 +145,11 @@ def order_manifests(warehouse: Warehouse, name: str) -> bool:
     Returns:
         Whether it was needed.
     """
-    operation = f"order-manifests:{uuid.uuid4().hex}"
-    return commit_change(
-        warehouse, name, lambda table: FileChange(clustered=overlap(table) > MAX_MANIFESTS_OF_A_SOURCE), operation
-    )
+
+    def change(table: Table) -> FileChange:
+        return FileChange(clustered=overlap(table) > MAX_MANIFESTS_OF_A_SOURCE)
+
+    return commit_change(warehouse, name, change, f"order-manifests:{uuid.uuid4().hex}") is not None
 
 
 def operations(table: Table) -> set[str]:

@@ -24,6 +24,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
 
 from perennial.errors import TerminalDataError
+from perennial.settings import dag_id
 from perennial.warehouse.foreign import refuse_unreadable
 from perennial.warehouse.manifests import may_hold, source_specs
 
@@ -72,7 +73,7 @@ class LiveFile:
         if self.source_at is None:
             raise TerminalDataError(
                 f"{self.uri} is not partitioned by source_id and may hold rows of several sources; nothing was moved. "
-                "Run maintain_warehouse, which divides it by source, then run this again."
+                f"Run {dag_id('maintain_warehouse')}, which divides it by source, then run again."
             )
         return str(self.data_file.partition[self.source_at])
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.utils.config import Config
 
-from perennial.errors import TerminalSettingError
+from perennial.errors import TerminalSettingError, TerminalUnsetError
 from perennial.settings import Settings
+from perennial.storage import s3_module
 from perennial.warehouse.shared_files import HELD
 
 # The one property that pyiceberg needs as a number; it parses the others from text.
@@ -17,19 +19,27 @@ _MAX_RETRIES = "glue.max-retries"
 
 
 def catalog_file(settings: Settings) -> Path | None:
-    """Return the file of the embedded catalog; None if another catalog is configured."""
-    return settings.home / "catalog.db" if is_embedded(settings) else None
+    """Return where the embedded catalog keeps its file; None where the catalog is configured elsewhere."""
+    return settings.below_home("catalog.db") if is_embedded(settings) else None
+
+
+def describe_catalog(settings: Settings) -> str:
+    """Say where the catalog is, without what it is logged in to with."""
+    configured = Config().get_catalog_config(settings.catalog)
+    if configured is None:
+        return str(catalog_file(settings))
+    uri = urlsplit(str(configured.get("uri", "")))
+    shown = urlunsplit((uri.scheme, uri.netloc.rpartition("@")[2], uri.path, "", ""))
+    return f"{settings.catalog} ({shown or configured.get('type', 'as pyiceberg is configured')})"
 
 
 def open_catalog(settings: Settings) -> Catalog:
     """Open the catalog in pyiceberg's configuration, or the embedded one if there is none."""
     configured = Config().get_catalog_config(settings.catalog)
     if configured is not None:
-        from perennial.storage.s3 import connection_properties
-
-        # The catalog's own configuration takes precedence; a local catalog needs no credentials.
+        # What the catalog's own configuration says comes first; a local one needs no credentials.
         given: dict[str, Any] = {str(key): str(value) for key, value in configured.items()}
-        found = {} if given.get("warehouse", "").startswith("file:") else connection_properties()
+        found = {} if given.get("warehouse", "").startswith(("file:", "/")) else s3_module().connection_properties()
         found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
         if "botocore_session" in found:
             # Glue and a signing REST catalog accept a session as it is; Arrow only accepts keys.
@@ -40,6 +50,13 @@ def open_catalog(settings: Settings) -> Catalog:
         if (retries := given.get(_MAX_RETRIES)) is not None:
             given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
         return load_catalog(settings.catalog, **{**found, **given})
+    if settings.home is None:
+        raise TerminalUnsetError(
+            f"PERENNIAL_HOME is not set, and pyiceberg's configuration has no catalog {settings.catalog!r}. Set "
+            "PERENNIAL_HOME to a folder, which will hold the catalog, the tables, the archive and the landing "
+            f"directory; or configure the catalog (PYICEBERG_CATALOG__{settings.catalog.upper()}__URI and what else it "
+            "needs)."
+        )
     settings.home.mkdir(parents=True, exist_ok=True)
     return load_catalog(
         settings.catalog,

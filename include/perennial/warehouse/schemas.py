@@ -28,6 +28,7 @@ from perennial.errors import TerminalSettingError, TransientConflictError
 from perennial.tables import RENAMED_COLUMNS, TABLES, Column, Table
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.table import Table as IcebergTable
 
 _DECLARED = {table.name: table for table in TABLES}
@@ -51,6 +52,13 @@ def declared_schema(declared: Table) -> Schema:
         kind = iceberg_type(column.type, 1000 + position)
         fields.append(NestedField(position, column.name, kind, column.required, doc=column.doc))
     return Schema(*fields)
+
+
+def declared_arrow_schema(declared: Table) -> pa.Schema:
+    """Return the Arrow columns of a table as the contract declares them; field ids are each table's own."""
+    from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+    return schema_to_pyarrow(declared_schema(declared), include_field_ids=False)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import Depends
 
-RESTORE_DAG = "restore_interactions"
-EXPORT_DAG = "export_user_data"
+from perennial.settings import dag_id
+
+RESTORE_DAG = dag_id("restore_interactions")
+EXPORT_DAG = dag_id("export_user_data")
 
 READ = Depends(requires_access_dag("GET", param_dag_id=RESTORE_DAG))
 """Needed to read pages: the right to see the restore DAG."""

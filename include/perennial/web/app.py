@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from perennial.resources import resource
 from perennial.web.exports import router as exports
 from perennial.web.openapi import describe
 from perennial.web.openapi import router as openapi
@@ -21,7 +20,6 @@ from perennial.web.source import router as source
 from perennial.web.sources import router as sources
 from perennial.web.users import router as users
 
-FOLDER = Path(__file__).parent
 ROUTERS = (overview, sources, source, restores, restore_runs, users, exports, openapi)
 # Room for the ids of 100,000 sources; nobody sends more than that.
 BODY_LIMIT_BYTES = 8 * 2**20
@@ -45,7 +43,7 @@ def create_app() -> FastAPI:
     )
     handle_problems(app)
     app.add_middleware(Guard)
-    app.mount(STATIC, StaticFiles(directory=FOLDER / "static"), name="static")
+    app.mount(STATIC, StaticFiles(directory=resource("web/static")), name="static")
     for router in ROUTERS:
         app.include_router(router)
     describe(app)

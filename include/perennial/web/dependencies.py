@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import Depends
 
 from perennial.sql import statement
 from perennial.web.access import RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.source_index import SourceSnapshot
-from perennial.web.warehouse import SnapshotDep, WarehouseDep
+from perennial.web.warehouse import SnapshotDep, WarehouseDep, until_answered
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ async def _page_context(
     return PageContext(warehouse, snapshot, session, user)
 
 
-# It lives as long as Airflow's session: until the answer is complete.
-PageContextDep = Annotated[PageContext, Depends(_page_context, scope="function")]
+# As long as Airflow's session: until the answer is made.
+PageContextDep = Annotated[PageContext, until_answered(_page_context)]
 
 
 def restoring_sources(context: PageContext, at_once: bool = False) -> dict[str, str]:
@@ -75,10 +74,9 @@ def restoring_sources(context: PageContext, at_once: bool = False) -> dict[str, 
 
 
 def _moving_sources(context: PageContext, at_once: bool) -> Iterator[str]:
-    from perennial.moves.plan import RESTORE
+    from perennial.moves.move_plan import RESTORE
     from perennial.moves.recovery import RESTORE_SILENT_SECONDS
-    from perennial.moves.runs import wall_clock
-    from perennial.operations import pending_records
+    from perennial.operations import pending_records, wall_clock
 
     records = [
         record
@@ -88,7 +86,8 @@ def _moving_sources(context: PageContext, at_once: bool) -> Iterator[str]:
     if records:
         # The remains of a run that is over do not block a new request, because a new request repairs them.
         over = [run.run_id for run in recent_runs(context.session, OVER)]
-        dead = {uri for uris in task_results(context.session, "plan", over).values() for uri in uris}
+        planned = [task_results(context.session, task_id, over) for task_id in ("plan", "move_files.replan")]
+        dead = {uri for results in planned for uris in results.values() for uri in uris}
         for record in records:
             if record.plan_uri not in dead:
                 yield from record.source_ids
@@ -113,7 +112,7 @@ def _wanted(context: PageContext, runs: list[RestoreRun]) -> Iterator[tuple[Rest
 @lru_cache(maxsize=16)
 def _to_restore(request_uri: str) -> tuple[str, ...]:
     from perennial.moves.requests import TO_RESTORE, read_resolution
-    from perennial.moves.runs import read_note
+    from perennial.operations import OperationStore
 
-    _, sources = read_resolution(read_note(request_uri))
+    _, sources = read_resolution(OperationStore.get(request_uri))
     return tuple(source.source_id for source in sources if source.outcome == TO_RESTORE)

@@ -19,8 +19,8 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import WithJsonSchema
 from starlette.types import Receive, Scope, Send
 
-from perennial.audiences import TerminalDefinitionError
 from perennial.audiences.completeness import Completeness, TerminalIncompleteError
+from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.exports.models import (
     ExportRequest,
@@ -34,7 +34,7 @@ from perennial.exports.models import (
 from perennial.web.access import EXPORT, EXPORT_DAG
 from perennial.web.missing import MissingPageDep
 from perennial.web.problems import problem
-from perennial.web.warehouse import WarehouseDep
+from perennial.web.warehouse import WarehouseDep, until_answered
 
 if TYPE_CHECKING:
     from perennial.exports.users import SegmentExport
@@ -115,8 +115,8 @@ def _audit(session: SessionDep, user: GetUserDep) -> Audit:
     return Audit(session, user.get_name())
 
 
-# It lives as long as Airflow's session: until the answer begins.
-AuditDep = Annotated[Audit, Depends(_audit, scope="function")]
+# As long as Airflow's session: until the answer begins.
+AuditDep = Annotated[Audit, until_answered(_audit)]
 
 
 @router.post(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perennial import text as formatting
-from perennial.audiences import Definition, TerminalDefinitionError, parse
-from perennial.audiences.dependencies import find_dependencies
+from perennial.audiences.definitions import TerminalDefinitionError
+from perennial.audiences.parse import parse
+from perennial.audiences.resolve import resolve
 from perennial.sql import statement
 from perennial.tables import AUDIENCES
 
@@ -45,7 +46,6 @@ _CLOCKS = {
     "vanished": "it was first missing from the platform",
     "created": "it was created",
 }
-_NOBODY = Definition({"or": []}, ())
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _targets(connection: duckdb.DuckDBPyConnection, source_id: str, reference: R
     if deed is None:
         return "may use it: its audience cannot be read"
     binds = {"kind": reference.kind, "source_id": reference.id}
-    parts = connection.execute(statement("features/list_source_audiences"), binds).fetchall()
+    parts = connection.execute(statement("audiences/list_source_audiences"), binds).fetchall()
     effects = {effect for _, text in parts for effect in _effects(connection, source_id, text)}
     if effects == {"narrows"}:
         return f"targets people who {deed}"
@@ -149,18 +149,12 @@ def _targets(connection: duckdb.DuckDBPyConnection, source_id: str, reference: R
 
 
 def _effects(connection: duckdb.DuckDBPyConnection, source_id: str, text: str) -> Collection[str]:
-    from perennial.audiences.evaluate import load_segments
+    from perennial.audiences.lookups import load_segments
 
     try:
-        root = parse(text)
-        segments: Mapping[str, Definition] = load_segments(connection, root)
+        definition = parse(text)
+        audience = resolve(definition, load_segments(connection, definition))
     except TerminalDefinitionError:
         return ()
-    named = {
-        reference.id
-        for definition in (root, *segments.values())
-        for reference in definition.references
-        if reference.kind == "segment"
-    }
-    needs = find_dependencies(root, {**dict.fromkeys(named, _NOBODY), **segments})
-    return {effect for need in needs if (need.kind, need.id) == ("source", source_id) for effect in need.effects}
+    named = (found for found in audience.dependencies if (found.kind, found.id) == ("source", source_id))
+    return {effect for found in named for effect in found.effects}

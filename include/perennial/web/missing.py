@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from perennial.audiences.missing_page import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
+from perennial.audiences.completeness import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 
 _MAX_SKIPPED_SOURCES = 10**9
 

@@ -8,17 +8,17 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 
-from perennial.web.access import READ
+from perennial.web.access import EXPORT_DAG, READ, RESTORE_DAG
 from perennial.web.problems import MEDIA_TYPE
 
 router = APIRouter(dependencies=[READ], include_in_schema=False)
 
 _MOUNTED_AT = "/perennial"
-_DESCRIPTION = """Restores, exports and everything that the pages show.
+_DESCRIPTION = f"""Restores, exports and everything that the pages show.
 
-Request a token with Airflow's `POST /auth/token`, and send it with every request as `Authorization: Bearer …`.
-The rights are those to the DAGs: reading needs the right to see `restore_interactions`, restoring the right to trigger
-it, and exports of people's data the right to trigger `export_user_data`. Every error is a problem (RFC 9457)."""
+Ask for a token with `POST /auth/token` of Airflow, and send it along with every request as `Authorization: Bearer …`.
+Rights are those to the DAGs: reading takes the right to see `{RESTORE_DAG}`, restoring the right to trigger it,
+exports of people's data the right to trigger `{EXPORT_DAG}`. Every error is a problem (RFC 9457)."""
 _PROBLEM = {
     "type": "object",
     "title": "Problem",

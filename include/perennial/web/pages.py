@@ -6,7 +6,6 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -16,9 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from perennial import text as formatting
+from perennial.resources import resource
+from perennial.settings import dag_id
 
-TEMPLATE_ROOT = Path(__file__).parent / "templates"
-# Characters that Unicode calls letters or symbols but that are invisible: Hangul fillers, the empty Braille pattern.
+TEMPLATE_ROOT = resource("web/templates")
+# Letters and symbols, as Unicode has them, that are drawn as nothing: fillers of Hangul, the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 # A form field holds a megabyte as sent, where each of these characters may take three bytes.
 _FIELD_CHARACTERS = 250_000
@@ -69,6 +70,7 @@ def _environment() -> Environment:
         dated=formatting.dated, shown=escape_for_page, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
+    environment.globals["dag_id"] = dag_id
     return environment
 
 

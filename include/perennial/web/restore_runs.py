@@ -49,7 +49,19 @@ _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
     ("thawing", ("thaw",)),
     ("copying", ("move_files.split", "move_files.copy")),
     ("verifying", ("move_files.verify",)),
-    ("committing", ("move_files.commit_destination", "move_files.commit_origin")),
+    (
+        "committing",
+        (
+            "move_files.commit_destination",
+            "move_files.commit_origin",
+            "move_files.replan",
+            "move_files.again.split",
+            "move_files.again.copy",
+            "move_files.again.verify",
+            "move_files.again.commit_destination",
+            "move_files.again.commit_origin",
+        ),
+    ),
 )
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 # For copy tasks with at most this many files, each copied file counts; for larger ones, only whole tasks count.
@@ -260,8 +272,8 @@ def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | Non
 # A plan is written once, and may be large.
 @lru_cache(maxsize=8)
 def _chunks(plan_uri: str) -> list[tuple[str, ...]]:
-    """Target addresses of the files of each copy task of a plan; nothing if the plan has been deleted."""
-    from perennial.moves.plan import find_plan
+    """Where the files of each copy task of a plan go; nothing where the plan has been cleared away."""
+    from perennial.moves.move_plan import find_plan
 
     plan = find_plan(plan_uri)
     if plan is None:
@@ -298,9 +310,9 @@ def _source(source: Any) -> RunSource:
 @lru_cache(maxsize=8)
 def _requested(request_uri: str) -> list[RequestedSource]:
     from perennial.moves.requests import read_resolution
-    from perennial.moves.runs import read_note
+    from perennial.operations import OperationStore
 
-    return read_resolution(read_note(request_uri))[1]
+    return read_resolution(OperationStore.get(request_uri))[1]
 
 
 def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:

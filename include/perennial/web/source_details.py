@@ -11,6 +11,7 @@ from perennial.audiences.resume import ResumeCheck, check_resume
 from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.policy.decisions import Explanation, explain
+from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES, VANISHED_SOURCES
 from perennial.web.access import RESTORE_DAG
@@ -23,7 +24,7 @@ from perennial.web.source_index import SourceSnapshot
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-EXPIRE_DAG = "expire_interactions"
+EXPIRE_DAG = dag_id("expire_interactions")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perennial.policy.referrers import kept_sources
+from perennial.policy.referrers import explain_unread, kept_sources
 from perennial.sql import statement
 from perennial.tables import (
     AUDIENCES,
@@ -151,7 +151,7 @@ class SourceSnapshot:
             self._making = None
 
     def _look(self) -> None:
-        from perennial.moves.plan import RESTORE
+        from perennial.moves.move_plan import RESTORE
         from perennial.operations import pending_records
 
         version = tuple(_snapshot_id(self._warehouse, table.name) for table in _TABLES)
@@ -173,7 +173,7 @@ class SourceSnapshot:
         if self._loaded is not None and self._loaded.kept.version == version:
             return self._loaded.kept
         kept = kept_sources(self._warehouse)
-        return Kept(kept.source_ids, kept.told, version)
+        return Kept(kept.source_ids, explain_unread(kept.unread), version)
 
 
 def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:

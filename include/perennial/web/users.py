@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from perennial.audiences.missing_page import FIRST_PAGE, MissingPage
+from perennial.audiences.completeness import FIRST_PAGE, MissingPage
 from perennial.errors import TerminalRequestError
 from perennial.exports.models import CompletenessObject, completeness_object
 from perennial.exports.received import CampaignReceived, CanvasReceived

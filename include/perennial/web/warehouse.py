@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
@@ -75,8 +76,16 @@ def _catalog_identity(settings: Settings) -> _Identity:
     return found.st_dev, found.st_ino
 
 
-# It lives until the answer is complete.
-_OpenedDep = Annotated[Any, Depends(_opened, scope="function")]
+# FastAPI 0.117 and before, which Airflow 3.1 has, knows no scope and keeps nothing longer.
+_SCOPE: dict[str, Any] = {"scope": "function"} if "scope" in signature(Depends).parameters else {}
+
+
+def until_answered(dependency: Callable[..., Any]) -> Any:
+    """Declare a dependency that is given back when the answer is made, and not when it has been sent."""
+    return Depends(dependency, **_SCOPE)
+
+
+_OpenedDep = Annotated[Any, until_answered(_opened)]
 
 
 async def _opened_warehouse(opened: _OpenedDep) -> Warehouse:

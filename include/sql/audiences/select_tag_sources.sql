@@ -1,5 +1,5 @@
 -- The sources that tag filters look at: of those with a tag, the 200 that sent most recently.
--- Grain: one row a tag and source. Binds: $tags, in whose place the compiler puts one bind a tag.
+-- Grain: one row a tag and source. In place of $tags stands one bind a tag, or a SELECT of the tags.
 -- R5, R14: expired sources count among the 200, and are missing (R16); so do those that the platform has no longer.
 WITH tagged AS (
     SELECT DISTINCT

@@ -1,6 +1,6 @@
 -- What a decision is made from, and the words its reason is made of.
 -- Grain: one row a source that is known.
--- Reads source_states, source_stories, source_keepers, hot_totals (source_id, row_count), held_sources (source_id),
+-- Reads source_states, source_stories, source_keepers, hot_totals (source_id, row_count), locked_sources (source_id),
 -- retention.
 CREATE VIEW source_facts AS
 SELECT
@@ -20,7 +20,7 @@ SELECT
     stories.since_date,
     stories.expiry_date,
     coalesce(hot_totals.row_count, 0) AS hot_rows,
-    held_sources.source_id IS NOT NULL AS held,
+    locked_sources.source_id IS NOT NULL AS locked,
     keepers.referenced_by,
     keepers.keeping,
     'the ' || retention.months || if(retention.months = 1, ' month', ' months') AS period,
@@ -31,5 +31,5 @@ INNER JOIN source_stories AS stories ON states.source_id = stories.source_id
 INNER JOIN source_keepers AS keepers ON states.source_id = keepers.source_id
 CROSS JOIN retention
 LEFT JOIN hot_totals ON states.source_id = hot_totals.source_id
-LEFT JOIN held_sources ON states.source_id = held_sources.source_id
+LEFT JOIN locked_sources ON states.source_id = locked_sources.source_id
 WHERE states.known

@@ -8,10 +8,10 @@ WITH decided AS (
             WHEN state = 'deleted' THEN 'deleted'
             WHEN state = 'expired' AND status = 'active' THEN 'reactivated'
             -- Hot rows of a source that a restore is bringing back are not late.
-            WHEN state = 'expired' AND hot_rows > 0 AND NOT held THEN 'late'
+            WHEN state = 'expired' AND hot_rows > 0 AND NOT locked THEN 'late'
             WHEN state = 'expired' THEN 'expired'
             WHEN status = 'active' THEN 'active'
-            WHEN held OR expires_at IS NULL OR expires_at > $as_of THEN 'recent'
+            WHEN locked OR expires_at IS NULL OR expires_at > $as_of THEN 'recent'
             WHEN len(referenced_by) > 0 THEN 'referenced'
             WHEN hot_rows = 0 THEN 'empty'
             ELSE 'expire'
@@ -28,7 +28,7 @@ SELECT
         WHEN decision = 'reactivated'
             THEN 'Active again after its interactions expired on ' || since_date || ': they are brought back.'
         WHEN decision = 'active' THEN 'Active: its interactions are always available.'
-        WHEN held AND decision IN ('expired', 'recent')
+        WHEN locked AND decision IN ('expired', 'recent')
             THEN 'A restore is bringing its interactions back: nothing is moved away.'
         WHEN decision = 'late'
             THEN 'Expired on ' || since_date || ': ' || hot_rows || ' interactions still hot follow into the archive.'
@@ -41,7 +41,7 @@ SELECT
             WHEN 'empty' THEN ' ended on ' || expiry_date || '; it has no interactions to move.'
             ELSE ' ended on ' || expiry_date || ' and no active referrer names it.'
         END
-    END || if(decision IN ('deleted', 'late', 'expired') OR held, absence, '') AS reason,
+    END || if(decision IN ('deleted', 'late', 'expired') OR locked, absence, '') AS reason,
     clock_started_at,
     expires_at,
     referenced_by,

@@ -1,4 +1,4 @@
-"""What an audience needs, and what it does to the audience when that is not there (R16)."""
+"""What an audience depends on, and what it does to the audience when that is not there (R16)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.audiences import Definition, TerminalDefinitionError, parse
-from perennial.audiences.dependencies import (
-    SEGMENT_DEPTH_LIMIT,
-    SEGMENT_LIMIT,
-    Dependency,
-    Effect,
-    find_dependencies,
-    segments_of,
-)
+from perennial.audiences.definitions import NAME_ANOTHER, Definition, Effect, Problem
+from perennial.audiences.parse import parse
+from perennial.audiences.resolve import Dependency, ResolvedAudience, resolve
+from perennial.audiences.segment_graph import SEGMENT_DEPTH_LIMIT, SEGMENT_LIMIT
 from tests.audiences.oracle import Node, Row, World, needed_sources, users_of
 from tests.audiences.scenes import MOMENTS
 from tests.audiences.worlds import NOW
@@ -39,10 +34,14 @@ def parsed(definition: Node) -> Definition:
     return parse(json.dumps(definition))
 
 
-def needs(definition: Node, segments: dict[str, Node] | None = None) -> list[Dependency]:
-    known = {name: parsed(node) for name, node in (segments or {}).items()}
-    segments_of(parsed(definition), known)
-    return list(find_dependencies(parsed(definition), known))
+def resolved(definition: Node, segments: dict[str, Node] | None = None) -> ResolvedAudience:
+    return resolve(parsed(definition), {name: parsed(node) for name, node in (segments or {}).items()})
+
+
+def dependencies(definition: Node, segments: dict[str, Node] | None = None) -> tuple[Dependency, ...]:
+    audience = resolved(definition, segments)
+    assert not audience.problems
+    return audience.dependencies
 
 
 @pytest.mark.parametrize(
@@ -69,22 +68,22 @@ def needs(definition: Node, segments: dict[str, Node] | None = None) -> list[Dep
 def test_what_missing_data_does_to_an_audience(
     definition: Node, effects: frozenset[str], in_part: frozenset[str]
 ) -> None:
-    (need,) = needs(definition)
-    assert (need.effects, need.effects_in_part) == (effects, in_part)
+    (found,) = dependencies(definition)
+    assert (found.effects, found.effects_in_part) == (effects, in_part)
 
 
-def test_filters_that_do_not_use_interactions_need_nothing() -> None:
+def test_filters_that_do_not_use_interactions_depend_on_nothing() -> None:
     last = {"filter": "last_received_any_message", "operator": "before", "days_ago": 3}
-    assert needs({"or": [last, {"not": {"filter": "never_received_message"}}]}) == []
+    assert dependencies({"or": [last, {"not": {"filter": "never_received_message"}}]}) == ()
 
 
-def test_a_need_names_every_place_and_both_sides_once() -> None:
+def test_a_dependency_names_every_place_and_both_sides_once() -> None:
     segments = {
         "s1": {"or": [received("a"), TAGGED]},
         "s2": {"not": {"or": [member("s1"), member("s1")]}},
     }
     definition = {"and": [received("a"), member("s1"), {"not": member("s2")}, {"not": member("s1")}, received("b")]}
-    assert {(need.kind, need.id): need for need in needs(definition, segments)} == {
+    assert {(found.kind, found.id): found for found in dependencies(definition, segments)} == {
         ("source", "a"): Dependency("source", "a", BOTH, BOTH, ("$.and[0]", "segment:s1 $.or[0]")),
         ("tag", "t"): Dependency("tag", "t", BOTH, BOTH, ("segment:s1 $.or[1]",)),
         ("source", "b"): Dependency("source", "b", NARROWS, NARROWS, ("$.and[4]",)),
@@ -92,31 +91,34 @@ def test_a_need_names_every_place_and_both_sides_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("segments", "path", "says"),
+    ("segments", "problem"),
     [
-        pytest.param({"s0": member("s0")}, "segment:s0 $.segment_id", "(s0 > s0); break the circle", id="itself"),
+        pytest.param(
+            {"s0": member("s0")},
+            Problem("$.segment_id", "segment 's0' cannot be evaluated: it comes to a circle (s0 > s0).", "s0"),
+            id="itself",
+        ),
         pytest.param(
             {"s0": {"or": [{"not": member("s1")}]}, "s1": {"and": [member("s0")]}},
-            "segment:s1 $.and[0].segment_id",
-            "(s0 > s1 > s0); break the circle",
+            Problem("$.segment_id", "segment 's0' cannot be evaluated: it comes to a circle (s0 > s1 > s0).", "s0"),
             id="circle",
         ),
-        pytest.param({}, "$.segment_id", "'s0' is not a known segment; name one that exists", id="unknown"),
+        pytest.param(
+            {},
+            Problem("$.segment_id", f"'s0' is not a known segment; {NAME_ANOTHER}", "s0", "segment"),
+            id="unknown",
+        ),
         pytest.param(
             {"s0": member("gone")},
-            "segment:s0 $.segment_id",
-            "'gone' is not a known segment",
+            Problem("segment:s0 $.segment_id", f"'gone' is not a known segment; {NAME_ANOTHER}", "gone", "segment"),
             id="unknown in a segment",
         ),
     ],
 )
 def test_segments_that_cannot_be_evaluated_are_named_with_their_path(
-    segments: dict[str, Node], path: str, says: str
+    segments: dict[str, Node], problem: Problem
 ) -> None:
-    with pytest.raises(TerminalDefinitionError) as caught:
-        needs(member("s0"), segments)
-    assert caught.value.path == path
-    assert says in caught.value.remedy
+    assert resolved(member("s0"), segments).problems == (problem,)
 
 
 def chain(length: int) -> dict[str, Node]:
@@ -124,12 +126,13 @@ def chain(length: int) -> dict[str, Node]:
 
 
 def test_a_chain_of_100_segments_is_evaluated_and_one_of_101_is_not_from_wherever_it_is_entered() -> None:
-    assert needs(member("s0"), chain(SEGMENT_DEPTH_LIMIT))[0].effects == WIDENS
+    assert dependencies(member("s0"), chain(SEGMENT_DEPTH_LIMIT))[0].effects == WIDENS
     longer = chain(SEGMENT_DEPTH_LIMIT + 1)
-    for definition in (member("s0"), {"or": [member("s50"), member("s0")]}, {"or": [member("s1"), member("s0")]}):
-        with pytest.raises(TerminalDefinitionError, match="more than 100 segments deep; nest fewer") as caught:
-            needs(definition, longer)
-        assert "$" in caught.value.path
+    deep = "more than 100 segments deep; nest fewer."
+    assert resolved(member("s0"), longer).problems == (Problem("$.segment_id", deep, "s0"),)
+    for other in ("s50", "s1"):
+        problems = resolved({"or": [member(other), member("s0")]}, longer).problems
+        assert problems == (Problem("$.or[1].segment_id", deep, "s0"),)
 
 
 def test_1000_segments_are_evaluated_and_1001_are_not() -> None:
@@ -141,9 +144,9 @@ def test_1000_segments_are_evaluated_and_1001_are_not() -> None:
     def question(segments: dict[str, Any]) -> Node:
         return {"or": [member("s0"), *(member(name) for name in sorted(segments.keys() - {"s0"})[500:])]}
 
-    assert len(needs(question(wide(SEGMENT_LIMIT)), wide(SEGMENT_LIMIT))) == 1
-    with pytest.raises(TerminalDefinitionError, match="uses 1001 segments; use at most 1000"):
-        needs(question(wide(SEGMENT_LIMIT + 1)), wide(SEGMENT_LIMIT + 1))
+    assert len(dependencies(question(wide(SEGMENT_LIMIT)), wide(SEGMENT_LIMIT))) == 1
+    too_many = wide(SEGMENT_LIMIT + 1)
+    assert resolved(question(too_many), too_many).problems == (Problem("$", "uses 1,001 segments; use at most 1,000."),)
 
 
 # --- whoever is left out or too many was announced ------------------------------------------------------------------
@@ -199,11 +202,11 @@ def check_one(dice: random.Random) -> None:
     definition = some_node(dice, sorted(segments))
     announced: set[str] = set()
     looked_at: set[str] = set()
-    for need in needs(definition, segments):
-        of_need = {need.id} if need.kind == "source" else {source_id for source_id, _ in whole.tags}
-        looked_at |= of_need
-        announced |= {effect for source_id in of_need if gone[source_id] == "all" for effect in need.effects}
-        announced |= {effect for source_id in of_need if gone[source_id] == "a part" for effect in need.effects_in_part}
+    for found in dependencies(definition, segments):
+        read = {found.id} if found.kind == "source" else {source_id for source_id, _ in whole.tags}
+        looked_at |= read
+        announced |= {effect for source_id in read if gone[source_id] == "all" for effect in found.effects}
+        announced |= {effect for source_id in read if gone[source_id] == "a part" for effect in found.effects_in_part}
     assert looked_at == needed_sources(definition, whole)
     short, full = users_of(definition, seen, NOW), users_of(definition, whole, NOW)
     assert "narrows" in announced or not full - short, (definition, gone, whole, seen)

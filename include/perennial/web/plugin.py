@@ -1,14 +1,14 @@
-"""Registers perennial's page with Airflow, which executes every file beside this one: all else lives in the package."""
+"""The plugin that Airflow finds through the entry point `airflow.plugins`: it mounts the page, and links to it."""
 
 from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
 from perennial.notify.links import PAGE_PATH
-from perennial.web import create_app
+from perennial.web.app import create_app
 
 
-class PerennialPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow's base class is untyped
+class PerennialPlugin(AirflowPlugin):
     """Mounts the page, and puts it into Airflow's navigation."""
 
     name = "perennial"

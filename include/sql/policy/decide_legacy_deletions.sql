@@ -1,9 +1,9 @@
 -- What the previous policy would have done with each source as of a cutoff, and why (R18).
 -- Grain: one row a source, in order of id. Binds: $cutoff, $months.
--- Reads sources, source_states, source_keepers, source_totals, adopted (source_id, deleted_at).
+-- Reads sources, source_states, source_keepers, source_totals, legacy_deletions (source_id, deleted_at).
 -- Calendar months in UTC, clamped to the month's end, in that direction only, as in R3, and never from before the
 -- creation (R24). The branches are in precedence.
-WITH held AS (
+WITH stored AS (
     SELECT
         source_id,
         sum(row_count)::BIGINT AS row_count
@@ -16,19 +16,19 @@ facts AS (
         sources.source_id,
         sources.kind,
         sources.name,
-        coalesce(CASE states.state WHEN 'deleted' THEN states.since END, adopted.deleted_at) AS deleted_at,
+        coalesce(CASE states.state WHEN 'deleted' THEN states.since END, marks.deleted_at) AS deleted_at,
         CASE
             WHEN states.last_sent_at IS NOT NULL
                 THEN greatest(states.last_sent_at, states.created_at) AT TIME ZONE 'UTC' + to_months($months::INTEGER)
         END AS ended_at,
         'last sent on ' || strftime(states.last_sent_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS story,
         keepers.referenced_by,
-        coalesce(held.row_count, 0) AS held_rows
+        coalesce(stored.row_count, 0) AS stored_rows
     FROM sources
     INNER JOIN source_states AS states ON sources.source_id = states.source_id
     INNER JOIN source_keepers AS keepers ON sources.source_id = keepers.source_id
-    LEFT JOIN adopted ON sources.source_id = adopted.source_id
-    LEFT JOIN held ON sources.source_id = held.source_id
+    LEFT JOIN legacy_deletions AS marks ON sources.source_id = marks.source_id
+    LEFT JOIN stored ON sources.source_id = stored.source_id
 )
 
 SELECT
@@ -40,7 +40,7 @@ SELECT
         WHEN ended_at IS NULL THEN 'unsent'
         WHEN ended_at > $cutoff::TIMESTAMPTZ AT TIME ZONE 'UTC' THEN 'recent'
         WHEN len(referenced_by) > 0 THEN 'referenced'
-        WHEN held_rows > 0 THEN 'held'
+        WHEN stored_rows > 0 THEN 'stored'
         ELSE 'mark'
     END AS decision,
     CASE decision
@@ -49,7 +49,7 @@ SELECT
         ELSE story || ', ' || $months || ' months end on ' || strftime(ended_at, '%Y-%m-%d') || CASE decision
             WHEN 'recent' THEN ', after the cutoff'
             WHEN 'referenced' THEN ', but named by ' || list_aggregate(referenced_by, 'string_agg', ', ')
-            WHEN 'held' THEN ', but the warehouse holds ' || held_rows || ' interactions, which must not be lost'
+            WHEN 'stored' THEN ', but the warehouse has ' || stored_rows || ' interactions, which must not be lost'
             ELSE ', and no active campaign, Canvas or Content Card names it'
         END
     END AS reason

@@ -1,0 +1,101 @@
+"""What makes tests fast and changes nothing that they test.
+
+pyiceberg works out anew, for each file that it opens, what follows from the same few schemas, and parses a table's
+metadata at each look although no metadata file ever changes. And nothing here has to survive a power failure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import pyiceberg.avro.file as avro
+from pyiceberg.io import InputFile
+from pyiceberg.schema import Schema
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table.metadata import TableMetadata
+from sqlalchemy import Engine, event
+
+
+def make_fast() -> None:
+    """Have this process, and those that are forked from it, waste no time."""
+    _remember_schemas()
+    _remember_metadata()
+    _flush_nothing()
+
+
+def _remember_schemas() -> None:
+    """Convert the schema in the header of an Avro file, and make a reader of it, once each."""
+    schemas: dict[str, Schema] = {}
+    convert = avro.AvroFileHeader.get_schema
+
+    def get_schema(header: avro.AvroFileHeader) -> Schema:
+        text = header.meta.get("avro.schema", "")
+        if text not in schemas:
+            schemas[text] = convert(header)
+        return schemas[text]
+
+    avro.AvroFileHeader.get_schema = get_schema  # type: ignore[method-assign]
+    avro.resolve_reader = _remembered(avro.resolve_reader, 2)
+    avro.construct_reader = _remembered(avro.construct_reader, 1)
+
+
+def _remembered(make: Callable[..., Any], schemas: int) -> Callable[..., Any]:
+    """Remember what is made from schemas, which are told apart by identity, and from dicts of types."""
+    made: dict[Any, tuple[Any, Any]] = {}
+
+    def remembering(*args: Any) -> Any:
+        key = (*map(id, args[:schemas]), *(tuple(types.items()) for types in args[schemas:]))
+        if key not in made:
+            # With what it was made from: an address is used again once nobody holds what was there.
+            made[key] = args, make(*args)
+        return made[key][1]
+
+    return remembering
+
+
+def _remember_metadata() -> None:
+    """Parse a table's metadata file on this disk once, unless it is another file by now."""
+    parse = FromInputFile.table_metadata
+
+    @lru_cache(200)
+    def parsed(location: str, file: _SameFile) -> TableMetadata:
+        return parse(file.input)
+
+    def table_metadata(file: InputFile, *more: Any) -> TableMetadata:
+        try:
+            found = os.stat(file.location.removeprefix("file://"))  # noqa: PTH116 - a Path takes as long as the call
+        except OSError:
+            return parse(file, *more)
+        metadata = parsed(file.location, _SameFile(file, (found.st_ino, found.st_mtime_ns, found.st_size)))
+        # The properties of a loaded table are the one thing that is changed in place.
+        return metadata.model_copy(update={"properties": dict(metadata.properties)})
+
+    FromInputFile.table_metadata = table_metadata  # type: ignore[method-assign, assignment]
+
+
+class _SameFile:
+    """A file to be read, equal to one that was read before if nobody has written it since."""
+
+    def __init__(self, file: InputFile, version: tuple[int, ...]) -> None:
+        self.input, self.version = file, version
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameFile) and other.version == self.version
+
+    def __hash__(self) -> int:
+        return hash(self.version)
+
+
+def _flush_nothing() -> None:
+    """Let the operating system write to the disk when it likes: a process that is killed loses nothing by that."""
+    os.fsync = lambda _: None
+
+    @event.listens_for(Engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        if "sqlite" in type(connection).__module__:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous = OFF")
+            cursor.close()

@@ -1,0 +1,75 @@
+"""Which tests `make quick` runs: what needs no server, no browser, no Airflow and no whole run of the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+# Fixtures that start a server, a browser or Airflow; whatever asks for one of them, itself or through another, is left
+# out of `make quick`.
+STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "server", "served", "spark"}
+# The same of a test's parameters, by which a fixture chooses among servers.
+STARTED_BY_PARAM = STARTING | {"seaweedfs", "moto", "rest", "glue"}
+# What a module imports to start processes, and to kill them.
+PROCESSES = {"forked", "run_and_kill", "subprocess"}
+# Directories and modules whose tests play whole loads, expiries or restores, a second or more each.
+WHOLE_RUNS = (
+    *("currents", "dags", "exports", "integration", "maintenance", "moves", "others", "sample", "upgrade", "web"),
+    *("audiences/test_completeness.py", "audiences/test_hostile.py", "audiences/test_random_worlds.py"),
+    *("engines/test_sessions.py", "test_analysts.py", "test_cli.py", "test_cli_restore.py", "test_cli_vanished.py"),
+)
+
+# Modules whose tests share a world that takes seconds to make: one worker runs them.
+SHARED_WORLDS = (
+    "audiences/test_hostile.py",
+    "exports/test_profile.py",
+    "moves/test_costing.py",
+    "moves/test_set_back.py",
+    "test_analysts.py",
+    "web/test_access.py",
+    "web/test_outages.py",
+    "web/test_source.py",
+    "web/test_users.py",
+)
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether a test needs no server, no browser, no process of its own, and no whole run of the main job."""
+    params = getattr(item, "callspec", None)
+    chosen = {value for value in params.params.values() if isinstance(value, str)} if params else set()
+    return not (
+        any(item.path.is_relative_to(TESTS / place) for place in WHOLE_RUNS)
+        or STARTING & set(getattr(item, "fixturenames", ()))
+        or STARTED_BY_PARAM & chosen
+        or PROCESSES & vars(getattr(item, "module", item)).keys()
+    )
+
+
+class Quick:
+    """Leaves the other tests out, and says how many those are."""
+
+    def __init__(self) -> None:
+        self.left_out = 0
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        left_out = [item for item in items if not is_quick(item)]
+        items[:] = [item for item in items if is_quick(item)]
+        config.hook.pytest_deselected(items=left_out)
+        self.left_out = len(left_out)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        # A worker of pytest-xdist collects, and the process that started it reports.
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["left_out"] = self.left_out
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.left_out = getattr(node, "workeroutput", {}).get("left_out", self.left_out)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.write_line(
+            f"Left out: {self.left_out:,} tests that need a server, a browser, Airflow or a whole run. `make test` runs them."
+        )
