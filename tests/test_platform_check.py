@@ -104,14 +104,14 @@ def test_the_files_that_are_written_name_every_column_and_read_the_same_rows(
 def test_files_are_written_again_where_they_are_missing_and_nothing_is_overwritten(folder: Path) -> None:
     (folder / "select_users.sql").unlink()
     assert "wrote" in run("init", "--platform", str(folder))
-    assert "there already" in run("init", "--platform", str(folder))
+    assert "exists already" in run("init", "--platform", str(folder))
     (folder / "select_users.sql").unlink()
     (folder / "select_sources.sql").write_text("SELECT 1")
     before = everything_in(folder)
 
     said = run("init", "--platform", str(folder), exit_code=1)
 
-    assert f"{folder}/select_sources.sql is there already" in said
+    assert f"{folder}/select_sources.sql exists already" in said
     assert everything_in(folder) == before
     (folder / "file").touch()
     assert "cannot be written" in run("init", "--platform", str(folder / "file"), exit_code=1)

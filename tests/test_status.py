@@ -139,4 +139,4 @@ def test_a_wrong_value_is_answered_with_the_nearest_right_one(arguments: tuple[s
 
 
 def test_the_options_of_the_list_are_refused_for_one_source() -> None:
-    assert "leave SOURCE and --run" in " ".join(status("old", "--json", exit_code=2).split())
+    assert "omit SOURCE and --run" in " ".join(status("old", "--json", exit_code=2).split())

@@ -159,7 +159,7 @@ def test_a_server_that_knows_no_smtputf8_is_not_given_an_address_that_needs_it(
     assert server.copies == Counter(ALL)
     assert {mail["To"] for _, mail in server.taken} == {", ".join(ALL)}
     assert [missed.recipient for missed in delivery.undelivered] == ["jörg@example.com", "a\r\nBcc: evil@example.com"]
-    assert all("is no e-mail address" in missed.reason for missed in delivery.undelivered)
+    assert all("is not a valid e-mail address" in missed.reason for missed in delivery.undelivered)
 
 
 def test_one_mailbox_written_in_two_ways_gets_one_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

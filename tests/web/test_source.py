@@ -262,7 +262,7 @@ def test_daily_analytics_are_a_chart_and_the_same_figures(page: As) -> None:
 
 
 def test_a_source_without_counts_has_an_empty_chart(page: As) -> None:
-    assert "No interaction was ever counted." in opened(page, "running")
+    assert "No interactions have been counted." in opened(page, "running")
     image = page("vic").get("/perennial/charts/source.svg?id=running")
     assert "Nothing yet" in ElementTree.fromstring(image.text).itertext()
 
