@@ -23,7 +23,11 @@ DAGS = (
     "restore_interactions",
     "sync_sources",
 )
-BUNDLES = [{"name": "perennial", "classpath": "perennial.bundle.PerennialDagBundle", "kwargs": {}}]
+# As docs/your-airflow.md has them; a test compares. The list replaces Airflow's own, which is the first entry.
+BUNDLES = [
+    {"name": "dags-folder", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {}},
+    {"name": "perennial", "classpath": "perennial.bundle.PerennialDagBundle", "kwargs": {}},
+]
 # In a folder of one's own these two lines are the whole file.
 DAG_FILE = "# The airflow dags of perennial\nfrom perennial.dags import *\n"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from scripts import reference
+from scripts import reference, use_wheel
 
 from perennial.settings import DEFAULTS, Settings
 from tests import PROJECT_ROOT
@@ -42,6 +44,13 @@ ADRS = sorted((PROJECT_ROOT / "docs" / "adr").glob("*.md"))
 
 
 # --- layout and size ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_adds_the_dags_as_the_wheel_is_tried():
+    page = (PROJECT_ROOT / "docs" / "your-airflow.md").read_text(encoding="utf-8")
+    written = re.findall(r"DAG_BUNDLE_CONFIG_LIST='([^']+)'", page)
+    assert [json.loads(bundles) for bundles in written] == [use_wheel.BUNDLES]
+    assert indent(use_wheel.DAG_FILE, "    ") in page
 
 
 def test_every_dag_file_is_named_after_its_dag():
