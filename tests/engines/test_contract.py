@@ -290,7 +290,7 @@ def test_a_server_that_is_down_can_be_tried_again(lake_warehouse: Warehouse, eng
     url = f"sc://127.0.0.1:{free_port()}"
     with (
         pytest.raises(
-            TransientEngineError, match=rf"{url.removeprefix('sc://')} could not be reached.*whether it runs"
+            TransientEngineError, match=rf"{url.removeprefix('sc://')} could not be reached.*check that it is running"
         ),
         open_query_session(Warehouse(replace(lake_warehouse.settings, engine_url=url))) as session,
     ):
