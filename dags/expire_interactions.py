@@ -56,7 +56,7 @@ from perennial.tasks import move_files
             False,
             type=["null", "boolean"],
             title="Dry run (report only)",
-            description="Decides and reports, moves nothing and notifies nobody.",
+            description="Decides and reports, but moves nothing and notifies nobody.",
         ),
     },
 )

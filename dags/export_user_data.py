@@ -60,7 +60,7 @@ from perennial.settings import dag_id
             # The form also sends the empty line after the last address.
             items={"type": "string", "pattern": f"^$|{ADDRESS_PATTERN}"},
             title="Notify (one address per line)",
-            description="These people get one e-mail that says where the file is, or why there is none.",
+            description="These people get one e-mail, which says where the file is or why there is none.",
         ),
         "all_recipients": Param(
             False,
@@ -79,7 +79,7 @@ def export_user_data() -> None:
         with step(first=True) as warehouse:
             check_request(warehouse, current_params())
 
-    # As many at a time over all runs as a worker has memory for.
+    # Over all runs, as many at a time as a worker has memory for.
     @task(max_active_tis_per_dag=4)
     def write_csv() -> dict[str, Any]:
         from perennial.exports.user_data import ExportRequest, write_user_data

@@ -69,14 +69,14 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
             type=["null", "array"],
             items={"type": "string"},
             title="Campaigns and Canvases (one id per line)",
-            description="The sources to bring back.",
+            description="The sources to restore.",
         ),
         "tags": Param(
             [],
             type=["null", "array"],
             items={"type": "string"},
             title="Tags (one per line)",
-            description="Every expired source that has one of these tags when the run starts is brought back.",
+            description="Every expired source that has one of these tags when the run starts is restored.",
         ),
         "notify": Param(
             type="array",
@@ -101,7 +101,7 @@ from perennial.thaw import LATE_AFTER, ThawFiles, warn_when_late
             False,
             type=["null", "boolean"],
             title="Dry run (report only)",
-            description="Reports what would come back and moves nothing.",
+            description="Reports what would be restored, but moves nothing.",
         ),
     },
 )

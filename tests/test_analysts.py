@@ -111,7 +111,7 @@ def test_r16_what_is_missing_can_be_asked(answers: tuple[Mapping[str, Rows], ...
 
 
 def test_what_is_said_to_be_expired_is_what_a_restore_brings_back(answers: tuple[Mapping[str, Rows], ...]) -> None:
-    before, during, after = (moment["Everything that is expired, and how big"] for moment in answers)
+    before, during, after = (moment["Everything that is expired, and its size"] for moment in answers)
     assert before == after == []
     assert all(rows > 0 and total_bytes > 0 for *_, rows, total_bytes in during)
 

@@ -228,7 +228,7 @@ def test_audience_lists_users_and_says_what_it_leaves_out(workspace: Workspace, 
     result = CliRunner().invoke(app, ["audience", str(file)])
     assert sorted(result.stdout.split()) == sorted(user["user_id"] for user in users)
     assert "Left out: 1,234 expired interactions of campaign 'old'" in result.stderr
-    assert "users may be in it who do not belong" in result.stderr
+    assert "some users may be included by mistake" in result.stderr
     assert "perennial restore old --notify you@example.com --reason 'Needed by an answer" in result.stderr
     assert run("audience", "--segment", "s1", "--count") == "7\n"
     assert run("audience", "-", "--count", stdin='{"or": []}') == "0\n"

@@ -85,7 +85,9 @@ def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_ai
         command = f"{again.command} cmp-winter-coats"
         failed = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert (failed.returncode, "already available" in failed.stdout) == (1, True)
-    assert "The mail did not reach ann@example.com (Airflow, whose connection smtp_default is used, " in failed.stderr
+    assert (
+        "The e-mail did not reach ann@example.com (Airflow, which holds the connection smtp_default, " in failed.stderr
+    )
     assert visible(warehouse) == multiset(warehouse, "interactions") == expired
     assert mail.subject == "Restored: 5 sources, 15 interactions"
     assert (mail.recipients, "it's" in mail.text) == (("ann@example.com",), True)
@@ -102,7 +104,7 @@ def test_it_moves_tells_and_records_what_the_dag_does(
     assert hot_and_archive(warehouse) == expired
     assert re.search(r"^cmp-winter-coats +Winter coats +restored +3 ", said, re.MULTILINE)
     assert re.search(r"^cmp-old\\ +Name of cmp-old\\ +restored +3 ", said, re.MULTILINE)
-    assert "Told ann@example.com." in said
+    assert "Notified ann@example.com." in said
     assert "Progress:" not in mail.text  # Airflow has no such run.
     (run_id,) = set(re.findall(r"manual__cli_\S+[0-9a-f]", said))
     assert run_id in mail.text
@@ -126,11 +128,11 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
     ids = ["cmp-winter-coats", *HOSTILE]
     with listening(StrictServer(refuses={"bob@example.com": ["550 no such user"]}), monkeypatch):
         said = run(*TELL, "--notify", "bob@example.com", "--", *ids[:2], exit_code=1)
-    assert "Told ann@example.com." in said.stdout
-    assert "The mail did not reach bob@example.com (550 no such user)." in said.stderr
+    assert "Notified ann@example.com." in said.stdout
+    assert "The e-mail did not reach bob@example.com (550 no such user)." in said.stderr
     monkeypatch.delenv(CONNECTION)
     said = run(*TELL, "--", *ids[2:], exit_code=1)
-    assert "The mail did not reach ann@example.com" in said.stderr
+    assert "The e-mail did not reach ann@example.com" in said.stderr
     assert "AIRFLOW_CONN_SMTP_DEFAULT" in said.stderr
     assert visible(warehouse) == expired
 
@@ -165,7 +167,7 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
             "thaw_tier is 'Expidited'; give one of Expedited, Standard, Bulk.",
         ),
     ],
-    ids=["id", "name", "tag", "nothing near", "display name", "address", "nobody to tell", "nothing", "tier"],
+    ids=["id", "name", "tag", "nothing near", "display name", "address", "nobody to notify", "nothing", "tier"],
 )
 def test_what_cannot_be_asked_for_is_refused_before_anything_moves(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, arguments: tuple[str, ...], said: str

@@ -61,7 +61,7 @@ def test_what_the_platform_has_no_longer_is_shown_as_such(workspace: PlatformWor
 def test_ids_that_no_sync_has_seen_are_listed_and_explained(workspace: PlatformWorkspace) -> None:
     assert (
         "The hot table also holds 45 interactions of 6 sources that no sync has seen: 'unseen 0', 'unseen 1', "
-        "'unseen 2', 'unseen 3', 'unseen 4' and others. Without a clock, they stay there."
+        "'unseen 2', 'unseen 3', 'unseen 4' and others. Without metadata they have no clock, so they stay there."
     ) in run("status")
     said = "No sync has seen the source 'unseen 0'. The hot table holds 10 interactions of it, which stay there"
     assert said in run("explain", "unseen 0")

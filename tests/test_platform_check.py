@@ -104,14 +104,14 @@ def test_the_files_that_are_written_name_every_column_and_read_the_same_rows(
 def test_files_are_written_again_where_they_are_missing_and_nothing_is_overwritten(folder: Path) -> None:
     (folder / "select_users.sql").unlink()
     assert "wrote" in run("init", "--platform", str(folder))
-    assert "there already" in run("init", "--platform", str(folder))
+    assert "exists already" in run("init", "--platform", str(folder))
     (folder / "select_users.sql").unlink()
     (folder / "select_sources.sql").write_text("SELECT 1")
     before = everything_in(folder)
 
     said = run("init", "--platform", str(folder), exit_code=1)
 
-    assert f"{folder}/select_sources.sql is there already" in said
+    assert f"{folder}/select_sources.sql exists already" in said
     assert everything_in(folder) == before
     (folder / "file").touch()
     assert "cannot be written" in run("init", "--platform", str(folder / "file"), exit_code=1)
@@ -257,7 +257,7 @@ def test_check_finds_what_a_sync_remarks_on_and_would_take(warehouse: Warehouse,
     execute(platform, "UPDATE sources SET stopped_at = '9999-12-31'")
     printed = run("check", "--platform")
     assert "stopped_at is later than now, so the source stays hot until then (1 row): row source_id 's1'" in printed
-    assert "A sync would take this platform as it is." in printed
+    assert "A sync would accept this platform as it is." in printed
     sync_sources(Warehouse(Settings.from_environment()), "run-1")
 
 
@@ -315,7 +315,7 @@ def test_the_examples_of_the_page_do_what_it_says(
     monkeypatch.setenv("PERENNIAL_PLATFORM_SQL", str(home / "platform-sql"))
     run("init")
 
-    assert "A sync would take this platform as it is." in run("check", "--platform")
+    assert "A sync would accept this platform as it is." in run("check", "--platform")
     warehouse = Warehouse(Settings.from_environment())
     sync_sources(warehouse, "run-1")
     subprocess.run([sys.executable, "write_avro.py"], cwd=home, check=True)

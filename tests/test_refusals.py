@@ -51,7 +51,7 @@ def test_a_setting_that_is_gone_is_named_in_one_warning_with_what_to_do(caplog: 
     for _ in range(2):
         Settings.from_environment({"PERENNIAL_COMPACT_ON_ENGINE": "true"})
     (said,) = caplog.messages
-    assert said.startswith("PERENNIAL_COMPACT_ON_ENGINE is not a setting any more, and is ignored; take it out")
+    assert said.startswith("PERENNIAL_COMPACT_ON_ENGINE is no longer a setting, and is ignored; remove it")
     assert "rewrite_data_files" in said
 
 

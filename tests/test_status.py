@@ -118,7 +118,7 @@ def test_it_lists_the_sources_that_are_asked_for(arguments: tuple[str, ...], fou
 
 def test_a_long_list_is_cut_and_says_how_to_see_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overview, "_SHOWN_ROWS", 2)
-    assert "5 more are not shown. Narrow them down with --state or --tag, or list all 7 with --limit 7" in status()
+    assert "5 more sources are not shown. Filter with --state or --tag, or list all 7 with --limit 7" in status()
     assert "not shown" not in status("--limit", "7")
     assert len(listed()) == 7
 
@@ -139,4 +139,4 @@ def test_a_wrong_value_is_answered_with_the_nearest_right_one(arguments: tuple[s
 
 
 def test_the_options_of_the_list_are_refused_for_one_source() -> None:
-    assert "leave SOURCE and --run" in " ".join(status("old", "--json", exit_code=2).split())
+    assert "omit SOURCE and --run" in " ".join(status("old", "--json", exit_code=2).split())

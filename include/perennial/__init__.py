@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def connect() -> DuckDBPyConnection:
-    """Open a DuckDB connection with every table and view of the configured warehouse in place.
+    """Open a DuckDB connection with every table and view of the configured warehouse.
 
     The views show the tables as they are now; connect again to see later commits. Where some of them leave expired
     interactions out, a line on standard error says so (R16).
@@ -36,12 +36,12 @@ def connect() -> DuckDBPyConnection:
 
 
 def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
-    """Ask the engine of PERENNIAL_ENGINE_URL about every table and view of the configured warehouse, as they are now.
+    """Query every table and view of the configured warehouse, as they are now, on the engine of PERENNIAL_ENGINE_URL.
 
-    The statement is in that engine's own SQL: it gets the tables and views it names, each as of one moment, and is
+    The statement is in that engine's own SQL: the tables and views it names are inserted, as of one moment, and it is
     otherwise sent as it is.
 
-    Where the answer leaves expired interactions out, a line on standard error says so (R16).
+    If the answer leaves expired interactions out, a line on standard error says so (R16).
 
     Args:
         sql: One SELECT, with `$name` for a value in DuckDB, `:name` in Spark, Athena and Trino.
@@ -51,9 +51,9 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
         The whole answer, in memory.
 
     Raises:
-        TerminalRequestError: The statement is no question, or not one.
+        TerminalRequestError: It is not exactly one SELECT.
         TerminalEngineError: The engine refuses the statement or the login.
-        TransientEngineError: It could not be reached, or gave up.
+        TransientEngineError: The engine could not be reached, or gave up.
     """
     from perennial.engines.analysts import open_query_session
     from perennial.engines.read_only import refuse_writes
@@ -73,6 +73,6 @@ def query(sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
 
 
 def _say(line: str) -> None:
-    # No warning and no record of a log: the one may be an error where this is used, the other be shown nowhere.
+    # Not a warning, which may be raised as an error, and not a log record, which may be shown nowhere.
     if line:
         sys.stderr.write(f"{line}\n")

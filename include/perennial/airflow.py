@@ -1,4 +1,4 @@
-"""Between Airflow's tasks and this package: which run it is, what a task writes, which errors are worth a retry.
+"""Connects Airflow's tasks with this package: which run it is, what a task writes, which errors to retry.
 
 DAG files import it while they are parsed, so nothing heavy is imported here.
 """
@@ -44,8 +44,8 @@ DEFAULT_ARGS = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
 }
-# Airflow cannot do without a limit. One that a person could reach would be reached by runs dated in the future, which
-# Airflow 3.3 starts and never goes on with, and hold up every run after them (ADR 14).
+# Airflow needs a limit. If it could be reached, runs dated in the future would reach it, which
+# Airflow 3.3 starts and never continues, and they would block every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
 IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
@@ -55,7 +55,7 @@ AIRFLOW_CONF = frozenset({"openlineage"})
 
 
 def asset(table: str) -> Asset:
-    """Return the asset that stands for one warehouse table."""
+    """Return the asset of one warehouse table."""
     settings = Settings.from_environment()
     name = f"{settings.namespace}.{table}"
     return Asset(name=name, uri=f"iceberg://{settings.catalog}/{settings.namespace}/{table}", group="perennial")
@@ -67,7 +67,7 @@ def assets(*tables: str) -> list[Asset]:
 
 
 def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
-    """Put counts into the events of the assets that a task writes, by table."""
+    """Add counts to the events of the assets that a task writes, by table."""
     for table, extra in counts.items():
         context["outlet_events"][asset(table)].extra.update(extra)
 
@@ -92,7 +92,7 @@ def testable(dag: DAG) -> DAG:
 
 
 def open_warehouse() -> Warehouse:
-    """Open the configured warehouse, made on its first use; a newer version's columns come with `perennial init`."""
+    """Open the configured warehouse, created on first use; `perennial init` adds a newer version's columns."""
     from perennial.warehouse import Warehouse
 
     warehouse = Warehouse(Settings.from_environment())
@@ -116,10 +116,10 @@ def current_run() -> Run:
 
 
 def current_params() -> dict[str, Any]:
-    """Return the params that the current run was given, as somebody meant them who filled in Airflow's form.
+    """Return the params of the current run, with the quirks of Airflow's form removed.
 
-    The form sends null for a field that is empty, which means its default: such a param is left out. It sends every
-    line of a list, also the empty one after the last. What Airflow itself puts into a conf is left out as well.
+    The form sends null for an empty field, which means its default: such a param is left out. It sends every line of a
+    list, even the empty one after the last. Keys that Airflow itself adds to a conf are left out as well.
     """
     given = get_current_context()["params"].items()
     return {
@@ -130,7 +130,7 @@ def current_params() -> dict[str, Any]:
 
 
 def _refuse_unusable_run() -> None:
-    """Refuse the current run where it cannot be meant as it is: unknown params, ignored ones, a date to come (R24).
+    """Refuse the current run if it cannot be meant: unknown or ignored params, a future date (R24).
 
     Raises:
         TerminalRequestError: Names every param that cannot be used, or the date, and the remedy.
@@ -139,7 +139,7 @@ def _refuse_unusable_run() -> None:
     params = context["params"]
     known = list(context["dag"].params)
     conf = {name: value for name, value in (context["dag_run"].conf or {}).items() if name not in AIRFLOW_CONF}
-    # Airflow's [core] dag_run_conf_overrides_params = False drops what a run was asked for without a word.
+    # Airflow's [core] dag_run_conf_overrides_params = False silently ignores the params of a run.
     wrong = [
         f"param {name!r} is {conf[name]!r}, but Airflow ignores it while its setting [core] "
         "dag_run_conf_overrides_params is False"
@@ -157,7 +157,7 @@ def _take_turn(warehouse: Warehouse) -> str:
     """Take the current run's turn where its DAG has them; returns the id of the run that goes first, if any."""
     context = get_current_context()
     dag_id, instance = context["dag_run"].dag_id, context["ti"]
-    # A dry run neither copies nor commits what others do, so it waits for nobody.
+    # A dry run neither copies nor commits anything, so it waits for no other run.
     if dag_id not in IN_TURN or context["params"].get("dry_run") is True:
         return ""
 
@@ -168,7 +168,7 @@ def _take_turn(warehouse: Warehouse) -> str:
 
 
 def current_run_url() -> str | None:
-    """Return the address of the current run on Airflow's page; None where no address is configured."""
+    """Return the address of the current run on Airflow's page; None if no address is configured."""
     from perennial.notify import airflow_url, run_url
 
     dag_run = get_current_context()["dag_run"]
@@ -176,7 +176,7 @@ def current_run_url() -> str | None:
 
 
 def current_page_url() -> str | None:
-    """Return the address of the page; None where no address is configured."""
+    """Return the address of the page; None if no address is configured."""
     from perennial.notify import airflow_url, page_url
 
     return page_url(base_url) if (base_url := airflow_url()) else None
@@ -190,22 +190,22 @@ def is_last_attempt() -> bool:
 
 @contextmanager
 def step(first: bool = False) -> Iterator[Warehouse]:
-    """Open the warehouse for one task; a terminal error fails the task for good, and what went wrong is kept.
+    """Open the warehouse for one task; a terminal error fails the task for good, and its text is kept.
 
     The text is kept in storage because a later task that notifies people of it cannot ask Airflow for it.
 
     Args:
-        first: Whether it is the first task of its run: it refuses a run that cannot be meant as it is (R24), and waits
-            without a worker for the runs that go before it. Where runs take turns it must run once at a time
-            (`max_active_tis_per_dag`), so that of two only one finds that it is its turn.
+        first: Whether it is the first task of its run: it refuses a run that cannot be meant (R24), and waits without a
+            worker for the runs that go before it. If runs take turns, it must run once at a time
+            (`max_active_tis_per_dag`), so that only one of two runs takes the turn.
     """
     warehouse = open_warehouse()
     try:
         if first:
             _refuse_unusable_run()
-        # Any task takes the turn: one that is cleared when its run was over holds up later runs again.
+        # Any task takes the turn: one that is cleared after its run was over blocks later runs again.
         if (before := _take_turn(warehouse)) and first:
-            log.info("Run %s of this DAG goes first; this one looks again in %s.", before, TURN_POLL)
+            log.info("Run %s of this DAG goes first; this one checks again in %s.", before, TURN_POLL)
             raise AirflowRescheduleException(datetime.now(UTC) + TURN_POLL)  # type: ignore[no-untyped-call]
         yield warehouse
     except PerennialError as error:
@@ -218,7 +218,7 @@ def step(first: bool = False) -> Iterator[Warehouse]:
 
 
 def kept_error(warehouse: Warehouse) -> str:
-    """Return what went wrong last in the current run; empty when nothing did that has a text."""
+    """Return the text of the last error in the current run; empty if there is none."""
     dag_run = get_current_context()["dag_run"]
     return kept_error_of(warehouse, dag_run.dag_id, dag_run.run_id)
 

@@ -33,7 +33,7 @@ class TerminalUnsetError(TerminalSettingError):
 
 
 class TerminalRequestError(TerminalError):
-    """A run was asked for something that cannot be done: wrong params, unknown ids or tags."""
+    """A request cannot be carried out: wrong params, unknown ids or tags."""
 
 
 class TerminalMetadataError(TerminalError):
@@ -45,15 +45,15 @@ class TerminalDataError(TerminalError):
 
 
 class TransientConflictError(TransientError):
-    """Other writers changed the same files again and again while a commit was tried."""
+    """Other writers changed the same files during every attempt to commit."""
 
 
 class TerminalDeliveryError(TerminalError):
-    """A message cannot be sent as things are: no connection, a login or a recipient that the server refuses."""
+    """A message cannot be sent until something changes: no connection, or the server refuses login or recipient."""
 
 
 class TransientDeliveryError(TransientError):
-    """The mail server could not be reached, or asked to try again later."""
+    """The mail server could not be reached, or is temporarily unable to accept the message."""
 
 
 class TerminalEngineError(TerminalError):

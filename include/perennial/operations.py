@@ -140,7 +140,7 @@ class OperationRecord:
         touched_at: Wall clock of its last heartbeat.
         file_lists: Addresses of Iceberg file lists; the data files in them must not be purged.
         source_ids: Sources it concerns.
-        plan_uri: Where its plan lies.
+        plan_uri: Address of its plan.
     """
 
     kind: str

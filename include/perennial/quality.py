@@ -28,13 +28,13 @@ TEMPLATE_ROOT = resource("templates")
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciliation:
-    """What a move planned for one source, and what its copies hold.
+    """What a move planned for one source, compared with its copies.
 
     Attributes:
         source_id: Campaign or Canvas.
         planned_files: Files to copy.
-        copied_files: Copies found at their place.
-        planned_rows: Interactions in the planned files, less those that delete files remove (M7).
+        copied_files: Copies found at their addresses.
+        planned_rows: Interactions in the planned files, without deleted rows (M7).
         copied_rows: Interactions in the copies.
         planned_bytes: Bytes of the planned files.
         copied_bytes: Bytes of the copies.
@@ -83,8 +83,8 @@ class QualityReport:
     Attributes:
         success: Whether every expectation held.
         failures: One sentence for each failing row, naming it and its figures; at most `NAMED_ROWS` an expectation.
-        html: One page that needs nothing from anywhere else.
-        json: The whole result as Great Expectations has it (rows by position), and the sentences.
+        html: One self-contained page.
+        json: The whole result in Great Expectations' form (rows by position), and the sentences.
     """
 
     success: bool
@@ -95,7 +95,7 @@ class QualityReport:
 
 @dataclass(frozen=True)
 class _Check:
-    """An expectation, what it says of every row, and how it is said about one that does not meet it."""
+    """An expectation, its title, and the sentence about a row that does not meet it."""
 
     expectation: Any
     title: str
@@ -106,7 +106,7 @@ def check_move(rows: Sequence[Reconciliation]) -> QualityReport:
     """Check that the copies of a move hold what was planned; a failed expectation is reported, not raised."""
     frame = _frame(rows, Reconciliation)
     for noun in ("files", "bytes"):
-        # What was rewritten is not compared. A row condition would say so too, and take as long as all the rest.
+        # Rewritten files are not compared. A row condition would also express that, but take as long as all the rest.
         frame[f"due_{noun}"] = frame[f"planned_{noun}"].where(~frame["rewritten"].astype(bool), frame[f"copied_{noun}"])
     return _run("Move: copies against plan", frame, _move_checks())
 
@@ -171,7 +171,7 @@ def _identity_checks(column: str) -> list[_Check]:
 
 
 def _natural_check(row_type: type, identity: str) -> _Check:
-    """One for all figures of a row: an expectation each would take as long as all the others together."""
+    """One for all figures of a row: one expectation per figure would take as long as all the others together."""
     gxe = _great_expectations("expectations")
     figures = _figures(row_type)
 

@@ -1,4 +1,4 @@
-"""What cannot be meant: names that are nearly known ones, and dates that are still to come (R24)."""
+"""Refusals of what cannot be meant: misspelt names, and dates in the future (R24)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from perennial.errors import TerminalRequestError
 
-# Clocks of two machines differ by seconds; a run that was meant for another day differs by more.
+# Clocks of two machines differ by seconds; the date of a run for another day differs by more.
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 _Request = TypeVar("_Request")
 
@@ -21,7 +21,7 @@ def read_params(request: type[_Request], params: Mapping[str, Any], remedies: Ma
 
     Args:
         request: A dataclass whose fields are the params; pydantic checks their types.
-        params: As the run has them.
+        params: The params of the run.
         remedies: What to give, by param.
 
     Raises:
@@ -40,31 +40,31 @@ def read_params(request: type[_Request], params: Mapping[str, Any], remedies: Ma
 
 
 def unknown_params(given: Iterable[str], known: Collection[str]) -> list[str]:
-    """Say of each given param that is not known that it is not, and which known one is nearest to it."""
+    """Return a sentence for each unknown param, with the nearest known one."""
     return [_unknown(name, known) for name in given if name not in known]
 
 
 def nearest_name(name: str, known: Collection[str], nearness: float = 0.5) -> str:
-    """Return the known name that is spelled most like another; empty where none shares that much of its letters."""
+    """Return the most similar known name; empty if none is similar enough."""
     by_spelling = {other.casefold(): other for other in known}
     found = get_close_matches(name.strip().casefold(), by_spelling, n=1, cutoff=nearness)
     return by_spelling[found[0]] if found else ""
 
 
 def not_known(name: str, what: str, nearest: str, otherwise: str) -> str:
-    """Say that nothing is called so: the name first, and last the nearest right one, or what to do where none is near.
+    """Say that a name is unknown, and suggest the nearest known one, or what to do if none is near.
 
     Args:
         name: As it was given.
         what: What it should have been: known source, param.
-        nearest: What was meant, perhaps; empty where nobody knows.
-        otherwise: What to do then, with a full stop.
+        nearest: What was probably meant; empty if unknown.
+        otherwise: What to do if there is no suggestion, with a full stop.
     """
     return f"{name!r} is not a {what}; " + (f"did you mean {nearest!r}?" if nearest else otherwise)
 
 
 def sentences(flaws: Iterable[str]) -> str:
-    """Join what is wrong, each with a full stop where it has none."""
+    """Join sentences, adding full stops where they are missing."""
     return " ".join(flaw if flaw.endswith((".", "?")) else f"{flaw}." for flaw in flaws)
 
 
@@ -74,19 +74,19 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def lies_ahead(now: datetime, wall_clock: datetime) -> bool:
-    """Tell whether a date is still to come: more than five minutes after the wall clock (R24)."""
+    """Return whether a date is in the future: more than five minutes after the wall clock (R24)."""
     return now - wall_clock > CLOCK_DIFFERENCE
 
 
 def refuse_future_date(now: datetime, wall_clock: datetime) -> None:
-    """Refuse to do anything as of a moment that has not come (R24); a question may be about any date.
+    """Refuse a run with a future date (R24); a query may be about any date.
 
     Args:
-        now: What a run takes for now.
+        now: The run's date.
         wall_clock: The real time.
 
     Raises:
-        TerminalRequestError: The date is still to come.
+        TerminalRequestError: The date is in the future.
     """
     if lies_ahead(now, wall_clock):
         dated, today = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for moment in (now, wall_clock))

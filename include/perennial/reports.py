@@ -15,7 +15,7 @@ RestoreState = Literal["finished", "finished in part", "failed"]
 EXPEDITED, STANDARD, BULK = "Expedited", "Standard", "Bulk"
 # The fastest first.
 THAW_TIERS = (EXPEDITED, STANDARD, BULK)
-# The longest that thawing takes as S3 documents it, by class and tier; the shortest where it documents one.
+# Shortest (if documented) and longest time of a thaw according to S3's documentation, by class and tier.
 THAW_TIMES: Final[Mapping[tuple[str, str], tuple[timedelta | None, timedelta]]] = {
     ("GLACIER", EXPEDITED): (timedelta(minutes=1), timedelta(minutes=5)),
     ("GLACIER", STANDARD): (timedelta(hours=3), timedelta(hours=5)),
@@ -26,22 +26,22 @@ THAW_TIMES: Final[Mapping[tuple[str, str], tuple[timedelta | None, timedelta]]] 
 
 
 def longest_thaw(classes: Iterable[str], tier: str) -> timedelta:
-    """Return how long thawing files of some storage classes takes at the most, as S3 documents it."""
+    """Return how long thawing files of some storage classes takes at most, according to S3's documentation."""
     return max(THAW_TIMES[name, tier][1] for name in classes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOutcome:
-    """What became of one requested source (R12).
+    """The outcome of one requested source (R12).
 
     Attributes:
         source_id: Campaign or Canvas.
         name: Its name on the platform.
         kind: campaign or canvas.
         outcome: One of `Outcome`; in a dry run, what would happen.
-        row_count: Interactions brought back; 0 unless restored.
-        total_bytes: Bytes brought back.
-        file_count: Files brought back.
+        row_count: Restored interactions; 0 unless restored.
+        total_bytes: Restored bytes.
+        file_count: Restored files.
         expires_at: When it expires again (R13); None while something keeps it.
         detail: Anything a person should know, such as why it failed.
     """
@@ -59,7 +59,7 @@ class SourceOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreReport:
-    """What became of one restore request (R12).
+    """The outcome of one restore request (R12).
 
     Attributes:
         run_id: Run that did it.
@@ -68,7 +68,7 @@ class RestoreReport:
         requested_at: When the run was triggered.
         finished_at: When its last step ended.
         state: finished, finished in part or failed.
-        sources: Every source the request came to, tags resolved (R11).
+        sources: Every source of the request, with tags resolved (R11).
         source_ids: The ids the request named; those without an outcome are reported as not reached.
         tags: The tags the request named.
         notify: Who is notified; goes into the command that repeats the request.
@@ -76,7 +76,7 @@ class RestoreReport:
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page; None where none is configured.
-        dry_run: Whether it only looked.
+        dry_run: Whether it was a dry run.
     """
 
     run_id: str
@@ -98,18 +98,18 @@ class RestoreReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ThawReport:
-    """What a restore has to wait for before it can copy.
+    """The thaw that a restore waits for before it can copy.
 
     Attributes:
         run_id: Run that waits.
         requested_by: Who asked for the restore.
         reason: Why, in the requester's words.
         requested_at: When the run was triggered.
-        asked_at: When S3 was asked to thaw.
-        expected_at: When all is thawed by what S3 documents.
+        asked_at: When the thaw was requested from S3.
+        expected_at: When everything is thawed, according to S3's documentation.
         tier: Expedited, Standard or Bulk: the slowest that a file may be thawed in.
-        asked_tier: What was asked for.
-        frozen_as: Files to thaw by the storage class that they lie in.
+        asked_tier: The requested tier.
+        frozen_as: Number of files to thaw by storage class.
         total_bytes: Their size.
         sources: Names of the sources that wait, by id.
         notify: Who is notified.
@@ -164,13 +164,13 @@ class ExpiryReport:
 
     Attributes:
         run_id: Run that did it.
-        as_of: The run's own now.
+        as_of: The run's date.
         sources: The sources that expired.
         retention_months: R2.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page; None where none is configured.
-        dry_run: Whether it only looked.
+        dry_run: Whether it was a dry run.
     """
 
     run_id: str
@@ -185,7 +185,7 @@ class ExpiryReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What became of one request for the User data file of a campaign or Canvas.
+    """The outcome of one request for the User data file of a campaign or Canvas.
 
     Attributes:
         run_id: Run that did it.
@@ -200,7 +200,7 @@ class ExportReport:
         file_bytes: Its size.
         as_of: The moment of the warehouse that the file shows.
         error: What went wrong, for a person; empty when nothing did.
-        missing: expired, deleted or archived by another program, where that is why there is no file; empty otherwise.
+        missing: expired, deleted or archived by another program, if that is why there is no file; otherwise empty.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page; None where none is configured.
     """

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 REFERRER_KINDS = ("campaign", "canvas", "content_card", "segment")
 PREFIX = "PERENNIAL_"
 IN_PROCESS, SPARK_CONNECT = "duckdb:", "sc://"
-# Those whose SQL is written, by SQLAlchemy's names, with what installs their drivers.
+# Engines with a dialect of ours, by SQLAlchemy's names, with the package that installs their drivers.
 SQLALCHEMY_ENGINES = {"awsathena": "pyathena[sqlalchemy]", "trino": "trino[sqlalchemy]"}
 # As Airflow takes ids.
 _DAG_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]{0,100}")
@@ -51,14 +51,14 @@ class Settings:
         landing_uri: Where Currents files arrive.
         platform_url: SQLAlchemy URL of the messaging platform's database.
         platform_sql: Folder whose SELECTs replace the packaged ones, file by file; None means the packaged ones.
-        exports_uri: Where User data files of campaigns and Canvases go; they hold personal data.
+        exports_uri: Where User data files of campaigns and Canvases go; they contain personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.
-        prices: TOML file of what storage costs; None means the table in the package, `cost/prices.toml`.
+        prices: TOML file with prices of storage; None means the table in the package, `cost/prices.toml`.
     """
 
     home: Path | None = None
@@ -86,7 +86,7 @@ class Settings:
         """Read every setting.
 
         Raises:
-            TerminalSettingError: Names the variable, its value and what it takes.
+            TerminalSettingError: Names the variable, its value and what it accepts.
         """
         _warn_of_ignored(environ)
         home = _home(environ)
@@ -187,20 +187,20 @@ def _default(key: str, home: Path | None) -> str:
 
 # Settings of earlier versions, with what to do instead.
 _REMOVED = {
-    "COMPACT_ON_ENGINE": "take it out: compaction runs in process; an engine that is to merge files runs its own "
+    "COMPACT_ON_ENGINE": "remove it: compaction runs in process; to merge files with an engine, run its own "
     "rewrite_data_files or OPTIMIZE (docs/engines.md)",
 }
 
 
 def _warn_of_ignored(environ: Mapping[str, str]) -> None:
-    # Only what is nearly a setting: others, Kubernetes for one, have variables with this prefix too.
+    # Only names that are nearly settings: Kubernetes, for example, also has variables with this prefix.
     known = ["HOME", *DEFAULTS]
     for name in environ:
         key = name.removeprefix(PREFIX)
         if key == name or key in known:
             continue
         if key in _REMOVED:
-            _warn_once(f"{name} is not a setting any more, and is ignored; {_REMOVED[key]}.")
+            _warn_once(f"{name} is no longer a setting, and is ignored; {_REMOVED[key]}.")
         elif nearest := nearest_name(key, known, nearness=0.85):
             _warn_once(f"{name} is not a setting, and is ignored; did you mean {PREFIX}{nearest}?")
 
@@ -216,7 +216,7 @@ def _refused(key: str, value: str, expected: str) -> TerminalSettingError:
 
 
 def _refuse_engine(url: str) -> None:
-    """Refuse an engine that cannot be called from here; whether it answers is found out when it is asked."""
+    """Refuse an engine that cannot be used from here; the first query shows whether it answers."""
     if url.startswith(IN_PROCESS):
         return
     if url.startswith(SPARK_CONNECT):

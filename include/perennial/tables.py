@@ -67,7 +67,7 @@ _INTERACTION_COLUMNS = _columns("""
     is_suspected_bot_click boolean Whether the click looks like that of a link scanner, not of a person
 """)
 
-SOURCES = Table("sources", "A campaign or Canvas, as the platform has it.", _columns("""
+SOURCES = Table("sources", "A campaign or Canvas, as known to the platform.", _columns("""
     source_id* string Id of the campaign or Canvas
     kind* string campaign or canvas
     name* string Name
@@ -75,7 +75,7 @@ SOURCES = Table("sources", "A campaign or Canvas, as the platform has it.", _col
     created_at* timestamptz When it was created
     stopped_at timestamptz When it was stopped
     last_sent_at timestamptz When it last sent a message
-    owner_email string Who is told when its data expires
+    owner_email string Whom to notify when its data expires
     interaction_data_deleted_at timestamptz When the previous policy deleted its data (R18)
 """))  # fmt: skip
 SOURCE_TAGS = Table("source_tags", "A tag of a source.", _columns("""
@@ -163,7 +163,7 @@ EXPIRY_DECISIONS = Table("expiry_decisions", "What an expiry run decided about a
     reason* string The same, for a person
     clock_started_at timestamptz Start of its clock (R3)
     expires_at timestamptz End of its clock (R3)
-    referenced_by* list<string> Each referrer's whole path (R4); what could name any source ends at most ten of them
+    referenced_by* list<string> Each referrer's whole path (R4); at most ten paths of referrers that might name any source
 """))  # fmt: skip
 LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
     file_uri* string Address of the file
@@ -229,7 +229,7 @@ VANISHED_SOURCES = Table("vanished_sources", "What was last known of a source wh
     created_at timestamptz When it was created
     stopped_at timestamptz When it was stopped
     last_sent_at timestamptz When it last sent a message
-    owner_email string Who is told when its data expires
+    owner_email string Whom to notify when its data expires
     interaction_data_deleted_at timestamptz When the previous policy deleted its data (R18)
     tags* list<string> Its tags
     missed_at* timestamptz Wall clock of the sync; the last row of a source counts, until the platform has it again

@@ -1,4 +1,4 @@
-"""The task of a restore that waits for cold storage, and what waits for it: a trigger, which holds no worker.
+"""The task of a restore that waits for cold storage, and its trigger, which occupies no worker while it waits.
 
 The triggerer imports this module, and DAG files do while they are parsed, so nothing heavy is imported here.
 """
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LATE_AFTER = timedelta(minutes=15)
-# What S3 documents is what most thaws keep to; only a wait that is twice as long is given up, and asked for again.
-PATIENCE = 2
+# Most thaws end within S3's documented time; a wait of more than twice that is given up, and requested again.
+PATIENCE_FACTOR = 2
 
 
 class ThawFiles(BaseOperator):
-    """Ask for the archived files of a restore that lie in a cold storage class, and defer until they can be read.
+    """Request the thaw of a restore's archived files in cold storage, and defer until they can be read.
 
     Args:
         request_uri: Address of the checked request.
         plan_uris: Addresses of the plans.
-        arguments: As every operator takes them.
+        arguments: Those of every operator.
     """
 
     template_fields = ("request_uri", "plan_uris")
@@ -46,11 +46,11 @@ class ThawFiles(BaseOperator):
         self.plan_uris = plan_uris
 
     def execute(self, context: Any) -> None:
-        """Ask; nothing to wait for ends the task at once."""
+        """Request the thaw; if there is nothing to wait for, the task ends at once."""
         self._thaw(context)
 
     def look_again(self, context: Any, event: Any = None) -> None:
-        """Ask once more about every file: what a trigger says is no proof, and what it failed at fails here."""
+        """Check every file once more: a trigger's event is not proof, and an error that it hit is raised here."""
         if event and event.get("error"):
             self.log.warning("The trigger gave up: %s", event["error"])
         self._thaw(context)
@@ -67,11 +67,13 @@ class ThawFiles(BaseOperator):
             notify_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())
         expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
         trigger = ThawTrigger(run_id=run.run_id, plan_uris=self.plan_uris)
-        self.defer(trigger=trigger, method_name="look_again", timeout=max(PATIENCE * expected, timedelta(hours=1)))
+        self.defer(
+            trigger=trigger, method_name="look_again", timeout=max(PATIENCE_FACTOR * expected, timedelta(hours=1))
+        )
 
 
 class ThawTrigger(BaseTrigger):
-    """Look now and then at the files that a restore waits for; fires when all can be read, or looking is refused.
+    """Checks from time to time the files that a restore waits for; fires when all can be read, or a check is refused.
 
     Args:
         run_id: Run that waits.
@@ -84,11 +86,11 @@ class ThawTrigger(BaseTrigger):
         self.plan_uris = list(plan_uris)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what another triggerer needs to go on: which files are ready is asked of S3 again."""
+        """Return what another triggerer needs to continue: it asks S3 again which files are ready."""
         return f"{__name__}.{type(self).__name__}", {"run_id": self.run_id, "plan_uris": self.plan_uris}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look in a thread, so that other triggers go on meanwhile."""
+        """Check in a thread, so that other triggers continue."""
         try:
             looks = await asyncio.to_thread(self._looks)
             while (pause := await asyncio.to_thread(next, looks, None)) is not None:
@@ -135,13 +137,13 @@ def _notes_root() -> str | None:
 
 
 def late_at(thawing: ThawStatus) -> datetime:
-    """Return when a restore that had to thaw is late: as long after that as others are after they were asked for."""
+    """Return when a restore that had to thaw is late: as long after the thaw as others after their request."""
     since = thawing.looked_at if thawing.done else thawing.expected_at
     return datetime.fromisoformat(since) + LATE_AFTER
 
 
 def _thawing(run_id: str) -> ThawStatus | None:
-    """Look how far the thawing is; that the warehouse cannot be asked keeps nobody from being warned."""
+    """Return the state of the thaw; if the warehouse cannot be read, people are warned nevertheless."""
     from perennial.moves.thaw_status import find_thaw_status
 
     try:

@@ -173,7 +173,7 @@ def test_strict_refuses_with_a_count_and_names_a_page(warehouse: Warehouse) -> N
 def test_the_commands_say_the_count_and_name_the_rest_when_asked(home: Path) -> None:
     short = run(home, "profile", "ann").stderr
     assert "and 1,995 more" in short
-    assert "All are named, those that left last first, with --missing-from 0." in short
+    assert "List all of them, the latest first, with --missing-from 0." in short
     assert len(short) < 5_000
     paged = run(home, "users-export", "--braze-id", "ann", "--missing-from", "1999", "--missing-limit", "3")
     assert ids(json.loads(paged.stdout)["completeness"]) == [OLDEST, "journey", GONE[0]]
@@ -181,7 +181,7 @@ def test_the_commands_say_the_count_and_name_the_rest_when_asked(home: Path) -> 
         "  campaign 'c0000': expired since 2026-06-01, 2 interactions",
         "  canvas 'journey': expired since 2026-06-01, 2 interactions",
         "  campaign 'gone00': deleted since 2023-05-01",
-        "The next are named with --missing-from 2002.",
+        "List the next ones with --missing-from 2002.",
     ]
 
 

@@ -169,8 +169,8 @@ def test_a_negative_amount_has_to_be_put_into_words() -> None:
 
 @pytest.mark.parametrize(
     ("months", "said"),
-    [(None, "never earned back"), ("0", "earned back after a day"), ("0.4", "earned back after 12 days"),
-     ("2.01", "earned back after 3 months"), ("121", "earned back after more than 10 years")],
+    [(None, "never recovered"), ("0", "recovered after a day"), ("0.4", "recovered after 12 days"),
+     ("2.01", "recovered after 3 months"), ("121", "recovered after more than 10 years")],
 )  # fmt: skip
 def test_how_long_a_move_takes_to_pay_is_said_in_days_then_months(months: str | None, said: str) -> None:
     assert payback(None if months is None else Decimal(months)) == said
@@ -180,7 +180,7 @@ def test_what_a_move_saves_is_said_with_what_it_costs_to_undo_it_and_of_when_the
     cost = move_cost(PRICES, "DEEP_ARCHIVE", objects("DEEP_ARCHIVE", *[GB] * 1000))
     assert move_facts(PRICES, cost) == [
         Fact("Each month", "USD 22.01 saved: USD 0.99 in DEEP_ARCHIVE instead of USD 23.00 in STANDARD"),
-        Fact("The move", "USD 0.05 once, for requests; earned back after a day"),
+        Fact("The move", "USD 0.05 once, for requests; recovered after a day"),
         Fact("To bring back", "USD 22.41 once, for requests and retrieval in tier Standard; within 180 days of the "
              "move up to USD 5.94 more"),
         Fact("Prices", "an estimate, from the price table of us-east-1 as of 28 Oct 2025"),
@@ -196,9 +196,9 @@ def test_that_tiny_files_cost_more_is_said_with_the_reason(name: str, why: str) 
     monthly, moved, *_ = move_facts(PRICES, move_cost(PRICES, name, objects(name, *[KIB] * 2000, 200 * KIB)))
     assert " more than before: " in monthly.text
     assert monthly.text.endswith(why)
-    assert moved.text.endswith("; never earned back")
+    assert moved.text.endswith("; never recovered")
 
 
 def test_an_archive_in_the_same_class_is_said_to_save_nothing() -> None:
     [fact] = move_facts(PRICES, move_cost(PRICES, "STANDARD", objects("STANDARD", GB)))
-    assert fact.text == "Nothing is saved: the archive has the storage class of the hot table (STANDARD)."
+    assert fact.text == "No saving: the archive has the storage class of the hot table (STANDARD)."

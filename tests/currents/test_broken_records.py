@@ -102,7 +102,7 @@ def test_a_file_of_an_unknown_format_is_listed_once(settings: Settings, warehous
     assert (outcome.files, outcome.interactions, outcome.rejected) == (2, 1, 1)
     ((uri, line, reason),) = rows(warehouse, "rejected_events", "file_uri, line, reason")
     assert (uri, line) == (f"file://{path}", 0)
-    assert reason.startswith("the ending of the file's name is not known, so nothing of it is loaded; write one of ")
+    assert reason.startswith("the ending of the file's name is unknown, so the file is not loaded; use one of ")
     assert load(warehouse).loads == 0
 
 

@@ -139,7 +139,7 @@ def test_a_run_that_goes_on_is_told_of_once_however_often_the_triggerer_starts_a
     put(run_id, state, **tasks)
 
     deadline = deadline_of(run_id, state)
-    assert [warned(deadline) for _ in range(2)] == ["told ann@example.com"] * 2
+    assert [warned(deadline) for _ in range(2)] == ["notified ann@example.com"] * 2
 
     (mail,) = mailbox.messages()
     assert mail.recipients == ("ann@example.com",)

@@ -58,7 +58,7 @@ def test_a_daily_run_tells_every_other_owner_succeeds_and_lists_who_was_refused(
     assert listed[""].subject == "1 source expired"
     for arguments in (["status"], ["status", "--run", run.run_id]):
         said = CliRunner().invoke(app, arguments).output
-        assert "Mails that did not reach somebody" in said
+        assert "Undelivered e-mails" in said
         for words in (BOB, answer, "jörg@example.com", "nobody", "1 source expired"):
             assert words in said
     assert BOB not in CliRunner().invoke(app, ["status", "s0"]).output

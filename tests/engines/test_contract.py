@@ -173,12 +173,12 @@ def test_a_statement_of_an_analyst_is_sent_as_it_is_with_tables_and_views_in_pla
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("INSERT INTO users SELECT * FROM users", "takes one SELECT"),
-        ("WITH a AS (SELECT 1 AS x) INSERT INTO users SELECT * FROM a", "takes one SELECT"),
-        ("FROM users INSERT INTO users SELECT *", "takes one SELECT"),
-        ("SELECT 1 AS x; DROP TABLE users", "takes one SELECT"),
-        ("CALL system.expire_snapshots('users')", "takes one SELECT"),
-        ("", "takes one SELECT"),
+        ("INSERT INTO users SELECT * FROM users", "accepts one SELECT"),
+        ("WITH a AS (SELECT 1 AS x) INSERT INTO users SELECT * FROM a", "accepts one SELECT"),
+        ("FROM users INSERT INTO users SELECT *", "accepts one SELECT"),
+        ("SELECT 1 AS x; DROP TABLE users", "accepts one SELECT"),
+        ("CALL system.expire_snapshots('users')", "accepts one SELECT"),
+        ("", "accepts one SELECT"),
         ("WITH users AS (SELECT 1 AS x) SELECT x FROM users", "WITH users has the name of a table"),
         ("SELECT * FROM (WITH Kept AS (SELECT 1 AS x) SELECT x FROM kept) AS y", "WITH kept has the name of a table"),
     ],
@@ -290,7 +290,7 @@ def test_a_server_that_is_down_can_be_tried_again(lake_warehouse: Warehouse, eng
     url = f"sc://127.0.0.1:{free_port()}"
     with (
         pytest.raises(
-            TransientEngineError, match=rf"{url.removeprefix('sc://')} could not be reached.*whether it runs"
+            TransientEngineError, match=rf"{url.removeprefix('sc://')} could not be reached.*check that it is running"
         ),
         open_query_session(Warehouse(replace(lake_warehouse.settings, engine_url=url))) as session,
     ):

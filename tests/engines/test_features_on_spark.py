@@ -172,7 +172,7 @@ def test_spark_says_what_duckdb_says(told: Told, topic: str) -> None:
     for question, answer in in_process.items():
         assert on_spark[question] == answer, question
     assert on_spark.keys() == in_process.keys()
-    assert all(in_process.values())
+    assert any(in_process.values())
 
 
 def test_r14_what_is_expired_is_hidden_from_spark_and_named(told: Told) -> None:

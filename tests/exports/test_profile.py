@@ -67,10 +67,10 @@ def test_r16_the_command_says_what_is_left_out_and_how_to_bring_it_back(story: S
     assert said == [
         "Left out: 3 expired interactions of campaign 'old' (since 2026-06-01); "
         "deleted under the previous policy: campaign 'deleted' (since 2023-05-01). "
-        "So the lists of what was received may be short.",
+        "So the lists of received messages may be incomplete.",
         f"To bring it back: {Completeness((OLD,)).restore.command}",  # type: ignore[union-attr]
         "Left out: 2 expired interactions of canvas 'old journey' (since 2026-06-01). "
-        "So the lists of what was received may be short.",
+        "So the lists of received messages may be incomplete.",
         f"To bring it back: {Completeness((OLD_JOURNEY,)).restore.command}",  # type: ignore[union-attr]
     ]
     assert shlex.split(said[1])[4:6] == ["perennial", "restore"]

@@ -42,7 +42,7 @@ def test_a_written_file_is_told_with_its_place_users_size_moment_and_that_it_is_
     assert message.subject == "User data: Spring, 1,234,567 users"
     for part in (message.text, message.html):
         for figure in ("Spring", "cmp-1", "campaign", "/exports/user-data-cmp-1.csv", "1,234,567", "98.8 MB", "98,765,432",
-                       "24 Nov 2026, 04:00 UTC", "personal data", "those with a profile now", "ada", "manual__1"):  # fmt: skip
+                       "24 Nov 2026, 04:00 UTC", "personal data", "those who have a profile now", "ada", "manual__1"):  # fmt: skip
             assert figure in part
     assert not commands(message)
 

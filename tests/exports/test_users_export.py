@@ -360,7 +360,7 @@ def test_users_are_streamed_while_the_rest_is_still_to_be_fetched(tmp_path: Path
 def test_the_command_prints_json_and_says_what_is_left_out(story: Story) -> None:
     printed = story.expired.printed["users-export --braze-id bob"]
     assert json.loads(printed.stdout) == story.expired.export | {"users": [exported("bob", "old", "old journey")]}
-    assert "So the lists of what was received may be short." in printed.stderr
+    assert "So the lists of received messages may be incomplete." in printed.stderr
     assert "perennial restore " in printed.stderr
 
 
@@ -369,7 +369,7 @@ def test_the_command_prints_a_segment_as_json_lines(story: Story) -> None:
     assert [json.loads(line) for line in printed.stdout.splitlines()] == [
         {"braze_id": user_id} for user_id in sorted(MEMBERS["not-old"])
     ]
-    assert printed.stderr == "There is nothing here for the fields apps.\n"
+    assert printed.stderr == "No data is available for these fields: apps.\n"
 
 
 def test_the_command_refuses_in_strict_mode(story: Story) -> None:

@@ -113,7 +113,7 @@ def test_without_the_right_to_look_the_command_says_so_and_does_not_fail(warehou
     with enforced(partial(_may_all_but, "s3:GetLifecycleConfiguration")):
         result = CliRunner().invoke(app, ["check"])
     assert result.exit_code == 0
-    assert "could not be looked at" in result.stderr
+    assert "could not be read" in result.stderr
     assert str(Path("docs") / "iam.md") in result.stderr
 
 

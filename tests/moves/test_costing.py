@@ -110,7 +110,7 @@ def test_what_is_priced_is_what_the_bucket_holds(lake_warehouse: Warehouse) -> N
     assert held
     assert archive_costs(lake_warehouse).sources == run_costs(lake_warehouse, "r1").sources == {"one": counted}
     [fact] = archive_costs(lake_warehouse).facts()
-    assert fact.text.startswith("Nothing is saved: the archive has the storage class of the hot table")
+    assert fact.text.startswith("No saving: the archive has the storage class of the hot table")
 
 
 # --- where it is shown -------------------------------------------------------------------------------------------
@@ -146,14 +146,14 @@ def test_a_digest_is_sent_even_where_nothing_can_be_priced(
     with caplog.at_level(logging.WARNING):
         assert notify_owners(on_s3(told, storage_class, prices), Run("r1", NOW)) == 2
     assert "Digests say nothing of costs: The price table" in caplog.text
-    assert not [message for message in mail.messages() if "costs and saves" in message.html]
+    assert not [message for message in mail.messages() if "Costs and savings" in message.html]
 
 
 def test_on_a_local_disk_the_digest_says_nothing_of_costs(told: Warehouse, mail: Mailbox) -> None:
     local = Warehouse(replace(told.settings, archive_uri=f"{told.settings.home}/archive"))
     local.create_tables()
     assert notify_owners(local, Run("r1", NOW)) == 2
-    assert not [message for message in mail.messages() if "costs and saves" in message.html]
+    assert not [message for message in mail.messages() if "Costs and savings" in message.html]
 
 
 def status(monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse, *arguments: str, exit_code: int = 0) -> str:

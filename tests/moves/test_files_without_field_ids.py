@@ -183,7 +183,9 @@ def test_a_mapping_that_is_none_and_files_that_engines_read_differently_are_refu
     append_hot(warehouse, [interaction("copied", 1)])
     before = as_others_read(warehouse)
     set_mapping(warehouse, HOT, "[{")
-    with pytest.raises(TerminalSettingError, match=f"Property {NAME_MAPPING} of table interactions is no name mapping"):
+    with pytest.raises(
+        TerminalSettingError, match=f"Property {NAME_MAPPING} of table interactions is not a name mapping"
+    ):
         expire(warehouse)
     set_mapping(warehouse, HOT, None)
     uri = register_file(warehouse, tmp_path / "halves.parquet", [interaction("running", 2)])

@@ -32,7 +32,7 @@ from perennial.tables import (
     LOADED_EVENTS,
     VANISHED_SOURCES,
 )
-from perennial.warehouse import FileChange, Warehouse
+from perennial.warehouse import FileChange, Warehouse, catalog_file
 from perennial.warehouse.commits import commit_change
 from perennial.warehouse.heads import find_losses
 from perennial.warehouse.lineage import TAG
@@ -300,6 +300,31 @@ def test_a_catalog_from_an_older_backup_gets_back_what_it_has_forgotten(world: W
     assert contents(world) == {**before, INTERACTIONS.name: before[INTERACTIONS.name] + foreign}
     assert not lost(world)
     work(world, 5 + committed)
+
+
+def test_a_catalog_so_old_that_its_metadata_file_is_gone_says_which_and_is_repaired_with_the_backups(
+    local_warehouse: Warehouse,
+) -> None:
+    append_hot(local_warehouse, [interaction("a", 0)])
+    named = Path(local_warehouse.table(INTERACTIONS.name).metadata_location.removeprefix("file://"))
+    catalog, metadata = catalog_file(local_warehouse.settings), named.read_bytes()
+    backup = shutil.copy(catalog, catalog.with_name("backup.db"))
+    append_hot(local_warehouse, [interaction("a", 1)])
+    before = multiset(local_warehouse, INTERACTIONS.name)
+    local_warehouse.catalog.close()
+    shutil.copy(backup, catalog)
+    # As twenty more commits do.
+    named.unlink()
+    opened = Warehouse(local_warehouse.settings)
+
+    with pytest.raises(TerminalDataError, match=re.escape(named.name)):
+        list(find_losses(opened))
+    named.write_bytes(metadata)
+    assert list(lost(opened)) == [INTERACTIONS.name]
+    repair_all(opened)
+
+    assert multiset(opened, INTERACTIONS.name) == before
+    assert not lost(opened)
 
 
 def test_a_table_set_back_before_there_were_tags_and_notes_is_found_by_what_was_undone(world: Warehouse) -> None:

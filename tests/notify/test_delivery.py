@@ -77,7 +77,7 @@ def test_a_subject_with_a_line_break_cannot_become_a_header() -> None:
         as_email(hostile, sender="p@example.com", to=["a@b.co"], sent_at=datetime.now(UTC))
 
 
-# --- one recipient never harms another, and nobody is told twice ------------------------------------------------------
+# --- one recipient never harms another, and nobody gets an e-mail twice -----------------------------------------------
 
 REFUSING: dict[str, Any] = {
     "550 for good": {"refuses": {BOB: ["550 5.1.1 no such user"]}},
@@ -159,7 +159,7 @@ def test_a_server_that_knows_no_smtputf8_is_not_given_an_address_that_needs_it(
     assert server.copies == Counter(ALL)
     assert {mail["To"] for _, mail in server.taken} == {", ".join(ALL)}
     assert [missed.recipient for missed in delivery.undelivered] == ["jörg@example.com", "a\r\nBcc: evil@example.com"]
-    assert all("is no e-mail address" in missed.reason for missed in delivery.undelivered)
+    assert all("is not a valid e-mail address" in missed.reason for missed in delivery.undelivered)
 
 
 def test_one_mailbox_written_in_two_ways_gets_one_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_a_server_that_is_down_is_a_transient_failure(monkeypatch: pytest.Monkey
     [
         (None, r"smtp_default cannot be used .* create it, or set AIRFLOW_CONN_SMTP_DEFAULT, with conn type smtp"),
         ("", "has the sender ''; set from_email"),
-        ("pérénnial@example.com", "has the sender 'pérénnial@example.com'; set from_email .* in ASCII letters"),
+        ("pérénnial@example.com", "has the sender 'pérénnial@example.com'; set from_email .* in ASCII characters"),
     ],
     ids=["no connection", "no sender", "a sender beyond ASCII"],
 )

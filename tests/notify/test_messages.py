@@ -338,14 +338,14 @@ def test_a_digest_of_hundreds_ticks_as_many_as_an_address_holds_and_says_how_man
     assert ticked == [f"cmp-{number}" for number in range(399, 399 - len(ticked), -1)], "the largest first"
     assert f"{PAGE}/sources?state=expired&sort=state&order=desc" in links(message)
     for part in both_parts(message):
-        assert f"{len(ticked)} of these 400 sources are chosen there already" in part.replace("\n", " ")
+        assert f"{len(ticked)} of these 400 sources are already selected there" in part.replace("\n", " ")
     assert [attachment.filename for attachment in message.attachments] == ["expired-sources.csv", "restore-command.txt"]
     assert len(message.html.encode()) < 102_000
 
 
 def test_a_few_ids_that_are_too_long_for_one_address_come_with_the_command_that_names_all() -> None:
     message = expiry_digest(expiry(*(expired(n, source_id=f"{n}" + "x" * 499) for n in range(5)), page_url=PAGE))
-    assert "3 of these 5 sources are chosen there already" in message.text
+    assert "3 of these 5 sources are already selected there" in message.text
     [command] = message.attachments
     assert command.filename == "restore-command.txt"
     assert len(shlex.split(command.content.decode())) == 2 + 5 + 2
@@ -372,7 +372,7 @@ def test_one_is_said_of_one_and_everybody_is_told_why_they_get_the_mail() -> Non
     one = expiry_digest(expiry(expired(1, row_count=1)))
     for part in both_parts(one):
         for words in (
-            "This source of yours was inactive",
+            "Your source was inactive",
             "nothing active uses it",
             "1 interaction",
             "owner of this source",
@@ -381,7 +381,7 @@ def test_one_is_said_of_one_and_everybody_is_told_why_they_get_the_mail() -> Non
         assert "1 interactions" not in part.replace("\n", " ")
     for message in about_sources("cmp-1"):
         for part in both_parts(message):
-            assert "You get this mail because" in part
+            assert "You are receiving this e-mail because" in part
 
 
 def test_news_that_differ_have_references_that_differ() -> None:

@@ -57,8 +57,8 @@ def test_a_slower_tier_than_was_asked_for_is_explained() -> None:
 
     assert message.subject == "Restore is thawing: Spring, 5 to 12 hours"
     for part in (message.text, message.html):
-        assert "asked for in tier Expedited" in part
-    assert "asked for in tier" not in thaw_message(report(asked_tier="Standard")).text
+        assert "requested in tier Expedited" in part
+    assert "requested in tier" not in thaw_message(report(asked_tier="Standard")).text
 
 
 def test_of_several_classes_the_slowest_decides_and_each_is_named() -> None:

@@ -33,10 +33,10 @@ from typing import Any
 from perennial.demo.in_process import open_dags, run_dag
 from perennial.demo.mailbox import Mailbox
 from perennial.features.adopting import adopt
+from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.moves.records import pending_records
 
 from perennial.currents import load_interactions
-from perennial.lifecycle import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse

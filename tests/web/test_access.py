@@ -15,7 +15,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web import create_app
 from perennial.web.access import EXPORT, READ, RESTORE
-from perennial.web.app import BODY_LIMIT
+from perennial.web.app import BODY_LIMIT_BYTES
 from tests.conftest import PEOPLE
 from tests.web.conftest import As
 
@@ -107,7 +107,7 @@ def test_a_stranger_is_told_to_log_in(server: TestClient, settings: Settings, ad
         (b"{", {"Content-Type": "application/json"}),
         (b"--x", {"Content-Type": "multipart/form-data; boundary=x"}),
         (b"&".join([b"id=1"] * 2_000), {"Content-Type": "application/x-www-form-urlencoded"}),
-        (b"x" * (BODY_LIMIT + 1), {}),
+        (b"x" * (BODY_LIMIT_BYTES + 1), {}),
         ((chunk for chunk in (b"{", b"}")), {}),
         (b"", {"Sec-Fetch-Site": "cross-site"}),
     ],

@@ -125,7 +125,7 @@ def ask(client: TestClient, address: str, accept: str = "application/json") -> A
 @pytest.mark.parametrize(
     ("outage", "said", "status"),
     [
-        (the_catalog_is_gone, "The catalog is not there", 503),
+        (the_catalog_is_gone, "The catalog is missing", 503),
         (the_catalog_is_no_database, "The database of the catalog, or Airflow's own, cannot be read", 500),
         (a_metadata_file_is_missing, "Files of the warehouse are missing", 503),
         (the_disk_is_not_there, "Files of the warehouse are missing", 503),
@@ -161,7 +161,7 @@ def test_a_person_gets_a_page_that_says_so(uma: TestClient, world: Workspace) ->
     with the_catalog_is_gone(world):
         answer = ask(uma, "GET /sources", "text/html")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert "The catalog is not there" in answer.text
+    assert "The catalog is missing" in answer.text
     assert "<nav" in answer.text
 
 
@@ -337,4 +337,4 @@ def test_who_waits_too_long_is_asked_to_come_back(page: As, world: Workspace, mo
     monkeypatch.setattr(warehouse, "_WAIT_SECONDS", 0.01)
     answer = page("vic").get("/perennial/api/sources")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert "Too many people ask" in answer.json()["detail"]
+    assert "Too many people are reading" in answer.json()["detail"]

@@ -91,7 +91,7 @@ def test_a_run_that_waits_for_the_archive_says_so() -> None:
     assert phase_of(run, {**waiting, "thaw": {-1: "success"}}) == "copying"
     thaw = ThawStatus("r", "Bulk", NOW.isoformat(), "2026-06-01T16:00:00+00:00", NOW.isoformat(), 120, thawed_count=31)
     assert told_of("thawing", 0, 0, thaw) == (
-        "Thawing: 31 of 120 files can be read, all of them by 1 Jun 2026, 16:00 UTC as S3 documents it"
+        "Thawing: 31 of 120 files can be read; all of them by 1 Jun 2026, 16:00 UTC, according to S3's documentation"
     )
 
 
@@ -136,7 +136,7 @@ def test_a_restore_whose_mail_was_refused_for_one_address_says_whose_and_the_ove
     assert server.copies == {"uma@example.com": 1}
 
     failed = uma.get(started["progress_url"]).json()
-    assert failed["error"] == "The mail did not reach bob@example.com (550 no such <user>)."
+    assert failed["error"] == "The e-mail did not reach bob@example.com (550 no such <user>)."
     assert [(source["source_id"], source["outcome"]) for source in failed["sources"]] == [("old", "restored")]
     (missed,) = uma.get("/perennial/api/overview").json()["undelivered"]
     assert datetime.fromisoformat(missed.pop("tried_at")) > NOW
@@ -145,7 +145,7 @@ def test_a_restore_whose_mail_was_refused_for_one_address_says_whose_and_the_ove
         "run_id": started["run_id"], "reason": "550 no such <user>", "for_good": True,
     }  # fmt: skip
     page = uma.get("/perennial/overview").text
-    assert "Mails that did not reach somebody" in page
+    assert "Undelivered e-mails" in page
     assert "bob@example.com" in page
     assert "550 no such &lt;user&gt;" in page
 

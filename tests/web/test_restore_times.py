@@ -78,7 +78,7 @@ def told(page: As) -> tuple[str, list[int], int]:
 def test_it_is_what_whoever_asked_waited_for_the_wait_in_the_queue_included(page: As) -> None:
     for number, (waited, worked) in enumerate([(2, 11), (3, 13), (1, 13)]):
         record(f"real{number}", waited, worked)
-    assert told(page) == ("13 seconds to 16 seconds, as the last 3 restores of about that size took.", [13, 16], 3)
+    assert told(page) == ("13 seconds to 16 seconds, based on the last 3 restores of about that size.", [13, 16], 3)
 
 
 def test_runs_that_nobody_waited_for_in_this_airflow_do_not_count(page: As) -> None:

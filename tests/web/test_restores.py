@@ -158,7 +158,7 @@ def test_a_second_request_for_the_same_sources_is_refused_and_leads_to_the_first
     again = uma.post("/perennial/api/restores", json={**ORDER, "source_ids": [], "tags": ["promo"]})
     assert again.status_code == 409
     assert again.json()["run_ids"] == [run_id]
-    assert "'old' is under way already" in again.json()["detail"]
+    assert "'old' is already under way" in again.json()["detail"]
     assert "the other 2" in again.json()["detail"]
     page = uma.get("/perennial/restore", params={"tags": "promo"}).text
     assert "A restore that is under way" in page
@@ -168,7 +168,7 @@ def test_a_second_request_for_the_same_sources_is_refused_and_leads_to_the_first
     assert {id_ for field in fields["source_ids"] for id_ in json.loads(field)} == {"older", HOSTILE, "running"}
     same = uma.post("/perennial/restores", data={"source_ids": '["old"]', "notify": "a@example.com"})
     assert same.status_code == 409
-    assert "under way already" in same.text
+    assert "already under way" in same.text
     assert "/perennial/restores/run?id=" in same.text
     assert len(runs()) == 1
 

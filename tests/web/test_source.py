@@ -180,7 +180,7 @@ def test_each_source_says_in_a_sentence_when_it_expires_or_why_not(page: As) -> 
         "old": "Its interactions are in long-term storage until somebody restores them or it is active again.",
         "running": "It does not expire while it is active.",
         "gone": "Its interactions were deleted under the previous policy and cannot be restored.",
-        "coming": "A restore is bringing its interactions back. Nothing of it expires meanwhile.",
+        "coming": "A restore is bringing its interactions back. Until it has ended, none of them expire.",
     }
     for source_id, sentence in said.items():
         assert f'<p id="verdict">{sentence}</p>' in opened(page, source_id)
@@ -218,7 +218,7 @@ def test_history_stands_latest_first_with_who_and_why(page: As) -> None:
     assert datetime.fromisoformat(event.pop("occurred_at")) == NOW
     assert event == {"event": "expired", "row_count": 3, "file_count": 1, "requested_by": "ann <b>", "run_id": "r1"}
     assert "ann &lt;b&gt;" in opened(page, "old")
-    assert "Its interaction data was never moved." in opened(page, "running")
+    assert "Its interaction data has never been moved." in opened(page, "running")
 
 
 def test_the_resume_check_names_what_is_missing_and_offers_all_of_it_at_once(page: As) -> None:
@@ -262,7 +262,7 @@ def test_daily_analytics_are_a_chart_and_the_same_figures(page: As) -> None:
 
 
 def test_a_source_without_counts_has_an_empty_chart(page: As) -> None:
-    assert "No interaction was ever counted." in opened(page, "running")
+    assert "No interactions have been counted." in opened(page, "running")
     image = page("vic").get("/perennial/charts/source.svg?id=running")
     assert "Nothing yet" in ElementTree.fromstring(image.text).itertext()
 

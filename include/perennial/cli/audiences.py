@@ -1,4 +1,4 @@
-"""The command about audiences: `audience`."""
+"""The command `audience`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ app = typer.Typer()
 
 @app.command()
 def audience(
-    file: Annotated[str | None, typer.Argument(help="File with a definition in JSON; - is standard input.")] = None,
-    segment: Annotated[str | None, typer.Option(help="Id of a segment, instead of a file.")] = None,
-    count: Annotated[bool, typer.Option("--count", help="Only say how many users it has.")] = False,
+    file: Annotated[str | None, typer.Argument(help="File with a definition in JSON; - reads standard input.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Id of a segment to use instead of a file.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only print the number of users.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rather than leave expired data out.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show the statement and what it reads instead.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the SQL statement and what it reads, and no users.")
+    ] = False,
     as_of: Annotated[
-        str | None, typer.Option(help="What days_ago is counted from (ISO 8601, UTC unless it says).")
+        str | None, typer.Option(help="Moment from which days_ago is counted (ISO 8601; UTC by default).")
     ] = None,
 ) -> None:
     """List the users of an audience, one id per line; what is left out is reported on standard error."""
@@ -37,7 +39,7 @@ def audience(
     with opened_warehouse() as warehouse:
         now = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
         with open_audience(warehouse, _definition(file, segment), now, strict) as found:
-            # Before the first user: whoever reads only some of them has to know as well.
+            # Before the first user: somebody who reads only the first few has to know as well.
             say_left_out(found.completeness)
             if explain:
                 _print_explanation(found)

@@ -1,4 +1,4 @@
-"""Commands about what cannot be had: `check | adopt | resume-check` (R18)."""
+"""Commands about data that is missing: `check | adopt | resume-check` (R18)."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _PREVIOUS_POLICY_ENDED = date(2024, 1, 1)
 def check(
     platform: Annotated[
         bool,
-        typer.Option("--platform", help="Run the SELECTs that read the platform, and say what a sync would refuse."),
+        typer.Option("--platform", help="Run the SELECTs that read the platform, and report what a sync would refuse."),
     ] = False,
 ) -> None:
-    """Say what the tables lack, and list the audiences that name deleted, unknown or expired sources or cannot be read,
-    and the lifecycle rules of buckets that would delete what must stay.
+    """Report lost data, audiences that cannot be answered in full, and bucket lifecycle rules that would delete data.
 
-    Exit code 1 if a person has to correct something; 0 if a restore brings back what is missing. With --platform only
-    the platform is looked at: five rows of each table, and everything that does not fit. Nothing is changed.
+    An audience is listed if it names a deleted, unknown or expired source, or cannot be read. The exit code is 1 if a
+    person has to correct something, and 0 if a restore brings back everything that is missing. With --platform, only
+    the platform is checked: five rows of each table are shown, and every finding. Nothing is changed.
     """
     if platform:
         check_platform_selects()
@@ -82,20 +82,22 @@ def _print_bucket_rules(rules: BucketRules) -> None:
         ]
         print_rows(["bucket", "rule", "reaches", "what", "remedy"], rows)
     for bucket, error in rules.unseen.items():
-        say(f"[yellow]The lifecycle rules of bucket {escape(bucket)} could not be looked at: {escape(error)}[/]")
+        say(f"[yellow]The lifecycle rules of bucket {escape(bucket)} could not be read: {escape(error)}[/]")
 
 
 @app.command()
 def adopt(
     cutoff: Annotated[str | None, typer.Option(help="Day the previous policy ended (YYYY-MM-DD, UTC).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain each source, mark none.")] = False,
-    take_back: Annotated[list[str] | None, typer.Option(help="Take the mark of this source back, instead.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Explain each decision, mark nothing.")] = False,
+    take_back: Annotated[
+        list[str] | None, typer.Option(help="Instead, remove the mark from this source; may be repeated.")
+    ] = None,
 ) -> None:
-    """Mark the sources whose interactions the previous policy deleted before this project came.
+    """Mark the sources whose interactions were deleted under the previous policy, before this project was in use.
 
-    Those that had sent nothing for 25 months and were not used for retargeting by an active campaign, Canvas or
-    Content Card. The platform is never written; a source whose interactions are in the warehouse is never marked, so
-    load the history first.
+    These are the sources that had sent nothing for 25 months and that no active campaign, Canvas or Content Card used
+    for retargeting. Nothing is written to the platform. A source whose interactions are in the warehouse is never
+    marked, so load the history first.
     """
     from perennial.policy.legacy_deletions import decide_legacy_deletions, import_legacy_deletions, revoke
 
@@ -119,14 +121,14 @@ def adopt(
     kept = ", ".join(f"{counts[kind]:,} {kind}" for kind in ("deleted", "unsent", "recent", "referenced", "stored"))
     console.print(f"{counts['mark']:,} {'would be marked' if dry_run else 'marked'}; left as they are: {kept}.")
     if day > _PREVIOUS_POLICY_ENDED:
-        say("[yellow]The previous policy ended with 2023: a later cutoff marks what has never been deleted.[/]")
+        say("[yellow]The previous policy ended with 2023: a later cutoff marks data that was never deleted.[/]")
 
 
 @app.command("resume-check")
 def resume_check(source: Annotated[str, typer.Argument(help="Id of a campaign or Canvas.")]) -> None:
-    """Say what a stopped campaign or Canvas would miss if it were started again, and what brings it back.
+    """Report what a stopped campaign or Canvas would miss if it were started again, and how to restore that.
 
-    Exit code 0 if its audiences have all they need, 1 if not.
+    The exit code is 0 if its audiences have all they need, and 1 if not.
     """
     from perennial.audiences.resume import check_resume
 
@@ -145,7 +147,7 @@ def _print_resume_check(found: ResumeCheck) -> None:
     own = {
         "expired": f"Its own interactions expired on {shown(found.since)}"
         + ("." if found.vanished_at else "; the next daily run after it is started brings them back."),
-        "deleted": f"The previous policy deleted its own interactions on {shown(found.since)}: they stay away.",
+        "deleted": f"The previous policy deleted its own interactions on {shown(found.since)}: they are lost.",
     }
     if found.state in own:
         console.print(own[found.state])

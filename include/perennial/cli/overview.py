@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 STATES = ("available", "kept", "expired", "deleted")
-"""What `--state` takes; kept are available and would expire if no active referrer named them."""
+"""Values of `--state`; a source that is kept is available and would expire if no active referrer named it."""
 _SHOWN_ROWS = 100
 # Tags that a sentence names.
-_NAMED = 10
+_NAMED_TAGS = 10
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Wanted:
     Attributes:
         state: One of STATES; None: any.
         tag: A tag that they carry; None: any.
-        limit: How many at most; None: as many as a person reads, and all for a program.
+        limit: How many at most; None: the first 100 for a person, all for a program.
     """
 
     state: str | None = None
@@ -50,13 +50,13 @@ def list_workspace(
     wanted: Wanted,
     write: Callable[[DuckDBPyConnection], None] | None,
 ) -> None:
-    """List sources, with the totals of the workspace before them where a person asks for all.
+    """List sources, after the totals of the workspace if a person asks for all.
 
     Args:
-        warehouse: What was asked.
+        warehouse: The open warehouse.
         session: A status session.
         wanted: Which sources.
-        write: What writes the rows for a program; None: a person reads.
+        write: Writes the rows for a program; None for a person.
     """
     from perennial.policy.referrers import explain_unread, unread_referrers
 
@@ -74,7 +74,7 @@ def list_workspace(
 
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
-    """Put relation `listed_sources` in place in a status session: every source, and who keeps it."""
+    """Create relation `listed_sources` in a status session: every source, and who keeps it."""
     from perennial.policy.referrers import show_referrers
 
     show_referrers(session, warehouse)
@@ -88,8 +88,8 @@ def _print_sources(session: DuckDBPyConnection, binds: dict[str, Any], limit: in
     print_result(session.execute(statement("cli/list_sources"), {**binds, "row_limit": limit}))
     if found > limit:
         console.print(
-            f"{found - limit:,} more are not shown. Narrow them down with --state or --tag, or list all {found:,} with "
-            f"--limit {found} or --csv.",
+            f"{pluralize(found - limit, 'more source is', 'more sources are')} not shown. Filter with --state or "
+            f"--tag, or list all {found:,} with --limit {found} or --csv.",
             soft_wrap=True,
         )
 
@@ -115,19 +115,19 @@ def _refuse_unknown(session: DuckDBPyConnection, wanted: Wanted) -> None:
 
 
 def _unknown(value: str, noun: str, known: Sequence[str]) -> str:
-    more = " and others" if len(known) > _NAMED else ""
+    more = " and others" if len(known) > _NAMED_TAGS else ""
     return not_known(
-        value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED]) or 'none'}{more}."
+        value, noun, nearest_name(value, known), f"there are: {', '.join(known[:_NAMED_TAGS]) or 'none'}{more}."
     )
 
 
 def print_undelivered(warehouse: Warehouse, run_id: str | None) -> None:
-    """List the mails that did not reach somebody, of one run or of all; nothing where there are none."""
+    """List the undelivered e-mails of one run or of all; print nothing if there are none."""
     from perennial.notify import list_undelivered
 
     missed = [each for each in list_undelivered(warehouse) if run_id in (None, each.run_id)]
     if missed:
-        console.print("\n[bold]Mails that did not reach somebody[/]")
+        console.print("\n[bold]Undelivered e-mails[/]")
         columns = ["to", "mail", "why", "tried", "run"]
         print_rows(columns, [_undelivered_row(each) for each in missed])
 

@@ -24,11 +24,11 @@ app = typer.Typer()
 MissingFrom = Annotated[
     int | None,
     typer.Option(
-        "--missing-from", min=0, help="Name the sources that are left out one by one, after so many; newest first."
+        "--missing-from", min=0, help="List the sources that are left out, the latest first, after skipping this many."
     ),
 ]
 MissingLimit = Annotated[
-    int, typer.Option("--missing-limit", min=1, max=MISSING_LIMIT_MOST, help="How many of them to name at a time.")
+    int, typer.Option("--missing-limit", min=1, max=MISSING_LIMIT_MOST, help="How many of them to list at a time.")
 ]
 _CAMPAIGN_COLUMNS = ["campaign", "id", "last received", "engaged", "converted", "control", "variation"]
 _CANVAS_COLUMNS = ["canvas", "id", "last message", "last entered", "control", "variation", "steps"]
@@ -55,9 +55,9 @@ def profile(
 
 @app.command()
 def users_export(
-    external_id: Annotated[list[str] | None, typer.Option(help="The customer's own id of a user.")] = None,
-    braze_id: Annotated[list[str] | None, typer.Option(help="Id of a user on the platform.")] = None,
-    field: Annotated[list[str] | None, typer.Option(help="A field to export; all where none is named.")] = None,
+    external_id: Annotated[list[str] | None, typer.Option(help="External id of a user; may be repeated.")] = None,
+    braze_id: Annotated[list[str] | None, typer.Option(help="Id of a user on the platform; may be repeated.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="A field to export; may be repeated. Default: all.")] = None,
     segment: Annotated[str | None, typer.Option(help="Id of a segment whose users to export, instead of ids.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse rather than leave expired data out.")] = False,
     missing_from: MissingFrom = None,
@@ -77,7 +77,7 @@ def users_export(
 
 @dataclass(frozen=True)
 class Naming:
-    """Whether an export may leave something out, and which of that it names."""
+    """Whether an export may leave sources out, and which of these it names."""
 
     strict: bool
     missing_from: int | None
@@ -104,10 +104,10 @@ def _export_segment(warehouse: Warehouse, asked: Mapping[str, Any], naming: Nami
 
     request = parse_segment_request(asked)
     with open_segment_export(warehouse, request, datetime.now(UTC), naming.strict, naming.page) as export:
-        # Before the first user: whoever reads only some of them has to know as well.
+        # Before the first user: somebody who reads only the first few has to know as well.
         say_left_out(export.completeness, bool(request.kinds), naming.missing_from)
         if export.unavailable_fields:
-            say(escape(f"There is nothing here for the fields {', '.join(export.unavailable_fields)}."))
+            say(escape(f"No data is available for these fields: {', '.join(export.unavailable_fields)}."))
         sys.stdout.writelines(f"{user.to_json()}\n" for user in export.users())
 
 

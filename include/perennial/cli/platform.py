@@ -1,4 +1,4 @@
-"""The platform of one's own: `init --platform` writes its SELECTs, `check --platform` tries them."""
+"""SELECTs for your own platform: `init --platform` writes them to a folder, `check --platform` tries them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def init_platform(folder: Path) -> None:
-    """Write the SELECTs to a folder, and say what comes next."""
+    """Write the SELECTs to a folder, and say what to do next."""
     from perennial.platform.selects import write_selects
 
     with said_plainly():
@@ -28,13 +28,13 @@ def init_platform(folder: Path) -> None:
     for path in written:
         console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
     if not written:
-        console.print("Every file is there already, as the package has it.")
+        console.print("Every file exists already, the same as in the package.")
     place = escape(str(folder.resolve()))
     say(f"Edit them, set PERENNIAL_PLATFORM_SQL to {place}, and run `perennial check --platform`.")
 
 
 def check_platform_selects() -> None:
-    """Print what every SELECT brings and what does not fit; exit code 1 if a sync would refuse anything."""
+    """Print the result of every SELECT and its findings; exit code 1 if a sync would refuse anything."""
     from perennial.platform.check import check_platform
 
     with said_plainly():
@@ -46,11 +46,11 @@ def check_platform_selects() -> None:
     if refused:
         console.print(f"\n[red]A sync would refuse this platform: {pluralize(len(refused), 'finding')}.[/]")
         raise typer.Exit(1)
-    console.print("\n[green]A sync would take this platform as it is.[/]")
+    console.print("\n[green]A sync would accept this platform as it is.[/]")
 
 
 def _known(settings: Settings) -> dict[str, pa.Table] | None:
-    """Read what a sync would compare with; None where there is no warehouse yet, which opening would make."""
+    """Read what a sync would compare with; None if there is no warehouse yet, because opening would create one."""
     from perennial.platform.vanished import KEYS
     from perennial.warehouse import Warehouse, catalog_file
 

@@ -1,4 +1,4 @@
-"""What every command shares: the console, the open warehouse, errors in a sentence, tables of rows."""
+"""Shared by all commands: the console, the open warehouse, errors as sentences, tables of rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 console = Console()
 if not console.is_terminal:
-    # A pipe has no width; rows are not folded to that of a screen it does not have.
+    # A pipe has no width, so rows are not folded to the width of a screen.
     console = Console(width=200)
 
 STATE_STYLES = {"available": "green", "expired": "yellow", "deleted": "red"}
@@ -35,7 +35,7 @@ STATE_STYLES = {"available": "green", "expired": "yellow", "deleted": "red"}
 
 @contextmanager
 def opened_warehouse() -> Iterator[Warehouse]:
-    """Open the configured warehouse; say what is wrong in a sentence instead of a traceback."""
+    """Open the configured warehouse; an error becomes a sentence instead of a traceback."""
     from perennial.warehouse import Warehouse
 
     with said_plainly():
@@ -43,31 +43,31 @@ def opened_warehouse() -> Iterator[Warehouse]:
 
 
 def say(markup: str) -> None:
-    """Write to standard error, never folded: what it says may hold a command to paste."""
+    """Write to standard error, never folded: the text may contain a command to paste."""
     Console(stderr=True).print(markup, soft_wrap=True)
 
 
 def say_exactly(text: str, style: str = "") -> None:
-    """As `say`, of text that is no markup: every backslash stands for itself."""
+    """As `say`, for text without markup: every backslash stands for itself."""
     Console(stderr=True).print(Text(text, style), soft_wrap=True)
 
 
 def say_left_out(completeness: Completeness, lists: bool = False, missing_from: int | None = None) -> None:
-    """Say on standard error what an answer leaves out, what that does to it, and how to get it back (R16).
+    """Report on standard error what an answer leaves out, the effect of that, and how to restore it (R16).
 
     Args:
         completeness: Of the answer.
         lists: Whether the answer lists what users received.
-        missing_from: From where on the missing sources are to be named one by one; None: only a few, in a sentence.
+        missing_from: Number of the first missing source to list; None: name only a few, in a sentence.
     """
     if completeness.complete:
         return
-    # What an audience names has paths; the other sources only matter to the lists.
+    # The sources that an audience names have paths; the others only matter to the lists.
     named = replace(completeness, missing=tuple(source for source in completeness.missing if source.paths))
     effects = [
-        *(["users may be missing"] if named.can_narrow else []),
-        *(["users may be in it who do not belong"] if named.can_widen else []),
-        *(["the lists of what was received may be short"] if lists else []),
+        *(["some users may be missing"] if named.can_narrow else []),
+        *(["some users may be included by mistake"] if named.can_widen else []),
+        *(["the lists of received messages may be incomplete"] if lists else []),
     ]
     say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")
     if remedy := completeness.remedy():
@@ -82,9 +82,9 @@ def _say_page(completeness: Completeness, missing_from: int | None) -> None:
             rows = f", {pluralize(source.archived_rows, 'interaction')}" if source.archived_rows else ""
             say_exactly(f"  {source.kind} {source.source_id!r}: {source.state} since {source.since_date}{rows}")
         if completeness.next_from is not None:
-            say(f"The next are named with --missing-from {completeness.next_from}.")
+            say(f"List the next ones with --missing-from {completeness.next_from}.")
     elif not completeness.is_named_whole:
-        say("All are named, those that left last first, with --missing-from 0.")
+        say("List all of them, the latest first, with --missing-from 0.")
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def print_query(
 
 
 def print_result(result: DuckDBPyConnection, missing: Callable[[], str] | None = None) -> None:
-    """Print what an executed statement returns; where it returns nothing, `missing` may say what is wrong."""
+    """Print the rows of an executed statement; if there are none, `missing` may say what is wrong."""
     rows = result.fetchall()
     if missing and not rows:
         raise TerminalRequestError(missing())
@@ -120,7 +120,7 @@ def print_rows(columns: list[str], rows: list[tuple[Any, ...]]) -> None:
         table.add_column(escape(column), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         style = STATE_STYLES.get(str(row[columns.index("state")]), "") if "state" in columns else ""
-        # No markup: what ends in a backslash would be shown with another.
+        # No markup: text that ends in a backslash would be shown with a second one.
         table.add_row(*(Text(shown(value)) for value in row), style=style)
     console.print(table)
     console.print(f"[dim]{pluralize(len(rows), 'row')}[/]")
@@ -135,7 +135,7 @@ def shown(value: Any) -> str:
 
 
 def moment_of(option: str, text: str) -> datetime:
-    """Read a moment that an option gives: ISO 8601, UTC unless it says."""
+    """Parse a moment given as an option: ISO 8601, UTC if it has no offset."""
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)

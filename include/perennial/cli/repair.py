@@ -1,4 +1,4 @@
-"""`repair`: bring back what a table has lost that was set back, or a catalog that came back from a backup."""
+"""`repair`: recover what was lost when a table was set back or a catalog was restored from a backup."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ app = typer.Typer()
 
 @app.command()
 def repair(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this option it is only said.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Repair; without this option, only report.")] = False,
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="Take this table as it is and give up what it has lost, instead; may be repeated."),
+        typer.Option(help="Instead, accept this table as it is and give up what it has lost; may be repeated."),
     ] = None,
 ) -> None:
-    """Bring back what was committed to a table that has been set back since, or that a catalog's backup does not have.
+    """Recover commits that were lost when a table was set back or a catalog was restored from a backup.
 
-    Each table is repaired in one commit, so it can be stopped and run again, beside readers and other writers. Commits
-    of other writers that were undone stay undone. Exit code 1 if anything is still missing.
+    Each table is repaired in one commit, so this can be stopped and run again, beside readers and other writers.
+    Commits of other writers that were undone stay undone. The exit code is 1 if anything is still missing.
     """
     from perennial.tables import COUNTED
     from perennial.warehouse.repair import repair_table
 
     if unknown := sorted(set(accept or ()) - set(COUNTED)):
-        raise typer.BadParameter(f"{unknown[0]} is no table that can lose anything; these are: {', '.join(COUNTED)}.")
+        raise typer.BadParameter(f"{unknown[0]} is not a table that can be repaired; those are: {', '.join(COUNTED)}.")
     with opened_warehouse() as warehouse:
         if accept:
             _accept(warehouse, accept)
@@ -51,7 +51,7 @@ def repair(
 
 
 def check_tables(warehouse: Warehouse) -> bool:
-    """Print what the tables lack of what they must hold; returns whether that is nothing."""
+    """Print what the tables have lost; returns whether that is nothing."""
     from perennial.maintenance.last_copies import find_lost_sources
     from perennial.warehouse.heads import find_losses
 
@@ -59,13 +59,13 @@ def check_tables(warehouse: Warehouse) -> bool:
     for loss in losses:
         console.print(f"[red]{escape(str(loss))}[/]", soft_wrap=True, highlight=False)
     if losses:
-        say("`perennial repair` says what can be put right, and `perennial repair --yes` does it.")
+        say("`perennial repair` reports what can be repaired, and `perennial repair --yes` repairs it.")
         return False
     lost = find_lost_sources(warehouse)
     for source in lost:
         console.print(f"[red]{escape(str(source))}[/]", soft_wrap=True, highlight=False)
     if lost:
-        say("None of these files is purged. docs/runbooks/table-set-back.md says how their rows come back.")
+        say("None of these files is purged. docs/runbooks/table-set-back.md says how to recover their rows.")
     return not lost
 
 
@@ -76,7 +76,9 @@ def _accept(warehouse: Warehouse, names: list[str]) -> None:
         loss = accept_table(warehouse, name)
         if loss is None:
             raise TerminalRequestError(f"Nothing is missing in {name}, so there is nothing to accept.")
-        console.print(f"{name} is taken as it is. Given up: {escape(', '.join(loss.operations)) or 'nothing known'}.")
+        console.print(
+            f"{name} is accepted as it is. Given up: {escape(', '.join(loss.operations)) or 'nothing known'}."
+        )
 
 
 def _print(found: Repair, done: bool) -> None:

@@ -1,4 +1,4 @@
-"""`restore`: bring sources back in this process, as the DAG `restore_interactions` does, without an Airflow."""
+"""`restore`: restores sources in this process, as the DAG `restore_interactions` does, without Airflow."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-# What a shell says of a program that Ctrl-C has ended.
-_INTERRUPTED = 130
-# Of more sources the mail has all of them, in a file.
+# The exit code of a program that Ctrl-C has ended.
+_INTERRUPTED_EXIT_CODE = 130
+# If there are more sources, a file in the e-mail lists all of them.
 _ROWS = 100
 
 
@@ -37,21 +37,21 @@ _ROWS = 100
 def restore(
     sources: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Campaigns and Canvases by id.")] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Bring back every expired source with this tag; may be repeated.")
+        list[str] | None, typer.Option(help="Restore every expired source with this tag; may be repeated.")
     ] = None,
     notify: Annotated[
-        list[str] | None, typer.Option(help="E-mail address that is told how it ended; may be repeated.")
+        list[str] | None, typer.Option(help="E-mail address to notify of the outcome; may be repeated.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Goes into the audit trail and the e-mail.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, shown in the audit trail and in the e-mail.")] = "",
     thaw_tier: Annotated[
-        str, typer.Option(help=f"How fast files of a cold storage class are thawed: {', '.join(THAW_TIERS)}.")
+        str, typer.Option(help=f"Retrieval tier for files in cold storage: {', '.join(THAW_TIERS)}.")
     ] = STANDARD,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come back, move nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be restored and move nothing.")] = False,
 ) -> None:
-    """Bring the interactions of expired sources back, in this process, and tell the requesters by e-mail.
+    """Restore the interactions of expired sources, in this process, and notify the requesters by e-mail.
 
-    It may be stopped and run again at any moment. Exit code 1 if anything did not come back, or somebody could not be
-    told.
+    This may be stopped and run again at any moment. The exit code is 1 if anything was not restored, or an e-mail
+    could not be delivered.
     """
     from perennial.moves.inline import restore_and_notify
     from perennial.operations import Run
@@ -76,8 +76,8 @@ def restore(
         with opened_warehouse() as warehouse, _watched() as watch:
             report, delivery = restore_and_notify(warehouse, params, run, watch)
     except KeyboardInterrupt:
-        say_exactly("Stopped. Nothing was lost: run the same command again, and what was begun is finished.")
-        raise typer.Exit(_INTERRUPTED) from None
+        say_exactly("Stopped. Nothing was lost: run the same command again to finish what was begun.")
+        raise typer.Exit(_INTERRUPTED_EXIT_CODE) from None
     _print(report, delivery)
     if report.state != "finished" or delivery.undelivered:
         raise typer.Exit(1)
@@ -85,7 +85,7 @@ def restore(
 
 @contextmanager
 def _watched() -> Iterator[Watch]:
-    """Show on standard error how far it is: a bar on a terminal, elsewhere a line for each step."""
+    """Show progress on standard error: a bar on a terminal, elsewhere a line for each step."""
     errors = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"), TimeElapsedColumn(),
@@ -110,7 +110,7 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
 
     if report.sources:
         columns = ["source", "name", "outcome", "interactions", "expires again", "detail"]
-        # What needs attention comes first.
+        # Sources that need attention come first.
         ordered = sorted(report.sources, key=lambda source: (source.outcome != "failed", source.outcome == "restored"))
         print_rows(columns, [_row(source, report.dry_run) for source in ordered[:_ROWS]])
     outcomes = Counter(source.outcome for source in report.sources)
@@ -119,11 +119,11 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
     if report.error and report.error not in {source.detail for source in report.sources}:
         say_exactly(report.error, "red")
     if delivery.delivered:
-        console.print(Text(f"Told {', '.join(delivery.delivered)}."), soft_wrap=True)
+        console.print(Text(f"Notified {', '.join(delivery.delivered)}."), soft_wrap=True)
     if delivery.undelivered:
         say_exactly(
-            f"{describe(delivery.undelivered)} What was done stands: tell them another way. Here, the connection comes "
-            "from the variable AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database.",
+            f"{describe(delivery.undelivered)} The restore itself stands: inform them another way. This command reads "
+            "the connection from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database.",
             "yellow",
         )
 

@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write a JSON array of obje
 
 
 def row_writer(as_csv: bool, as_json: bool) -> Callable[[DuckDBPyConnection], None] | None:
-    """Return what writes an executed statement's rows in the form that is asked for; None for the table of a person."""
+    """Return the function that writes an executed statement's rows as CSV or JSON; None for a table on the screen."""
     if as_csv and as_json:
         raise typer.BadParameter("Give either --csv or --json, and not both.")
     return _write_csv if as_csv else _write_json if as_json else None
@@ -40,14 +40,14 @@ def _rows(result: DuckDBPyConnection) -> Iterable[Sequence[Any]]:
 
 
 def _write_csv(result: DuckDBPyConnection) -> None:
-    """Write a header and rows: quoted as RFC 4180 has it, nothing for null, lists and structs as JSON."""
+    """Write a header and rows: quoted as in RFC 4180, null as an empty field, lists and structs as JSON."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_columns(result))
     writer.writerows([_cell(_plain(value)) for value in row] for row in _rows(result))
 
 
 def _write_json(result: DuckDBPyConnection) -> None:
-    """Write an array, an object a line; numbers that JSON does not have are null."""
+    """Write an array, one object per line; numbers that JSON does not have become null."""
     names = _distinct(_columns(result))
     between = "[\n"
     for row in _rows(result):
@@ -58,7 +58,7 @@ def _write_json(result: DuckDBPyConnection) -> None:
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:
-    """Number the columns that are called like one before: an object has each name once."""
+    """Number the columns that repeat a name, because an object has each name once."""
     seen: Counter[str] = Counter()
     names: list[str] = []
     for column in columns:
@@ -77,7 +77,7 @@ def _cell(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: times in ISO 8601, of a moment in UTC."""
+    """Return a value for JSON: times in ISO 8601, moments in UTC."""
     match value:
         case None | bool() | int() | str():
             return value

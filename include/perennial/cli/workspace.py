@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 # Ids that a sentence names.
-_NAMED = 5
+_NAMED_SOURCES = 5
 
 
 @app.command()
 def init(
     platform: Annotated[
         Path | None,
-        typer.Option(help="Write the SELECTs that read the platform to this folder, as a start for your own, instead."),
+        typer.Option(help="Instead, write the SELECTs that read the platform to this folder, to adapt them."),
     ] = None,
 ) -> None:
-    """Create the catalog, the namespace and every table; on a newer version, add what is missing."""
+    """Create the catalog, the namespace and every table; after an upgrade, add what is missing."""
     if platform is not None:
         init_platform(platform)
         return
@@ -68,7 +68,7 @@ def init(
 
 @app.command()
 def demo(
-    events: Annotated[int, typer.Option(help="About how many events happen in the sample workspace.")] = 200_000,
+    events: Annotated[int, typer.Option(help="Approximate number of events in the sample workspace.")] = 200_000,
 ) -> None:
     """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
     with said_plainly():
@@ -101,17 +101,17 @@ def _refuse_without_sample() -> None:
 @app.command()
 def status(
     source: Annotated[str | None, typer.Argument(help="Id of a campaign or Canvas.")] = None,
-    run: Annotated[str | None, typer.Option(help="Id of a run: what it moved, instead.")] = None,
+    run: Annotated[str | None, typer.Option(help="Instead, show what the run with this id moved.")] = None,
     state: Annotated[str | None, typer.Option(help=f"Only sources in this state: {', '.join(STATES)}.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only sources with this tag.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="List so many at most: 100, or all for a program.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="List at most this many (--csv and --json: all).")] = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs.
 
-    A source that an active referrer keeps has no date of expiry. With --csv or --json the list of sources is all there
-    is.
+    A source that an active referrer keeps has no date of expiry. With --csv or --json, only the list of sources is
+    written.
     """
     from perennial.engines.duckdb import open_status_session
     from perennial.moves.costs import archive_costs, run_costs
@@ -122,7 +122,7 @@ def status(
     wanted = Wanted(state, tag, limit)
     if (source is not None or run is not None) and (write or wanted != Wanted()):
         raise typer.BadParameter(
-            "--state, --tag, --limit, --csv and --json are of the list of all sources; leave SOURCE and --run away."
+            "--state, --tag, --limit, --csv and --json apply to the list of all sources; omit SOURCE and --run."
         )
     with opened_warehouse() as warehouse:
         with open_status_session(warehouse) as session:
@@ -176,10 +176,12 @@ def _print_unseen(unseen: dict[str, int]) -> None:
     if not unseen:
         return
     rows = pluralize(sum(unseen.values()), "interaction")
-    named = ", ".join(map(repr, list(unseen)[:_NAMED])) + (" and others" if len(unseen) > _NAMED else "")
+    named = ", ".join(map(repr, list(unseen)[:_NAMED_SOURCES])) + (
+        " and others" if len(unseen) > _NAMED_SOURCES else ""
+    )
     console.print(
         f"The hot table also holds {rows} of {pluralize(len(unseen), 'source')} that no sync has seen: {escape(named)}."
-        " Without a clock, they stay there.",
+        " Without metadata they have no clock, so they stay there.",
         soft_wrap=True,
     )
 
@@ -187,9 +189,9 @@ def _print_unseen(unseen: dict[str, int]) -> None:
 @app.command()
 def explain(
     source: Annotated[str, typer.Argument(help="Id of a campaign or Canvas.")],
-    as_of: Annotated[str | None, typer.Option(help="Decide as of this moment (ISO 8601, UTC unless it says).")] = None,
+    as_of: Annotated[str | None, typer.Option(help="Decide as of this moment (ISO 8601; UTC by default).")] = None,
 ) -> None:
-    """Say what an expiry would decide about a source now, and why: its clock, the date, who keeps it."""
+    """Explain what an expiry would decide about a source now: its clock, the date, who keeps it."""
     from perennial.operations import sources_under_way
     from perennial.platform.vanished import TerminalUnseenError
     from perennial.policy.decisions import explain as explained
@@ -222,13 +224,13 @@ def explain(
 
 @app.command()
 def sql(
-    query: Annotated[str | None, typer.Argument(help="A statement; standard input where there is none.")] = None,
+    query: Annotated[str | None, typer.Argument(help="An SQL statement; read from standard input if omitted.")] = None,
     as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the warehouse in SQL, read only; what is left out is reported on standard error.
+    """Query the warehouse in SQL, read only; what is left out is reported on standard error.
 
-    Every table and view of the contract is in place.
+    Every table and view of the contract is available.
     """
     from perennial.engines.duckdb import open_session
     from perennial.engines.read_only import refuse_writes
@@ -252,5 +254,5 @@ def _expiry(decision: Decision) -> str:
 
 
 def _clock(events: dict[str, datetime], started_by: str | None) -> str:
-    told = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items()) or "no time that can be right"
-    return f"{told}; started by: {started_by}" if started_by else f"{told}; not running"
+    times = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items()) or "no plausible time"
+    return f"{times}; started by: {started_by}" if started_by else f"{times}; not running"

@@ -1,4 +1,4 @@
-"""What storage costs: a price table that an operator may replace, and the arithmetic over it."""
+"""Cost of storage: a price table that an operator may replace, and the calculations from it."""
 
 from perennial.cost.estimates import Objects, count_objects, move_cost
 from perennial.cost.prices import STANDARD, PriceTable, read_prices

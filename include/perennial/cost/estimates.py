@@ -1,4 +1,4 @@
-"""What a move saves and costs. Pure: decimals of the table's currency, rounded to the cent when they are shown.
+"""What a move saves and costs, as decimals in the table's currency, rounded to the cent when shown.
 
 What is left out: price tiers beyond the first, taxes, discounts, transfer to another region, requests of catalogs and
 of readers, the days for which a moved file still lies in hot until it is purged, and the days after that for which a
@@ -15,9 +15,9 @@ from perennial.cost.prices import ClassPrice, PriceTable
 
 GB = 2**30
 DAYS_A_MONTH = 30
-# A copy is looked at to compare its checksum, and again before a commit lists it; its original once.
+# A copy needs a HEAD request to compare its checksum, and one before a commit lists it; its original needs one.
 HEADS_OF_COPY, HEADS_OF_ORIGINAL = 2, 1
-# How long a thawed copy lies beside the frozen object, at STANDARD's price.
+# How long a thawed copy exists beside the frozen object, at STANDARD's price.
 THAWED_DAYS = 3
 
 
@@ -27,9 +27,9 @@ class Objects:
 
     Attributes:
         count: How many.
-        total_bytes: Bytes that they hold.
-        billed_bytes: Bytes that the class bills, minimum sizes included, overhead of each object not.
-        small_count: Those that are smaller than the class bills.
+        total_bytes: Their size.
+        billed_bytes: Bytes that the class bills, with minimum sizes but without the overhead of each object.
+        small_count: Objects below the minimum size.
     """
 
     count: int = 0
@@ -60,7 +60,7 @@ def count_objects(sizes: Iterable[int], price: ClassPrice) -> Objects:
 
 
 def storage_cost(prices: PriceTable, price: ClassPrice, objects: Objects) -> Decimal:
-    """Return what objects cost a month in a class, overhead included."""
+    """Return the cost of objects per month in a class, including overhead."""
     own = (objects.billed_bytes + objects.count * price.overhead_bytes) * price.storage_per_gb_month
     standard = objects.count * price.overhead_standard_bytes * prices.standard.storage_per_gb_month
     return (own + standard) / GB
@@ -73,7 +73,7 @@ def early_removal_cost(prices: PriceTable, price: ClassPrice, objects: Objects, 
 
 @dataclass(frozen=True, kw_only=True)
 class MoveCost:
-    """What it comes to that objects lie in a class of the archive instead of in STANDARD.
+    """The cost of objects in a class of the archive instead of STANDARD.
 
     Attributes:
         price: Prices of the class.
@@ -91,12 +91,12 @@ class MoveCost:
 
     @property
     def saved_per_month(self) -> Decimal:
-        """Negative where the class costs more, as it does with tiny objects."""
+        """Negative if the class costs more, as it does for tiny objects."""
         return self.hot_per_month - self.archive_per_month
 
     @property
     def months_to_repay(self) -> Decimal | None:
-        """After how many months the requests of the move are earned back; None: never."""
+        """Months until savings have paid for the requests of the move; None: never."""
         return self.move_once / self.saved_per_month if self.saved_per_month > 0 else None
 
 
@@ -118,12 +118,12 @@ def move_cost(prices: PriceTable, storage_class: str, objects: Objects) -> MoveC
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreCost:
-    """What it costs to copy objects back into STANDARD; what they cost there a month is `MoveCost.hot_per_month`.
+    """The cost of copying objects back to STANDARD; their cost there per month is `MoveCost.hot_per_month`.
 
     Attributes:
         requests: Thawing and copying.
         retrieval: Reading the bytes out of the class.
-        thawed_copy: The copy that thawing makes, for the days that it lies there.
+        thawed_copy: The copy that thawing makes, for the days that it exists.
         early_removal: The rest of the minimum duration.
     """
 
@@ -140,18 +140,18 @@ class RestoreCost:
 def restore_cost(
     prices: PriceTable, storage_class: str, objects: Objects, age_days: int, tier: str = "Standard"
 ) -> RestoreCost:
-    """Estimate a restore of objects that have lain in a class for some days.
+    """Estimate a restore of objects that have been in a class for some days.
 
     Args:
         prices: The table.
         storage_class: Where they are.
         objects: As that class bills them.
         age_days: How long they have been there.
-        tier: How fast they are thawed, where they have to be.
+        tier: The retrieval tier, if they have to be thawed.
 
     Raises:
         TerminalSettingError: The table has no such class.
-        ValueError: The class has to be thawed, and not in such a tier.
+        ValueError: The class has to be thawed, and does not have this tier.
     """
     price = prices.storage_class(storage_class)
     if price.thaw and tier not in price.thaw:

@@ -11,12 +11,12 @@ from perennial.cost.prices import STANDARD, PriceTable
 from perennial.text import pluralize
 
 _NEVER_MONTHS = 120
-SAME_CLASS = f"Nothing is saved: the archive has the storage class of the hot table ({STANDARD})."
+SAME_CLASS = f"No saving: the archive has the storage class of the hot table ({STANDARD})."
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One line: what it is about, and what there is to say."""
+    """One line: a label and a text."""
 
     label: str
     text: str
@@ -36,17 +36,17 @@ def money(amount: Decimal, currency: str) -> str:
 
 
 def payback(months: Decimal | None) -> str:
-    """Write after how long a move has earned its requests back."""
+    """Write how long a move takes to pay for its requests."""
     if months is None:
-        return "never earned back"
+        return "never recovered"
     days = ceil(months * DAYS_A_MONTH)
     if days <= 60:
-        return "earned back after a day" if days <= 1 else f"earned back after {days} days"
-    return f"earned back after {f'{ceil(months)} months' if months <= _NEVER_MONTHS else 'more than 10 years'}"
+        return "recovered after a day" if days <= 1 else f"recovered after {days} days"
+    return f"recovered after {f'{ceil(months)} months' if months <= _NEVER_MONTHS else 'more than 10 years'}"
 
 
 def move_facts(prices: PriceTable, cost: MoveCost) -> list[Fact]:
-    """Say what lies in the archive instead of in STANDARD saves a month, cost once, and costs to bring back."""
+    """Describe what data in the archive instead of STANDARD saves per month, cost once, and costs to restore."""
     if cost.price.name == STANDARD:
         return [Fact("Each month", SAME_CLASS)]
     by = Fact("Prices", f"an estimate, from the price table of {prices.region} as of {prices.as_of:%-d %b %Y}")

@@ -1,4 +1,4 @@
-"""Loading of Currents files: every event exactly once, whatever is delivered twice, damaged, or killed midway."""
+"""Loads Currents files: every event exactly once, despite repeated deliveries, damaged files and killed runs."""
 
 from perennial.currents.commit import finish_pending_loads
 from perennial.currents.load import LoadOutcome, load_interactions

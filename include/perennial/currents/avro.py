@@ -1,7 +1,7 @@
-"""Avro files: healthy blocks are decoded many at once, damaged or unusual ones record by record.
+"""Avro files: intact blocks are decoded many at once, damaged or unusual ones record by record.
 
-What cannot be read is reported, not repaired: a block whose content is damaged costs its own records, damaged framing
-everything that follows, in one rejected record.
+Damage is reported, not repaired: damaged content of a block loses that block's records, and damaged framing loses
+everything that follows, as one rejected record.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PLAIN_TYPES = {
 
 @dataclass(frozen=True)
 class _Container:
-    """What a file's header says. `columns` are the FIELDS it has, empty where it has one of an unusual type."""
+    """The header of a file. `columns` are the FIELDS it has, empty if one of them has an unusual type."""
 
     head: bytes
     schema: Any
@@ -56,8 +56,7 @@ def read_avro(file: BinaryIO, decode: bool, compressed: bool = False) -> Iterato
     Args:
         file: Open for reading, seekable.
         decode: False to count the records only.
-        compressed: Whether the whole file is gzipped; of a damaged or cut-off file everything before the damage is
-            read.
+        compressed: Whether the whole file is gzipped; a damaged or cut-off file is read up to the damage.
     """
     if not compressed:
         yield from _read_container(file, decode)
@@ -72,10 +71,10 @@ def read_avro(file: BinaryIO, decode: bool, compressed: bool = False) -> Iterato
 
 
 def _decompress_file(file: BinaryIO, plain: BinaryIO) -> str:
-    """Decompress a gzipped file as far as it goes, and say what stopped it."""
+    """Decompress a gzipped file as far as possible; also return the error that stopped it."""
     source = gzip.GzipFile(fileobj=file)
     try:
-        # One small read at a time: a read that fails midway would take with it what came before the damage.
+        # One small read at a time: a read that fails midway would also lose the bytes before the damage.
         while piece := source.read1(1 << 16):
             plain.write(piece)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -88,7 +87,7 @@ def _read_container(file: BinaryIO, decode: bool) -> Iterator[Records]:
         container = _read_header(file)
     except OSError:
         raise
-    except Exception as error:  # damaged bytes come out of the header's parsers as errors of any kind
+    except Exception as error:  # the header's parsers raise errors of any kind on damaged bytes
         yield records_of([unreadable(0, f"not an Avro file, or its header is damaged: {error!r}")])
         return
     stretch: list[Block] = []
@@ -143,7 +142,7 @@ def _read_stretch(container: _Container, blocks: list[Block], decode: bool) -> I
 
 
 def _decode_at_once(container: _Container, blocks: list[Block], record_count: int) -> pa.Table | None:
-    """Decode blocks by the fast decoder; None where it refuses them."""
+    """Decode blocks with the fast decoder; None if it refuses them."""
     import polars as pl
 
     if not container.columns:
@@ -152,7 +151,7 @@ def _decode_at_once(container: _Container, blocks: list[Block], record_count: in
     try:
         frame = pl.read_avro(io.BytesIO(content), columns=list(container.columns))
         frame = frame.select(_as_kept(name, frame.schema[name]) for name in container.columns)
-    except (Exception, pl.exceptions.PanicException) as error:  # the content is in memory: whatever it is, it is damage
+    except (Exception, pl.exceptions.PanicException) as error:  # the content is in memory, so any error means damage
         log.warning("the fast decoder refused %d records, reading them one by one: %s", record_count, error)
         return None
     if frame.height != record_count:
@@ -161,7 +160,7 @@ def _decode_at_once(container: _Container, blocks: list[Block], record_count: in
 
 
 def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
-    """Bring a column into the type it is kept in; a value that does not fit makes the frame fail."""
+    """Convert a column to its stored type; a value that does not fit fails the frame."""
     import polars as pl
 
     kind, column = FIELDS[name], pl.col(name)
@@ -174,7 +173,7 @@ def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
 
 
 def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]:
-    """Read a block record by record, as far as it can be read; after damaged framing comes what says so."""
+    """Read a block record by record as far as possible; after damaged framing follows one rejected record."""
     import fastavro
 
     content, problem = _decompress(container.codec, block.content)
@@ -182,11 +181,11 @@ def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]
     ordinal, end = block.first, block.first + block.count
     while ordinal < end:
         try:
-            # A record takes at least a byte: a damaged count must not make records out of nothing.
+            # A record takes at least a byte: a damaged count must not invent records.
             if stream.tell() >= len(content):
-                raise EOFError("the block holds fewer records than it says")
+                raise EOFError("the block has fewer records than its count says")
             record = fastavro.schemaless_reader(stream, container.schema, None)
-        except Exception as error:  # damaged bytes come out of the decoder as errors of any kind
+        except Exception as error:  # the decoder raises errors of any kind on damaged bytes
             problem = problem or repr(error)
             break
         yield read_fields(ordinal, record)
@@ -199,7 +198,7 @@ def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]
 
 
 def _decompress(codec: str, content: bytes) -> tuple[bytes, str]:
-    """Decompress a block as far as it goes, and say what stopped it."""
+    """Decompress a block as far as possible; also return the error that stopped it."""
     if codec == "null":
         return content, ""
     if codec == "snappy":
@@ -210,11 +209,11 @@ def _decompress(codec: str, content: bytes) -> tuple[bytes, str]:
         "xz": lzma.LZMADecompressor,
     }
     if codec not in decompressors:
-        return b"", f"compression codec {codec!r} is not supported; write null, deflate, snappy, bzip2 or xz"
+        return b"", f"compression codec {codec!r} is not supported; use null, deflate, snappy, bzip2 or xz"
     decompressor = decompressors[codec]()
     found = bytearray()
     try:
-        # In small steps, so that what lies before the damage comes out.
+        # In small steps, so that everything before the damage is read.
         for position in range(0, len(content), 256):
             found += decompressor.decompress(content[position : position + 256])
     except (zlib.error, OSError, EOFError, lzma.LZMAError) as error:

@@ -1,8 +1,8 @@
-"""Committing a load so that it happens once, wholly, whoever is killed and whoever else is loading.
+"""Commits a load once and completely, even if processes are killed or others load at the same time.
 
 The ledger goes first, as a compare-and-swap on the snapshot the load was prepared against: at most one of the loads
-prepared against it wins. From then on the load is decided, and whoever finds its pending record carries it to its end:
-every further commit is made once, by its operation id. A load that lost is forgotten and prepared again.
+prepared against it wins. From then on the load is decided, and whoever finds its pending record finishes it: every
+further commit is made once, by its operation id. A load that lost is dropped and prepared again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _SupersededError(Exception):
 
 
 def record_load(warehouse: Warehouse, prepared: PreparedLoad) -> None:
-    """Write down a prepared load, its pending record last: from then on any run can finish it."""
+    """Record a prepared load, its pending record last: from then on any run can finish it."""
     uri = _load_uri(warehouse, prepared.load_id)
     lists = {}
     for name, data_files in prepared.data_files.items():
@@ -48,20 +48,20 @@ def record_load(warehouse: Warehouse, prepared: PreparedLoad) -> None:
 
 
 def commit_load(warehouse: Warehouse, prepared: PreparedLoad) -> bool:
-    """Commit a recorded load, or what is left of it, and remove its record.
+    """Commit a recorded load, or the rest of it, and remove its record.
 
     Returns:
         Whether it is committed; False when somebody else changed the ledger first, and nothing of it was committed.
 
     Raises:
-        TransientConflictError: Other writers won every race; the next run finishes the load.
-        TerminalDataError: Whether the load was committed can no longer be told.
+        TransientConflictError: Other writers kept committing first; the next run finishes the load.
+        TerminalDataError: It is no longer known whether the load was committed.
     """
     operation = f"{KIND}:{prepared.load_id}"
     try:
         _commit_ledger(warehouse, prepared, operation)
     except _SupersededError:
-        log.info("load %s: somebody else loaded meanwhile; preparing again", prepared.load_id)
+        log.info("load %s: another run committed first; preparing again", prepared.load_id)
         _forget(warehouse, prepared)
         return False
     for name in LOADED_TABLES[1:]:
@@ -71,9 +71,9 @@ def commit_load(warehouse: Warehouse, prepared: PreparedLoad) -> bool:
 
 
 def finish_pending_loads(warehouse: Warehouse) -> int:
-    """Carry every recorded load to its end: finish those that are decided or can still win, forget the others.
+    """Complete every recorded load: finish those that are decided or can still win, drop the others.
 
-    Maintenance calls this before it expires snapshots, whose summaries are what tells a finished step.
+    Maintenance calls this before it expires snapshots, because their summaries show which steps are finished.
 
     Returns:
         How many loads were finished.
@@ -88,7 +88,7 @@ def finish_pending_loads(warehouse: Warehouse) -> int:
 
 
 def has_pending_loads(warehouse: Warehouse) -> bool:
-    """Whether a load is recorded that is not known to be finished."""
+    """Whether a recorded load is not known to be finished."""
     return any(True for _ in pending_records(warehouse, KIND))
 
 
@@ -98,18 +98,18 @@ def _commit_ledger(warehouse: Warehouse, prepared: PreparedLoad, operation: str)
         if (snapshot.snapshot_id if snapshot else None) != prepared.ledger_snapshot_id:
             _refuse_unknown_history(table, prepared)
             raise _SupersededError
-        # Forced: a load of nothing but duplicates and rejections takes part in the swap as well.
+        # Forced: a load with only duplicates and rejected records takes part in the swap as well.
         return FileChange(add=prepared.data_files.get(LOADED_EVENTS.name, []), forced=True)
 
     commit_change(warehouse, LOADED_EVENTS.name, change, operation)
 
 
 def _refuse_unknown_history(table: Table, prepared: PreparedLoad) -> None:
-    """Refuse to take a load for lost when the snapshot that would show its commit may have been expired."""
+    """Refuse to treat a load as lost if the snapshot that would show its commit may have been expired."""
     retained = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
     snapshot = table.current_snapshot()
     while snapshot is not None and snapshot.snapshot_id != prepared.ledger_snapshot_id:
-        # The very first snapshot is still there: an expiry leaves an oldest one without a parent too, but a later one.
+        # The very first snapshot still exists: after an expiry the oldest one has no parent either, but is a later one.
         if prepared.ledger_snapshot_id is None and snapshot.sequence_number == 1:
             return
         snapshot = retained.get(snapshot.parent_snapshot_id or -1)
@@ -137,7 +137,7 @@ def _read_recorded(warehouse: Warehouse, record: OperationRecord) -> PreparedLoa
 
 
 def _forget(warehouse: Warehouse, prepared: PreparedLoad) -> None:
-    # The record first: what it points to must be there as long as it is.
+    # The record first: what it refers to must exist as long as it does.
     remove_pending(warehouse, KIND, prepared.load_id)
     uri = _load_uri(warehouse, prepared.load_id)
     for name in (*(f"{name}.avro" for name in prepared.data_files), "load.json"):

@@ -1,6 +1,6 @@
 """The framing of Avro object container files: record count, size and sync marker of each block.
 
-Read apart from the records, it bounds memory and gives every record its ordinal.
+Reading it separately from the records bounds memory and gives every record its ordinal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 SYNC_BYTES = 16
-# No writer makes blocks of more records or bytes: such a number is damage.
+# No writer makes blocks with more records or bytes: a larger number is damage.
 MAX_BLOCK = 1 << 30
 _CUT_OFF = "the file ends inside a block"
 _DAMAGED = "damaged block"
@@ -21,7 +21,7 @@ class Block:
     """A block: ordinal of its first record, number of records and content.
 
     Attributes:
-        problem: Why nothing that follows its readable records can be read; empty for a whole block.
+        problem: Why nothing after its readable records can be read; empty for an intact block.
     """
 
     first: int
@@ -59,7 +59,7 @@ def _read_block(file: BinaryIO, sync: bytes, first: int) -> Block:
     content, marker = file.read(size), file.read(SYNC_BYTES)
     if marker == sync:
         return Block(first, count, content)
-    # A damaged size may reach past the end as well, but over the markers of the blocks it swallows.
+    # A damaged size may also reach past the end, but then it includes the markers of other blocks.
     if len(marker) == SYNC_BYTES or sync in content:
         return Block(first, 0, b"", _DAMAGED)
     return Block(first, count, content, _CUT_OFF)
@@ -80,7 +80,7 @@ def _read_long(file: BinaryIO) -> int:
 
 
 def framed(block: Block, sync: bytes) -> bytes:
-    """Write a block the way it lies in a file."""
+    """Write a block in the form it has in a file."""
     return _long(block.count) + _long(len(block.content)) + block.content + sync
 
 

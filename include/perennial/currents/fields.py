@@ -1,4 +1,4 @@
-"""What a Currents record is read as, and how one that is out of the ordinary is read field by field.
+"""The fields of a Currents record, and how an unusual record is read field by field.
 
 Records come as Arrow tables with the column `line` (ordinal of the record, from 1), any of FIELDS, and, where a record
 cannot be read, `reason` and `payload` (the record as far as it could be read).
@@ -20,7 +20,7 @@ from perennial.engines.columns import arrow_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The product's field names, each with the type it is kept in, by Iceberg's name.
+# The field names of Currents, each with its stored type, by Iceberg's name.
 FIELDS = {
     "event_type": "string",
     "id": "string",
@@ -42,13 +42,13 @@ FIELDS = {
     "action": "string",
 }
 FIELD_MEANINGS = {
-    "event_type": "Event type, where the path of the file has none",
+    "event_type": "Event type, if the path of the file has none",
     "id": "Id of the event: two records with the same id are one event",
     "time": "When it happened",
     "user_id": "The platform's user id",
     "external_user_id": "The customer's own user id",
     "campaign_id": "Campaign, `source_id` of the platform's table `sources`",
-    "canvas_id": "Canvas, likewise; it counts where there is no campaign_id",
+    "canvas_id": "Canvas, likewise; used if there is no campaign_id",
     "canvas_step_id": "Step of the Canvas",
     "message_variation_id": "Variation of the campaign",
     "canvas_variation_id": "Variation of the Canvas",
@@ -57,15 +57,15 @@ FIELD_MEANINGS = {
     "link_alias": "Alias of the clicked link",
     "machine_open": "Whether a machine, not a person, opened the e-mail",
     "is_suspected_bot_click": "Whether the click looks like that of a link scanner",
-    "in_control_group": "Whether who entered the Canvas is in its control group",
+    "in_control_group": "Whether the user who entered the Canvas is in its control group",
     "conversion_behavior_index": "Which conversion event; 0 is the primary one",
     "action": "Category of the keyword of an inbound SMS",
 }
-"""What each of FIELDS holds, for docs/your-data.md."""
+"""The meaning of each of FIELDS, for docs/your-data.md."""
 EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or false", "int": "a whole number"}
-"""What a field has to be, by the type that it is kept in."""
-# Keeps one runaway line from filling the table of rejected records; the landing file has the rest.
-PAYLOAD_LENGTH = 100_000
+"""The expected value of a field, by its stored type."""
+# Keeps one huge line from filling the table of rejected records; the landing file has the rest.
+PAYLOAD_CHARACTERS = 100_000
 FLAG_WORDS = {"true": True, "false": False}
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
@@ -76,8 +76,8 @@ class Records:
     """A part of a landing file.
 
     Attributes:
-        record_count: Records in it, unreadable ones included.
-        rows: What was read; None where the event type needs nothing but counting.
+        record_count: Records in it, including unreadable ones.
+        rows: The records; None if the event type is only counted.
     """
 
     record_count: int
@@ -85,7 +85,7 @@ class Records:
 
 
 def arrow_fields() -> dict[str, pa.DataType]:
-    """Return the types that fields are kept in, by name."""
+    """Return the stored types of fields by name."""
     return {name: arrow_type(kind) for name, kind in FIELDS.items()}
 
 
@@ -100,19 +100,24 @@ def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
 
 def unreadable(line: int, reason: str, payload: str = "", event_type: str | None = None) -> dict[str, Any]:
     """Describe a record that cannot be read."""
-    return {"line": line, "reason": reason, "payload": _encodable(payload[:PAYLOAD_LENGTH]), "event_type": event_type}
+    return {
+        "line": line,
+        "reason": reason,
+        "payload": _encodable(payload[:PAYLOAD_CHARACTERS]),
+        "event_type": event_type,
+    }
 
 
 def read_fields(line: int, record: object, payload: str | None = None) -> dict[str, Any]:
     """Read one decoded record field by field.
 
-    Numbers and flags written as text are accepted, ids written as numbers are not: what looks the same as text would
-    no longer be the same id.
+    Numbers and flags written as text are accepted, ids written as numbers are not: a number that looks like the same
+    text would not be the same id.
 
     Args:
         line: Its place in the file.
-        record: What the decoder made of it.
-        payload: Its text; None to write it down from the record.
+        record: The decoded record.
+        payload: Its text; None to write it from the record.
     """
     if not isinstance(record, Mapping):
         return unreadable(line, "wrong type: not an object with fields", _text_of(record, payload))
@@ -145,7 +150,7 @@ def _text(value: object) -> str:
         return str(value)
     if not isinstance(value, str):
         raise ValueError
-    # Half a surrogate pair is no character, and nothing could write it down.
+    # Half a surrogate pair is not a character, and nothing can store it.
     value.encode("utf-8")
     return value
 

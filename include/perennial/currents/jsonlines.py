@@ -1,4 +1,4 @@
-"""JSON lines, plain or gzipped. Healthy stretches are parsed at once, a stretch with a flaw line by line."""
+"""JSON lines, plain or gzipped. Intact stretches are parsed at once, a damaged stretch line by line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_json_lines(file: BinaryIO, compressed: bool, decode: bool) -> Iterator[Records]:
-    """Read a file of JSON objects, one a line; blank lines count as lines and are no records.
+    """Read a file of JSON objects, one per line; blank lines count as lines but not as records.
 
     Args:
         file: Open for reading.
-        compressed: Whether it is gzipped; of a damaged or cut-off file everything before the damage is read.
+        compressed: Whether it is gzipped; a damaged or cut-off file is read up to the damage.
         decode: False to count the records only.
     """
     source = gzip.GzipFile(fileobj=file) if compressed else file
@@ -46,11 +46,11 @@ def read_json_lines(file: BinaryIO, compressed: bool, decode: bool) -> Iterator[
 
 
 def _read(source: BinaryIO | gzip.GzipFile) -> tuple[bytes, str]:
-    """Read one stretch, and what kept it from being longer."""
+    """Read one stretch; also return the error that ended it, if any."""
     pieces: list[bytes] = []
     size = 0
     try:
-        # One small read at a time: a read that fails midway would take with it what came before the damage.
+        # One small read at a time: a read that fails midway would also lose the bytes before the damage.
         while size < STRETCH_BYTES and (piece := source.read1(1 << 16)):  # type: ignore[union-attr]  # both have it
             pieces.append(piece)
             size += len(piece)
@@ -79,7 +79,7 @@ def _read_lines(lines: list[bytes], first: int, decode: bool) -> Records:
 
 
 def _parse_at_once(lines: list[bytes]) -> pa.Table | None:
-    """Parse lines by a strict, explicit schema; None where any of them is not as Currents writes it."""
+    """Parse lines with a strict, explicit schema; None if any of them differs from what Currents writes."""
     import pyarrow as pa
     from pyarrow import json as arrow_json
 
@@ -94,7 +94,7 @@ def _parse_at_once(lines: list[bytes]) -> pa.Table | None:
         )
     except (pa.ArrowException, ValueError, OverflowError):
         return None
-    # Two objects on one line, or one over two lines, are no JSON lines.
+    # Two objects on one line, or one object on two lines, are not JSON lines.
     return rows if rows.num_rows == len(lines) else None
 
 

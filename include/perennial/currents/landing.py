@@ -1,4 +1,4 @@
-"""What lies in the landing place: which files are new, which have been left alone long enough, what is in them."""
+"""Files in the landing place: which are new, which have been unchanged long enough, what is in them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 AVRO_ENDINGS = (".avro", ".avro.gz")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
-# What writers call a file that is not finished, or that only describes another one.
+# Endings of files that are unfinished, or that only describe another file.
 PASSED_OVER = (".tmp", ".temp", ".part", ".partial", ".crc", ".inprogress", "._copying_", "~")
 _EVENT_TYPE = re.compile(r"(?<=/event_type=)[^/]+(?=/)")
 
@@ -47,15 +47,15 @@ class LandingFile:
 
     @property
     def event_type(self) -> str | None:
-        """The event type its path names, if any."""
+        """The event type in its path, if any."""
         found = _EVENT_TYPE.findall(self.uri)
         return found[-1] if found else None
 
 
 def list_landing(settings: Settings) -> list[StoredFile]:
-    """List the files of the landing place that a Currents connection has finished, by their names.
+    """List the files in the landing place whose names say that they are finished.
 
-    Names that begin with `.` or `_`, and those of unfinished files, are passed over.
+    Names that begin with `.` or `_`, and those of unfinished files, are skipped.
     """
     uri = settings.place("landing_uri")
     # The address a file is remembered by must not depend on how the setting spells its directory.
@@ -65,19 +65,19 @@ def list_landing(settings: Settings) -> list[StoredFile]:
 
 def _is_landed(uri: str) -> bool:
     name = uri.rpartition("/")[2]
-    # A store's own marker of a directory has no name.
+    # A storage's own marker of a directory has no name.
     if not name or name.startswith((".", "_")) or name.lower().endswith(PASSED_OVER):
         return False
     try:
         uri.encode("utf-8")
     except UnicodeEncodeError:
-        log.warning("%r is left alone: its name is not valid UTF-8 and cannot be recorded; rename it", uri)
+        log.warning("%r is skipped: its name is not valid UTF-8 and cannot be recorded; rename it", uri)
         return False
     return True
 
 
 def select_new(warehouse: Warehouse, listed: Sequence[StoredFile]) -> list[LandingFile]:
-    """Return the files that no load has read as they are now, oldest first."""
+    """Return the files that no load has read in their current state, oldest first."""
     import pyarrow as pa
 
     if not listed:
@@ -97,28 +97,28 @@ def select_new(warehouse: Warehouse, listed: Sequence[StoredFile]) -> list[Landi
 
 
 def wait_until_settled(files: Iterable[LandingFile], settle: timedelta) -> tuple[list[LandingFile], list[LandingFile]]:
-    """Give files that have just been written a moment, once for all of them.
+    """Wait once for files that have just been written.
 
     Returns:
-        Those that have been left alone long enough, and those that are still being written or have vanished.
+        The files that have been unchanged long enough, and those that are still being written or have vanished.
     """
     ready, waiting = list(files), []
     started = datetime.now(UTC)
     young = {file.uri for file in ready if started - file.stored.modified_at < settle}
     if young:
-        # A clock that is ahead of this one makes a file young for ever: watching it once for the whole time will do.
+        # With a clock ahead of this one a file looks young for ever, so watching it once for the whole time is enough.
         time.sleep(settle.total_seconds())
         waiting = [file for file in ready if file.uri in young and not is_unchanged(file)]
         ready = [file for file in ready if file not in waiting]
     for file in waiting:
-        log.info("%s is still being written or has vanished; the next run looks again", file.uri)
+        log.info("%s is still being written or has vanished; the next run tries again", file.uri)
     return ready, waiting
 
 
 def is_unchanged(file: LandingFile) -> bool:
-    """Whether a file is still as it was listed."""
+    """Whether a file is unchanged since it was listed."""
     now = storage_for(file.uri).stat(file.uri)
-    # Its storage class is none of its content, and is not known of one that was looked up in `loaded_files`.
+    # The storage class is not part of the content, and is unknown for files from `loaded_files`.
     return now is not None and (now.file_bytes, now.modified_at) == (file.stored.file_bytes, file.stored.modified_at)
 
 
@@ -126,11 +126,11 @@ def read_landing_file(file: LandingFile, decode: bool) -> Iterator[Records]:
     """Read a file in parts.
 
     Args:
-        file: Its name says its format.
+        file: The file; its name determines the format.
         decode: False to count its records only.
 
     Raises:
-        OSError: It cannot be read, or is no longer there.
+        OSError: It cannot be read, or no longer exists.
     """
     name = file.uri.lower()
     with storage_for(file.uri).open(file.uri) as opened:
@@ -143,9 +143,9 @@ def read_landing_file(file: LandingFile, decode: bool) -> Iterator[Records]:
 
 
 def _unknown_format(decode: bool) -> Records:
-    """Make one entry of a file that cannot be loaded, so that a person sees it."""
+    """Return one rejected record for a file that cannot be loaded, so that a person sees it."""
     if not decode:
         return Records(1)
     endings = ", ".join((*AVRO_ENDINGS, *JSON_ENDINGS))
-    reason = f"the ending of the file's name is not known, so nothing of it is loaded; write one of {endings}"
+    reason = f"the ending of the file's name is unknown, so the file is not loaded; use one of {endings}"
     return records_of([unreadable(0, reason)])

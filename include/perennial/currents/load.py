@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Decoded records of one load; bounds memory, whatever the backlog.
+# Bytes of decoded records in one load; bounds memory, whatever the backlog.
 BATCH_BYTES = 128 << 20
 ATTEMPTS = 20
 
@@ -41,13 +41,13 @@ class LoadOutcome:
     Attributes:
         loads: Batches committed.
         files: Landing files in them.
-        read: Records in those, unreadable ones included; the sum of the next five.
+        read: Records in those, including unreadable ones; the sum of the next five.
         interactions: Rows added to `interactions`.
-        summary_only: Events that name no source: they count in `user_message_summary` at most.
-        duplicates: Records that an earlier delivery had already.
+        summary_only: Events without a source, which at most count in `user_message_summary`.
+        duplicates: Records of an earlier delivery.
         ignored: Records of event types that are not loaded.
         rejected: Records kept in `rejected_events`.
-        waiting: Files that were still being written, changed or vanished; the next run looks again.
+        waiting: Files that were still being written, changed or vanished; the next run tries again.
         finished: Loads that another run had begun and this one finished; their records are not counted here.
     """
 
@@ -71,20 +71,20 @@ def load_interactions(
 ) -> LoadOutcome:
     """Load every new landing file.
 
-    A file is new while `loaded_files` does not have it with the size and modification time it has now: one that grew
-    is read again whole, its first records being known by their ids.
+    A file is new if `loaded_files` does not have it with its current size and modification time. A file that grew is
+    read again as a whole; its first records are recognised by their ids.
 
     Args:
         warehouse: Where the tables are; its settings say where files land.
-        now: Becomes loaded_at and rejected_at; may not lie after the wall clock (R24).
+        now: Becomes loaded_at and rejected_at; must not be after the wall clock (R24).
         check: Looks at the counts of each load's files before it is committed; raises to stop it.
         batch_bytes: Decoded records of one load.
 
     Raises:
-        TerminalRequestError: `now` lies after the wall clock.
+        TerminalRequestError: `now` is after the wall clock.
         TerminalDataError: A load does not add up, or a table was set back; nothing of it was committed.
-        TerminalSettingError: Another writer has made a table what cannot be written.
-        TransientConflictError: Other writers won every race; the next run goes on.
+        TerminalSettingError: Another writer has made a table unwritable.
+        TransientConflictError: Other writers kept committing first; the next run continues.
     """
     refuse_future_date(now, datetime.now(UTC))
     refuse_losses(warehouse)
@@ -100,12 +100,12 @@ def load_interactions(
                 f"Other loads came first {ATTEMPTS} times; run {dag_id('load_interactions')} again."
             )
         ledger = warehouse.table(LOADED_EVENTS.name)
-        # After the ledger is pinned: a load it knows is then either finished, or seen here and finished first.
+        # After the ledger is pinned: a load in it is then either finished, or seen here and finished first.
         if has_pending_loads(warehouse):
             finished += finish_pending_loads(warehouse)
             lost_races += 1
             continue
-        # Again after that: what another run has loaded since the listing is no longer new.
+        # Checked again after that: files that another run has loaded since the listing are no longer new.
         ready = select_new(warehouse, [file.stored for file in ready])
         counts, changed = _load_batch(warehouse, ledger, ready, LoadRequest(now, check, batch_bytes))
         loads += [counts] if counts else []
@@ -117,7 +117,7 @@ def load_interactions(
 
 
 def quality_gate(warehouse: Warehouse) -> Callable[[list[LoadCounts]], None]:
-    """Return the check that `load_interactions` calls before it commits: every record must have gone somewhere."""
+    """Return the check that `load_interactions` calls before it commits: every record must be accounted for."""
 
     def check(counts: list[LoadCounts]) -> None:
         from perennial.quality import check_load
@@ -140,7 +140,7 @@ def _load_batch(
     """Load the first files of the list.
 
     Returns:
-        The counts of each file, none where another load came first; the files that changed meanwhile.
+        The counts of each file, none if another load came first; the files that changed while they were read.
     """
     started = time.monotonic()
     with open_connection() as connection:

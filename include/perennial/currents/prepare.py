@@ -1,4 +1,4 @@
-"""Preparing a load: read landing files, work out what is new, write it to files that no snapshot lists yet."""
+"""Prepares a load: reads landing files, finds what is new, writes it to files that no snapshot lists yet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Committed in this order: the ledger decides, and once `loaded_files` has a file nothing of it is missing anywhere.
+# Committed in this order: the ledger decides, and once `loaded_files` has a file, everything of it is committed.
 LOADED_TABLES = (
     LOADED_EVENTS.name,
     INTERACTIONS.name,
@@ -55,18 +55,18 @@ _STEPS = (
     "file_counts",
     "new_loaded_files",
 )
-_DAY = 86_400_000_000
-# Up to so many events the whole ledger is searched for known ids, beyond that what overlaps the load's days.
+_DAY_MICROSECONDS = 86_400_000_000
+# Up to this many events the whole ledger is searched for known ids, beyond that only files of the load's days.
 WHOLE_LEDGER_ROWS = 20_000_000
 
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What a run was asked for.
+    """The request of a run.
 
     Attributes:
         now: Becomes loaded_at and rejected_at.
-        check: Looks at the counts of each load's files before it is committed; raises to stop it.
+        check: Checks the counts of each load's files before it is committed; raises to stop it.
         batch_bytes: Decoded records of one load.
     """
 
@@ -81,7 +81,7 @@ class PreparedLoad:
 
     Attributes:
         load_id: The load.
-        ledger_snapshot_id: The ledger as it was looked at; None when it was empty.
+        ledger_snapshot_id: The snapshot of the ledger that was read; None if it was empty.
         data_files: By table.
     """
 
@@ -96,7 +96,7 @@ class Batch:
 
     Attributes:
         read: Those whose records are in the connection.
-        left: Those that changed or vanished meanwhile.
+        left: Those that changed or vanished while they were read.
     """
 
     connection: DuckDBPyConnection
@@ -105,7 +105,7 @@ class Batch:
 
 
 def read_batch(connection: DuckDBPyConnection, files: Sequence[LandingFile], batch_bytes: int) -> Batch:
-    """Read files, in order, until their decoded records take so many bytes; always at least one."""
+    """Read files in order until their decoded records reach a number of bytes; always at least one file."""
     for name in ("event_types", "batch_files", "records"):
         connection.execute(statement(f"load/create_{name}"))
     known = {name for (name,) in connection.execute("FROM event_types SELECT event_type").fetchall()}
@@ -123,7 +123,7 @@ def read_batch(connection: DuckDBPyConnection, files: Sequence[LandingFile], bat
 
 
 def _read_file(connection: DuckDBPyConnection, file_no: int, file: LandingFile, decode: bool) -> int | None:
-    """Read one file; decoded bytes, or None where it changed under the reader's hands."""
+    """Read one file; returns the decoded bytes, or None if it changed while it was read."""
     record_count = counted_count = decoded_bytes = 0
     try:
         unchanged = is_unchanged(file)
@@ -141,7 +141,7 @@ def _read_file(connection: DuckDBPyConnection, file_no: int, file: LandingFile, 
         log.warning("%s cannot be read now (%s); the next run tries again", file.uri, error)
         unchanged = False
     if not unchanged:
-        log.info("%s changed or vanished while it was read; the next run looks again", file.uri)
+        log.info("%s changed or vanished while it was read; the next run tries again", file.uri)
         connection.execute(statement("load/delete_records"), {"file_no": file_no})
         return None
     binds = {
@@ -161,16 +161,16 @@ def _read_file(connection: DuckDBPyConnection, file_no: int, file: LandingFile, 
 def prepare_load(
     warehouse: Warehouse, ledger: Table, batch: Batch, request: LoadRequest
 ) -> tuple[PreparedLoad, list[LoadCounts]]:
-    """Work out what a batch adds and write it to data files.
+    """Determine what a batch adds and write it to data files.
 
     Args:
         warehouse: Where the tables are.
         ledger: `loaded_events` as loaded when nothing was pending.
         batch: What was read.
-        request: What the run was asked for.
+        request: The request of the run.
 
     Raises:
-        TerminalDataError: The records do not add up. Nothing of the load is visible.
+        TerminalDataError: The counts of records do not add up. Nothing of the load is visible.
     """
     connection, load_id = batch.connection, uuid.uuid4().hex
     connection.execute(statement("load/create_events"))
@@ -191,7 +191,7 @@ def prepare_load(
 
 
 def _show_earlier(warehouse: Warehouse, ledger: Table, batch: Batch) -> None:
-    """Put the parts of `loaded_events` and `rejected_events` in place that may know records of this batch."""
+    """Create views of the parts of `loaded_events` and `rejected_events` that may have records of this batch."""
     connection = batch.connection
     days = [start for (start,) in connection.execute(statement("load/select_event_days")).fetchall()]
     ledger_files = list(warehouse.live_files(ledger))
@@ -207,14 +207,14 @@ def _show_earlier(warehouse: Warehouse, ledger: Table, batch: Batch) -> None:
 
 
 def _may_know(ledger: Table, live: LiveFile, days: Sequence[int]) -> bool:
-    """Whether a file of the ledger may hold events of some days."""
+    """Whether a file of the ledger may have events of some days."""
     bounds = time_bounds(ledger, live.data_file, "occurred_at")
     return bounds is None or _any_day_between(days, *bounds)
 
 
 def _any_day_between(days: Sequence[int], lower: int, upper: int) -> bool:
     """Whether any day that starts at one of the sorted times overlaps lower..upper (microseconds)."""
-    position = bisect_left(days, lower - _DAY + 1)
+    position = bisect_left(days, lower - _DAY_MICROSECONDS + 1)
     return position < len(days) and days[position] <= upper
 
 

@@ -1,1 +1,1 @@
-"""Who runs SQL over the tables. DuckDB in process is built in."""
+"""Engines that run SQL on the tables. DuckDB in process is built in."""

@@ -1,4 +1,4 @@
-"""The whole warehouse for analysts, asked of the configured engine: every table and view, as of one moment."""
+"""The whole warehouse for analysts, through the configured engine: every table and view, as of one moment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _whole(engine: Engine, warehouse: Warehouse) -> EngineSession:
     from perennial.engines.transpile import relations_at_snapshots
 
     relations = relations_at_snapshots(warehouse.settings, (warehouse.table(table.name) for table in TABLES))
-    # From manifests either way, not by a scan: archived files may lie where nobody can read them.
+    # From manifests in either case, not by a scan: archived files may be in cold storage.
     if engine.upload("source_totals", source_totals(warehouse)):
         relations.upload("source_totals", SOURCE_TOTALS)
     else:
@@ -57,7 +57,7 @@ def _whole(engine: Engine, warehouse: Warehouse) -> EngineSession:
     relations.define("retention", statement("views/create_retention"), {"months": warehouse.settings.retention_months})
     for view in (*STATE_VIEWS, "known_source_tags", "source_availability", *VIEWS):
         relations.define(view, statement(f"views/create_{view}"), {})
-    # Which sources an answer leaves out is worked out in process.
+    # Which sources an answer leaves out is determined in process.
     deciding = open_session(warehouse, STATUS_TABLES)
     create_state_views(deciding, warehouse.settings.retention_months)
     return EngineSession(engine, relations, deciding)

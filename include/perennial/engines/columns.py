@@ -1,4 +1,4 @@
-"""What Iceberg columns are elsewhere: types, identifiers, and expressions that read a file's columns as the table's."""
+"""Iceberg columns in other systems: types, identifiers, and expressions that read a file as the table's columns."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class _Names(NamedTuple):
-    """What one type is called.
+    """The names of one type.
 
     Attributes:
-        duckdb: In DuckDB's SQL, which is our own.
-        arrow: By pyarrow.
-        trino: By the drivers of Trino and Athena, before what stands in brackets.
+        duckdb: In DuckDB's SQL, the dialect of our statements.
+        arrow: In pyarrow.
+        trino: In the drivers of Trino and Athena, without parameters in brackets.
     """
 
     duckdb: str
@@ -39,7 +39,7 @@ _TYPES = {
     "float": _Names("FLOAT", "float", "real"),
     "double": _Names("DOUBLE", "double", "double"),
     "date": _Names("DATE", "date32", "date"),
-    # The drivers call those without a zone the same; the tables have none.
+    # The drivers use the same name for those without a zone, which no table has.
     "timestamptz": _Names("TIMESTAMPTZ", "timestamp[us, tz=UTC]", "timestamp"),
     "timestamp": _Names("TIMESTAMP"),
     "time": _Names("TIME"),
@@ -94,14 +94,14 @@ def duckdb_type(kind: Any) -> str:
         return _TYPES["binary"].duckdb
     if name not in _TYPES:
         raise TerminalDataError(
-            f"A column of Iceberg type {name} cannot be read here. Take the column out of the table (ALTER TABLE … "
-            "DROP COLUMN), or make it one of another type."
+            f"A column of Iceberg type {name} cannot be read here. Remove the column from the table (ALTER TABLE … "
+            "DROP COLUMN), or change its type."
         )
     return _TYPES[name].duckdb
 
 
 def identifier(name: str) -> str:
-    """Quote a name, whatever characters it has."""
+    """Quote an identifier, whatever characters it has."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -111,7 +111,7 @@ def quoted(text: str) -> str:
 
 
 def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
-    """Write a SELECT that reads data files of one layout as the table has its columns; the files are `r`."""
+    """Write a SELECT that reads data files of one layout as the table's columns; the files are `r`."""
     found = {column.field_id: column for column in layout.columns} if layout else {}
     if layout is None or layout.has_ids:
         columns = {field.field_id: f"r.f{field.field_id}" for field in schema.fields}
@@ -123,7 +123,7 @@ def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
     selected = []
     for field in schema.fields:
         kind, value = duckdb_type(field.field_type), partition.get(field.field_id)
-        # What a file leaves out because its partition has it.
+        # A value that a file leaves out because its partition has it.
         expression = "NULL" if value is None else quoted(str(value))
         if (place := columns.get(field.field_id)) is not None:
             expression = _expression(field.field_type, found.get(field.field_id), place, 0)
@@ -132,7 +132,7 @@ def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
 
 
 def _by_field_id(schema: Schema, found: Mapping[int | None, FileColumn]) -> str:
-    """Write the argument of read_parquet that finds columns by field id; what is in them is called as in the file."""
+    """Write the argument of read_parquet that finds columns by field id; nested fields have the file's names."""
     columns = ", ".join(
         f"{field.field_id}: {{name: 'f{field.field_id}', "
         f"type: {quoted(_type_in_file(field.field_type, found.get(field.field_id)))}, default_value: NULL}}"
@@ -142,12 +142,12 @@ def _by_field_id(schema: Schema, found: Mapping[int | None, FileColumn]) -> str:
 
 
 def no_values(schema: Schema) -> str:
-    """Write the select list of the table's columns without any values."""
+    """Write the select list of the table's columns with nulls only."""
     return ", ".join(f"NULL::{duckdb_type(field.field_type)} AS {identifier(field.name)}" for field in schema.fields)
 
 
 def field_ids(field: NestedField) -> str:
-    """Write down a column's field ids as COPY takes them: without those inside it, other readers refuse the file."""
+    """Write a column's field ids for COPY, including nested ones, without which other readers refuse the file."""
     kind: Any = field.field_type
     if kind.is_primitive:
         return str(field.field_id)
@@ -156,7 +156,7 @@ def field_ids(field: NestedField) -> str:
 
 
 def _type_in_file(kind: Any, column: FileColumn | None) -> str:
-    """Return the type to read a column as: the table's, but for the names of what is in it."""
+    """Return the type to read a column as: the table's type, with the file's names of nested fields."""
     if column is None or not column.fields:
         return duckdb_type(kind)
     if hasattr(kind, "element_type"):
@@ -175,7 +175,7 @@ def _type_in_file(kind: Any, column: FileColumn | None) -> str:
 
 
 def _expression(kind: Any, column: FileColumn | None, value: str, depth: int) -> str:
-    """Write a value of a file as the table's type has it."""
+    """Convert a value of a file to the table's type."""
     if column is None or not column.fields:
         return value
     if hasattr(kind, "element_type"):
@@ -183,7 +183,7 @@ def _expression(kind: Any, column: FileColumn | None, value: str, depth: int) ->
         return value if element == f"e{depth}" else f"list_transform({value}, lambda e{depth}: {element})"
     if hasattr(kind, "key_type"):
         if len(column.fields) != 2:
-            # A name mapping that does not say what lies in it.
+            # A name mapping without the nested field.
             return value
         entry = f"e{depth}"
         ours = _expression(kind.key_type, column.fields[0], f"{entry}.key", depth + 1)

@@ -1,8 +1,8 @@
-"""What differs between engines, beyond what sqlglot knows: our statements are written once, in DuckDB's dialect.
+"""Differences between engines that sqlglot does not know: our statements are written once, in DuckDB's dialect.
 
-Here is what those statements need and no more; `tests/engines/golden/` has what they become. A new word in
-`include/sql/` or in the compiler of audiences may need a rewrite here: the tests on Spark say so, and for Trino and
-Athena a person who reads the change of the golden file.
+It has only what those statements need; `tests/engines/golden/` has the results. A new function in `include/sql/` or in
+the compiler of audiences may need a rewrite here: the tests on Spark show that, and for Trino and Athena a person has
+to read the change of the golden file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sqlglot import exp
 
 LAYER = "perennial_layer_"
-"""What the names of an audience's layers begin with: each has one row a user, and it may be grouped by."""
+"""Prefix of an audience's layers: each has one row per user, so grouping by user changes nothing."""
 Rewrite = Callable[[exp.Expr], exp.Expr]
 
 
@@ -25,8 +25,8 @@ class Dialect:
 
     Attributes:
         name: The dialect, as sqlglot calls it.
-        rewrites: Applied to every node of a statement, in order; a node that is not concerned comes back as it is.
-        bound: Turns a value into what the driver is handed, and the place it is put into (a bind) into an expression.
+        rewrites: Applied to every node of a statement, in order; other nodes are returned unchanged.
+        bound: Turns a value into the driver's form, and its bind into an expression.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Dialect:
 
 
 def _not_materialized(node: exp.Expr) -> exp.Expr:
-    # They have no word for it.
+    # They have no such function.
     if isinstance(node, exp.CTE):
         node.set("materialized", None)
     return node
@@ -67,11 +67,11 @@ def _is_call(node: exp.Expr, name: str) -> bool:
 
 
 def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
-    """Write a call as it stands: sqlglot translates the functions that it knows."""
+    """Write a call unchanged, because sqlglot would translate functions that it knows."""
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-# --- Spark, through Spark Connect; Sail runs what is written here too -------------------------------------------------
+# --- Spark, through Spark Connect; Sail runs this dialect too ---------------------------------------------------------
 
 
 def _add_months_in_spark(node: exp.Expr) -> exp.Expr:
@@ -119,7 +119,7 @@ _PRESENT = exp.Lambda(
 
 
 def _add_months_in_trino(node: exp.Expr) -> exp.Expr:
-    # There is no interval of a number of months that a column holds, and sqlglot's own DATE_ADD has its arguments in
+    # Intervals cannot take the number of months from a column, and sqlglot's own DATE_ADD has its arguments in
     # another order.
     added = _months_added(node)
     if added is None:
@@ -138,7 +138,7 @@ def _count_microseconds_in_trino(node: exp.Expr) -> exp.Expr:
 
 
 def _is_true(node: exp.Expr) -> exp.Expr:
-    # There is no IS TRUE, and what sqlglot writes for it is null where the operand is.
+    # There is no IS TRUE, and sqlglot's replacement is null if the operand is.
     if not isinstance(node, exp.Is) or not isinstance(node.expression, exp.Boolean):
         return node
     if node.expression.this:

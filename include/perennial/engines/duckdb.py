@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import LiveFile, Warehouse
 
-# What tells where interactions are; small beside the interactions themselves.
+# Tables that say where interactions are; small compared with the interactions.
 STATUS_TABLES = (
     SOURCES.name,
     VANISHED_SOURCES.name,
@@ -49,7 +49,7 @@ STATUS_TABLES = (
 # the other way round, which is the order of TABLES, misses none.
 KNOWN_VIEWS = ("absent_sources", "known_sources")
 STATE_VIEWS = (*KNOWN_VIEWS, "source_moves", "source_states")
-# What is in place for everybody who asks the whole warehouse, in order.
+# Views for everybody who queries the whole warehouse, in order.
 VIEWS = (
     "hidden_sources",
     "available_interactions",
@@ -64,11 +64,11 @@ _Session = TypeVar("_Session")
 
 
 def open_connection() -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database that computes in UTC and never reaches for the network."""
-    # What does not fit in memory goes to a directory of its own, not to the one that the process happens to stand in.
+    """Open an in-memory database that computes in UTC and never downloads extensions."""
+    # Data that does not fit in memory goes to a separate directory, not to the current one.
     spill = Path(tempfile.gettempdir()) / f"perennial-{uuid.uuid4().hex}"
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
-    # A worker's log is no place for a bar that redraws itself.
+    # A progress bar that redraws itself would fill a worker's log.
     connection.execute("SET enable_progress_bar = false")
     # Set after opening: at opening time the time zone's extension is not loaded yet.
     connection.execute("SET TimeZone = 'UTC'")
@@ -76,7 +76,7 @@ def open_connection() -> duckdb.DuckDBPyConnection:
 
 
 def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> duckdb.DuckDBPyConnection:
-    """Open a connection with tables in place as views over their current snapshots.
+    """Open a connection with tables as views of their current snapshots.
 
     Args:
         warehouse: Where the tables are.
@@ -91,7 +91,7 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
             try:
                 show_tables(connection, warehouse, [name])
             except TerminalDataError as error:
-                # One table must not take the others with it: who asks this one is told.
+                # One broken table must not break the others: only queries on it fail.
                 _fail_when_read(connection, name, warehouse.table(name).schema(), str(error))
         _create_availability(connection, warehouse)
         create_views(connection, VIEWS)
@@ -101,7 +101,7 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
 
 
 def open_status_session(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
-    """Open a connection that knows where everything is and why, from metadata alone: no fact table is opened."""
+    """Open a connection that knows the state of every source, from metadata alone: no fact table is opened."""
 
     def status() -> duckdb.DuckDBPyConnection:
         connection = _opened(warehouse, STATUS_TABLES)
@@ -118,17 +118,17 @@ def _opened(warehouse: Warehouse, tables: Iterable[str]) -> duckdb.DuckDBPyConne
 
 
 def show_tables(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, tables: Iterable[str]) -> None:
-    """Put tables in place as views over their current snapshots."""
+    """Create views of tables at their current snapshots."""
     for name in tables:
         table = warehouse.table(name)
         create_view(connection, name, list(warehouse.live_files(table)), table)
 
 
 def at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Session:
-    """Open a session again until no move was recorded meanwhile.
+    """Open a session again until no move was recorded while it was opened.
 
-    An expiry records before it removes, a restore after it has added: with the same last event before and after, where
-    a source is said to be and what the tables show of it agree.
+    An expiry records before it removes rows, a restore after it has added them: if the last event is the same before
+    and after, the state of a source and its visible rows agree.
     """
     before = _last_move(warehouse)
     for _ in range(_ATTEMPTS):
@@ -138,7 +138,7 @@ def at_one_moment(warehouse: Warehouse, opened: Callable[[], _Session]) -> _Sess
             return session
         before = after
     raise TransientConflictError(
-        f"Sources were moved during each of {_ATTEMPTS} attempts to look at the warehouse; try again."
+        f"Sources were moved during each of {_ATTEMPTS} attempts to open the warehouse; try again."
     )
 
 
@@ -154,7 +154,7 @@ def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Wareh
 
 
 def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: int) -> None:
-    """Create view `source_states`, and what it needs, over `sources`, `vanished_sources` and `lifecycle_events`."""
+    """Create view `source_states` and those it needs, over `sources`, `vanished_sources` and `lifecycle_events`."""
     connection.execute(statement("views/create_retention"), {"months": retention_months})
     create_views(connection, STATE_VIEWS)
 
@@ -175,19 +175,19 @@ def create_view(
     table: IcebergTable,
     schema: Schema | None = None,
 ) -> None:
-    """Show data files as one view, delete files of other engines applied.
+    """Create one view of data files, with delete files of other engines applied.
 
     The addresses are this warehouse's own; a view takes no binds, so they are quoted as literals.
 
     Args:
-        connection: Where to.
-        name: Of the view; comes from code.
+        connection: Where to create it.
+        name: Name of the view; comes from code.
         live_files: The files.
         table: Whose files they are, as loaded.
         schema: The columns of the view; None for all of the table's.
 
     Raises:
-        TerminalDataError: A file is there and cannot be read rightly, or has a format that cannot be read.
+        TerminalDataError: A file exists but cannot be read correctly, or has a format that cannot be read.
     """
     import pyarrow as pa
 
@@ -197,8 +197,8 @@ def create_view(
         parts = _parts(connection, name, live_files, table, schema)
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
     except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
-        # A file that has vanished, or that this role may not read, must not take the other tables with it, nor be left
-        # out without a word. What Arrow says of a bucket comes as a traceback, with no class of DuckDB's own.
+        # A file that has vanished, or that this role may not read, must not break the other tables, nor be left out
+        # silently. Arrow's errors about a bucket arrive as a traceback, without a DuckDB class.
         told = _OF_ARROW.search(str(error))
         _fail_when_read(connection, name, schema, f"{name} cannot be read: {told[1] if told else error}")
 
@@ -232,9 +232,9 @@ def _parts(
 
 
 def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
-    """Let the engine open files where the table's are, with the table's credentials: no extension to be installed.
+    """Let DuckDB open files where the table's files are, with the table's credentials, without an extension.
 
-    Those of this machine it opens anyway; an archive that has moved to S3 has both.
+    It can always open files of this machine; an archive that has moved to S3 has both.
     """
     uri = next((uri for uri in uris if "://" in local_path(uri)), None)
     if uri is None:
@@ -253,7 +253,7 @@ def _no_rows(schema: Schema) -> str:
 
 
 def source_totals(warehouse: Warehouse) -> pa.Table:
-    """What hot and archive hold of each source: columns `SOURCE_TOTALS`."""
+    """How much of each source hot and archive have: columns `SOURCE_TOTALS`."""
     import pyarrow as pa
 
     rows = [
@@ -265,5 +265,5 @@ def source_totals(warehouse: Warehouse) -> pa.Table:
 
 
 def local_path(uri: str) -> str:
-    """Return an address as DuckDB reads it."""
+    """Return an address in DuckDB's form."""
     return re.sub(r"^s3[an]://", "s3://", uri.removeprefix("file://"))

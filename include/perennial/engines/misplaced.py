@@ -1,8 +1,7 @@
 """Rows that another program has put into the archive although their source is available: answers must name them (R16).
 
-An answer must not cost a look at the archive's manifests, which are as many as it is large. So the number of rows that
-the archive's last writer has counted is held against what the recorded moves put there; only where they differ the
-manifests are read.
+An answer must not need the archive's manifests, whose number grows with the archive. So the row count of the archive's
+last writer is compared with the rows that recorded moves put there; the manifests are read only if they differ.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import Warehouse
 
-# What moves name their copies (M1). Those of an available source are on their way, and its rows are still in hot.
+# Names of copies (M1). Copies of an available source belong to a move under way, and its rows are still in hot.
 _COPY = re.compile(r"[0-9a-f]{64}(?:-\d+)?\.parquet")
 
 
 def show_misplaced(
     connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, source_ids: Collection[str] | None
 ) -> None:
-    """Put relation `misplaced_rows` in place: source_id, row_count, of the available sources that have any.
+    """Create relation `misplaced_rows`: source_id, row_count, of the available sources that have any.
 
     Args:
-        connection: With `source_states` and `lifecycle_events` in place.
+        connection: A connection with `source_states` and `lifecycle_events`.
         warehouse: Where the archive is.
-        source_ids: Look for these sources only; None: for all.
+        source_ids: Check only these sources; None: all.
     """
     connection.register("misplaced_rows", _misplaced(connection, warehouse, source_ids))
 

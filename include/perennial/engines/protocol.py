@@ -1,4 +1,4 @@
-"""What every engine can do, and which one is configured."""
+"""The protocol of every engine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ DENIED = re.compile(
     r"unauthenticated|unauthorized|permission.?denied|access.?denied|forbidden|authenticat|security token|credential",
     re.IGNORECASE,
 )
-"""What a server says to who may not: a person has to change something first."""
+"""Words of a server that refuses access, which a person has to correct."""
 BATCH_ROWS = 10_000
 """Rows fetched at a time: enough to keep an engine busy, a few megabytes."""
 
 
 class QuerySession(Protocol):
-    """What is asked of the tables, as of one moment; our statements are in DuckDB's dialect, every value is a bind.
+    """Queries on the tables as of one moment; our statements are in DuckDB's dialect, every value is a bind.
 
-    Nothing is decided here: which sources an answer needs, and which of them are hidden, has been worked out before.
+    No decisions are made here: which sources an answer needs, and which are hidden, is determined before.
     """
 
     @property
@@ -36,12 +36,12 @@ class QuerySession(Protocol):
 
     @property
     def dialect(self) -> str:
-        """What `ask` takes, as sqlglot calls it."""
+        """The dialect of `ask`, by sqlglot's name."""
 
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
     ) -> pa.RecordBatchReader:
-        """Ask, and stream the answer.
+        """Run a query and stream the answer.
 
         Raises:
             TerminalEngineError: The engine refuses the statement or the login.
@@ -49,45 +49,45 @@ class QuerySession(Protocol):
         """
 
     def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
-        """Ask what an analyst wrote in the engine's own dialect, and stream the answer; errors as in `query`.
+        """Run an analyst's query in the engine's own dialect and stream the answer; errors as in `query`.
 
         Raises:
-            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
+            TerminalRequestError: It is not a SELECT, or a part of it has the name of a table or view.
         """
 
     def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
-        """Let later statements read this one under a name; of a CREATE, what it creates."""
+        """Let later statements read this one under a name; of a CREATE, the relation that it creates."""
 
     def materialize(self, name: str, sql: str) -> None:
         """Put the answer into the session's own DuckDB connection, as a view that is read once."""
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Close the connection to the engine."""
 
 
 class Engine(Protocol):
-    """A server that reads the tables itself; it is called when it is first asked."""
+    """A server that reads the tables itself; the first query connects to it."""
 
     @property
     def dialect(self) -> Dialect:
-        """How its SQL differs."""
+        """The dialect of its SQL."""
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
-        """Run a statement of its own dialect, with binds `:name`; errors as in `QuerySession.query`."""
+        """Run a statement in its own dialect, with binds `:name`; errors as in `QuerySession.query`."""
 
     def upload(self, name: str, rows: pa.Table) -> bool:
-        """Hand a relation over for the rest of the session; False where the engine has no place for it."""
+        """Upload a relation for the rest of the session; False if the engine cannot store it."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
 
 
 @contextmanager
 def importing_spark() -> Iterator[None]:
-    """Let Spark's client be imported by whoever does it: it neither warns of pandas 3 nor ends the process.
+    """Make the import of Spark's client safe: it neither warns of pandas 3 nor ends the process.
 
-    Where the main module has no file (`python -c`, a forked worker) it takes itself to be in a doctest, and exits where
-    there is no Spark beside it. Nothing turns that off, so the module has a file until the import is done.
+    If the main module has no file (`python -c`, a forked worker), the client assumes a doctest, and exits if Spark is
+    not installed. No switch turns that off, so the module gets a file until the import is done.
     """
     main = sys.modules["__main__"]
     missing = not hasattr(main, "__file__")

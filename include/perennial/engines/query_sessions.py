@@ -27,26 +27,26 @@ class DuckDBSession:
     def query(
         self, sql: str, params: Mapping[str, Any] | None = None, batch_rows: int = BATCH_ROWS
     ) -> pa.RecordBatchReader:
-        """Ask, and stream the answer."""
+        """Run a query and stream the answer."""
         try:
             return self.connection.sql(sql, params=dict(params or {})).to_arrow_reader(batch_rows)
         except (duckdb.ProgrammingError, duckdb.DataError) as error:
             raise TerminalEngineError(f"DuckDB refuses the statement: {error}") from error
 
     def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.RecordBatchReader:
-        """Ask; our own statements are in the same dialect."""
+        """Run an analyst's query, which is in the same dialect."""
         return self.query(sql, params)
 
     def define(self, name: str, sql: str, params: Mapping[str, Any] | None = None) -> None:
-        """Put the answer into a table."""
+        """Write the answer to a table."""
         self.connection.sql(sql, params=dict(params or {})).create(name)
 
     def materialize(self, name: str, sql: str) -> None:
-        """Make the statement a view."""
+        """Create a view of the statement."""
         self.connection.sql(sql).create_view(name)
 
     def close(self) -> None:
-        """Nothing to let go of but the connection, which is the session's."""
+        """Do nothing: the connection belongs to the session."""
 
 
 @dataclass(frozen=True)
@@ -89,5 +89,5 @@ class EngineSession:
         self.connection.register(name, self.query(sql))
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Close the connection to the engine."""
         self.engine.close()

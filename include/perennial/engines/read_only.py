@@ -1,4 +1,4 @@
-"""Statements of analysts are questions: whatever would write something is refused before it is run."""
+"""Analysts' statements only read: any statement that would write is refused before it is run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import duckdb
 from perennial.errors import TerminalRequestError
 
 _WRITES = ("COPY", "INSERT", "UPDATE", "DELETE", "MERGE")
-# A PIVOT is several statements to DuckDB, and so is what writes the answer of one.
+# DuckDB splits a PIVOT into several statements.
 _PIVOTS = ("SELECT", "FROM", "WITH", "PIVOT", "PIVOT_WIDER", "PIVOT_LONGER", "UNPIVOT", "(")
 
 
 def refuse_writes(sql: str, asker: str) -> None:
-    """Refuse everything but one question.
+    """Refuse everything except one query.
 
     No statement reaches the warehouse's tables, but COPY, EXPORT and ATTACH write files, and a DROP would seem to have
     done something.
 
     Args:
-        sql: In DuckDB's dialect. What DuckDB cannot read passes: whoever runs it says what is wrong.
-        asker: Who takes it, as the error calls it.
+        sql: A statement in DuckDB's dialect. A statement that DuckDB cannot parse passes, and fails when it is run.
+        asker: The name of the command or function, for the error.
 
     Raises:
         TerminalRequestError: It writes, or is not one statement.
@@ -32,7 +32,7 @@ def refuse_writes(sql: str, asker: str) -> None:
         return
     if len(statements) != 1:
         given = f"{len(statements)} were given, and none was run" if statements else "none was given"
-        raise TerminalRequestError(f"{asker} is read only and takes one statement: {given}. Give exactly one.")
+        raise TerminalRequestError(f"{asker} is read only and accepts one statement: {given}. Give exactly one.")
     words, rest = _words(sql)
     if words[0] == "EXPLAIN":
         # EXPLAIN ANALYZE runs what it explains.
@@ -45,14 +45,14 @@ def refuse_writes(sql: str, asker: str) -> None:
         refused = words[0]
     if refused:
         raise TerminalRequestError(
-            f"{asker} is read only: {refused} was refused, and nothing was run. Ask with SELECT, FROM, WITH, VALUES, "
+            f"{asker} is read only: {refused} was refused, and nothing was run. Use SELECT, FROM, WITH, VALUES, "
             "PIVOT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN."
         )
 
 
 def _words(sql: str) -> tuple[list[str], str]:
-    """Cut a statement into words without its comments; the second is what an EXPLAIN at its beginning explains."""
-    # Places are counted in bytes.
+    """Split a statement into words, without comments; the second result is the statement that an EXPLAIN explains."""
+    # Positions are counted in bytes.
     text = sql.encode()
     tokens = duckdb.tokenize(sql)
     ends = [*(place for place, _ in tokens[1:]), len(text)]
@@ -71,9 +71,9 @@ def _words(sql: str) -> tuple[list[str], str]:
 
 
 def _write_within(words: list[str]) -> str:
-    """Return the word with which a part of a question writes, as in WITH a AS (COPY …); empty where none does."""
+    """Return the keyword with which a part of a query writes, as in WITH a AS (COPY …); empty if none does."""
     for before, (word, after) in zip(["", *words], pairwise(words), strict=False):
-        # A column may have such a name, too: nothing can follow it inside a bracket but a sign.
+        # A column may have such a name too: in brackets, only a sign can follow it.
         if word in _WRITES and before in ("(", ")") and (after == "(" or after[0].isalpha() or after[0] in "\"'$"):
             return word
     return ""

@@ -1,4 +1,4 @@
-"""Files of an object store for DuckDB, opened by Arrow: no extension to be installed, the table's own credentials."""
+"""Files of an object store for DuckDB, opened by Arrow with the table's credentials, without an extension."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Buckets:
         return self._of(path).open_input_file(path)
 
     def get_file_info(self, asked: Any) -> Any:
-        """Look at one path, at several, or at what a selector names, as Arrow's own file systems do."""
+        """Return the state of one path, of several, or of those of a selector, as Arrow's own file systems do."""
         if isinstance(asked, list):
             return [self.get_file_info(path) for path in asked]
         return self._of(getattr(asked, "base_dir", asked)).get_file_info(asked)
@@ -35,22 +35,22 @@ class Buckets:
 
 
 class RemoteFiles(ArrowFSWrapper):  # type: ignore[misc]  # fsspec has no types
-    """A file system of Arrow's whose files may be read by several threads at once; nothing is written through it."""
+    """An Arrow file system whose files several threads may read at once; it is read only."""
 
-    # fsspec would keep each for ever, and with it the table that it reads.
+    # fsspec would cache each instance for ever, and with it the table.
     cachable = False
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> _SharedFile:
         if mode != "rb":
-            raise NotImplementedError(f"{path} is only read through DuckDB; it was to be opened as {mode!r}.")
+            raise NotImplementedError(f"{path} can only be read through DuckDB, but was opened with mode {mode!r}.")
         return _SharedFile(path, self.fs.open_input_file(self._strip_protocol(path)))
 
 
 class _SharedFile:
     """An open file with a position for each thread.
 
-    DuckDB reads one handle from all its threads, going to a place and reading there in two calls: with one position for
-    all, a thread gets what another went for.
+    DuckDB uses one handle in all its threads, and seeks and reads in two calls: with one shared position, a thread
+    would read at the position of another.
     """
 
     def __init__(self, path: str, stream: Any) -> None:

@@ -36,7 +36,7 @@ _DECIDING = (SOURCES.name, VANISHED_SOURCES.name, SOURCE_TAGS.name, LIFECYCLE_EV
 
 @dataclass(frozen=True)
 class FeatureSession:
-    """Everything that one question needs; close it by leaving its block.
+    """Everything that one query needs; it is closed at the end of its block.
 
     Attributes:
         connection: DuckDB in process, with what decisions are made from.
@@ -62,7 +62,7 @@ class FeatureSession:
 
 @dataclass
 class Opening:
-    """A session that is being opened: each table is loaded once, so that everything is seen at one snapshot.
+    """A session that is being opened: each table is loaded once, so that every read sees the same snapshot.
 
     Attributes:
         warehouse: Where the tables are.
@@ -77,17 +77,17 @@ class Opening:
     shown: set[str] = field(default_factory=set)
 
     def table(self, name: str) -> IcebergTable:
-        """Return a table as it was when the session first looked at it."""
+        """Return a table as it was when the session first read it."""
         if name not in self.tables:
             self.tables[name] = self.warehouse.table(name)
         return self.tables[name]
 
     def show(self, names: Iterable[str]) -> None:
-        """Put tables in place for decisions."""
+        """Create views of tables for decisions."""
         for name in names:
             if name not in self.shown:
                 table = self.table(name)
-                # Our statements know these columns and no others, as an engine is told.
+                # Our statements use only these columns, and the engine is told the same.
                 columns = contract_columns(name, table.schema())
                 create_view(self.connection, name, list(self.warehouse.live_files(table)), table, columns)
                 self.shown.add(name)
@@ -155,7 +155,7 @@ def open_feature_session(
 def _show_available(
     opening: Opening, files: Sequence[LiveFile], source_ids: Collection[str] | None, hidden: Collection[str]
 ) -> None:
-    """Put `available_interactions` in place; rows are looked at only where a file may hold those of several sources."""
+    """Create `available_interactions`; rows are filtered only if a file may hold those of several sources."""
     name, table = "available_interactions", opening.table(INTERACTIONS.name)
     columns = contract_columns(INTERACTIONS.name, table.schema())
     if not any(live.is_mixed for live in files):
@@ -170,7 +170,7 @@ def _show_available(
 
 
 def open_deciding_session(warehouse: Warehouse, tables: Collection[str]) -> duckdb.DuckDBPyConnection:
-    """Open a connection, always in process, for what is decided from tables and from the state of every source."""
+    """Open a connection, always in process, for decisions from tables and the state of every source."""
 
     def opened(opening: Opening) -> duckdb.DuckDBPyConnection:
         opening.show(tables)
@@ -183,10 +183,10 @@ def _engine_session(engine: Engine, opening: Opening, visible: set[str], hidden:
     """Tell an engine where the tables are, and which interactions features may see.
 
     Args:
-        engine: Who is asked.
-        opening: With every table loaded that may be read.
-        visible: The needed sources that have interactions to be seen.
-        hidden: Where all sources are needed: those that have interactions, but none to be seen; None otherwise.
+        engine: The engine.
+        opening: The session, with every table loaded that may be read.
+        visible: The needed sources with visible interactions.
+        hidden: If all sources are needed: those with interactions that are all hidden; otherwise None.
     """
     from perennial.engines.transpile import relations_at_snapshots
 

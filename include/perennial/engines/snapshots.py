@@ -1,4 +1,4 @@
-"""Tables of the catalog as an engine reads them, at the snapshot that decisions were made from."""
+"""Catalog tables in an engine's SQL, at the snapshot that decisions were made from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TableAtSnapshot:
     Attributes:
         name: Its name.
         path: Catalog (where the engine needs one), namespace and name; the namespace is one word.
-        snapshot_id: None for a table that never had a snapshot: no rows, whatever is committed meanwhile.
+        snapshot_id: None for a table without a snapshot: it has no rows, whatever is committed later.
     """
 
     name: str
@@ -33,7 +33,7 @@ class TableAtSnapshot:
     snapshot_id: int | None
 
     def reference(self, alias: str) -> exp.Expr:
-        """Write the table as a statement reads it."""
+        """Return the table as an expression of a statement."""
         if self.snapshot_id is None:
             columns = COLUMNS[self.name].items()
             nothing = [exp.cast(exp.null(), kind, dialect="duckdb").as_(name) for name, kind in columns]
@@ -45,20 +45,20 @@ class TableAtSnapshot:
 
 @dataclass(frozen=True)
 class Partitions:
-    """What the manifests of a table partitioned by source say of each, as Trino and Athena show it.
+    """The totals of each source in the manifests of a table, as Trino and Athena show them.
 
-    There is no such table of an earlier snapshot: the newest is meant.
+    They are only available for the newest snapshot.
 
     Attributes:
-        name: By which statements read it: source_id, file_count, row_count, total_bytes.
-        table: Whose manifests.
+        name: Name in statements; columns source_id, file_count, row_count, total_bytes.
+        table: The table.
     """
 
     name: str
     table: TableAtSnapshot
 
     def reference(self, alias: str) -> exp.Expr:
-        """Write it as a statement reads it."""
+        """Return it as an expression of a statement."""
         source_id = exp.Dot.build([exp.column("partition", quoted=True), exp.to_identifier("source_id")])
         counts = {"file_count": "file_count", "record_count": "row_count", "total_size": "total_bytes"}
         columns = [source_id.as_("source_id"), *(exp.column(name).as_(ours) for name, ours in counts.items())]

@@ -1,4 +1,4 @@
-"""Spark through Spark Connect: one session a question, answers as Arrow, a batch at a time."""
+"""Spark through Spark Connect: one session per query, answers as Arrow, one batch at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ with importing_spark():
 if TYPE_CHECKING:
     from perennial.engines.dialects import Dialect
 
-# A number that is divided by zero today is divided by zero tomorrow: what the rows hold is the statement's affair too.
+# A division by zero fails again when it is retried, so errors from data count as errors of the statement.
 _REFUSALS = (
     AnalysisException,
     ArithmeticException,
@@ -44,9 +44,9 @@ _REFUSALS = (
     ParseException,
     UnsupportedOperationException,
 )
-# Sail has one class for casts that fail and for what goes wrong in itself.
+# Sail has one class for failed casts and for its internal errors.
 _OF_VALUES = re.compile(r"cast error|can(?:no|')t cast|overflow|by zero|out of range", re.IGNORECASE)
-# Left to itself the client goes on for ten minutes before it says that nobody answers.
+# By default the client tries for ten minutes before it reports that nobody answers.
 _RETRIES = DefaultPolicy(max_retries=4, initial_backoff=200, max_backoff=2_000)
 
 
@@ -54,7 +54,7 @@ class SparkEngine:
     """A session on a Spark Connect server.
 
     Args:
-        url: `sc://host:port`, with `/;token=…;use_ssl=true` and what else Spark Connect's own addresses hold.
+        url: `sc://host:port`, with Spark Connect's options such as `/;token=…;use_ssl=true`.
     """
 
     def __init__(self, url: str) -> None:
@@ -66,7 +66,7 @@ class SparkEngine:
         return SPARK
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:  # noqa: ARG002 - Spark decides
-        """Run a statement; Spark decides itself how many rows a batch has."""
+        """Run a statement; Spark decides how many rows a batch has."""
         with self._engine_errors():
             frame = self._session().sql(sql, args=dict(binds))
             found = to_arrow_schema(frame.schema, timezone="UTC")
@@ -95,12 +95,12 @@ class SparkEngine:
         return self._opened
 
     def _batches(self, frame: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        # What DataFrame.toArrow() does, but for waiting for the last row: there is no public way to it.
+        # Like DataFrame.toArrow(), but without waiting for the last row; there is no public way to do that.
         client = self._session().client
         with self._engine_errors():
             answers = client.to_table_as_iterator(frame._plan.to_proto(client), {})
         while True:
-            # Not around the whole: what goes wrong between two batches is the reader's.
+            # Not around the whole loop: an error between two batches is the reader's own.
             with self._engine_errors():
                 answer = next(answers, None)
             if answer is None:
@@ -112,7 +112,7 @@ class SparkEngine:
     def _engine_errors(self) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
-                # What it warns of when it gives up is in the error.
+                # The error contains the warning that it gives when it gives up.
                 warnings.simplefilter("ignore")
                 yield
         except PySparkException as error:
@@ -123,11 +123,11 @@ class SparkEngine:
         if DENIED.search(said):
             return TerminalEngineError(
                 f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the login, or may not read the tables; "
-                f"correct the token in it, or what Spark itself is allowed. It said: {said}"
+                f"correct the token in the URL, or Spark's own rights. It said: {said}"
             )
         if isinstance(error, _REFUSALS) or (isinstance(error, SparkRuntimeException) and _OF_VALUES.search(said)):
             return TerminalEngineError(f"PERENNIAL_ENGINE_URL: Spark at {server} refuses the statement: {said}")
         return TransientEngineError(
-            f"PERENNIAL_ENGINE_URL: Spark at {server} could not be reached, or gave up; try again, and see whether it "
-            f"runs. It said: {said}"
+            f"PERENNIAL_ENGINE_URL: Spark at {server} could not be reached, or gave up; check that it is "
+            f"running, and try again. It said: {said}"
         )

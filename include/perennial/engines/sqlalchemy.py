@@ -1,4 +1,4 @@
-"""Engines that are reached through SQLAlchemy: Athena (PyAthena) and Trino."""
+"""Engines behind SQLAlchemy: Athena (PyAthena) and Trino."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from perennial.engines.dialects import Dialect
 
 _DIALECTS = {"awsathena": ATHENA, "trino": TRINO}
-# A text, or a colon outside of texts that does not begin a bind.
+# A string literal, or a colon outside of literals that does not begin a bind.
 _COLONS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
-# Trino's names for what is wrong with a statement; PyAthena has one class of error for everything.
+# Trino's names for errors of the statement itself; PyAthena has one class of error for everything.
 _REFUSALS = re.compile(
     r"SYNTAX_ERROR|NOT_FOUND|MISMATCH|NOT_SUPPORTED|INVALID_|MISSING_|AMBIGUOUS_|mismatched input"
     r"|DIVISION_BY_ZERO|NUMERIC_VALUE_OUT_OF_RANGE"
@@ -32,10 +32,10 @@ _REFUSALS = re.compile(
 
 
 class SqlAlchemyEngine:
-    """A connection of SQLAlchemy's, opened when it is first asked.
+    """A connection of SQLAlchemy, opened by the first query.
 
     Args:
-        url: As SQLAlchemy has it.
+        url: A SQLAlchemy URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -47,7 +47,7 @@ class SqlAlchemyEngine:
         return _DIALECTS[self.url.get_backend_name()]
 
     def query(self, sql: str, binds: Mapping[str, Any], batch_rows: int) -> pa.RecordBatchReader:
-        """Run a statement; the first batch is fetched at once, the others as they are read."""
+        """Run a statement; the first batch is fetched at once, the others on demand."""
         with self._engine_errors():
             answer = self._connection().execute(sqlalchemy.text(escaped(sql)), dict(binds))
             names, codes = list(answer.keys()), [column[1] for column in answer.cursor.description]
@@ -62,7 +62,7 @@ class SqlAlchemyEngine:
         return pa.RecordBatchReader.from_batches(schema, self._batches(chain([first], batches), schema))
 
     def upload(self, name: str, rows: pa.Table) -> bool:  # noqa: ARG002 - the protocol's
-        """There are no temporary tables, neither in Athena nor in Trino."""
+        """Return False: neither Athena nor Trino has temporary tables."""
         return False
 
     def close(self) -> None:
@@ -89,28 +89,30 @@ class SqlAlchemyEngine:
         try:
             yield
         except Exception as error:
-            # Not only SQLAlchemy's: drivers let through what the libraries below them raise.
+            # Not only errors of SQLAlchemy: drivers pass on the errors of the libraries below them.
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> PerennialError:
         server = f"PERENNIAL_ENGINE_URL: {self.url.render_as_string(hide_password=True)}"
         said = str(error.orig if isinstance(error, DBAPIError) else error).strip()
         if DENIED.search(said):
-            return TerminalEngineError(f"{server} refuses the login, or may not read; correct it. It said: {said}")
+            return TerminalEngineError(
+                f"{server} refuses the login, or the login may not read; correct it. It said: {said}"
+            )
         if isinstance(error, ProgrammingError) or _REFUSALS.search(said):
             return TerminalEngineError(f"{server} refuses the statement: {said}")
         return TransientEngineError(
-            f"{server} could not be reached, or gave up; try again, and see whether it runs. It said: {said}"
+            f"{server} could not be reached, or gave up; check that it is running, and try again. It said: {said}"
         )
 
 
 def escaped(sql: str) -> str:
-    """Keep what looks like a bind inside of a text from being taken for one."""
+    """Escape what looks like a bind inside a string literal."""
     return _COLONS.sub(lambda found: found[0].replace(":", r"\:"), sql)
 
 
 def _type(code: object, values: Sequence[Any]) -> pa.DataType:
-    """Tell a column's type from the driver's name for it, or else from its first values."""
+    """Determine a column's type from the driver's name for it, or else from its first values."""
     word = re.match(r"[a-z]+", code) if isinstance(code, str) else None
     known = trino_arrow_type(word[0]) if word else None
     if known is None:

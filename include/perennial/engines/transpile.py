@@ -1,4 +1,4 @@
-"""From a statement of ours in DuckDB's dialect to the same in another engine's, every value still a bind.
+"""Translates our statements from DuckDB's dialect to another engine's; every value stays a bind.
 
 Statements of analysts are in the engine's own dialect: they only get the tables and views that they name.
 """
@@ -32,11 +32,11 @@ _CANONICAL = "duckdb"
 
 @dataclass(frozen=True)
 class Rendered:
-    """A statement as an engine takes it.
+    """A statement in an engine's form.
 
     Attributes:
-        sql: In its dialect; binds are `:name`.
-        binds: Their values, as its driver takes them.
+        sql: The statement in its dialect; binds are `:name`.
+        binds: The values in its driver's form.
     """
 
     sql: str
@@ -45,7 +45,7 @@ class Rendered:
 
 @dataclass
 class Relations:
-    """What statements can read by name.
+    """The relations that statements can read by name.
 
     Attributes:
         tables: Tables of the catalog, by name.
@@ -71,17 +71,17 @@ class Relations:
         self.kept[name] = query, {renamed[old]: value for old, value in params.items()}
 
     def render(self, sql: str, params: Mapping[str, Any], dialect: Dialect) -> Rendered:
-        """Write a statement of ours for an engine.
+        """Translate a statement of ours for an engine.
 
         Raises:
-            TerminalEngineError: It cannot be read, names what is not there, or the dialect has no words for it.
+            TerminalEngineError: It cannot be parsed, names an unknown relation, or cannot be expressed in the dialect.
         """
         with _refusing(f"The statement cannot be written for {dialect.name}", sql):
             query, binds = self._translated(_parsed(sql), params, dialect)
             return self._finished(query, binds, dialect)
 
     def complete(self, sql: str, params: Mapping[str, Any], dialect: Dialect) -> Rendered:
-        """Put the tables and views that a statement of the engine's own dialect names into it.
+        """Insert the tables and views into a statement in the engine's own dialect that names them.
 
         Args:
             sql: One SELECT; `:name` for a value.
@@ -89,8 +89,8 @@ class Relations:
             dialect: The engine's.
 
         Raises:
-            TerminalRequestError: It is no SELECT, or a part of it has the name of a table or view.
-            TerminalEngineError: It cannot be read, or written again.
+            TerminalRequestError: It is not a SELECT, or a part of it has the name of a table or view.
+            TerminalEngineError: It cannot be parsed, or written again.
         """
         query = _question(sql, dialect)
         parts = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
@@ -112,7 +112,7 @@ class Relations:
     def _translated(
         self, query: exp.Query, params: Mapping[str, Any], dialect: Dialect
     ) -> tuple[exp.Expr, dict[str, Any]]:
-        """Put before a statement of ours what it reads, resolve names, and rewrite what the dialect has no word for."""
+        """Put the relations of our statement before it, resolve names, and rewrite what the dialect cannot express."""
         whole, binds = self._whole(query, params)
         translated: exp.Expr = qualify(
             _lists_spread(whole, binds),
@@ -134,7 +134,7 @@ class Relations:
         return Rendered(text, used)
 
     def _whole(self, query: exp.Query, params: Mapping[str, Any]) -> tuple[exp.Query, dict[str, Any]]:
-        """Put the relations that a statement reads, itself or through others, before it."""
+        """Put the relations that a statement reads, directly or through others, before it."""
         binds = dict(params)
         wanted = _named(query)
         for name in reversed(self.kept):
@@ -143,12 +143,12 @@ class Relations:
             kept, kept_binds = self.kept[name]
             wanted |= _named(kept)
             binds |= kept_binds
-            # The last one that is put before is the first one that is read.
+            # Each is put first, so the last one comes first in the statement.
             _put_before(query, exp.CTE(this=kept.copy(), alias=exp.TableAlias(this=exp.to_identifier(name))))
         return query, binds
 
     def _pin(self, query: exp.Expr) -> None:
-        """Put the tables of the catalog in the place of their names."""
+        """Replace the names of catalog tables by the tables."""
         kept = {cte.alias for cte in query.find_all(exp.CTE)}
         for table in list(query.find_all(exp.Table)):
             name = table.name.lower()
@@ -169,18 +169,18 @@ def _parsed(sql: str) -> exp.Query:
         found = sqlglot.parse_one(sql, dialect=_CANONICAL)
     query = found.expression if isinstance(found, exp.Create) else found
     if not isinstance(query, exp.Query):
-        raise TerminalEngineError(f"Only a SELECT can be asked of an engine. It was: {_shown(sql)}")
+        raise TerminalEngineError(f"An engine only runs a SELECT. It was: {_shown(sql)}")
     return query
 
 
 def _question(sql: str, dialect: Dialect) -> exp.Query:
-    """Read what an analyst asks."""
+    """Parse an analyst's query."""
     with _refusing("The statement cannot be read", sql):
         statements = sqlglot.parse(sql, dialect=dialect.name)
     query = statements[0]
     if len(statements) != 1 or not isinstance(query, exp.Query) or query.find(exp.DML, exp.Into):
         raise TerminalRequestError(
-            f"perennial.query() is read only and takes one SELECT of {dialect.name}'s SQL; nothing was run. "
+            f"perennial.query() is read only and accepts one SELECT in {dialect.name}'s SQL; nothing was run. "
             f"It was: {_shown(sql)}"
         )
     return query
@@ -195,7 +195,7 @@ def _named(query: exp.Query) -> set[str]:
 
 
 def _prefix_parts(query: exp.Query, name: str) -> None:
-    """Name the parts of a statement after it: some dialects want them all at the beginning of the whole."""
+    """Move nested WITH parts to the beginning of the statement, where some dialects need them."""
     parts = {cte.alias: f"{name}_{cte.alias}" for cte in query.find_all(exp.CTE)}
     _call_views(query, parts)
     for cte in query.find_all(exp.CTE):
@@ -203,7 +203,7 @@ def _prefix_parts(query: exp.Query, name: str) -> None:
 
 
 def _call_views(query: exp.Query, names: Mapping[str, str]) -> None:
-    """Read relations under other names; how a statement writes them, capitals or not, is their alias."""
+    """Read relations under other names, with the statement's own spelling as their alias."""
     for table in query.find_all(exp.Table):
         name = names.get(table.name.lower(), table.name)
         if name != table.name and not table.db:
@@ -218,7 +218,7 @@ def _put_before(query: exp.Expr, part: exp.CTE) -> None:
 
 
 def _rewritten(query: exp.Expr, rewrite: Rewrite) -> exp.Expr:
-    """Rewrite every node, those inside first."""
+    """Rewrite every node, inner nodes first."""
     for node in reversed(list(query.dfs())):
         written = rewrite(node)
         if written is not node:
@@ -228,7 +228,7 @@ def _rewritten(query: exp.Expr, rewrite: Rewrite) -> exp.Expr:
 
 
 def _lists_spread(query: exp.Query, binds: dict[str, Any]) -> exp.Expr:
-    """Bind the elements of lists one by one: not every driver takes a list."""
+    """Bind the elements of lists one by one, because not every driver accepts a list."""
 
     def spread(node: exp.Expr) -> exp.Expr:
         needle, name = _membership(node)
@@ -263,7 +263,7 @@ def _unite_by_position(query: exp.Expr) -> None:
         projections = {
             name: found for side in sides for name, found in zip(side.named_selects, side.selects, strict=True)
         }
-        # Sail takes a column for one without a type where the first side has nothing but a null.
+        # Sail treats a column as untyped if the first side has only a null.
         nulls = {name: exp.cast(exp.null(), found.type).as_(name) for name, found in projections.items()}
         for side in sides:
             held = {found.alias_or_name: found for found in side.selects}
@@ -272,18 +272,18 @@ def _unite_by_position(query: exp.Expr) -> None:
 
 
 def _bound(query: exp.Expr, binds: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """Put every value into the form that the engine's driver takes; returns those that are used."""
+    """Convert every value to the form of the engine's driver; returns those that are used."""
     used: dict[str, Any] = {}
     for place in list(query.find_all(exp.Placeholder)):
         if place.name not in binds:
-            raise TerminalEngineError(f"The statement names {place.name}, for which no value was given.")
+            raise TerminalEngineError(f"The statement has a bind {place.name}, for which no value was given.")
         used[place.name], written = dialect.bound(binds[place.name], place.copy())
         place.replace(written)
     return used
 
 
 def relations_at_snapshots(settings: Settings, tables: Iterable[IcebergTable]) -> Relations:
-    """Describe loaded tables for an engine; a later commit by anybody is not seen."""
+    """Describe loaded tables for an engine; later commits are not seen."""
     relations = Relations()
     catalog = (settings.engine_catalog,) if settings.engine_catalog else ()
     for table in tables:

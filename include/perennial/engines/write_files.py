@@ -1,4 +1,4 @@
-"""Parquet files written by DuckDB for a table: one a partition, with field ids and the statistics manifests need."""
+"""Parquet files written by DuckDB for a table: one per partition, with field ids and statistics for manifests."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from pyiceberg.types import NestedField
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# As many characters of a text bound as pyiceberg keeps by default.
-_BOUND_LENGTH = 16
-# A name that no table has a column of.
+# Characters of a text bound: pyiceberg's default.
+_BOUND_CHARACTERS = 16
+# A name that no column of any table has.
 _PARTITION_NUMBER = "perennial_partition_number"
 
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A finished file that is not yet where the table will list it.
+    """A finished file that is not yet at its final address.
 
     Attributes:
-        path: Where it is.
-        data_file: Its description, with the address it will have.
+        path: Its current path.
+        data_file: Its description, with its final address.
     """
 
     path: Path
@@ -59,15 +59,15 @@ def write_files(connection: duckdb.DuckDBPyConnection, relation: str, table: Ice
 def staged_files(
     connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, stem: str
 ) -> Iterator[list[StagedFile]]:
-    """Write rows to Parquet files for a table, beside its own; they are gone when the block ends.
+    """Write rows to temporary Parquet files for a table; they are removed at the end of the block.
 
-    A partitioned table gets one file per partition, any other one file. Rows are in the table's sort order but for the
-    few that the engine buffers apart, so no sort order is declared.
+    A partitioned table gets one file per partition, any other table one file. Rows are in the table's sort order except
+    for a few that DuckDB buffers separately, so no sort order is declared.
 
     Args:
         connection: Where the relation is.
-        relation: Name of a table or view that has the columns of the contract, and any that somebody has added: those
-            that it lacks are null. It comes from code, never from outside.
+        relation: Name of a table or view with the columns of the contract and any that somebody has added; columns that
+            it lacks are null. It comes from code, never from outside.
         table: As loaded.
         stem: Start of the file names; unique, and free of ids from outside.
 
@@ -76,12 +76,12 @@ def staged_files(
 
     Raises:
         TerminalDataError: A required column holds nulls.
-        TerminalSettingError: The table has a required column that nothing here has values for.
+        TerminalSettingError: The table has a required column for which there are no values.
     """
     refuse_required(table.name()[-1], table.schema())
     declared = next(known for known in TABLES if known.name == table.name()[-1])
     key = declared.partition_by
-    # Paths carry a number in place of the partition's value, which may hold any character.
+    # Paths have a number in place of the partition's value, which may contain any character.
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE partitions AS SELECT value, row_number() OVER (ORDER BY value) AS number "
         f"FROM (SELECT DISTINCT {key or 'NULL::VARCHAR'} AS value FROM {relation})"
@@ -102,7 +102,7 @@ def staged_files(
 
 
 def upload_files(staged: Sequence[StagedFile], storage_class: str | None = None) -> list[DataFile]:
-    """Put staged files where their descriptions say; no snapshot lists them until they are committed."""
+    """Move staged files to their final addresses; no snapshot lists them until they are committed."""
     if not staged:
         return []
     storage = storage_for(staged[0].data_file.file_path)
@@ -114,10 +114,10 @@ def upload_files(staged: Sequence[StagedFile], storage_class: str | None = None)
 
 
 def _staging_directory(place: Callable[[str], str]) -> Path:
-    # Never the same twice: the engine refuses a directory in which a killed run has left something.
+    # Always a new one: DuckDB refuses a directory in which a killed run has left files.
     name = f".{uuid.uuid4().hex}"
     uri = local_path(place(name))
-    # On a local disk beside the files, so that nothing is copied to put them in place.
+    # On a local disk it is beside the table's files, so that moving them copies nothing.
     return Path(tempfile.gettempdir(), f"perennial-{name}") if "://" in uri else Path(uri)
 
 
@@ -129,7 +129,7 @@ def written_name(stem: str, index: int) -> str:
 def _copy(
     connection: duckdb.DuckDBPyConnection, relation: str, table: IcebergTable, declared: Table, directory: Path
 ) -> Iterator[dict[str, Any]]:
-    # A column that somebody has added is left out where there are no values for it: that reads as null.
+    # A column that somebody has added is left out if there are no values for it: it reads as null.
     held = {name for name, *_ in connection.execute(f"SELECT * FROM {relation} LIMIT 0").description or ()}
     fields = [field for field in table.schema().fields if field.name in held or _is_declared(declared, field)]
     columns = ", ".join(
@@ -140,7 +140,7 @@ def _copy(
     partition = f"{relation}.{declared.partition_by}" if declared.partition_by else "NULL::VARCHAR"
     order = [f"{relation}.{column}" for column in declared.sort_by]
     directory.parent.mkdir(parents=True, exist_ok=True)
-    # One thread, or several would interleave the sorted rows.
+    # One thread, because several would interleave the sorted rows.
     threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
     connection.execute("SET threads = 1")
     try:
@@ -174,7 +174,7 @@ def _file_statistics(
             rows = pluralize(int(found["null_count"]), "row")
             raise TerminalDataError(
                 f"{rows} for {table.name()[-1]} without {field.name}, which is required; "
-                "nothing was committed. Look at where the rows come from."
+                "nothing was committed. Check where the rows come from."
             )
         lower, upper = found.get("min"), found.get("max")
         if field.name == key:
@@ -195,14 +195,14 @@ def _bounds(kind: str, lower: str, upper: str) -> tuple[Any, Any]:
     """Read the bounds that DuckDB gives as text; long text is cut so that it stays a bound."""
     if kind == "string":
         cut = _upper_bound(upper)
-        return (None, None) if cut is None else (lower[:_BOUND_LENGTH], cut)
+        return (None, None) if cut is None else (lower[:_BOUND_CHARACTERS], cut)
     if kind == "timestamptz":
         return _microseconds(lower), _microseconds(upper)
     if kind == "date":
         return _days(lower), _days(upper)
     if kind == "boolean":
         return lower == "1", upper == "1"
-    # Of a type that somebody has added there are none, which is allowed: nothing here asks for such a column.
+    # Columns of other types, which somebody has added, have no bounds; no query here filters by them.
     return (int(lower), int(upper)) if kind in ("int", "long") else (None, None)
 
 
@@ -215,10 +215,10 @@ def _days(text: str) -> int:
 
 
 def _upper_bound(text: str) -> str | None:
-    """Return a short text that sorts at or after one; None where there is none."""
-    if len(text) <= _BOUND_LENGTH:
+    """Return a short text that sorts at or after a given one; None if there is none."""
+    if len(text) <= _BOUND_CHARACTERS:
         return text
-    for position in reversed(range(_BOUND_LENGTH)):
+    for position in reversed(range(_BOUND_CHARACTERS)):
         following = ord(text[position]) + 1
         # Surrogates cannot be encoded, and nothing follows the last code point.
         if following <= 0x10FFFF and not 0xD800 <= following <= 0xDFFF:

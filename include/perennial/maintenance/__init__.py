@@ -1,4 +1,4 @@
-"""Daily upkeep of the warehouse: merge small files, let go of old snapshots, purge what nothing reaches (M8).
+"""Daily maintenance of the warehouse: merge small files, expire old snapshots, purge unreachable files (M8).
 
 Three steps, each of which can be killed, repeated and run beside loads, expiries and restores.
 """

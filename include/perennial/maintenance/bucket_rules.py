@@ -1,4 +1,4 @@
-"""Lifecycle rules of buckets that delete or freeze what this product counts on, whatever its own runs do (R8, M9)."""
+"""Lifecycle rules of buckets that delete or freeze files that this product needs, independently of runs (R8, M9)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.history import directories
 
-_REMEDY = "Disable the rule, or give it a filter that leaves this place out (deploy/README.md, Rules of the buckets)."
+_REMEDY = "Disable the rule, or give it a filter that excludes this location (deploy/README.md, Rules of the buckets)."
 
 
 @dataclass(frozen=True)
 class BucketRule:
-    """A rule that does harm.
+    """A harmful rule.
 
     Attributes:
         bucket: The bucket it belongs to.
         name: Its id; empty where it has none.
-        places: The addresses of this product that it reaches.
-        harm: What it does to objects there, for a person.
+        places: The addresses of this product to which it applies.
+        harm: What it does to objects there, in words.
         remedy: What to do about it.
     """
 
@@ -39,11 +39,11 @@ class BucketRule:
 
 @dataclass(frozen=True)
 class BucketRules:
-    """What the rules of all buckets come to.
+    """The result of checking the rules of all buckets.
 
     Attributes:
         harmful: Rules that delete or freeze current objects.
-        unseen: By bucket why its rules could not be read; nothing is known of those.
+        unseen: Buckets whose rules could not be read, with the reason.
     """
 
     harmful: tuple[BucketRule, ...]
@@ -51,7 +51,7 @@ class BucketRules:
 
 
 def find_harmful_rules(warehouse: Warehouse) -> BucketRules:
-    """Read the rules of every bucket that holds tables, archived files, plans or records."""
+    """Read the rules of every bucket with tables, archived files, plans or records."""
     harmful: list[BucketRule] = []
     unseen: dict[str, str] = {}
     by_bucket: dict[str, list[str]] = {}
@@ -82,7 +82,7 @@ def _places(warehouse: Warehouse) -> list[str]:
 
 
 def _reaches(rule: Mapping[str, Any], place: str) -> bool:
-    """Whether a rule takes objects below a place. Those of this product have no tags, and are of every size."""
+    """Whether a rule applies to objects below an address. This product's objects have no tags, and any size."""
     if rule.get("Status") != "Enabled":
         return False
     filtered = rule.get("Filter") or {}
@@ -102,7 +102,7 @@ def _harm(rule: Mapping[str, Any]) -> Iterator[str]:
         if transition.get("StorageClass") in COLD_CLASSES:
             yield (
                 f"moves objects to {transition['StorageClass']} {_when(transition) or 'at once'}, where they cannot be "
-                "read before they are thawed (of archived files PERENNIAL_ARCHIVE_STORAGE_CLASS does that, and of "
+                "read before they are thawed (for archived files use PERENNIAL_ARCHIVE_STORAGE_CLASS, and for "
                 "nothing else)"
             )
 

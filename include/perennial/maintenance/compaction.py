@@ -1,15 +1,14 @@
-"""Merge small files, and apply other engines' delete files, without touching what a move has under its hands.
+"""Merges small files and applies other engines' delete files, without touching files of moves under way.
 
-Rows are kept as they are: `user_message_summary` and `source_daily_stats` are not summed up. Sums would save more, but
-the parts would no longer be those of the loads, which the contract names, and comparing rows would prove nothing.
+Rows are kept as they are: `user_message_summary` and `source_daily_stats` are not summed up. Sums would save more
+space, but the rows would no longer be those of the loads, as the contract says, and comparing rows would prove nothing.
 
-Why it loses and doubles nothing beside moves. A move writes its pending record before it pins a snapshot, and removes
-it when its last commit is made. Compaction does it the other way round: it pins first and reads the records then. A
-file that a move has added and may have to find or withdraw again is therefore either not in the pinned snapshot, or its
-source is named by a record that is read afterwards. Where a record is missing (a restore was given up, and then its
-tasks were run again), what the archive lists tells as well: a hot file that is the copy of one still listed there is
-in transit. Files that a move is about to take away may be merged meanwhile: the move's commit finds them gone,
-withdraws their copies and plans again (M6).
+It neither loses nor doubles rows beside moves. A move writes its pending record before it pins a snapshot, and removes
+the record after its last commit. Compaction does the reverse: it first pins a snapshot, then reads the records. So a
+file that a move has added and may have to find or withdraw again is either not in the pinned snapshot, or a record that
+is read afterwards names its source. If a record is missing (a restore was given up, and then its tasks were run again),
+the archive shows it too: a hot file that is the copy of one still listed there is in transit. Files that a move is
+about to remove may be merged: the move's commit finds them gone, withdraws their copies and plans again (M6).
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ COMPACTED_TABLES = (
 
 @dataclass(frozen=True)
 class CompactionOutcome:
-    """What was merged in one table.
+    """The result of merging in one table.
 
     Attributes:
         files_before: Files that were replaced.
@@ -90,15 +89,15 @@ class CompactionOutcome:
 
 
 def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
-    """Compact every table that grows by small files, and bring the manifests of each into order.
+    """Compact every table that grows by small files, and reorder the manifests of each.
 
     Returns:
-        What was merged, by table, where anything was.
+        The results by table, for tables in which anything was merged.
 
     Raises:
-        TerminalDataError: Rows that were written are not those that were read, or a table was set back; nothing was
+        TerminalDataError: The written rows differ from those that were read, or a table was set back; nothing was
             replaced.
-        TransientConflictError: Other writers won every race.
+        TransientConflictError: Other writers kept committing first.
     """
     refuse_losses(warehouse)
     warehouse.refuse_unwritable(COMPACTED_TABLES)
@@ -108,7 +107,7 @@ def compact_tables(warehouse: Warehouse) -> dict[str, CompactionOutcome]:
     outcomes = {name: compact_table(warehouse, name) for name in COMPACTED_TABLES}
     for name in partitioned:
         if order_manifests(warehouse, name):
-            log.info("%s: manifests brought into the order of sources", name)
+            log.info("%s: manifests reordered by source", name)
     return {name: outcome for name, outcome in outcomes.items() if outcome.files_before}
 
 
@@ -132,7 +131,7 @@ def compact_table(warehouse: Warehouse, name: str) -> CompactionOutcome:
 
 
 def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
-    """Write every group's rows to one new file that no snapshot lists yet, and prove that they are the same rows."""
+    """Write every group's rows to one new file that no snapshot lists yet, and verify that the rows are the same."""
     files = [live for group in groups for live in group.files]
     written = rewrite_files(table, table, files, f"compact-{uuid.uuid4().hex}")
     written_rows = sum(data_file.record_count for data_file in written.data_files)
@@ -147,7 +146,7 @@ def _rewrite(table: Table, groups: Sequence[FileGroup]) -> list[FileGroup]:
 
 
 def _replace(warehouse: Warehouse, name: str, groups: list[FileGroup]) -> CompactionOutcome:
-    """Replace groups by what they were merged to, but for those that anybody has touched meanwhile."""
+    """Replace groups by their merged files, except those that anybody has changed since."""
     sources = {group.source_id for group in groups if group.source_id is not None}
 
     def change(table: Table) -> FileChange:
@@ -177,7 +176,7 @@ def _is_unchanged(group: FileGroup, live: dict[str, LiveFile]) -> bool:
 
 
 def _sources_in_transit(warehouse: Warehouse, groups: Iterable[FileGroup]) -> set[str | None]:
-    """Sources of which hot, pinned before, has a copy whose original the archive still lists."""
+    """Sources with a copy in the pinned hot snapshot whose original the archive still lists."""
     files = {file_name(live.uri): group.source_id for group in groups for live in group.files}
     sources = {source_id for source_id in files.values() if source_id is not None}
     archived = warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), sources)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
-# A merged file has at least this size where there are rows enough, and then is left alone for good.
+# A merged file has at least this size if there are enough rows, and is then never merged again.
 SMALL_BYTES = 16 << 20
-# Fewer files than this are not worth writing their rows again.
+# Fewer files than this are not worth rewriting.
 MERGE_FROM_FILES = 4
-# What the engine reads at once, and what one commit replaces: they bound memory and the cost of a lost race.
+# The sizes that DuckDB reads at once and that one commit replaces: they bound memory and the cost of a lost race.
 PASS_BYTES, PASS_FILES = 32 << 20, 1000
 COMMIT_BYTES, COMMIT_FILES = 512 << 20, 5000
 
@@ -30,7 +30,7 @@ class FileGroup:
     Attributes:
         source_id: Their source; None in an unpartitioned table.
         files: As the pinned snapshot lists them.
-        merged: What they were rewritten to; nothing before that, and where no row was left.
+        merged: The files they were rewritten to; empty before that, and if no row is left.
     """
 
     source_id: str | None
@@ -43,12 +43,12 @@ class FileGroup:
 
 
 def plan_groups(warehouse: Warehouse, table: Table) -> list[FileGroup]:
-    """Choose which files of a loaded table become one, such that every merge saves files or applies deletes."""
+    """Choose which files of a loaded table become one, so that every merge saves files or applies deletes."""
     declared = next(known for known in TABLES if known.name == table.name()[-1])
     by_source: dict[str | None, list[LiveFile]] = {}
     for live in warehouse.live_files(table):
         if declared.partition_by and live.is_mixed:
-            # Divided by source first; this one has come since.
+            # Files are divided by source first; this one was added since.
             continue
         if live.deletes or live.file_bytes < SMALL_BYTES:
             by_source.setdefault(live.source_id if declared.partition_by else None, []).append(live)
@@ -88,7 +88,7 @@ def _if_worthwhile(members: list[LiveFile]) -> Iterator[list[LiveFile]]:
 
 
 def passes(groups: Iterable[FileGroup]) -> Iterator[list[FileGroup]]:
-    """Put groups of different sources together that the engine reads at once: it writes one file a source."""
+    """Combine groups of different sources that DuckDB reads at once; it writes one file per source."""
     members: list[FileGroup] = []
     sources: set[str | None] = set()
     pass_bytes = pass_files = 0
@@ -106,7 +106,7 @@ def passes(groups: Iterable[FileGroup]) -> Iterator[list[FileGroup]]:
 
 
 def batched(groups: Iterable[list[FileGroup]]) -> Iterator[list[list[FileGroup]]]:
-    """Put together what one commit replaces."""
+    """Combine the groups that one commit replaces."""
     batch: list[list[FileGroup]] = []
     batch_bytes = batch_files = 0
     for members in groups:

@@ -1,7 +1,7 @@
-"""Rows that the audit trail counts on and no table lists: what is left of them in storage must not be purged.
+"""Rows in the audit trail that no table lists: their remaining files in storage must not be purged.
 
-A table that is set back is found by its own history (`warehouse.lineage`), as long as that shows it. This looks at the
-rows themselves, for the case that the history is gone: somebody dropped our tag, or it happened before there was one.
+A table that was set back is detected by its history (`warehouse.lineage`), as long as that shows it. This module checks
+the rows themselves, in case the history is gone: somebody dropped our tag, or it happened before tags existed.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from perennial.warehouse.lineage import known_since
 
 log = logging.getLogger(__name__)
 
-# Operations of moves, and of what leaves rows as they are.
+# Operations of moves, and operations that do not change rows.
 _MOVES = ("expire:", "restore:", "compact:")
 
 
 @dataclass(frozen=True)
 class LostSource:
-    """A source that was archived or restored, and of which neither table has a row.
+    """A source that was archived or restored, although neither table has a row of it.
 
     Attributes:
         source_id: The source.
-        row_count: Interactions that its latest move took along.
-        file_names: Names of the files that may hold them: archived files, their originals and their copies in hot.
-        left: Those of the archived files and originals that are still in storage.
+        row_count: Interactions of its latest move.
+        file_names: Names of the files that may have them: archived files, their originals and their copies in hot.
+        left: Archived files and originals that are still in storage.
     """
 
     source_id: str
@@ -48,12 +48,12 @@ class LostSource:
 
 
 def find_lost_sources(warehouse: Warehouse) -> list[LostSource]:
-    """Find sources whose rows have gone since their latest move, though no commit has taken them away on purpose.
+    """Find sources whose rows have disappeared since their latest move, although no commit removed them on purpose.
 
-    Only where the retained snapshots of both tables go back to that move: what an earlier commit of another writer has
-    deleted is not lost.
+    A source is only checked if the retained snapshots of both tables go back to that move: rows that an earlier commit
+    of another writer deleted are not lost.
     """
-    # The archive twice: what moves meanwhile in either direction is seen before or after (M4).
+    # The archive is read twice: a concurrent move in either direction is seen before or after (M4).
     tables = [warehouse.table(name) for name in (INTERACTIONS_ARCHIVE.name, INTERACTIONS.name)]
     since = max(known_since(table) for table in tables)
     with open_session(warehouse, [LIFECYCLE_EVENTS.name]) as session:
@@ -70,7 +70,7 @@ def find_lost_sources(warehouse: Warehouse) -> list[LostSource]:
 
 
 def last_copies(warehouse: Warehouse) -> set[str]:
-    """Names of files that may be the last copy of rows, though no table lists them."""
+    """Names of files that may be the last copy of rows, although no table lists them."""
     lost = find_lost_sources(warehouse)
     for source in lost:
         log.warning("not purged: %s See docs/runbooks/table-set-back.md.", source)

@@ -1,4 +1,4 @@
-"""What operations leave in storage beside the tables: plans, file lists, notes, reports."""
+"""Files of operations in storage, besides the tables: plans, file lists, records, reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perennial.moves.move_plan import file_name, find_plan
 from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
 
-# One directory an operation, one file an operation. Anything else below `operations/` is left alone.
+# One directory or one file per operation. Anything else below `operations/` is not touched.
 DIRECTORY_TOPICS = ("moves", "loads")
 FILE_TOPICS = ("decided", "requests", "errors", "thaws", "deliveries", "undelivered")
 
@@ -37,13 +37,13 @@ class OperationFiles:
 
     @cached_property
     def copy_names(self) -> frozenset[str]:
-        """Names of the copies that a move planned; none of any other operation."""
+        """Names of the copies that a move planned; empty for other operations."""
         plan = find_plan(self.uri) if self.topic == "moves" else None
         return frozenset(file_name(step.copy_uri) for step in plan.steps) if plan else frozenset()
 
 
 def list_operations(warehouse: Warehouse) -> Iterator[OperationFiles]:
-    """List the operations that have left anything, under way or over; pending records are not among their files."""
+    """List the operations with files, under way or over, without their pending records."""
     root = warehouse.operations_uri()
     found: dict[str, OperationFiles] = {}
     for topic in (*DIRECTORY_TOPICS, *FILE_TOPICS):

@@ -1,22 +1,22 @@
-"""M8: physical deletion of what no retained snapshot of any table and no operation under way reaches.
+"""M8: physical deletion of files that no retained snapshot of any table and no operation under way refers to.
 
-The order closes every race with operations that go on meanwhile:
+The order prevents every race with concurrent operations:
 
-1. List what lies in the tables' directories. A file written after that is not on the list.
+1. List the files in the tables' directories. A file written after that is not on the list.
 2. Read the pending records, and set aside what their plans and file lists name.
 3. Read the tables' metadata, fresh. An operation whose record was gone in step 2 had made all its commits before, so
    they show here; one whose record was there protects its files. No other old file can enter a table any more, with
-   one exception: the name of a copy is a hash of its original (M1), so what a dead move left is written and used again
+   one exception: the name of a copy is a hash of its original (M1), so a file of a dead move is written and used again
    by the next move of the same file. Hence
 4. Set aside every name that a move planned from the tables as they are now would use. A move that planned earlier and
    has no record in step 2 is over. One that plans later plans files that are live now, or files that are added after
    this look, whose copies are made after it as well.
-   Likewise what may be the last copy of rows that `lifecycle_events` counts on (`moves.last_copies`).
-5. Delete one by one, looking at each file's age once more immediately before: a copy that was made anew is young.
+   Likewise files that may be the last copy of rows in `lifecycle_events` (`maintenance.last_copies`).
+5. Delete one by one, checking each file's age once more immediately before: a new copy is young.
 
-Whose a file is. Below a table's own location, files with names that this product or an Iceberg library gives are the
-table's. The archive's data files may lie in a bucket that others use too, also other workspaces with names like these:
-there only files are deleted that `archived_files` or the plan of a move says this workspace has written.
+The owner of a file: below a table's own location, files with names that this product or an Iceberg library gives belong
+to the table. The archive's data files may be in a bucket that others use too, even other workspaces with similar names:
+there, only files are deleted that this workspace has written according to `archived_files` or the plan of a move.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ _TABLE_FILE = re.compile(
     rf"|\d{{5}}-\d+-{_UUID}(?:-\d+)*(?:-deletes)?\.(?:parquet|avro|orc|puffin)"
     rf"|\d{{5}}-{_UUID}(?:\.gz)?\.metadata\.json(?:\.gz)?|{_UUID}-m\d+\.avro|snap-\d+-\d+-{_UUID}\.avro"
 )
-# What a killed writer leaves: a temporary file, or the staging directory of `write_files`. No table ever lists one.
+# Remains of a killed writer: a temporary file, or the staging directory of `write_files`. No table lists them.
 _UNFINISHED = re.compile(rf"/\.{_HEX}(?:/partition_number=\d+/part-{_UUID}\.parquet)?$")
 
 
 @dataclass(frozen=True)
 class PurgeOutcome:
-    """What was deleted.
+    """The result of a purge.
 
     Attributes:
         file_count: Files deleted.
         total_bytes: Their size.
-        foreign_count: Files that no table reaches and that were left, because nothing says they are this workspace's.
+        foreign_count: Unreachable files that were left, because this workspace is not known to have written them.
     """
 
     file_count: int
@@ -80,7 +80,7 @@ class PurgeOutcome:
 
 @dataclass(frozen=True)
 class _Found:
-    """A file that may be one of ours; `shared` where others may write to its directory too."""
+    """A file that may be one of ours; `shared` if others may write to its directory too."""
 
     stored: StoredFile
     shared: bool
@@ -91,7 +91,7 @@ class _Found:
 
 
 def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int = RETAIN_DAYS) -> PurgeOutcome:
-    """Delete unreachable files of every table, and plans, notes and reports of finished operations, that are old.
+    """Delete old unreachable files of every table, and old plans, records and reports of finished operations.
 
     Raises:
         TerminalSettingError: retain_days is below 1.
@@ -125,10 +125,10 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
 
 
 def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
-    """List what lies in the tables' directories, by name; a name says which file it is wherever a directory moves to.
+    """List the files in the tables' directories by name, which identifies a file even if its directory moves.
 
     Returns:
-        The files that have names like ours; how many others there are in the tables' own locations.
+        The files with names like ours, and the number of others in the tables' own locations.
     """
     found: dict[str, _Found] = {}
     foreign_count = 0
@@ -142,11 +142,11 @@ def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
             for stored in storage_for(directory.uri).list_files(directory.uri):
                 name = file_name(stored.uri)
                 if _TABLE_FILE.fullmatch(name) or _UNFINISHED.search(stored.uri):
-                    # Of two files of one name the first is enough for today.
+                    # Of two files with the same name, this run takes only the first.
                     found.setdefault(name, _Found(stored, not directory.exclusive))
                 elif directory.exclusive:
                     foreign_count += 1
-                    log.debug("%s is no file of an Iceberg table, left alone", stored.uri)
+                    log.debug("%s is not a file of an Iceberg table and was left", stored.uri)
     return found, foreign_count
 
 
@@ -163,14 +163,14 @@ def _named_by(warehouse: Warehouse, pending: Iterable[OperationRecord]) -> set[s
                 names.update(map(file_name, (step.copy_uri, *step.originals, *step.deletes)))
             continue
         for uri in record.file_lists:
-            # Absent: its operation has just finished, and what it has committed is found in the tables.
+            # If it is absent, its operation has just finished, and its commits are in the tables.
             with suppress(FileNotFoundError):
                 names.update(file_name(data_file.file_path) for data_file in read_file_list(table, uri))
     return names
 
 
 def _refuse_contradictions(tables: Iterable[Table], found: dict[str, _Found], others: Collection[str]) -> None:
-    """Refuse to delete anything when metadata lies beside a table's own that the catalog should know, but does not."""
+    """Refuse to delete anything if there is metadata beside a table's own that the catalog should know but does not."""
     metadata_files = {name: file.stored.uri for name, file in found.items() if "metadata.json" in name}
     for table in tables:
         known = {file_name(entry.metadata_file) for entry in table.metadata.metadata_log}
@@ -182,13 +182,13 @@ def _refuse_contradictions(tables: Iterable[Table], found: dict[str, _Found], ot
             if reason := contradicts(table, uri, others):
                 raise TerminalDataError(
                     f"{uri} {reason}: the catalog may have been set up anew or restored from an old backup, and files "
-                    f"of {table.name()[-1]} that it does not know may be precious. Nothing was purged. Register that "
-                    "metadata file in the catalog, or delete it if it is really of no use."
+                    f"of {table.name()[-1]} that it does not know may be needed. Nothing was purged. Register that "
+                    "metadata file in the catalog, or delete it if it is really useless."
                 )
 
 
 def _drop_reachable(tables: Iterable[Table], found: dict[str, _Found]) -> None:
-    """Take what the tables reach off the list, so that no second set of all files is held."""
+    """Remove reachable files from the list, so that no second set of all files is in memory."""
     started = time.monotonic()
     count = 0
     for table in tables:
@@ -210,7 +210,7 @@ def _awaited_names(warehouse: Warehouse) -> set[str]:
 
 
 def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: set[str]) -> set[str]:
-    """Which files of a shared directory this workspace's own records say it has written."""
+    """The files of a shared directory that this workspace has written, according to its own records."""
     if not names:
         return set()
     noted = warehouse.table(ARCHIVED_FILES.name).scan(selected_fields=("file_uri",)).to_arrow_batch_reader()
@@ -223,10 +223,10 @@ def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: se
 def _finished(
     operations: Iterable[OperationFiles], pending: Collection[OperationRecord], left: set[str], cutoff: datetime
 ) -> list[StoredFile]:
-    """Files of operations that are over and old, and none of whose copies is left: their plans say whose those are.
+    """Files of old finished operations without remaining copies, because plans show the owner of copies.
 
-    What tasks of a run tell each other is kept while a restore that may need it is under way: it waits for days where
-    its files have to be thawed.
+    Files that tasks of a run pass to each other are kept while a restore that may need them is under way: it waits for
+    days if its files have to be thawed.
     """
     started = [datetime.fromisoformat(record.created_at) for record in pending if record.kind == RESTORE.name]
     told_before = min([cutoff, *(moment - PENDING_MARGIN for moment in started)])

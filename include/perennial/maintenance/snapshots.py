@@ -1,4 +1,4 @@
-"""Let go of old snapshots, but of none that an operation under way may still ask about."""
+"""Expires old snapshots, except those that an operation under way may still need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perennial.warehouse.history import expire_snapshots
 log = logging.getLogger(__name__)
 
 RETAIN_DAYS = 7
-# A load pins the ledger before it writes its record; this is more than any load takes to prepare.
+# A load pins the ledger before it writes its record; this is longer than any load takes to prepare.
 PENDING_MARGIN = timedelta(days=1)
 
 
@@ -24,16 +24,17 @@ def expire_old_snapshots(
 ) -> dict[str, int]:
     """Expire the snapshots of every table that were replaced before the window.
 
-    Moves and loads ask the snapshots since they began who removed a file and which commit was made (M2): nothing since
-    a day before the oldest pending record is let go. An operation that begins meanwhile asks about later ones only.
+    Moves and loads read from the snapshots since they began who removed a file and which commit was made (M2), so no
+    snapshot since a day before the oldest pending record is expired. An operation that begins during the expiry only
+    needs later ones.
 
     Returns:
-        Snapshots expired, by table, where there were any.
+        Number of expired snapshots by table, if any.
 
     Raises:
         TerminalSettingError: retain_days is below 1, or a table cannot be written.
-        TerminalDataError: A table was set back; no snapshot was let go.
-        TransientConflictError: Other writers won every race.
+        TerminalDataError: A table was set back; no snapshot was expired.
+        TransientConflictError: Other writers kept committing first.
     """
     cutoff = _cutoff(warehouse, now_wall_clock, retain_days)
     refuse_losses(warehouse)
@@ -48,7 +49,7 @@ def expire_old_snapshots(
 
 
 def refuse_short_retention(retain_days: int) -> None:
-    """Refuse a window in which files of an operation under way could grow old.
+    """Refuse a window in which files of an operation under way could become old enough to be purged.
 
     Raises:
         TerminalSettingError: It is below 1 day.

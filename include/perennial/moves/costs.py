@@ -13,8 +13,8 @@ from perennial.storage import S3_SCHEMES
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 
-LOCAL = Fact("Each month", "Nothing is saved: the archive is not on S3, so it has no storage class of another price.")
-NOTHING = Fact("Each month", "Nothing is saved: there are no archived files.")
+LOCAL = Fact("Each month", "No saving: the archive is not on S3.")
+NOTHING = Fact("Each month", "No saving: there are no archived files.")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What people are told, and how it reaches them."""
+"""Messages to people, and how they are delivered."""
 
 from perennial.notify.addresses import ADDRESS_PATTERN, is_address, refuse_bad_addresses
 from perennial.notify.deadline import airflow_url, warn_late_restore

@@ -21,12 +21,12 @@ _ADDRESS = re.compile(ADDRESS_PATTERN)
 
 
 def is_address(value: object) -> bool:
-    """Say whether a value is a plain address: `name@domain.tld` in ASCII, no display name, at most 254 characters."""
+    """Return whether a value is a plain address: `name@domain.tld`, ASCII, no display name, at most 254 characters."""
     return isinstance(value, str) and _ADDRESS.search(value) is not None
 
 
 def refuse_bad_addresses(addresses: Sequence[object]) -> None:
-    """Let a request through only if each of its addresses can be written to.
+    """Accept a request only if each of its addresses is valid.
 
     Raises:
         TerminalRequestError: Names every bad address.
@@ -41,7 +41,7 @@ def refuse_bad_addresses(addresses: Sequence[object]) -> None:
 
 
 def _not_addresses(bad: Sequence[object]) -> str:
-    """Name what is no address, and last what was meant, perhaps."""
+    """Name each value that is not an address; at the end suggest what was probably meant."""
     meant = {str(value): nearest for value in bad if (nearest := _nearest(value))}
     other = [repr(value) for value in bad if str(value) not in meant]
     said = [not_known(value, "plain e-mail address", nearest, "") for value, nearest in meant.items()]
@@ -56,7 +56,7 @@ def _not_addresses(bad: Sequence[object]) -> str:
 
 
 def _nearest(value: object) -> str:
-    """The address that a value holds, or becomes without a slip of the keyboard; empty where that is not one."""
+    """Return the address in a value, or the value with a typing error corrected; empty if neither is an address."""
     text = str(value).strip()
     found = [address for _, address in getaddresses([text])]
     slips = text.replace(" ", "").replace(",", ".").replace("..", ".").replace("@@", "@")

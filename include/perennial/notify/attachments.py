@@ -1,4 +1,4 @@
-"""What is too long for the body of a message: the table as CSV, the command as text."""
+"""Attachments for what is too long for the body of a message: the table as CSV, the command as text."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def attached(filename: str, sources: Sources, body_rows: int, advice: RestoreAdv
 
 
 def _table_csv(sources: Sources) -> bytes:
-    """Write one line a source, columns as the dataclass has them.
+    """Write one line per source, with the columns of the dataclass.
 
-    A spreadsheet reads it as UTF-8 and runs nothing of it: a cell that would be a formula gets a leading apostrophe.
+    A spreadsheet reads it as UTF-8 and executes none of it: a cell that would be a formula gets a leading apostrophe.
     """
     page = io.StringIO()
     writer = csv.writer(page)

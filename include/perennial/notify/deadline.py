@@ -22,14 +22,14 @@ _LAST_MAIL, _NOT_BEGUN = "notify_requesters", (None, "scheduled", "queued")
 
 
 async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str | None = None, **_: Any) -> str:
-    """Tell the requesters of a restore that it is late, unless it has ended.
+    """Notify the requesters of a restore that it is late, unless it has ended.
 
-    The mail leaves from a thread: it does not hold up other triggers, and the asynchronous SmtpHook (smtp 3.2) starts
+    The e-mail is sent in a thread: it does not hold up other triggers, and the asynchronous SmtpHook (smtp 3.2) starts
     TLS twice, which fails on servers that ask for STARTTLS.
 
     Args:
         context: `dag_run` as Airflow's API shows it, and `deadline`; a deadline's context holds nothing else.
-        root: Directory of the workspace's notes, where it is written down who was told; None where it is not known.
+        root: Directory of the workspace's operations, which records who was notified; None where it is not known.
 
     Returns:
         What was done, for the callback's record.
@@ -39,10 +39,10 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     notify = conf.get("notify")
     to = tuple(dict.fromkeys(filter(is_address, notify))) if isinstance(notify, list) else ()
     if not to:
-        _log.warning("Run %s is late and its conf names nobody to tell", dag_run.get("dag_run_id"))
-        return "nobody to tell"
-    # Airflow 3.3 drops the deadline of a run that succeeds in time, and keeps that of one that fails. What it hands
-    # over is the run as it was when the deadline passed, which can be long ago: the run may end at any moment.
+        _log.warning("Run %s is late and its conf names nobody to notify", dag_run.get("dag_run_id"))
+        return "nobody to notify"
+    # Airflow 3.3 drops the deadline of a run that succeeds in time, and keeps that of one that fails. What it passes
+    # on is the run as it was when the deadline passed, which can be long ago: the run may end at any moment.
     if await _has_ended(dag_run):
         return "the run has ended"
     base_url = airflow_url()
@@ -50,21 +50,21 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     message = late_restore_message(dag_run, datetime.now(UTC), url, page_url(base_url) if base_url else None)
     record = DeliveryRecord(LATE, str(dag_run.get("dag_run_id")), root)
     delivery = await asyncio.to_thread(deliver, record, [Letter(message=message, to=to)])
-    told = f"told {', '.join(delivery.delivered) or 'nobody'}"
-    return f"{told}. {describe(delivery.undelivered)}" if delivery.undelivered else told
+    notified = f"notified {', '.join(delivery.delivered) or 'nobody'}"
+    return f"{notified}. {describe(delivery.undelivered)}" if delivery.undelivered else notified
 
 
 async def _has_ended(dag_run: Mapping[str, Any]) -> bool:
-    """Ask Airflow; where it does not answer, what it said when the deadline passed has to do."""
+    """Ask Airflow; if it does not answer, rely on the state when the deadline passed."""
     try:
         return await asyncio.to_thread(_ended_by_now, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id")))
-    except Exception:  # whatever it is: a restore that stands still because of it is late
-        _log.warning("Airflow does not say how run %s is", dag_run.get("dag_run_id"), exc_info=True)
+    except Exception:  # whatever it is: a restore that it brings to a halt is late
+        _log.warning("Airflow does not give the state of run %s", dag_run.get("dag_run_id"), exc_info=True)
         return dag_run.get("state") in _OVER
 
 
 def _ended_by_now(dag_id: str, run_id: str) -> bool:
-    """Tell whether a run is over, or its last mail is on its way; a run that somebody has removed is over, too."""
+    """Return whether a run is over or is sending its last e-mail; a run that somebody removed is over, too."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     # The triggerer asks the database for it, through its supervisor: a trigger has no session of its own.

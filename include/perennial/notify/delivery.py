@@ -1,7 +1,7 @@
-"""Telling people once: who has a mail already is remembered beside the run's notes, and who could not be told is too.
+"""Sends each person an e-mail once: a record beside the run's documents says who has it and who could not be reached.
 
-A recipient is noted as soon as the server has taken the mail. A process that dies between the two sends that one mail
-a second time, under the same Message-ID; nobody else gets a second one.
+A recipient is recorded as soon as the server has accepted the e-mail. A process that dies between the two sends that
+one e-mail a second time, under the same Message-ID; nobody else gets a second one.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "expo
 
 @dataclass(frozen=True, kw_only=True)
 class Undelivered:
-    """One mail that did not reach somebody.
+    """One e-mail that did not reach somebody.
 
     Attributes:
-        recipient: The address, or what the platform has instead of one; empty where it has none.
-        subject: Of the mail.
+        recipient: The address, or what the platform has in its place; empty where it has nothing.
+        subject: Subject of the e-mail.
         topic: restore, thaw, late, expiry or export.
-        run_id: Run that had something to tell.
+        run_id: The run that the e-mail is about.
         reason: The server's words, or what is wrong with the address.
-        for_good: Whether trying again is of no use before somebody has changed something.
+        for_good: Whether a retry is useless until somebody has changed something.
         tried_at: Wall clock of the last attempt, ISO 8601.
     """
 
@@ -49,10 +49,10 @@ class Undelivered:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of the mails of one run.
+    """The outcome of the e-mails of one run.
 
     Attributes:
-        delivered: Recipients who have the mail, from this attempt or an earlier one.
+        delivered: Recipients who have the e-mail, from this attempt or an earlier one.
         undelivered: The others.
     """
 
@@ -61,40 +61,40 @@ class Delivery:
 
     @property
     def is_worth_repeating(self) -> bool:
-        """Whether somebody was refused only for now."""
+        """Whether some refusal was temporary."""
         return any(not missed.for_good for missed in self.undelivered)
 
     def refuse_gaps(self) -> None:
-        """Let it pass only if everybody has the mail.
+        """Pass only if everybody has the e-mail.
 
         Raises:
-            TransientDeliveryError: Somebody was refused for now; names everybody who could not be told.
-            TerminalDeliveryError: All who could not be told were refused for good; names them.
+            TransientDeliveryError: Some refusal was temporary; names everybody who could not be notified.
+            TerminalDeliveryError: Every refusal was permanent; names everybody who could not be notified.
         """
         if not self.undelivered:
             return
         text = f"{describe(self.undelivered)} {_others(len(self.delivered))}"
         if self.is_worth_repeating:
-            raise TransientDeliveryError(f"{text} The rest is tried again with the task, and nobody is told twice.")
+            raise TransientDeliveryError(f"{text} The task is retried, and nobody gets it twice.")
         raise TerminalDeliveryError(
-            f"{text} Tell them another way; or correct what is wrong, and clear the task to send them the mail."
+            f"{text} Inform them another way; or correct what is wrong and clear the task to send them the e-mail."
         )
 
 
 def describe(undelivered: Iterable[Undelivered]) -> str:
-    """Name everybody who could not be told, and why."""
+    """Name everybody who could not be notified, and why."""
     missed = [f"{each.recipient or 'an owner'} ({each.reason})" for each in undelivered]
-    return f"The mail did not reach {'; '.join(missed)}."
+    return f"The e-mail did not reach {'; '.join(missed)}."
 
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """Where it is written down who has the mails of one topic of one run.
+    """The record of who has the e-mails on one topic of one run.
 
     Attributes:
         topic: restore, thaw, late, expiry or export.
         run_id: The run.
-        root: Directory of the workspace's notes; None where nothing can be remembered.
+        root: Directory of the workspace's operations; None where nothing can be recorded.
     """
 
     topic: str
@@ -119,7 +119,7 @@ class DeliveryRecord:
         self._put("deliveries", delivered)
 
     def note_undelivered(self, undelivered: Iterable[Undelivered]) -> None:
-        """Write down who could not be told; an empty list replaces an earlier one, as not every role may delete."""
+        """Record who could not be notified; an empty list replaces an earlier one, as not every role may delete."""
         missed = [asdict(each) for each in undelivered]
         if missed or self.undelivered():
             self._put("undelivered", missed)
@@ -136,12 +136,12 @@ class DeliveryRecord:
 def deliver(
     record: DeliveryRecord, letters: Iterable[Letter], unaddressed: Mapping[str, str] | None = None
 ) -> Delivery:
-    """Send everybody their mail who does not have it, and write down who has and who could not be told.
+    """Send the e-mail to everybody who does not have it yet, and record who has it and who could not be notified.
 
     Args:
-        record: Who has it from an earlier attempt.
-        letters: The mails; a recipient is in one of them.
-        unaddressed: Subjects of mails that have no recipient who can be written to, by what stands for their address.
+        record: Says who has it from an earlier attempt.
+        letters: The e-mails; each recipient is in one of them.
+        unaddressed: Subjects of e-mails without a usable recipient, by the text that takes the place of the address.
     """
     delivered = record.delivered()
     posted: dict[str, tuple[Letter, str]] = {}
@@ -170,7 +170,7 @@ def list_undelivered(warehouse: Warehouse) -> list[Undelivered]:
     return sorted(found, key=lambda missed: (missed.tried_at, missed.recipient), reverse=True)
 
 
-_NO_ADDRESS = "is no e-mail address that can be written to"
+_NO_ADDRESS = "is not a valid e-mail address"
 _NO_OWNER = "the platform names no owner"
 
 

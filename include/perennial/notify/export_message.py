@@ -1,4 +1,4 @@
-"""What people are told about a User data file they asked for. Nothing here sends anything."""
+"""The message about a User data file that somebody requested. Nothing here sends anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perennial.text import bidi_isolate, one_line, pluralize, visible_json
 
 
 def export_message(report: ExportReport) -> Message:
-    """Tell the requester where the file is; or why there is none, and which commands help."""
+    """Build the message that says where the file is; or why there is none, and which commands help."""
     written = report.file_uri is not None
     restore = None
     if report.missing in ("expired", "archived"):
@@ -42,7 +42,7 @@ def export_message(report: ExportReport) -> Message:
 
 
 def _export_again(report: ExportReport) -> str:
-    """Return the shell command that asks for the same file again."""
+    """Return the shell command that requests the same file again."""
     conf: dict[str, object] = {"source_id": report.source_id, "notify": list(report.notify) or ["you@example.com"]}
     if report.all_recipients:
         conf["all_recipients"] = True

@@ -1,4 +1,4 @@
-"""Addresses of the page that mails lead to."""
+"""Addresses of the pages that e-mails link to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 PAGE_PATH = "/perennial"
 """Below Airflow's own address."""
-# Mail readers and the gateways that check links break longer ones.
+# Mail readers, and gateways that check links, break longer ones.
 LINK_CHARACTERS = 2_000
 
 
@@ -29,11 +29,11 @@ def run_link(page: str | None, run_id: str) -> str | None:
 
 @dataclass(frozen=True)
 class RestoreLink:
-    """The page on which a restore is asked for, with sources ticked.
+    """The page on which a restore is requested, with sources selected.
 
     Attributes:
         url: Its address.
-        source_count: How many are ticked: as many of the first as an address holds.
+        source_count: How many are selected: the first ones, as many as an address holds.
         expired_url: Address of the list of everything that has expired.
     """
 
@@ -43,7 +43,7 @@ class RestoreLink:
 
 
 def restore_link(page: str | None, source_ids: Sequence[str], tags: Sequence[str] = ()) -> RestoreLink | None:
-    """Return where to ask for a restore of some sources and tags; None where there is no page, or no room for one."""
+    """Return the address at which to request a restore; None where there is no page, or an address has no room."""
     if not page:
         return None
     url, ticked = f"{page}/restore?", 0

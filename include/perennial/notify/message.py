@@ -21,10 +21,10 @@ class Attachment:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a person is told.
+    """A message to people.
 
     Attributes:
-        reference: The same for the same news: a mail sent twice by a retry carries one Message-ID.
+        reference: The same for the same news: an e-mail that a retry sends again keeps its Message-ID.
         subject: One line.
         text: The plain-text part.
         html: The HTML part, a whole document.
@@ -40,7 +40,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Letter:
-    """One message, and everybody who gets it. Each of them sees who else does."""
+    """One message and everybody who gets it. Each recipient sees the others."""
 
     message: Message
     to: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What people are told: what a run did in, a message out. Nothing here sends anything."""
+"""Builds messages from the report of what a run did. Nothing here sends anything."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_url(base_url: str, dag_id: str, run_id: str) -> str:
 
 
 def restore_message(report: RestoreReport) -> Message:
-    """Tell the requester what became of the whole request (R12): one message, every requested source named."""
+    """Build the message on the outcome of a whole request (R12); it names every requested source."""
     sources = _by_outcome(report)
     restored = [source for source in sources if source.outcome == "restored"]
     failed = tuple(source.source_id for source in sources if source.outcome == "failed")
@@ -59,7 +59,7 @@ def restore_message(report: RestoreReport) -> Message:
         tone=_tone(report, sources),
     )
     return Message(
-        # A run that was cleared and ends in another way has something new to tell.
+        # A run that was cleared and ends in another way is news.
         reference=reference("restore", report.run_id, report.state, report.error,
                             *sorted((source.source_id, source.outcome) for source in sources)),
         subject=_restore_subject(report, sources, restored),
@@ -70,7 +70,7 @@ def restore_message(report: RestoreReport) -> Message:
 
 
 def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
-    """Tell one owner which of their sources a run expired, why, what that saves, and how to bring each back."""
+    """Build the message to one owner: which sources expired, why, what that saves, and how to restore them."""
     sources = sorted(report.sources, key=lambda source: (-source.row_count, source.source_id))
     owners = list(filter(is_address, map(_owner, sources)))[:1]
     advice = restore_advice(report.page_url, [source.source_id for source in sources], (), owners)
@@ -110,7 +110,7 @@ def digests_by_owner(report: ExpiryReport) -> dict[str, ExpiryReport]:
 
 
 def sources_without_owner(report: ExpiryReport) -> tuple[ExpiredSource, ...]:
-    """Return the expired sources of which nobody can be told, because the platform names no usable address."""
+    """Return the expired sources whose owner cannot be notified, because the platform has no usable address."""
     return tuple(source for source in report.sources if not is_address(_owner(source)))
 
 
@@ -156,13 +156,13 @@ def late_restore_message(
 
 
 def reference(topic: str, run_id: str, *news: object) -> str:
-    """Name what a mail has to tell: the same for the same news, so that nobody is told it twice."""
-    told = hashlib.sha256(json.dumps(news).encode()).hexdigest()[:16]
-    return f"{topic}:{run_id}:{told}"
+    """Identify the content of an e-mail: the same news has the same reference, so that nobody gets it twice."""
+    digest = hashlib.sha256(json.dumps(news).encode()).hexdigest()[:16]
+    return f"{topic}:{run_id}:{digest}"
 
 
 def _by_outcome(report: RestoreReport) -> list[SourceOutcome]:
-    """Every requested source, what needs attention first; a requested id without an outcome was not reached."""
+    """Every requested source, those that need attention first; the run did not reach an id without an outcome."""
     known = {source.source_id for source in report.sources}
     missed = "The run ended before its turn." if report.sources else "Not started."
     unreached = [

@@ -1,4 +1,4 @@
-"""How a reader of a mail asks for a restore: on the page where there is one, on the command line where not."""
+"""How the reader of an e-mail requests a restore: on the page if there is one, otherwise on the command line."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _COMMAND_IDS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreAdvice:
-    """How to ask for a restore of some sources and tags.
+    """How to request a restore of some sources and tags.
 
     Attributes:
-        link: The page with these ticked; None where there is no page.
+        link: The page with these selected; None where there is no page.
         source_count: How many sources it is about.
         command: The shell command that does the same.
-        attached: Whether that goes along as a file: the page does not do it all, or there is none and it is too long to
-            be shown.
+        attached: Whether the command is attached as a file, because the page cannot do everything, or because there
+            is no page and the command is too long to be shown.
     """
 
     link: RestoreLink | None
@@ -36,7 +36,7 @@ class RestoreAdvice:
 def restore_advice(
     page: str | None, ids: Sequence[str], tags: Sequence[str], notify: Sequence[str]
 ) -> RestoreAdvice | None:
-    """Say how to ask for a restore of these sources and tags; None when there are none."""
+    """Say how to request a restore of these sources and tags; None when there are none."""
     if not ids and not tags:
         return None
     link = restore_link(page, ids, tags)
@@ -60,7 +60,7 @@ def restore_command(ids: Sequence[str], tags: Sequence[str], notify: Sequence[st
 
 
 def _program() -> str:
-    """This program as it was called, where a shell would not find it by its name."""
+    """Return the program's name, or the path it was called by where a shell would not find it by its name."""
     called = sys.argv[0]
     found = shutil.which("perennial")
     if Path(called).name != "perennial" or (found and Path(called).exists() and Path(found).samefile(called)):
@@ -69,7 +69,7 @@ def _program() -> str:
 
 
 def _word(text: str) -> str:
-    """Quote one word for a shell; what cannot be seen is escaped, as bash and zsh read it."""
+    """Quote one word for a shell; invisible characters are escaped so that bash and zsh read them."""
     if text.isprintable():
         return shlex.quote(text)
     escaped = "".join(char if char.isprintable() else _escaped(char) for char in text.replace("\\", "\\\\"))
@@ -77,5 +77,5 @@ def _word(text: str) -> str:
 
 
 def _escaped(char: str) -> str:
-    # Byte by byte: what a shell makes of a number of a character depends on its locale.
+    # Byte by byte: how a shell reads the number of a character depends on its locale.
     return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))

@@ -26,7 +26,7 @@ class RestoreCommand:
 
     @property
     def fits_a_shell(self) -> bool:
-        """Whether a shell takes the command; `conf` has to be handed over otherwise."""
+        """Whether a shell accepts the command; otherwise `conf` has to be used."""
         return len(self.command.encode()) < _COMMAND_BYTES
 
 
@@ -38,7 +38,7 @@ def build_restore_command(
         return None
     wanted = {"source_ids": list(ids), "tags": list(tags), "notify": list(notify) or ["you@example.com"]}
     params = {key: values for key, values in wanted.items() if values}
-    said = reason[:500] or "Needed again"
+    shown_reason = reason[:500] or "Needed again"
     return RestoreCommand(
-        conf=visible_json({**params, "reason": said}), command=restore_command(ids, tags, notify, said)
+        conf=visible_json({**params, "reason": shown_reason}), command=restore_command(ids, tags, notify, shown_reason)
     )

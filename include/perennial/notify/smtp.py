@@ -26,7 +26,7 @@ class Refusal:
 
     Attributes:
         reason: The server's words, or what is wrong with the connection.
-        for_good: Whether trying again later is of no use.
+        for_good: Whether a retry is useless.
     """
 
     reason: str
@@ -34,14 +34,14 @@ class Refusal:
 
 
 def send(posted: Iterable[tuple[Letter, str]], accepted: Callable[[Letter, str], None]) -> dict[str, Refusal]:
-    """Hand mails over, each to one recipient: what the server refuses for one of them touches nobody else.
+    """Send e-mails, each to one recipient: a refusal of one recipient affects nobody else.
 
     Args:
         posted: Each letter with one of its recipients.
-        accepted: Called for each mail as soon as the server has taken it.
+        accepted: Called for each e-mail as soon as the server has accepted it.
 
     Returns:
-        Who did not get the mail, and why. When the server cannot be used at all, those are all who are left.
+        Who did not get the e-mail, and why. When the server cannot be used at all, this is everybody who is left.
     """
     refusals: dict[str, Refusal] = {}
     unusable: Refusal | None = None
@@ -61,7 +61,7 @@ def send(posted: Iterable[tuple[Letter, str]], accepted: Callable[[Letter, str],
 class _Server:
     """The mail server of `smtp_default`, connected when it is needed.
 
-    SmtpHook itself sends HTML only; its connection, TLS and login are used, and the mail is built here.
+    SmtpHook itself sends HTML only; its connection, TLS and login are used, and the e-mail is built here.
     """
 
     def __init__(self) -> None:
@@ -78,12 +78,12 @@ class _Server:
         self._close()
 
     def take(self, letter: Letter, recipient: str) -> Refusal | None:
-        """Hand over one mail; None when the server has taken it.
+        """Send one e-mail; None when the server has accepted it.
 
-        Servers limit what one connection may do, or close it, so a refusal for now is believed only on a fresh one.
+        Servers limit what one connection may do, or close it, so a temporary refusal counts only on a fresh connection.
 
         Raises:
-            TransientDeliveryError: The server is down, or takes no connection for now.
+            TransientDeliveryError: The server is down, or accepts no connection at the moment.
             TerminalDeliveryError: The connection is missing or wrong.
         """
         was_used = self._is_used
@@ -107,7 +107,7 @@ class _Server:
         except smtplib.SMTPResponseException as error:
             return self._refused(error.smtp_code, error.smtp_error)
         except (smtplib.SMTPException, OSError) as error:
-            # It may be this mail that breaks it: the next one is tried on a connection of its own.
+            # This e-mail may be what broke it: the next one is tried on a new connection.
             self._close()
             return Refusal(f"the connection broke: {error}", for_good=False)
         return None
@@ -132,9 +132,9 @@ def _connect() -> Any:
     try:
         from airflow.providers.common.compat.sdk import AirflowException
         from airflow.providers.smtp.hooks.smtp import SmtpHook
-    except Exception as error:  # it reads its configuration, and may fail at anything there
+    except Exception as error:  # the import reads Airflow's configuration, and may fail anywhere in it
         raise TerminalDeliveryError(
-            f"Airflow, whose connection {CONNECTION_ID} is used, does not start ({error}); correct its configuration."
+            f"Airflow, which holds the connection {CONNECTION_ID}, does not start ({error}); correct its configuration."
         ) from error
     try:
         hook = SmtpHook(CONNECTION_ID).get_conn()
@@ -160,7 +160,7 @@ def _connect() -> Any:
     client.close()
     raise TerminalDeliveryError(
         f"The Airflow connection {CONNECTION_ID} has the sender {hook.from_email!r}; set from_email in its extra "
-        "fields to an e-mail address in ASCII letters."
+        "fields to an e-mail address in ASCII characters."
     )
 
 

@@ -1,4 +1,4 @@
-"""What people are told when a restore has to wait for cold storage. Nothing here sends anything."""
+"""The message about a restore that has to wait for cold storage. Nothing here sends anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from perennial.notify.pages import render
 from perennial.reports import THAW_TIMES, ThawReport, longest_thaw
 from perennial.text import bidi_isolate, one_line, pluralize, span
 
-_NAMES = 20
+_NAMED_SOURCES = 20
 
 
 def thaw_message(report: ThawReport) -> Message:
@@ -19,7 +19,7 @@ def thaw_message(report: ThawReport) -> Message:
     longest = span(*THAW_TIMES[slowest, report.tier])
     slower = ""
     if report.asked_tier not in ("", report.tier):
-        slower = f"asked for in tier {report.asked_tier}, but some of it can be under way in another, for another run"
+        slower = f"requested in tier {report.asked_tier}, but another run may be thawing some files in a slower tier"
     text, html = render(
         "thaw",
         report=report,
@@ -30,7 +30,7 @@ def thaw_message(report: ThawReport) -> Message:
         classes=[
             (name, files, span(*THAW_TIMES[name, report.tier])) for name, files in sorted(report.frozen_as.items())
         ],
-        sources=named[:_NAMES],
+        sources=named[:_NAMED_SOURCES],
         source_count=len(named),
         tone="info",
     )

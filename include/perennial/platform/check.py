@@ -1,4 +1,4 @@
-"""Whether a sync would take what the platform has: every SELECT run, every finding listed, nothing changed."""
+"""Checks whether a sync would accept the platform: runs every SELECT, lists every finding, changes nothing."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SHOWN_ROWS = 5
 
 @dataclass(frozen=True)
 class CheckedTable:
-    """What one SELECT brings.
+    """The result of one SELECT.
 
     Attributes:
         name: Name of the synced table.
-        place: Where its SELECT is, as it stands in a sentence.
+        place: Where its SELECT is, as written in a sentence.
         row_count: Rows that it returned.
         columns: Names of the table's columns.
-        first_rows: The first of them as the warehouse would have them; null for what cannot be used.
+        first_rows: The first rows as the warehouse would have them; null for values that cannot be used.
         findings: What a sync would refuse or remark on.
     """
 
@@ -51,8 +51,8 @@ def check_platform(settings: Settings, known: Mapping[str, pa.Table] | None = No
 
     Args:
         settings: Where the platform and its SELECTs are.
-        known: `sources` and `audiences` as the warehouse has them: many of them must not be missing. None where there
-            are none yet.
+        known: `sources` and `audiences` of the warehouse, of which many must not be missing; None if there are none
+            yet.
 
     Raises:
         TerminalSettingError: PERENNIAL_PLATFORM_URL or PERENNIAL_PLATFORM_SQL cannot be used.
@@ -63,7 +63,7 @@ def check_platform(settings: Settings, known: Mapping[str, pa.Table] | None = No
     waiting = list(SYNCED)
     with KeyLedger() as ledger:
         while waiting:
-            # A transaction takes no statement after one that failed.
+            # After a failed statement a transaction accepts no other one.
             with open_platform(settings) as database:
                 while waiting and (table := waiting.pop(0)) and _is_read(reading, table, database, ledger, rows):
                     pass

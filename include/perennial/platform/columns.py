@@ -1,8 +1,8 @@
 """Rows as database drivers return them, converted strictly to the Arrow columns of the contract.
 
-Lossless conversions only (`conversions`). Everything else is a finding that a sync refuses, but in columns that no
-decision uses (`_UNDECISIVE`): there it is read as null and counted. Audience definitions pass as they are: one that
-cannot be read stops nothing (R4), and is listed in `audience_violations`.
+Only lossless conversions are made (`conversions`). Every other value is a finding that a sync refuses, except in
+columns that no decision uses (`_UNDECISIVE`), where it is read as null and counted. Audience definitions pass
+unchanged: one that cannot be read does not stop a sync (R4), and is listed in `audience_violations`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PRIMARY_KEYS = {
     USERS.name: ("user_id",),
 }
 TABLES_OF_SOURCES = {SOURCE_TAGS.name, SOURCE_VARIANTS.name, CANVAS_STEPS.name}
-"""Whose source_id has to be one of `sources`."""
+"""Tables whose source_id has to be in `sources`."""
 _SOURCE_KINDS = ("campaign", "canvas")
 _STATUSES = ("draft", "active", "stopped", "archived")
 
@@ -53,14 +53,14 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 @dataclass(frozen=True)
 class SelectedColumns:
-    """Where the columns of a synced table stand in what its SELECT returns.
+    """The positions of a synced table's columns in the result of its SELECT.
 
     Attributes:
         table: The synced table.
         schema: Its Arrow columns.
-        positions: Where each column stands, by name; one that is missing, or comes twice, is not in it.
-        place: Where the SELECT is, as it stands in a sentence.
-        findings: Columns that are missing, come twice, or that nobody asked for.
+        positions: The position of each column by name, without those that are missing or come twice.
+        place: Where the SELECT is, as written in a sentence.
+        findings: Columns that are missing, come twice, or are unknown.
     """
 
     table: Table
@@ -71,14 +71,14 @@ class SelectedColumns:
 
     @classmethod
     def matched(cls, table: Table, names: Sequence[str], place: str) -> SelectedColumns:
-        """Find every column of the contract; others are left out."""
+        """Find every column of the contract; others are ignored."""
         positions = {column.name: names.index(column.name) for column in table.columns if names.count(column.name) == 1}
         findings = tuple(_unmatched(table, names, positions, place))
         return cls(table, arrow_schema(table), positions, place, findings)
 
     @property
     def has_key(self) -> bool:
-        """Whether every column of the table's key is there."""
+        """Whether every column of the table's key is present."""
         return all(name in self.positions for name in PRIMARY_KEYS[self.table.name])
 
 
@@ -114,13 +114,13 @@ def arrow_batch(
     """Convert rows to a batch of the table's schema.
 
     Args:
-        selected: Where the columns stand; one that is missing is null.
+        selected: The positions of the columns; a missing one is null.
         rows: At least one row.
         first_row: Ordinal of the first of them in the table, from 1; names a row whose id is null.
         now: Wall clock.
 
     Returns:
-        The batch, with null for every value that cannot be used, and what was found in it.
+        The batch, with null for every value that cannot be used, and the findings in it.
     """
     import pyarrow as pa
 
@@ -143,7 +143,7 @@ def arrow_batch(
 def _converted(
     table: Table, name: str, values: tuple[Any, ...], now: datetime
 ) -> tuple[Sequence[Any], dict[FindingKind, list[_Case]]]:
-    """Convert one column of one batch; whole batches of the right type already pass untouched."""
+    """Convert one column of one batch; a batch that already has the right type is not changed."""
     column = next(column for column in table.columns if column.name == name)
     place = (table.name, name)
     check = partial(refuse_deletion_to_come, now) if place == _DELETION else _CHECKS.get(place)
@@ -159,7 +159,7 @@ def _converted(
 
 
 def _has_bad_characters(values: tuple[Any, ...], of_ids: bool) -> bool:
-    """Look at a whole batch of text at once; booleans and nulls have none."""
+    """Check a whole batch of text at once; booleans and nulls have no text."""
     pattern = CONTROL_CHARACTERS if of_ids else HALF_CHARACTERS
     return bool(pattern.search(" ".join(value for value in values if isinstance(value, str))))
 
@@ -206,19 +206,19 @@ def _findings(
     name_row: Callable[[int], str],
     now: datetime,
 ) -> Iterator[Finding]:
-    """Make one finding of all cases of a problem; the first ones are its examples."""
+    """Combine all cases of a problem into one finding; the first ones are its examples."""
     table, is_private = selected.table.name, (selected.table.name, column) in _JSON
     by_problem: dict[str, list[_Case]] = {}
     for case in cases:
         by_problem.setdefault(case.problem, []).append(case)
     for problem, counted in by_problem.items():
-        # One of each value tells more than many of the same.
+        # One example of each value says more than many of the same.
         first = list({repr(case.value): case for case in reversed(counted)}.values())[::-1][:EXAMPLES]
         if kind == "refused":
             examples = [value_example(table, name_row(case.index), column, case.value, problem) for case in first]
             remedy = value_remedy(selected.place, _mapped(selected.table, column, first[0].value, now))
         else:
-            # What is known of a person has no place in a log.
+            # Personal data must not be logged.
             said = ["" if is_private else f" has {repr(case.value)[:300]}" for case in first]
             examples = [
                 f"row {name_row(case.index)}{value} ({problem})" for case, value in zip(first, said, strict=True)
@@ -228,13 +228,13 @@ def _findings(
 
 
 def value_example(table: str, row: str, column: str, value: object, problem: str) -> str:
-    """Word what is wrong with one value, without a full stop."""
+    """Describe what is wrong with one value, without a full stop."""
     shown = str(value) if isinstance(value, datetime) else repr(value)[:300]
     return f"Platform table {table}, row {row}: column {column} is {shown}; {problem}"
 
 
 def value_remedy(place: str, mapped: str = "") -> str:
-    """Word what to do about a value, `mapped` being the expression that would do without it."""
+    """Describe what to do about a value; `mapped` is an expression that avoids it."""
     remedy = f"select {mapped}" if mapped else "map it"
     return f"Correct the row in the platform, or {remedy} in {place}."
 
@@ -253,7 +253,7 @@ def _row_name(table: Table, values: dict[str, tuple[Any, ...]], first_row: int, 
 
 
 _JSON = {(AUDIENCES.name, "definition"), (USERS.name, "custom_attributes")}
-# What no decision or filter needs: a broken value would harm nobody but the sync.
+# Columns that no decision or filter needs: a broken value in them must not fail the sync.
 _UNDECISIVE = {(USERS.name, "created_at"), (USERS.name, "custom_attributes")}
 _STARTS_OF_CLOCKS = {(SOURCES.name, name) for name in ("created_at", "stopped_at", "last_sent_at")}
 _DELETION = (SOURCES.name, "interaction_data_deleted_at")

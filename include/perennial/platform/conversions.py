@@ -1,7 +1,8 @@
-"""Single values as database drivers return them, converted without loss, or refused with what would be right.
+"""Single values as database drivers return them, converted without loss, or refused with the expected form.
 
-Whole numbers and UUIDs become text, 0/1 and true/false booleans, ISO 8601 text and epoch seconds times (those without a
-zone are UTC), JSON text and native arrays lists of strings. Everything else is a `ValueError` that says what is needed.
+Whole numbers and UUIDs become text; 0/1 and true/false become booleans; ISO 8601 text and epoch seconds become times
+(UTC if they have no zone); JSON text and native arrays become lists of strings. Everything else is a `ValueError` that
+says what is needed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from perennial.platform.times import instant
 
-# Half a surrogate pair is no character, and no file or database could write it down.
+# Half a surrogate pair is not a character, and no file or database can store it.
 HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 CONTROL_CHARACTERS = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 _WORDS = {"0": False, "1": True, "false": False, "true": True}
@@ -25,7 +26,7 @@ ACCEPTED = {
     "timestamptz": ("time", "a time, ISO 8601 text or epoch seconds; UTC where it has no zone"),
     "list<string>": ("list", "an array of text, or a JSON list of strings"),
 }
-"""For a person: what each type of column is called, and what a database may return for it."""
+"""For each column type, the forms that a database may return, in words."""
 
 
 def text(value: Any) -> str:
@@ -35,12 +36,12 @@ def text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"text is needed, not {type(value).__name__}")
     if HALF_CHARACTERS.search(value):
-        raise ValueError("it has half of a surrogate pair, which is no character")
+        raise ValueError("it has half of a surrogate pair, which is not a character")
     return value
 
 
 def refuse_control_characters(value: str) -> None:
-    """Refuse an id or a tag that no form, address or e-mail carries unchanged."""
+    """Refuse an id or a tag that forms, addresses or e-mails would change."""
     if CONTROL_CHARACTERS.search(value):
         raise ValueError("ids and tags have no control characters, such as NUL or line breaks")
 
@@ -54,7 +55,7 @@ def refuse_unreadable_json(value: str) -> None:
     """Refuse text that is not JSON."""
     from pydantic_core import from_json
 
-    # The parser that the users export reads it with: what gets in here comes out there.
+    # The users export uses the same parser, so a value that is accepted here can be exported.
     try:
         from_json(value, allow_inf_nan=False)
     except ValueError:
@@ -83,7 +84,7 @@ def strings(value: Any) -> list[str]:
 
 
 def refuse_others(choices: tuple[str, ...], value: str) -> None:
-    """Refuse what is none of a few words."""
+    """Refuse a value that is not one of a few words."""
     if value not in choices:
         raise ValueError(f"it must be {', '.join(choices[:-1])} or {choices[-1]}")
 

@@ -1,4 +1,4 @@
-"""A read-only look at the platform's database: one consistent snapshot, streamed table by table."""
+"""Read-only access to the platform's database: one consistent state, streamed table by table."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from perennial.settings import Settings
 
-# Rows that are in memory at a time.
+# Rows in memory at a time.
 BATCH_ROWS = 20_000
 
-# What makes every SELECT of one sync see the same moment; other databases have it by default or not at all.
+# Makes every SELECT of one sync see the same moment; other databases do so by default or not at all.
 _SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
@@ -50,13 +50,13 @@ class PlatformDatabase:
             The names of the columns, and batches of at most BATCH_ROWS rows.
 
         Raises:
-            TerminalMetadataError: The database refuses the statement: a table or column is missing, for one; or it
-                returns no rows at all, because it is no SELECT.
+            TerminalMetadataError: The database refuses the statement, for example because a table or column is missing;
+                or it returns no rows at all, because it is not a SELECT.
             TransientError: The database went away.
         """
         select = self.selects[table]
         try:
-            # Not text(): a colon or a percent sign in a statement of one's own is no bind.
+            # Not text(): a colon or a percent sign in a person's own statement is not a bind.
             cursor = self._connection.exec_driver_sql(
                 select.sql,
                 execution_options={"no_parameters": True, "stream_results": True, "max_row_buffer": BATCH_ROWS},
@@ -77,7 +77,7 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
     """Open the platform's database for reading, in one transaction.
 
     Raises:
-        TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or names an SQLite file that is not there; or
+        TerminalSettingError: PERENNIAL_PLATFORM_URL cannot be used, or names an SQLite file that does not exist; or
             PERENNIAL_PLATFORM_SQL cannot.
         TransientError: The database cannot be reached.
     """
@@ -98,9 +98,9 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
         raise _explained(error, url, "connecting") from None
     with connection:
         if engine.dialect.name == "sqlite":
-            # A statement of one's own may be no SELECT.
+            # A person's own statement may not be a SELECT.
             connection.exec_driver_sql("PRAGMA query_only = ON")
-            # The driver opens a transaction only before a write, and each SELECT would see its own moment.
+            # The driver opens a transaction only before a write, so each SELECT would see a different moment.
             connection.exec_driver_sql("BEGIN")
         if engine.driver == "psycopg":
             keep_times_as_text(connection)
@@ -154,7 +154,7 @@ def _shown(url: URL) -> str:
 def _driver_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import DBAPIError
 
-    # Rows of a server-side cursor are fetched outside SQLAlchemy's own wrapping in some drivers; a warning is what
+    # In some drivers, rows of a server-side cursor are fetched outside SQLAlchemy's wrapping; a warning is what
     # Python 3.11 raises of several statements.
     return (DBAPIError, sqlite3.Error, sqlite3.Warning)
 

@@ -1,4 +1,4 @@
-"""What the checks of the platform find: a sync raises the first finding that it refuses, a command lists them all."""
+"""Findings of the platform's checks: a sync raises the first that it refuses, a command lists them all."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Literal
 from perennial.errors import TerminalMetadataError
 
 FindingKind = Literal["refused", "read_as_null", "later_than_now", "left_out"]
-# The cases that a finding describes; the others are only counted.
+# How many cases a finding describes; the others are only counted.
 EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a table of the platform, or worth a person's look.
+    """What is wrong with a table of the platform, or what a person should look at.
 
     Attributes:
         kind: `refused` fails a sync. Values that no decision needs are `read_as_null`; times of sources that are
-            `later_than_now` keep their source hot until then; columns that nobody asked for are `left_out`.
+            `later_than_now` keep their source hot until then; unknown columns are `left_out`.
         table: Name of the synced table.
         problem: What is wrong, the same words for every row of a column; equal findings are added up.
         examples: The first cases, each with its row and value.
         remedy: What to do, in a sentence.
         column: Name of the column; empty for the whole table.
-        row_count: Rows that have it; 0 for what is not wrong with rows.
+        row_count: Number of affected rows; 0 if it is not about rows.
     """
 
     kind: FindingKind
@@ -41,7 +41,7 @@ class Finding:
 
 
 class Findings:
-    """The findings of one look at the platform, each problem of a column once."""
+    """The findings of one read of the platform, each problem of a column once."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str, str], Finding] = {}
@@ -54,7 +54,7 @@ class Findings:
         return [finding for finding in self if finding.kind == kind and table in ("", finding.table)]
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Add what one batch or table brought."""
+        """Add the findings of one batch or table."""
         for finding in findings:
             key = (finding.kind, finding.table, finding.column, finding.problem)
             if known := self._found.get(key):

@@ -1,4 +1,4 @@
-"""Checks that need a whole table: keys that come twice, tags and steps of sources that are not there."""
+"""Checks that need a whole table: duplicate keys, and tags and steps of unknown sources."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MEMORY_LIMIT = "256MB"
 class KeyLedger:
     """The keys one sync has read, in a scratch database on disk.
 
-    DuckDB groups them and spills, so memory is flat for any number of users and nothing depends on the order in which
-    an edited SELECT returns its rows, nor on the database's collation.
+    DuckDB groups them and spills to disk, so memory is bounded for any number of users, and nothing depends on the
+    order in which an edited SELECT returns its rows, nor on the database's collation.
     """
 
     def __enter__(self) -> KeyLedger:
@@ -44,11 +44,11 @@ class KeyLedger:
         self._directory.cleanup()
 
     def add(self, table: str, batch: pa.RecordBatch) -> None:
-        """Remember the keys of one batch."""
+        """Store the keys of one batch."""
         import pyarrow as pa
 
         names = PRIMARY_KEYS[table]
-        for name in names:  # A refused key is null, and no key at all.
+        for name in names:  # A refused key is null, and does not count as a key.
             batch = batch.filter(batch[name].is_valid())
         absent = pa.nulls(batch.num_rows, pa.large_string())
         columns = {f"key_{place + 1}": batch[name] for place, name in enumerate(names)}
@@ -59,11 +59,11 @@ class KeyLedger:
         self._connection.unregister("batch_keys")
 
     def findings(self, table: str, place: str) -> Iterator[Finding]:
-        """Check a table whose rows are all in, `sources` first: keys that come twice, sources that are not there.
+        """Check a complete table, `sources` first: duplicate keys, unknown sources.
 
         Args:
             table: Name of the table.
-            place: Where its SELECT is, as it stands in a sentence.
+            place: Where its SELECT is, as written in a sentence.
         """
         binds = {"table_name": table, "example_count": EXAMPLES}
         if found := self._connection.execute(statement("sync/find_duplicate_keys"), binds).fetchall():

@@ -45,15 +45,15 @@ def with_legacy_deletions(sources: Rows, deleted_at: Mapping[str, datetime]) -> 
 def apply_to_sources(warehouse: Warehouse, revoked: Mapping[str, datetime] | None = None) -> bool:
     """Apply the marks to the warehouse's own `sources`, so that they show before the next sync.
 
-    A sync that ends meanwhile may be overwritten by what was there before; the next one puts it right, and until then
-    R7's look at the platform covers it.
+    A sync that ends at the same time may be overwritten by the earlier state; the next sync corrects that, and until
+    then R7's check of the platform covers it.
 
     Args:
         warehouse: Where `sources` is.
         revoked: Marks that no longer count, to be removed again; what the platform says itself stands.
 
     Returns:
-        Whether that changed anything.
+        Whether anything changed.
     """
     import pyarrow as pa
 

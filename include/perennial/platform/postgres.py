@@ -1,4 +1,4 @@
-"""PostgreSQL's times that Python cannot hold: read as text, so that they are refused by row and column."""
+"""PostgreSQL times that Python cannot represent: read as text, so that the error names row and column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TYPES = ("timestamptz", "timestamp", "date")
 
 
 def keep_times_as_text(connection: Connection) -> None:
-    """Have psycopg return infinity, years before 1 and beyond 9999 as text instead of giving the statement up."""
+    """Make psycopg return infinity and years before 1 or after 9999 as text instead of failing the statement."""
     from psycopg import DataError
     from psycopg.adapt import Buffer, Loader
 

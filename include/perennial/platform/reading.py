@@ -1,4 +1,4 @@
-"""One look at the platform: every table converted and checked as it streams by. A sync and a check have the same."""
+"""One read of the platform, shared by sync and check: every table is converted and checked while it streams."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlatformReading:
-    """What one look at the platform has brought so far.
+    """The results of one read of the platform so far.
 
     Attributes:
         now: Wall clock: no deletion is later (R24).
         deletions: Marks of what the previous policy deleted, applied to `sources` (R18).
         findings: What is wrong, or worth a person's look.
         row_counts: By table.
-        keys: What names the rows of the tables of KEYS.
-        places: Where the SELECT of each table is, as it stands in a sentence.
+        keys: The keys of the rows of the tables in KEYS.
+        places: Where the SELECT of each table is, as written in a sentence.
     """
 
     now: datetime
@@ -41,7 +41,7 @@ class PlatformReading:
     places: dict[str, str] = field(default_factory=dict)
 
     def checked_batches(self, table: Table, database: PlatformDatabase, ledger: KeyLedger) -> Iterator[pa.RecordBatch]:
-        """As `batches`, of rows that a sync takes.
+        """As `batches`, of rows that a sync accepts.
 
         Raises:
             TerminalMetadataError: The first finding that a sync refuses.
@@ -52,7 +52,7 @@ class PlatformReading:
         self.findings.refuse()
 
     def batches(self, table: Table, database: PlatformDatabase, ledger: KeyLedger) -> Iterator[pa.RecordBatch]:
-        """Stream a table, with null for what cannot be used, and note what is found; `sources` has to be the first.
+        """Stream a table, with null for unusable values, and record findings; `sources` has to be the first.
 
         Raises:
             TerminalMetadataError: The database refuses the statement.
@@ -80,16 +80,16 @@ class PlatformReading:
             self.findings.add(ledger.findings(table.name, place))
 
     def refuse_mass_vanishing(self, known: Mapping[str, pa.Table]) -> None:
-        """Refuse what looks like a broken database.
+        """Refuse a platform that looks like a broken database.
 
         Raises:
-            TerminalMetadataError: Names the numbers, and the param that says that it is meant.
+            TerminalMetadataError: Names the numbers, and the param that accepts them.
         """
         self.findings.add(self.mass_vanishing(known))
         self.findings.refuse()
 
     def mass_vanishing(self, known: Mapping[str, pa.Table]) -> Iterator[Finding]:
-        """Compare with the tables as they were, by name: suspiciously many rows may be missing."""
+        """Compare with the earlier tables, by name: suspiciously many rows may be missing."""
         if losses := find_losses(known, self.keys):
             selects = " and ".join(self.places[loss.table] for loss in losses)
             lacks = f"The platform's database lacks {' and '.join(map(str, losses))}"

@@ -15,7 +15,7 @@ from perennial.sql import statement
 from perennial.tables import SYNCED, Table
 
 FILES = {f"select_{table.name}.sql": table for table in SYNCED}
-"""The files of such a folder, each with the table that it fills."""
+"""The files in the folder, each with the table that it fills."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PlatformSelect:
 
     Attributes:
         sql: Its text.
-        place: Where a person edits it, as it stands in a sentence.
+        place: Where a person edits it, as written in a sentence.
     """
 
     sql: str
@@ -35,7 +35,7 @@ def read_selects(settings: Settings) -> dict[str, PlatformSelect]:
     """Return the statement of every synced table by the table's name.
 
     Raises:
-        TerminalSettingError: PERENNIAL_PLATFORM_SQL names no folder, or holds a file that no sync would read.
+        TerminalSettingError: PERENNIAL_PLATFORM_SQL is not a folder, or has a file that no sync would read.
     """
     folder = settings.platform_sql
     own = {} if folder is None else _own_files(folder)
@@ -46,20 +46,20 @@ def read_selects(settings: Settings) -> dict[str, PlatformSelect]:
 
 
 def write_selects(folder: Path) -> list[Path]:
-    """Write the package's SELECTs to a folder, each with the columns that are expected, as a start for one's own.
+    """Write the package's SELECTs to a folder to be edited, each with the expected columns.
 
     Returns:
         The files that were not there yet.
 
     Raises:
-        TerminalRequestError: A file is there and differs, and nothing was written; or the folder cannot be written.
+        TerminalRequestError: A file exists and differs, and nothing was written; or the folder cannot be written.
     """
     texts = {folder / name: described_select(table) for name, table in FILES.items()}
     there = [path for path in texts if path.exists()]
     if differing := [path for path in there if not path.is_file() or path.read_bytes() != texts[path].encode()]:
         raise TerminalRequestError(
-            f"{', '.join(map(str, differing))} {'is' if len(differing) == 1 else 'are'} there already and would be "
-            "overwritten, so nothing was written. Name a new folder, and take what you need from there."
+            f"{', '.join(map(str, differing))} {'exists' if len(differing) == 1 else 'exist'} already and would be "
+            "overwritten, so nothing was written. Name a new folder, and copy what you need from there."
         )
     missing = [path for path in texts if path not in there]
     try:
@@ -73,7 +73,7 @@ def write_selects(folder: Path) -> list[Path]:
 
 
 def described_select(table: Table) -> str:
-    """Return the package's SELECT of a table with the columns that are expected in its header comment."""
+    """Return the package's SELECT of a table with the expected columns in its header comment."""
     lines = statement(f"platform/select_{table.name}").splitlines()
     head = next(number for number, line in enumerate(lines) if not line.startswith("--"))
     width = max(len(column.name) for column in table.columns) + 1
@@ -90,11 +90,11 @@ def _rules(table: Table) -> Iterator[str]:
     yield f"-- Unique: {', '.join(PRIMARY_KEYS[table.name])}. Ids and tags have no control characters (line breaks)."
     if table.name in TABLES_OF_SOURCES:
         yield "-- Every source_id is one of those that select_sources.sql returns."
-    yield "-- Columns, never null where there is a *; others that it returns are left out:"
+    yield "-- Columns; those with * are never null, and other columns are ignored:"
 
 
 def _own_files(folder: Path) -> dict[str, Path]:
-    """List the files of a folder by name; those that begin with a dot are the file system's or an editor's."""
+    """List the files of a folder by name, except those that begin with a dot, of file systems and editors."""
     try:
         found = {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Sync: read every table, check all of it, and only then replace the warehouse's metadata, one commit a table."""
+"""Sync: read and check every table, and only then replace the warehouse's metadata, one commit per table."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SyncOutcome:
-    """What one sync put in place.
+    """The result of one sync.
 
     Attributes:
         run_id: Run that did it.
         row_counts: Rows by table.
         read_as_null: Values that cannot be used and that no decision needs, by `table.column`.
-        later_than_now: Times of sources that are still to come, likewise; such a source stays hot until then.
+        later_than_now: Future times of sources, likewise; such a source stays hot until then.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ class SyncOutcome:
     later_than_now: Mapping[str, int] = field(default_factory=dict)
 
     def remarks(self, table: str) -> dict[str, dict[str, int]]:
-        """Return what is worth a person's look in one table, counted by column; empty where there is nothing."""
+        """Return what a person should look at in one table, counted by column; empty if there is nothing."""
         found = {"read_as_null": self.read_as_null, "later_than_now": self.later_than_now}
         chosen = {
             name: {
@@ -74,16 +74,16 @@ def sync_sources(
     """Replace the six synced tables by what the platform has now, legacy deletions applied to its sources (R18).
 
     Every row of every table is read and checked first, in one transaction of the platform's database; nothing is
-    committed before. What was last known of sources that the platform has no longer is kept first, in
-    `vanished_sources`. Killed between two commits, the tables come from two syncs until the next one, which R7's look
-    at the platform covers. A repetition replaces everything again, whatever an earlier attempt committed: it may have
+    committed before. Sources that the platform no longer has are first added to `vanished_sources`, as last known. If
+    it is killed between two commits, the tables come from two syncs until the next one; R7's check of the platform
+    covers that. A repetition replaces everything again, whatever an earlier attempt committed, because that may have
     read an older state of the platform.
 
     Args:
-        warehouse: Where to.
+        warehouse: The warehouse.
         run_id: The run.
         allow_vanishing: Whether more than a tenth of the known sources or audiences, and at least ten, may be missing.
-        wall_clock: Tells the time: no deletion is later (R24).
+        wall_clock: Returns the current time: no deletion is later (R24).
 
     Raises:
         TerminalMetadataError: A table, a column, or a value cannot be used; the previous metadata stays in place.
@@ -117,7 +117,7 @@ def sync_sources(
 
 
 def _staged_tables(warehouse: Warehouse, reading: PlatformReading) -> dict[str, list[DataFile]]:
-    """Write what one look at the platform finds to files that no table lists yet, in the order of their commits."""
+    """Write the platform's tables to files that no table lists yet, in the order of their commits."""
     import pyarrow as pa
 
     staged = {}
@@ -140,7 +140,7 @@ def read_metadata(
         now: Wall clock: no deletion is later (R24).
 
     Returns:
-        None where the platform is the embedded default and its file does not exist: nothing fresher is to be had.
+        None if the platform is the embedded default and its file does not exist: there is nothing newer.
 
     Raises:
         TerminalMetadataError, TerminalSettingError, TransientError: As `sync_sources`.

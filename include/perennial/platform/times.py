@@ -1,4 +1,4 @@
-"""Times as platforms write them: read, refused where they cannot be right (R24), and the SQL that maps such a value."""
+"""Times of platforms: parsed, refused if they cannot be right (R24), with the SQL that maps a refused value."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_TEXT = re.compile(r"-?\d{9,}(\.\d+)?")
 _ISO_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}([T ].+)?")
-# More seconds than that are milliseconds, microseconds or nanoseconds: the year would be 5138.
+# A larger number is milliseconds, microseconds or nanoseconds: in seconds it would be the year 5138.
 _MOST_SECONDS = 100_000_000_000
 _LONGEST_LITERAL = 100
 
 
 def instant(value: Any) -> datetime:
-    """Read a time; one without a zone is in UTC.
+    """Parse a time; one without a zone is in UTC.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a time.
     """
     try:
         found = _parsed(value)
@@ -48,7 +48,7 @@ def _parsed(value: Any) -> datetime:
 
 
 def refuse_too_early(moment: datetime) -> None:
-    """Refuse what was "never" before it became a time: 0, 0001-01-01, 1970-01-01 in some zone (R24)."""
+    """Refuse times that mean "never": 0, 0001-01-01, 1970-01-01 in some zone (R24)."""
     if moment < EARLIEST:
         raise ValueError(f"a time before {EARLIEST:%Y} cannot be right")
 
@@ -66,11 +66,11 @@ def mapped_time(column: str, value: Any, required: bool, now: datetime) -> str |
     Args:
         column: Name of the column.
         value: As the driver returned it.
-        required: Whether the column may not be null; a time of the check's own then stands for it.
+        required: Whether the column must not be null; the time of the check then replaces it.
         now: Wall clock.
 
     Returns:
-        What to select instead of the column; None where there is nothing that could be mapped.
+        What to select instead of the column; None if no expression can map it.
     """
     literal = _literal(value)
     if literal is None:
@@ -92,7 +92,7 @@ def _literal(value: Any) -> str | None:
 
 
 def _divisor(value: Any) -> int | None:
-    """Return what makes seconds of a time in a finer unit; None where it is in seconds, or no number."""
+    """Return the divisor that turns a finer unit into seconds; None if it is in seconds, or not a number."""
     number = float(value) if isinstance(value, str) and _EPOCH_TEXT.fullmatch(value) else value
     if not isinstance(number, int | float):
         return None

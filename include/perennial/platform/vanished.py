@@ -1,4 +1,4 @@
-"""Sources that vanish from the platform: what was last known of them is kept, and too many at once are refused.
+"""Sources that vanish from the platform: they are kept as last known, and too many at once are refused.
 
 Table `vanished_sources` is append-only: a row says that a sync missed a source. It counts while the source is not in
 `sources`; view `absent_sources` shows those.
@@ -32,13 +32,13 @@ KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id",
 """The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
 CHECK_ID = f"check the id, or run {dag_id('sync_sources')} if it is new on the platform."
 # More than one of so many, and no fewer than the other.
-_SHARE = 10
-_LEAST = 10
+_MISSING_SHARE = 10
+_MIN_MISSING_ROWS = 10
 
 
 @dataclass(frozen=True)
 class Loss:
-    """How many rows of a table are not there any more.
+    """How many rows of a table are missing.
 
     Attributes:
         table: sources or audiences.
@@ -58,11 +58,15 @@ def find_losses(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) ->
     """List the tables of which suspiciously many rows are missing: more than a tenth, and at least ten.
 
     Args:
-        known: Tables as they were, by name; at least the columns of KEYS.
-        found: What the platform has of them now.
+        known: The earlier tables, by name; at least the columns of KEYS.
+        found: The platform's current tables.
     """
     losses = [Loss(name, len(rows), len(missing_rows(name, rows, found[name]))) for name, rows in known.items()]
-    return [loss for loss in losses if loss.missing_count >= _LEAST and loss.missing_count * _SHARE > loss.known_count]
+    return [
+        loss
+        for loss in losses
+        if loss.missing_count >= _MIN_MISSING_ROWS and loss.missing_count * _MISSING_SHARE > loss.known_count
+    ]
 
 
 def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
@@ -77,12 +81,12 @@ def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
 
 
 def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: str, now: datetime) -> None:
-    """Keep what was last known of the sources that a sync misses; it comes before `sources` forgets them.
+    """Add the sources that a sync misses to `vanished_sources`, before they leave `sources`.
 
-    The first time, what vanished before there was `vanished_sources` is missed as well.
+    The first time, this includes sources that vanished before `vanished_sources` existed.
 
     Args:
-        warehouse: Where to.
+        warehouse: The warehouse.
         known: `sources` as they are about to be replaced.
         found: The sources that the platform has; at least column source_id.
         run_id: Run that misses them.
@@ -100,7 +104,7 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
     first = warehouse.committed_at(VANISHED_SOURCES.name) is None
     if first:
         rows += [{"source_id": source_id, "tags": []} for source_id in _vanished_before(warehouse, known, found)]
-    # Each look has a name of its own: after a lost race it may miss others.
+    # Each attempt has its own id, because after a lost race it may miss other sources.
     operation = f"sync:{run_id}:{VANISHED_SOURCES.name}:{uuid.uuid4().hex}"
     rows = [row | {"missed_at": now, "run_id": run_id} for row in rows]
     warehouse.append_rows(VANISHED_SOURCES.name, rows, operation)
@@ -112,7 +116,7 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
 
 
 def _vanished_before(warehouse: Warehouse, known: pa.Table, found: pa.Table) -> list[str]:
-    """Find what the warehouse holds and an expiry has decided about or moved, so that a sync must have seen it."""
+    """Find sources in the warehouse that an expiry has decided about or moved, so that a sync must have seen them."""
     from perennial.engines.duckdb import open_session, source_totals
 
     totals = source_totals(warehouse)
@@ -126,22 +130,22 @@ def _vanished_before(warehouse: Warehouse, known: pa.Table, found: pa.Table) -> 
 
 
 class TerminalUnseenError(TerminalRequestError):
-    """A source that no sync has seen, and of which the hot table holds interactions."""
+    """A source that no sync has seen, although the hot table has interactions of it."""
 
 
 def nearest_source(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """Find the source whose id or name is spelled most like another; empty where none is. It reads `known_sources`."""
+    """Find the source whose id or name is most similar to a text; empty if none is. It reads `known_sources`."""
     found = connection.execute(statement("sync/find_nearest_source"), {"name": name}).fetchone()
     return str(found[0]) if found else ""
 
 
 def unknown_source(source_id: str, hot_rows: int, nearest: str = "") -> TerminalRequestError:
-    """Say that nothing is known of a source but, at most, its interactions in the hot table.
+    """Return an error that says that a source is unknown, except perhaps for its interactions in the hot table.
 
     Args:
         source_id: As it was given.
         hot_rows: Its interactions there.
-        nearest: As `nearest_source` found it.
+        nearest: The result of `nearest_source`.
     """
     if not hot_rows:
         return TerminalRequestError(not_known(source_id, "known source", nearest, CHECK_ID))
@@ -154,7 +158,7 @@ def unknown_source(source_id: str, hot_rows: int, nearest: str = "") -> Terminal
 def absent_rows(warehouse: Warehouse) -> pa.Table:
     """Read the rows of `vanished_sources` whose source is not in `sources` either.
 
-    Ask after `sources` was read: a sync adds here before it replaces them.
+    Call it after `sources` was read: a sync adds rows here before it replaces `sources`.
     """
     import pyarrow as pa
 
@@ -166,7 +170,7 @@ def absent_rows(warehouse: Warehouse) -> pa.Table:
 
 
 def known_ids(sources: pa.Table, vanished: pa.Table) -> pa.ChunkedArray:
-    """Return the id of every source that is known: on the platform, or as it was last known."""
+    """Return the id of every known source: on the platform, or vanished."""
     import pyarrow as pa
 
     text = pa.large_string()
@@ -175,7 +179,7 @@ def known_ids(sources: pa.Table, vanished: pa.Table) -> pa.ChunkedArray:
 
 
 def no_rows() -> pa.Table:
-    """Return `vanished_sources` without a row."""
+    """Return an empty `vanished_sources`."""
     import pyarrow as pa
 
     from perennial.engines.columns import arrow_type

@@ -1,1 +1,1 @@
-"""What expires, what is kept and why: the decisions (R2 to R7), and deletions of the previous policy (R18)."""
+"""Decisions about what expires and what is kept (R2 to R7), and deletions of the previous policy (R18)."""

@@ -28,7 +28,7 @@ SOURCE_KINDS = ("campaign", "canvas")
 
 
 class Metadata(Protocol):
-    """What the platform says, at one moment: tables `sources` and `audiences`, with the columns of the contract."""
+    """The platform's metadata at one moment: tables `sources` and `audiences`, with the columns of the contract."""
 
     @property
     def sources(self) -> pa.Table: ...
@@ -39,7 +39,7 @@ class Metadata(Protocol):
 
 @dataclass(frozen=True)
 class SyncedMetadata:
-    """What the last sync put into the warehouse."""
+    """The metadata of the last sync."""
 
     sources: pa.Table
     audiences: pa.Table
@@ -51,7 +51,7 @@ class SyncedMetadata:
 
 @dataclass(frozen=True)
 class WarehouseState:
-    """What the warehouse itself knows of its sources.
+    """What the warehouse itself knows about its sources.
 
     Attributes:
         lifecycle_events: The table of the contract.
@@ -93,11 +93,11 @@ class Decision:
 
     Attributes:
         decision: deleted, reactivated, late, expired, active, recent, referenced, empty or expire.
-        reason: The same for a person.
+        reason: The decision in words.
         clock_started_at: R3; None while the clock does not run: the source is active, or was deleted.
         expires_at: The clock plus the retention period; None likewise.
-        referenced_by: The whole path of every referrer that keeps the source, also while it is not due (R4); of those
-            that cannot be read and could name any source, at most ten.
+        referenced_by: The whole path of every referrer that keeps the source, even while it is not due (R4); at most
+            ten of those that cannot be read and might name any source.
     """
 
     source_id: str
@@ -123,11 +123,11 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything a decision was made from, for a person who asks why.
+    """The inputs of a decision, for a person who asks why.
 
     Attributes:
         state: available, expired or deleted.
-        since: When that state began; None where no time of the source can be right (R24).
+        since: When that state began; None if every time of the source is impossible (R24).
         last_restored_at: The last restore (R13).
         vanished_at: When a sync first missed it; None while the platform has it.
         hot_rows: Interactions in the hot table.
@@ -148,7 +148,7 @@ class Explanation:
 
     @property
     def clock_events(self) -> dict[str, datetime]:
-        """What may have started the clock, by name; the latest did (R3), and it is never before the creation (R24)."""
+        """Times that may have started the clock, by name; the latest did (R3); none is before the creation (R24)."""
         moments = {"stopped": self.stopped_at, "last sent": self.last_sent_at, "restored": self.last_restored_at}
         moments["vanished"] = self.vanished_at
         found = {name: moment for name, moment in moments.items() if moment is not None}
@@ -192,7 +192,7 @@ def decide_all(
         referenced_by.
 
     Raises:
-        TerminalMetadataError: A status or kind is not one of the contract's.
+        TerminalMetadataError: A status or kind is not in the contract.
     """
     metadata = metadata or SyncedMetadata.read(warehouse)
     decided = decide_from(metadata, WarehouseState.read(warehouse, locked), as_of, Rules.from_settings(warehouse))
@@ -266,7 +266,7 @@ def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:
 
     Args:
         warehouse: Its `settings.max_metadata_age` is the limit.
-        wall_clock: The real time, never a run's own now, which may be a replayed date.
+        wall_clock: The real time, never a run's date, which may be a replayed one.
 
     Raises:
         TerminalMetadataError: `sources` or `audiences` was never synced, or too long ago.
@@ -293,7 +293,7 @@ def _hours(duration: timedelta) -> str:
 
 
 def _refuse_unknown_values(metadata: Metadata) -> None:
-    """A status nobody knows would count as inactive, a kind nobody knows as no referrer: rather refuse."""
+    """Refuse unknown statuses, which would count as inactive, and unknown kinds, which would not be referrers."""
     expected = (
         (SOURCES.name, metadata.sources, "kind", SOURCE_KINDS),
         (SOURCES.name, metadata.sources, "status", STATUSES),

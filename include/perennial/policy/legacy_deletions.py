@@ -39,7 +39,7 @@ class LegacyDeletion:
             `recent`: it had sent within 25 months of the cutoff;
             `referenced` by an active campaign, Canvas or Content Card; `stored`: the warehouse still has its
             interactions, which a mark would put out of reach.
-        reason: The same for a person.
+        reason: The decision in words.
     """
 
     source_id: str
@@ -86,7 +86,7 @@ def decide_legacy_deletions(warehouse: Warehouse, cutoff: date, now: datetime) -
 def import_legacy_deletions(
     warehouse: Warehouse, cutoff: date, now: datetime, requested_by: str | None = None
 ) -> list[LegacyDeletion]:
-    """Mark what the previous policy deleted, and show it at once.
+    """Mark the sources that the previous policy deleted, and show that at once.
 
     The marks come first, and every sync applies them to `sources`; killed in between, run it again. The platform's
     database is never written. A source is marked once; running it again changes nothing.
@@ -95,7 +95,7 @@ def import_legacy_deletions(
         warehouse: Where the metadata and the interactions are.
         cutoff: When the marked sources count as deleted.
         now: Wall clock.
-        requested_by: Goes into the audit trail.
+        requested_by: Recorded in the audit trail.
 
     Returns:
         The decision about every source.
@@ -128,7 +128,7 @@ def revoke(warehouse: Warehouse, source_ids: Collection[str], now: datetime, req
         warehouse: Where the marks are.
         source_ids: Marked sources.
         now: Wall clock.
-        requested_by: Goes into the audit trail.
+        requested_by: Recorded in the audit trail.
 
     Raises:
         TerminalRequestError: Names all that carry no mark; nothing was revoked.

@@ -1,4 +1,4 @@
-"""Referrers: who keeps which source, and what could, where an audience cannot be read (R4, R5, R6)."""
+"""Referrers: which source they keep, or might keep if an audience cannot be read (R4, R5, R6)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class KeptSources:
     """The sources that active referrers keep.
 
     Attributes:
-        source_ids: Their ids; of all there are, where a referrer could name any.
+        source_ids: Their ids; every id if a referrer could name any source.
         unread: The paths of active referrers that cannot be read and could name any source.
     """
 
@@ -62,7 +62,7 @@ def kept_sources(warehouse: Warehouse) -> KeptSources:
 
 
 def show_referrers(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Put relation `source_referrers` in place as the warehouse is now (R4, R6)."""
+    """Create relation `source_referrers` from the current warehouse (R4, R6)."""
     kinds = warehouse.settings.exempting_referrers
     create_source_referrers(connection, warehouse.read(AUDIENCES.name), lambda: _every_id(warehouse), kinds)
 
@@ -71,7 +71,7 @@ def unread_referrers(connection: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     """List the paths of active referrers that cannot be read and could name any source.
 
     Args:
-        connection: With `source_referrers` in place.
+        connection: A connection with `source_referrers`.
     """
     return tuple(path for (path,) in connection.execute(statement("policy/list_unread_referrers")).fetchall())
 
@@ -86,10 +86,10 @@ def create_source_referrers(
     source_ids: Callable[[], pa.ChunkedArray],
     referrer_kinds: Collection[str],
 ) -> None:
-    """Put relation `source_referrers` in place: who keeps which source (R4).
+    """Create relation `source_referrers`: who keeps which source (R4).
 
     Args:
-        connection: Where to.
+        connection: Where to create it.
         audiences: As `audience_references`.
         source_ids: Likewise.
         referrer_kinds: The kinds of owner that keep a source (R6).
@@ -99,17 +99,17 @@ def create_source_referrers(
 
 
 def _audience_references(audiences: pa.Table, source_ids: Callable[[], pa.ChunkedArray]) -> pa.Table:
-    """Find the sources and segments that audiences name, or could name where they cannot be read.
+    """Find the sources and segments that audiences name, or might name if they cannot be read.
 
     Only audiences of active owners and of segments are read: the others keep nothing (R4).
 
     Args:
         audiences: owner_kind, owner_id, owner_status, part, definition.
-        source_ids: Returns every known source; asked only where an audience cannot be read.
+        source_ids: Returns every known source; called only if an audience cannot be read.
 
     Returns:
-        One row an audience and reference: owner_kind, owner_id, owner_status, filter, kind (source, segment, or any: it
-        could name any source), id.
+        One row per audience and reference: owner_kind, owner_id, owner_status, filter, kind (source, segment, or any:
+        it might name any source), id.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,4 +1,4 @@
-"""Where files lie: one protocol over local disks and object stores."""
+"""Storages of files: one protocol for local disks and object stores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StoredFile:
         uri: Address.
         file_bytes: Size.
         modified_at: When its content or its name last changed, UTC.
-        storage_class: As the storage names it; empty where there are none.
+        storage_class: By the storage's own name; empty if it has no classes.
     """
 
     uri: str
@@ -38,13 +38,13 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class CopiedFile:
-    """A copy beside its original.
+    """A copy compared with its original.
 
     Attributes:
         original_bytes: Size of the original.
         copied_bytes: Size of the copy.
-        original_checksum: Of the original's content, as `algorithm:value`.
-        copied_checksum: Of the copy's content, by the same algorithm.
+        original_checksum: Checksum of the original's content, as `algorithm:value`.
+        copied_checksum: Checksum of the copy's content, by the same algorithm.
     """
 
     original_bytes: int
@@ -54,7 +54,7 @@ class CopiedFile:
 
 
 class Temperature(Enum):
-    """Whether a file can be read now, is being thawed, or nobody has asked for it."""
+    """Whether a file can be read now, is being thawed, or is frozen and not requested."""
 
     READABLE = "readable"
     THAWING = "thawing"
@@ -66,11 +66,11 @@ class ColdState:
     """How far a file is from being readable.
 
     Attributes:
-        temperature: Now.
-        frozen_as: GLACIER or DEEP_ARCHIVE: how long thawing takes, and what it costs, follows from it. The archive
-            tiers of Intelligent-Tiering count as the class that thaws alike. A thawed copy has it too, for it becomes
-            cold again. Empty where nothing ever has to be thawed.
-        tier: In which it is being thawed; empty where that is not known, for S3 does not tell.
+        temperature: Its current state.
+        frozen_as: GLACIER or DEEP_ARCHIVE, which determines the time and the cost of thawing. The archive tiers of
+            Intelligent-Tiering count as the class with the same times. A thawed copy has it too, because it becomes
+            cold again. Empty if nothing ever has to be thawed.
+        tier: The retrieval tier of the thaw; empty if unknown, because S3 does not report it.
     """
 
     temperature: Temperature
@@ -79,19 +79,19 @@ class ColdState:
 
 
 def algorithm_of(checksum: str) -> str:
-    """Return the algorithm of a checksum; empty where there is none."""
+    """Return the algorithm of a checksum; empty if there is none."""
     return checksum.partition(":")[0]
 
 
 class Storage(Protocol):
-    """What this project needs of a storage. Addresses are URIs; a local path without a scheme is one too.
+    """What this project needs from a storage. Addresses are URIs; a local path without a scheme is one too.
 
-    Where a service is behind it, every method may raise a TransientError (busy, not reached) or a TerminalSettingError
-    (no such bucket, no right).
+    If a service is behind it, every method may raise a TransientError (busy, not reached) or a TerminalSettingError (no
+    such bucket, no right).
 
     Attributes:
-        in_flight: How many files are worth having under way at once.
-        listed_at_once: How many files a listing names for what a look at one file costs.
+        in_flight: How many files to process at once.
+        listed_at_once: How many files a listing returns at the cost of one HEAD request.
         cold_classes: Storage classes, as `StoredFile` has them, of files that may have to be thawed before they can be
             read; empty where every file can.
     """
@@ -104,7 +104,7 @@ class Storage(Protocol):
         """List every file below a directory; an absent directory holds none."""
 
     def stat(self, uri: str) -> StoredFile | None:
-        """Look at one file; None where there is none."""
+        """Return the state of one file; None if it does not exist."""
 
     def open(self, uri: str) -> BufferedReader:
         """Open a file for reading. Raises FileNotFoundError."""
@@ -118,32 +118,32 @@ class Storage(Protocol):
     def upload(self, path: Path, uri: str, storage_class: str | None = None) -> None:
         """Put a finished file of this machine at an address, so that a reader sees all of it or the earlier one.
 
-        Nobody may write to the local file any more. When this returns, the file would survive a loss of power.
+        The local file must not be written to any more. When this returns, the file would survive a loss of power.
         """
 
     def delete(self, uri: str) -> None:
-        """Remove a file; an absent one is no error."""
+        """Remove a file; it is not an error if it does not exist."""
 
     def checksum(self, uri: str, algorithm: str = "") -> str:
         """Return a checksum of a file's content as `algorithm:value`.
 
         Args:
             uri: The file.
-            algorithm: Which one; else the best that is known without reading the file, or SHA-256.
+            algorithm: The algorithm; by default the best that is known without reading the file, or SHA-256.
 
         Raises:
             FileNotFoundError: There is no such file.
-            TerminalDataError: The algorithm is one that nobody here can compute any more.
+            TerminalDataError: The algorithm can no longer be computed here.
         """
 
     def copy(self, origin: str, destination: str, storage_class: str | None = None, algorithm: str = "") -> CopiedFile:
-        """Put the same bytes at another address, replacing what is there in one step, and look at both.
+        """Copy a file to another address, replacing a file there in one step, and compare both.
 
         Args:
             origin: The file, in this or another storage.
             destination: An address of this storage.
-            storage_class: For the copy, where the storage has such classes.
-            algorithm: Of the checksums; else as `checksum` chooses.
+            storage_class: Storage class of the copy, if the storage has classes.
+            algorithm: Algorithm of the checksums; by default as in `checksum`.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -153,23 +153,23 @@ class Storage(Protocol):
         """Return when files that were just copied would survive a loss of power."""
 
     def look_cold(self, uri: str) -> ColdState:
-        """Look whether a file has to be thawed before it can be read. Raises FileNotFoundError."""
+        """Return whether a file has to be thawed before it can be read. Raises FileNotFoundError."""
 
     def thaw(self, uri: str, tier: str, faster: bool = False) -> ColdState:
-        """Ask for a frozen file to be made readable for some days, unless that has been done; returns at once.
+        """Request the thaw of a frozen file for some days, unless it has been requested; returns at once.
 
         Args:
             uri: The file.
             tier: How fast: Expedited, Standard or Bulk.
-            faster: Also ask for what is being thawed already, maybe in a slower tier. That is one more request each
-                time, so it is for whoever asks first, not for looks.
+            faster: Also request a file that is being thawed already, perhaps in a slower tier. That is one more request
+                each time, so use it for the first request and not for checks.
 
         Raises:
             FileNotFoundError: There is no such file.
         """
 
     def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:
-        """Return the rules by which a storage deletes or moves files by itself where an address is, as S3 has them."""
+        """Return the lifecycle rules of the storage at an address, in S3's form."""
 
 
 def s3_module() -> Any:
@@ -203,5 +203,5 @@ def storage_for(uri: str) -> Storage:
         storage: Storage = s3_module().s3_storage()
         return storage
     raise TerminalSettingError(
-        f"Address {uri!r} has scheme {scheme!r}; built in are file:// and {', '.join(f'{s}://' for s in S3_SCHEMES)}."
+        f"Address {uri!r} has scheme {scheme!r}; use file://, {', '.join(f'{s}://' for s in S3_SCHEMES)}."
     )

@@ -25,7 +25,7 @@ class LocalStorage:
     """Files of this machine, or of a file system that it mounts. There are no storage classes here."""
 
     in_flight = 8
-    # Listing looks at each.
+    # A listing looks at each file.
     listed_at_once = 1
     cold_classes: frozenset[str] = frozenset()
 
@@ -65,9 +65,7 @@ class LocalStorage:
     def checksum(self, uri: str, algorithm: str = "") -> str:
         algorithm = algorithm or "sha256"
         if algorithm not in ("sha256", "md5"):
-            raise TerminalDataError(
-                f"{uri} has a noted {algorithm}, which cannot be computed from a file of this machine."
-            )
+            raise TerminalDataError(f"{uri} has a recorded {algorithm}, which cannot be computed for a local file.")
         with self.open(uri) as file:
             return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
@@ -89,7 +87,7 @@ class LocalStorage:
         copied_bytes = _path(destination).stat().st_size
         if isinstance(source, LocalStorage):
             original_bytes = _path(origin).stat().st_size
-            # Two names of one file: reading one proves both.
+            # Two names of one file: reading one verifies both.
             if _path(origin).samefile(_path(destination)):
                 return CopiedFile(original_bytes, copied_bytes, copied_checksum, copied_checksum)
         else:
@@ -99,7 +97,7 @@ class LocalStorage:
         return CopiedFile(original_bytes, copied_bytes, original_checksum, copied_checksum)
 
     def make_durable(self, uris: Collection[str]) -> None:
-        # Directories first: on a journaling file system that carries the files' own changes along.
+        # Directories first: on a journaling file system that flushes the files' own changes as well.
         for directory in {_path(uri).parent for uri in uris}:
             _flush(directory)
         for uri in uris:
@@ -116,11 +114,11 @@ class LocalStorage:
         try:
             found = path.stat()
         except OSError as error:
-            # A link to itself is no file either.
+            # A link to itself is not a file either.
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return None
             raise
-        # A link leaves the modification time of its content alone, and yet it is new: the change time says so.
+        # A new link keeps the modification time of its content; only the change time shows that it is new.
         changed = max(found.st_mtime_ns, found.st_ctime_ns)
         uri = f"file://{path}" if asked.startswith("file://") else str(path)
         return StoredFile(uri, found.st_size, datetime.fromtimestamp(changed / 1e9, UTC))
@@ -132,7 +130,7 @@ def _path(uri: str) -> Path:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Build a file beside its place and put it there in one step."""
+    """Build a file beside its final address and move it there in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}")
     try:

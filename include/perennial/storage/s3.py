@@ -1,7 +1,7 @@
-"""S3 and what speaks like it, through the Airflow connection `aws_default`: bytes are copied by the service.
+"""S3 and compatible services, through the Airflow connection `aws_default`: the service copies the bytes.
 
-Checksums are what the service vouches for: an additional checksum over the whole object, or an ETag where it is known
-to be an MD5. An object that has neither is read.
+Checksums come from the service: an additional checksum over the whole object, or an ETag if it is known to be an MD5.
+An object that has neither is read.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# One CopyObject takes 5 GB at most; a part is large, for a copy's cost is its requests.
+# One CopyObject copies at most 5 GB; parts are large, because the cost of a copy is its requests.
 MULTIPART_BYTES, PART_BYTES = 5 * 10**9, 512 * 2**20
 STANDARD = "STANDARD"
-# Of each request; a body that is cut off is asked for again besides.
+# Attempts of each request; a body that is cut off is requested again in addition.
 ATTEMPTS = 10
-# For how long a thawed object can be read; the restore that asked for it copies it at once.
+# How long a thawed object can be read; the restore that requested it copies it at once.
 THAWED_DAYS = 3
 # Under which file systems find them; pyiceberg may give the session the keys of a catalog.
 ROLE_CREDENTIALS = "perennial.role-credentials"
@@ -65,9 +65,9 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def connection_properties() -> dict[str, Any]:
-    """Return what `aws_default` says, as pyiceberg's catalogs and file systems take it; empty where it says nothing.
+    """Return the properties of `aws_default` for pyiceberg's catalogs and file systems; empty if it has none.
 
-    A role's keys run out while a catalog is open, so of a role it is the session, which gets new ones.
+    A role's keys expire while a catalog is open, so for a role this is the session, which renews them.
     """
     session, endpoint_url = _session()
     found: dict[str, Any] = {"s3.endpoint": endpoint_url, "client.region": session.region_name}
@@ -83,7 +83,7 @@ def connection_properties() -> dict[str, Any]:
 
 
 def _session() -> tuple[boto3.session.Session, str | None]:
-    # Takes a second to import; without a connection of this name it falls back on what boto3 finds by itself.
+    # The import takes a second; without a connection of this name it falls back on boto3's own search.
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
     hook: Any = AwsBaseHook(aws_conn_id=CONNECTION, client_type="s3")
@@ -94,12 +94,12 @@ def _session() -> tuple[boto3.session.Session, str | None]:
 def s3_storage() -> S3Storage:
     """Return this process's storage; clients may be used by several threads."""
     session, endpoint_url = _session()
-    # Retries back off, the longer the oftener; the adaptive mode would queue the requests of all threads.
+    # Retries back off longer each time; the adaptive mode would queue the requests of all threads.
     config = Config(retries={"mode": "standard", "max_attempts": ATTEMPTS}, max_pool_connections=64)
     return S3Storage(session.client("s3", endpoint_url=endpoint_url, config=config))
 
 
-# The connections are the parent's: Airflow forks a process for each task.
+# Connections belong to the parent process: Airflow forks a process for each task.
 os.register_at_fork(after_in_child=s3_storage.cache_clear)
 
 
@@ -107,16 +107,16 @@ class S3Storage:
     """Objects in buckets. A key is literal: nothing in an address is percent-encoded."""
 
     in_flight = 32
-    # A request names up to 1,000, and takes longer than a look.
+    # A listing returns up to 1,000 objects, and takes longer than a HEAD request.
     listed_at_once = 100
-    # Only a look at the object tells in which tier of Intelligent-Tiering it is.
+    # Only a HEAD request shows in which tier of Intelligent-Tiering an object is.
     cold_classes = frozenset((*COLD_CLASSES, "INTELLIGENT_TIERING"))
 
     def __init__(
         self, client: BaseClient, multipart_bytes: int = MULTIPART_BYTES, part_bytes: int = PART_BYTES
     ) -> None:
         self.client: Any = client
-        # Threads are the callers': they have many objects under way, not many parts of one.
+        # The callers use threads for many objects, not for many parts of one.
         self._transfer = TransferConfig(
             multipart_threshold=multipart_bytes, multipart_chunksize=part_bytes, use_threads=False
         )
@@ -128,7 +128,7 @@ class S3Storage:
         with s3_errors(prefix, "list"):
             for page in pages:
                 for found in page.get("Contents", ()):
-                    # What shows as a directory in S3's own page is no file.
+                    # Objects that S3's console shows as directories are not files.
                     if not found["Key"].endswith("/"):
                         uri = f"{urlsplit(prefix).scheme}://{bucket}/{found['Key']}"
                         modified_at = _second(found["LastModified"])
@@ -189,7 +189,7 @@ class S3Storage:
         original = self._checksum(origin, head, algorithm)
         answer = self._copy(origin, destination, head, storage_class, algorithm_of(original))
         if _known(head).items() & _known(answer).items():
-            # The service says of what it has written that it is the same: no second look is needed.
+            # The service's answer confirms the content that it has written, so no second request is needed.
             return CopiedFile(head["ContentLength"], head["ContentLength"], original, original)
         copied = self._head(destination)
         if not algorithm and algorithm_of(original) not in _known(copied) and _COMPUTABLE & _known(copied).keys():
@@ -213,11 +213,11 @@ class S3Storage:
         if state.temperature is Temperature.READABLE and not runs_out(head):
             return state
         if state.temperature is Temperature.READABLE or (state.frozen_as, tier) not in THAW_TIMES:
-            # To prolong takes no time in any tier, and one that the class does not have would be refused.
+            # Prolonging takes no time in any tier, and a tier that the class does not have would be refused.
             tier = STANDARD_TIER
         request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
         if "ArchiveStatus" not in head:
-            # What Intelligent-Tiering brings back stays.
+            # Objects that Intelligent-Tiering restores stay readable.
             request["Days"] = THAWED_DAYS
         if state.temperature is Temperature.THAWING:
             # Nothing is slower than Bulk.
@@ -240,16 +240,16 @@ class S3Storage:
         return list(found["Rules"])
 
     def _hurried(self, uri: str, request: dict[str, Any]) -> bool:
-        """Ask for a faster tier than the one under way; says whether it is. The days must be what they were."""
+        """Request a faster tier than the current one; returns whether it is used. The days must not change."""
         try:
             return self._restored(uri, request)
         except (TerminalError, TransientError) as error:
-            # It goes on as it was.
-            log.info("%s goes on thawing in the tier that it was asked for in: %s", uri, error)
+            # The thaw continues unchanged.
+            log.info("%s continues to thaw in the tier that was requested first: %s", uri, error)
             return False
 
     def _restored(self, uri: str, request: dict[str, Any]) -> bool:
-        """Ask; says whether somebody else has not asked before, in a tier as fast or faster."""
+        """Request a thaw; returns False if somebody else has requested it before, in a tier as fast or faster."""
         bucket, key = _place(uri)
         with s3_errors(uri, "thaw"):
             try:
@@ -267,14 +267,14 @@ class S3Storage:
         return head
 
     def _download(self, uri: str, file: Any) -> None:
-        # Repeats what was cut off, and checks what it got against the checksum that came with it.
+        # Repeats a request that was cut off, and checks the content against its checksum.
         bucket, key = _place(uri)
         with self._present(bucket), s3_errors(uri, "read"):
             self.client.download_fileobj(bucket, key, file, Config=self._transfer)
 
     @contextmanager
     def _present(self, bucket: str) -> Iterator[None]:
-        """See to it that a missing bucket does not pass for an absent object: a HEAD has the same answer for both."""
+        """Distinguish a missing bucket from an absent object, because a HEAD has the same answer for both."""
         try:
             yield
         except FileNotFoundError:
@@ -294,8 +294,8 @@ class S3Storage:
             return f"{algorithm}:{known[algorithm]}"
         if algorithm not in _COMPUTABLE:
             raise TerminalDataError(
-                f"{uri} has no {algorithm} any more, by which it was noted when it was archived; copy it with "
-                f"ChecksumAlgorithm={algorithm.upper()}, so that it can be told whether it is what it was."
+                f"{uri} no longer has a {algorithm}, which was recorded when it was archived; copy it with "
+                f"ChecksumAlgorithm={algorithm.upper()}, so that its content can be compared."
             )
         digest = _Digest(algorithm)
         self._download(uri, digest)
@@ -304,7 +304,7 @@ class S3Storage:
     def _copy(
         self, origin: str, destination: str, head: Mapping[str, Any], storage_class: str | None, algorithm: str
     ) -> dict[str, Any]:
-        """Copy; returns what the service says of the copy, which of one in parts is nothing."""
+        """Copy; returns the service's answer about the copy, which is empty for a copy in parts."""
         bucket, key = _place(destination)
         origin_bucket, origin_key = _place(origin)
         source = {"Bucket": origin_bucket, "Key": origin_key}
@@ -315,7 +315,7 @@ class S3Storage:
                 f"{origin} is too large for a copy in one request and has no CRC64NVME, so a copy in {storage_class} "
                 "could not be compared with it. Copy it onto itself with ChecksumAlgorithm=CRC64NVME, then run again."
             )
-        # An MD5 may not outlive the copy. Of a copy in parts, only this one is a checksum over the whole object.
+        # An MD5 may not survive the copy. For a copy in parts, only this algorithm covers the whole object.
         extra["ChecksumAlgorithm"] = "CRC64NVME" if parts or algorithm == "crc64nvme" else "SHA256"
         if head.get("ServerSideEncryption", "").startswith("aws:kms") and self._same_region(origin_bucket, bucket):
             # A key belongs to a region; elsewhere the bucket's own settings hold.
@@ -338,14 +338,14 @@ class S3Storage:
 
 
 class _Regions:
-    """The regions of buckets, each asked for once."""
+    """The regions of buckets, each requested once."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self._found: dict[str, str] = {}
 
     def look(self, bucket: str) -> str:
-        """Return a bucket's region, empty where the service does not say.
+        """Return a bucket's region; empty if the service does not report it.
 
         Raises:
             TerminalSettingError: There is no such bucket.
@@ -356,13 +356,13 @@ class _Regions:
                     self._found[bucket] = self._client.head_bucket(Bucket=bucket).get("BucketRegion", "")
             except FileNotFoundError as error:
                 raise TerminalSettingError(
-                    f"There is no bucket {bucket!r} ({error}). Create it, or mend the setting that names it."
+                    f"There is no bucket {bucket!r} ({error}). Create it, or correct the setting that names it."
                 ) from error
         return self._found[bucket]
 
 
 class _Digest(io.RawIOBase):
-    """A file that only remembers the hash of what was written to it."""
+    """A file that only computes the hash of what is written to it."""
 
     def __init__(self, algorithm: str) -> None:
         self.hash = hashlib.new(algorithm, usedforsecurity=False)
@@ -373,7 +373,7 @@ class _Digest(io.RawIOBase):
 
 
 def _known(head: Mapping[str, Any]) -> dict[str, str]:
-    """What a service says about an object's content, by algorithm, the best first."""
+    """The service's checksums of an object's content, by algorithm, the best first."""
     known = {}
     if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
         known = {name: head[field] for name, field in _WHOLE_OBJECT.items() if head.get(field)}
@@ -381,7 +381,7 @@ def _known(head: Mapping[str, Any]) -> dict[str, str]:
             known["sha256"] = base64.b64decode(known["sha256"]).hex()
     etag = head.get("ETag", "").strip('"')
     plain = not head.get("SSECustomerAlgorithm") and head.get("ServerSideEncryption", "AES256") == "AES256"
-    # Directory buckets make one up.
+    # Directory buckets invent an ETag.
     plain = plain and head.get("StorageClass") != "EXPRESS_ONEZONE"
     if plain and _MD5.fullmatch(etag):
         known["md5"] = etag
@@ -394,5 +394,5 @@ def _place(uri: str) -> tuple[str, str]:
 
 
 def _second(moment: datetime) -> datetime:
-    # A listing tells more digits than a look at one object.
+    # A listing has more digits than a HEAD request.
     return moment.replace(microsecond=0)

@@ -1,4 +1,4 @@
-"""How far an object on S3 is from being readable, as a look at it tells."""
+"""How far an object on S3 is from being readable, from the answer to a HEAD request."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 from perennial.storage import ColdState, Temperature
 
 COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
-# What is thawed for less than this is asked for again, which prolongs it: copying may take its time.
+# A thaw that ends sooner than this is requested again, which prolongs it, because copying may take long.
 PROLONG_BELOW = timedelta(days=1)
 
 _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
-# Tiers of Intelligent-Tiering, by the class that thaws alike.
+# Tiers of Intelligent-Tiering, with the class that has the same thaw times.
 _ARCHIVE_TIERS = {"ARCHIVE_ACCESS": "GLACIER", "DEEP_ARCHIVE_ACCESS": "DEEP_ARCHIVE"}
 
 
 def cold_state(head: Mapping[str, Any]) -> ColdState:
-    """Return what S3 says of an object about being thawed; never in which tier."""
+    """Return S3's state of an object's thaw, which never includes the tier."""
     frozen_as = _ARCHIVE_TIERS.get(head.get("ArchiveStatus", ""), head.get("StorageClass", ""))
     if frozen_as not in COLD_CLASSES:
         return ColdState(Temperature.READABLE)
     said, until = head.get("Restore", ""), _thawed_until(head)
     if 'ongoing-request="true"' in said:
         return ColdState(Temperature.THAWING, frozen_as)
-    # Past its date it may still be read, or not any more.
+    # After its date it may or may not still be readable.
     thawed = 'ongoing-request="false"' in said and (until is None or until > datetime.now(UTC))
     return ColdState(Temperature.READABLE if thawed else Temperature.FROZEN, frozen_as)
 

@@ -1,4 +1,4 @@
-"""What S3 says when something goes wrong, as this project's errors: what, which bucket, and what to do."""
+"""Translates errors of S3 into this project's errors: what went wrong, which bucket, and what to do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-un
 from perennial.errors import PerennialError, TerminalSettingError, TransientError
 
 CONNECTION = "aws_default"
-# What a service answered, and what kept it from answering; a catalog on AWS raises the same.
+# Answers of a service, and failures to reach it; a catalog on AWS raises the same.
 ANSWERED, NOT_ANSWERED = ClientError, BotoCoreError
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
-# The answer to a HEAD has no body, and so only a number for a code.
+# The answer to a HEAD has no body, and so its code is only a number.
 DENIED = {
     "400", "403", "AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken",
     "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
@@ -34,14 +34,14 @@ NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentia
 
 @contextmanager
 def s3_errors(uri: str, action: str) -> Iterator[None]:
-    """Turn what the service says into this project's errors; an absent object into a FileNotFoundError."""
+    """Turn the service's errors into this project's errors, and an absent object into a FileNotFoundError."""
     try:
         yield
     except ClientError as error:
         raise _error(uri, action, error) from error
     except ParamValidationError as error:
         raise TerminalSettingError(
-            f"Cannot {action} {uri}: {error}. Mend the setting that names bucket {_bucket(uri)!r}."
+            f"Cannot {action} {uri}: {error}. Correct the setting that names bucket {_bucket(uri)!r}."
         ) from error
     except NO_CREDENTIALS as error:
         raise TerminalSettingError(
@@ -49,13 +49,13 @@ def s3_errors(uri: str, action: str) -> Iterator[None]:
         ) from error
     except (BotoCoreError, RetriesExceededError) as error:
         raise TransientError(
-            f"Cannot {action} {uri}, bucket {_bucket(uri)!r} cannot be reached for now ({error}). Run again; if that "
-            f"does not help, check endpoint_url and region_name of the Airflow connection {CONNECTION!r}."
+            f"Cannot {action} {uri}, bucket {_bucket(uri)!r} cannot be reached now ({error}). Run it again; if "
+            f"that does not help, check endpoint_url and region_name of the Airflow connection {CONNECTION!r}."
         ) from error
 
 
 def error_code(error: ClientError) -> str:
-    """Return the service's name for an error; of a HEAD, which has none, the HTTP status."""
+    """Return the service's code of an error; for a HEAD, which has none, the HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -63,16 +63,16 @@ def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNo
     code, bucket = error_code(error), _bucket(uri)
     said = f"Cannot {action} {uri} ({error})"
     if code == "NoSuchBucket":
-        # A copy has two of them.
+        # A copy involves two buckets.
         named = error.response.get("Error", {}).get("BucketName") or bucket
         return TerminalSettingError(
-            f"{said}: there is no bucket {named!r}. Create it, or mend the setting that names it."
+            f"{said}: there is no bucket {named!r}. Create it, or correct the setting that names it."
         )
     if code in _ABSENT:
-        return FileNotFoundError(f"{uri} is not there ({error})")
+        return FileNotFoundError(f"{uri} does not exist ({error})")
     if code in _COLD:
         return TransientError(
-            f"{said}: it lies in a cold storage class and has to be thawed first; clear the run's task `thaw`."
+            f"{said}: it is in a cold storage class and has to be thawed first; clear the run's task `thaw`."
         )
     if code in DENIED:
         return TerminalSettingError(
@@ -88,8 +88,8 @@ def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNo
     if code.startswith("KMS."):
         return TerminalSettingError(f"{said}: the key that bucket {bucket!r} is encrypted with cannot be used.")
     if code == "GlacierExpeditedRetrievalNotAvailable":
-        return TransientError(f"{said}: no capacity for Expedited now. Wait, or ask for thaw_tier Standard.")
-    return TransientError(f"{said}; run again.")
+        return TransientError(f"{said}: no capacity for Expedited at the moment. Wait, or use thaw_tier Standard.")
+    return TransientError(f"{said}; run it again.")
 
 
 def _bucket(uri: str) -> str:

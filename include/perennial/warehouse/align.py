@@ -1,8 +1,8 @@
-"""Hot and archive get the same columns under the same field ids and the same name mapping, before files move.
+"""Gives hot and archive the same columns, field ids and name mapping, before files move.
 
-A file moves as it is: what it holds is found by field ids, or by the name mapping where it has none. So a column that
-only one table has is added to the other under its id. Two columns that claim the same id or name are told apart by
-giving one of them that holds no values another id; if both hold values, the move is refused.
+A file moves unchanged: its columns are found by field ids, or by the name mapping if it has none. So a column that only
+one table has is added to the other with the same id. If two columns claim the same id or name, one of them that has no
+values gets another id; if both have values, the move is refused.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ log = logging.getLogger(__name__)
 
 
 def align(load: Callable[[str], Table], hot_name: str, archive_name: str) -> list[str]:
-    """Give two tables the same columns; killed between the two commits, the next call makes the other one.
+    """Give two tables the same columns; if it is killed between the two commits, the next call makes the second.
 
     Args:
         load: Loads a table's current metadata.
         hot_name: A table.
-        archive_name: The other; of two columns that could give way its own does.
+        archive_name: The other; if one of two columns has to give way, it is this table's.
 
     Returns:
         What was changed, one sentence each.
 
     Raises:
-        TerminalSettingError: Columns of the two contradict each other; nothing was changed.
-        TransientConflictError: Other writers won every race.
+        TerminalSettingError: Columns of the two tables contradict each other; nothing was changed.
+        TransientConflictError: Other writers kept committing first.
     """
     changes: list[str] = []
     for _ in range(ATTEMPTS):
@@ -76,7 +76,7 @@ def align(load: Callable[[str], Table], hot_name: str, archive_name: str) -> lis
         try:
             changes += [change for table in tables for change in _give(table, fields, tables)]
         except CommitFailedException as error:
-            log.info("somebody changed %s or %s meanwhile (%s), looking again", hot_name, archive_name, error)
+            log.info("another writer changed %s or %s first (%s), trying again", hot_name, archive_name, error)
     raise TransientConflictError(
         f"Other writers changed {hot_name} or {archive_name} during each of {ATTEMPTS} attempts to give them the same "
         "columns; run it again."
@@ -90,7 +90,7 @@ def _give(table: Table, fields: Sequence[NestedField], tables: tuple[Table, Tabl
 
 
 def set_columns(table: Table, fields: Sequence[NestedField], mapping: NameMapping | None) -> list[str]:
-    """Give a table columns, under the ids that they have, and a name mapping; in one commit, where anything differs.
+    """Give a table columns with their ids, and a name mapping, in one commit if anything differs.
 
     Returns:
         What was changed, one sentence each.
@@ -115,7 +115,7 @@ def set_columns(table: Table, fields: Sequence[NestedField], mapping: NameMappin
     )
     with catalog_errors(table.catalog.name, commit=name):
         transaction = table.transaction()
-        # pyiceberg's own way to add a column leaves nobody the choice of its id.
+        # pyiceberg's own way to add a column does not let the caller choose its id.
         transaction._apply(updates, unchanged)
         transaction.commit_transaction()
     for change in changes:
@@ -142,20 +142,20 @@ class _Side:
         return self.table.name()[-1]
 
     def former(self, field_id: int) -> list[NestedField]:
-        """What a field id has meant in this table, as far as its metadata remembers."""
+        """What a field id has meant in this table, according to its metadata."""
         known = [column for schema in self.table.metadata.schemas for column in schema.fields]
         return [column for column in known if column.field_id == field_id]
 
     def holds(self, column: NestedField) -> bool:
-        """Whether a data file may have values under the ids of a column, by what manifests say; doubt counts."""
-        # Our own files say nothing of what lies inside a column, and whoever limits what manifests say proves nothing.
+        """Whether a data file may have values with the ids of a column, according to manifests; doubt counts as yes."""
+        # Our own files have no metrics for nested fields, and limited metrics in manifests prove nothing.
         limited = any(key.startswith("write.metadata.metrics.") for key in self.table.properties)
         doubt = limited or not column.field_type.is_primitive
         return any(doubt or not ids or not ids.isdisjoint(field_ids(column)) for ids in self._mentioned)
 
     @cached_property
     def _mentioned(self) -> set[frozenset[int]]:
-        """Field ids that manifests mention, together where one file has them."""
+        """Field ids in manifests, grouped by file."""
         snapshot = self.table.current_snapshot()
         files = [live.data_file for live in files_of(self.table, snapshot, None)] if snapshot else []
         return {frozenset({**(one.column_sizes or {}), **(one.value_counts or {})}) for one in files}
@@ -163,7 +163,7 @@ class _Side:
 
 @dataclass
 class _Joining:
-    """Works out the columns of both tables."""
+    """Determines the columns of both tables."""
 
     hot: _Side
     archive: _Side
@@ -206,7 +206,7 @@ class _Joining:
                     one.fields[place] = NestedField(column.field_id, theirs.name, kind, required, doc=column.doc)
 
     def _unlike(self) -> tuple[NestedField | None, NestedField | None] | None:
-        """Find two columns that claim the same id or name, or one whose id the other table's files hold otherwise."""
+        """Find two columns that claim the same id or name, or one whose id means something else in the other table."""
         for column, other in itertools.product(self.hot.fields, self.archive.fields):
             shared = not set(field_ids(column)).isdisjoint(field_ids(other))
             if shared or column.name.lower() == other.name.lower():
@@ -220,7 +220,7 @@ class _Joining:
 
     @staticmethod
     def _taken(side: _Side, other: _Side) -> NestedField | None:
-        """Find a column that the other table lacks, and whose id its files may hold as something else."""
+        """Find a column that the other table lacks, and whose id may mean something else in that table's files."""
         for column in side.fields:
             if any(column.field_id == present.field_id for present in other.fields):
                 continue

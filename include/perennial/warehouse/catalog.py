@@ -13,7 +13,7 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField,
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 
-from perennial.errors import TerminalSettingError, TransientConflictError
+from perennial.errors import TerminalDataError, TerminalSettingError, TransientConflictError
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, RENAMED_COLUMNS, TABLES, Table
 from perennial.warehouse.align import align, set_columns
@@ -56,7 +56,7 @@ _PROPERTIES = {
 class Warehouse:
     """The tables of one workspace in one Iceberg catalog.
 
-    Every call looks at the table as it is at that moment; nothing of it is remembered between calls.
+    Every call reads the table as it is at that moment; nothing is cached between calls.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,7 +64,7 @@ class Warehouse:
         self._operations_uri = ""
         with catalog_errors(settings.catalog):
             self.catalog = open_catalog(settings)
-        # Not when the garbage collector comes: until then each would keep a connection to the catalog's database.
+        # Without waiting for the garbage collector: until then each would keep a connection to the catalog's database.
         weakref.finalize(self, self.catalog.close).atexit = False
 
     def create_tables(self) -> list[str]:
@@ -76,7 +76,7 @@ class Warehouse:
             What was changed, one sentence each.
 
         Raises:
-            TerminalSettingError: Somebody has added a column that stands where ours belongs.
+            TerminalSettingError: Somebody has added a column with the name of one of ours.
         """
         with catalog_errors(self.settings.catalog):
             self.catalog.create_namespace_if_not_exists(self.settings.namespace)
@@ -98,10 +98,10 @@ class Warehouse:
         return {table.name for table in TABLES} - present
 
     def table(self, name: str) -> IcebergTable:
-        """Load a table's current metadata, to be written as the contract says whatever other writers have set.
+        """Load a table's current metadata, to be written by the contract, whatever other writers have set.
 
         Raises:
-            TerminalSettingError: The table is not there, or lacks what the contract says it has.
+            TerminalSettingError: The table does not exist, or lacks a column of the contract.
         """
         table = self._load(name)
         refuse_broken(name, table)
@@ -116,6 +116,13 @@ class Warehouse:
                 f"Catalog {self.settings.catalog!r} has no table {self.settings.namespace}.{name}; "
                 "run `perennial init`, or check PERENNIAL_HOME, PERENNIAL_CATALOG and PERENNIAL_NAMESPACE."
             ) from error
+        except FileNotFoundError as error:
+            # A table forgets its oldest metadata files, so a catalog from an old backup may name one of them.
+            raise TerminalDataError(
+                f"The metadata file that the catalog names for table {self.settings.namespace}.{name} is missing: "
+                f"{error}. Bring it back from a backup or a bucket version, at the same address, then run "
+                "`perennial check`; without one, see docs/runbooks/backup.md."
+            ) from error
 
     def committed_at(self, name: str) -> datetime | None:
         """Return when the newest snapshot of a table was made (wall clock); None if it never had one."""
@@ -125,14 +132,14 @@ class Warehouse:
     def operations_uri(self) -> str:
         """Return the directory of plans, pending records and reports.
 
-        Beside the archived files where the warehouse is not on this machine: a bucket that is made for tables takes
-        nothing but their files.
+        It is beside the archived files unless the warehouse is on this machine: a table bucket accepts only files of
+        tables.
         """
         if not self._operations_uri:  # A table keeps its address and its id.
             table, shared = self._load(LIFECYCLE_EVENTS.name), self.settings.operations_uri
             if shared is None and self.settings.archive_uri is not None and not is_embedded(self.settings):
                 shared = f"{self._load(INTERACTIONS_ARCHIVE.name).location_provider().data_path}/operations"
-            # Workspaces that share a place must not take each other's operations for their own.
+            # Workspaces that share a location must not mistake each other's operations for their own.
             own = f"{shared.rstrip('/')}/{table.metadata.table_uuid}" if shared else f"{table.location()}/operations"
             self._operations_uri = own
         return self._operations_uri
@@ -145,7 +152,7 @@ class Warehouse:
         """List the data files of a snapshot, with the delete files that apply to each.
 
         Args:
-            table: As loaded; its current snapshot is meant where none is named.
+            table: As loaded; its current snapshot is used if none is given.
             source_ids: Only files of these sources; None for all. Only for tables partitioned by source.
             snapshot_id: An earlier snapshot.
 
@@ -162,14 +169,14 @@ class Warehouse:
         if snapshot is None or (source_ids is not None and not source_ids):
             return
         chosen = None if source_ids is None else set(source_ids)
-        # Around all of it: manifests are read one by one, while the files are asked for.
+        # Around all of it: manifests are read one by one, while the caller iterates.
         with catalog_errors(self.settings.catalog):
             yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
-        """Sum up what a table holds of each source, or of each of some, from its manifests.
+        """Sum up how much a table has of each source, or of each of some sources, from its manifests.
 
-        A file that another writer has not partitioned by source is looked into; its bytes are shared out by rows.
+        A file that another writer has not partitioned by source is read; its bytes are divided in proportion to rows.
         """
         totals: dict[str, list[int]] = {}
         table = self.table(name)
@@ -191,7 +198,7 @@ class Warehouse:
             return table.scan().to_arrow()
 
     def refuse_unwritable(self, names: Iterable[str]) -> None:
-        """Refuse tables that another writer has made what cannot be written here; before anything moves.
+        """Refuse tables that another writer has made unwritable for us, before anything moves.
 
         Raises:
             TerminalSettingError: Names the table, what was found, and what to do.
@@ -202,7 +209,7 @@ class Warehouse:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def arrow_schema(self, name: str) -> pa.Schema:
-        """Return the Arrow schema that rows of a table have."""
+        """Return the Arrow schema of a table's rows."""
         return self.table(name).schema().as_arrow()
 
     def append_files(self, name: str, data_files: Iterable[DataFile], operation: str) -> bool:
@@ -221,18 +228,18 @@ class Warehouse:
         self.append_table(name, pa.Table.from_pylist(rows, schema=self.arrow_schema(name)), operation)
 
     def append_table(self, name: str, rows: pa.Table, operation: str) -> None:
-        """Append rows that have the table's Arrow schema, likewise."""
+        """Append rows with the table's Arrow schema, once."""
         if rows.num_rows:
             self.append_files(name, self._written(self.table(name), rows), operation)
 
     def append_decided(
         self, name: str, decide: Callable[[IcebergTable], list[dict[str, object]]], operation: str
     ) -> None:
-        """Append, once, the rows that are right for a table as it is when they are committed.
+        """Append, once, rows that are decided from the table as it is when they are committed.
 
         Args:
             name: A small, unpartitioned table.
-            decide: Says which rows, from the loaded table; asked again after each lost race.
+            decide: Returns the rows for the loaded table; called again after each lost race.
             operation: Repeating it does nothing.
         """
         import pyarrow as pa
@@ -248,7 +255,7 @@ class Warehouse:
         self.replace_files(name, self.stage_rows(name, rows), operation)
 
     def stage_rows(self, name: str, rows: pa.RecordBatchReader) -> list[DataFile]:
-        """Write a stream of rows to data files that no snapshot lists yet; unless committed, they are mere leftovers.
+        """Write a stream of rows to data files that no snapshot lists yet; unless committed, they are purged later.
 
         Memory is bounded by STAGED_BYTES, whatever the number of rows.
         """
@@ -295,7 +302,7 @@ class Warehouse:
         return [f"created table {declared.name}"]
 
     def _location_properties(self, declared: Table) -> dict[str, str]:
-        """Send archived data files to ARCHIVE_URI; metadata stays in the warehouse (M9)."""
+        """Place archived data files below ARCHIVE_URI; metadata stays in the warehouse (M9)."""
         if declared.name != INTERACTIONS_ARCHIVE.name:
             return {}
         uri = self.settings.archive_uri
@@ -308,7 +315,7 @@ class Warehouse:
     def _evolve(self, declared: Table) -> list[str]:
         changes = self._rename(declared) + self._complete(declared) + self._partition(declared)
         table = self._load(declared.name)
-        # What somebody has set for the table wins, but for the archive's place, which is a setting.
+        # Properties that somebody has set take precedence, except for the archive's location, which is a setting.
         wanted = {key: value for key, value in _PROPERTIES.items() if key not in table.properties}
         wanted |= self._location_properties(declared)
         wanted.pop("format-version", None)
@@ -319,10 +326,10 @@ class Warehouse:
         return changes
 
     def _partition(self, declared: Table) -> list[str]:
-        """Give a table that somebody else created the contract's format and partitioning; its files stay."""
+        """Give a table that somebody else created the contract's format and partitioning; its files are kept."""
         table, changes = self._load(declared.name), []
         if table.metadata.format_version < 2:
-            # A table of version 1 never lets go of a partition field, and knows no row-level deletes.
+            # A table of version 1 cannot remove a partition field, and has no row-level deletes.
             with table.transaction() as transaction:
                 transaction.upgrade_table_version(2)
             table, changes = self._load(declared.name), [f"upgraded {declared.name} to format version 2"]
@@ -338,7 +345,7 @@ class Warehouse:
     def _complete(self, declared: Table) -> list[str]:
         table = self._load(declared.name)
         fields = completed(declared, table)
-        # The archive gets its columns from hot, under the same ids.
+        # The archive gets its columns from hot, with the same ids.
         if declared.name == INTERACTIONS_ARCHIVE.name:
             return []
         return set_columns(table, fields, with_columns(table, fields))
@@ -361,7 +368,7 @@ class Warehouse:
 
         Raises:
             TerminalSettingError: Somebody has given them columns that contradict each other; nothing was changed.
-            TransientConflictError: Other writers won every race.
+            TransientConflictError: Other writers kept committing first.
         """
         align(self.table, INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 

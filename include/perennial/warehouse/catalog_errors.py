@@ -1,4 +1,4 @@
-"""What a catalog or its storage says when it cannot be used, as this project's errors."""
+"""Translates errors of a catalog and its storage into this project's errors."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _S3_REFUSED = re.compile(
 
 @contextmanager
 def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
-    """Tell what went wrong, where, and what to do.
+    """Raise an error that says what went wrong, where, and what to do.
 
     Args:
         catalog: Its name.
-        commit: The table that is committed to. Where the answer is lost, the commit may have been made.
+        commit: The table that is committed to. If the answer is lost, the commit may have been made.
 
     Raises:
         TerminalSettingError: The catalog or its storage refuses the credentials.
@@ -99,5 +99,5 @@ def _aws(name: str) -> tuple[type[BaseException], ...]:
 def _not_known(catalog: str, commit: str, said: object) -> TransientError:
     return TransientError(
         f"Catalog {catalog!r} did not say whether the commit to {commit} was made ({said}). Run it again: nothing is "
-        "lost, and the next attempt looks whether it was made."
+        "lost, and the next attempt checks whether it was made."
     )

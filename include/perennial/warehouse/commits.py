@@ -1,7 +1,7 @@
-"""Commits as compare-and-swap: look at the table as it is now, decide, commit only if it still is like that.
+"""Commits as compare-and-swap: read the current table, decide, and commit only if it is still the same.
 
-pyiceberg's own retry repeats a commit without asking again whether it is still wanted, which would list a file twice
-when two runs do the same thing. So its retry is switched off here and the whole question is asked again instead (M2).
+pyiceberg's own retry repeats a commit without checking again whether it is still wanted, which would list a file twice
+when two runs do the same thing. So its retry is switched off here, and the whole decision is repeated instead (M2).
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How many manifests a look at one source may have to read; every load adds one.
-OVERLAP = 8
+# How many manifests a query about one source may have to read; every load adds one.
+MAX_MANIFESTS_OF_A_SOURCE = 8
 
 
 @dataclass(frozen=True)
 class FileChange:
     """Data files that enter and leave a table in one commit (M3: always named, never a predicate).
 
-    A forced change makes a snapshot even where nothing enters or leaves: it shows when the table was last looked after.
-    A clustered one brings the manifests into the order of sources instead.
+    A forced change makes a snapshot even if no file enters or leaves: it shows when the table was last up to date.
+    A clustered one reorders the manifests by source instead.
     """
 
     add: list[DataFile] = field(default_factory=list)
@@ -63,15 +63,15 @@ def commit_change(
         warehouse: The tables.
         name: The table.
         change: Decides from the table; called again after each lost race. An empty change commits nothing.
-        operation: Recorded in the snapshot's summary; a table that has it already is left alone.
+        operation: Recorded in the snapshot's summary; a table that has it already is not changed.
 
     Returns:
         The change that this call committed; None where it committed nothing.
 
     Raises:
-        TerminalDataError: The table was set back: operations that others count on are missing in its history.
-        TransientConflictError: Other writers won every race.
-        TransientError: The catalog did not answer; the operation repeated looks whether it had been made.
+        TerminalDataError: The table was set back: operations that others rely on are missing in its history.
+        TransientConflictError: Other writers kept committing first.
+        TransientError: The catalog did not answer; a repetition checks whether the commit was made.
     """
 
     def attempt() -> FileChange | None:
@@ -97,7 +97,7 @@ def load_whole_table(warehouse: Warehouse, name: str) -> Table:
     Raises:
         TerminalDataError: The table was set back.
     """
-    # The note first: of a table that is loaded before, it may be ahead.
+    # The record first: if the table is loaded before it, the record may be ahead.
     head = read_head(warehouse, name) if name in COUNTED else None
     table = warehouse.table(name)
     if name in COUNTED:
@@ -133,30 +133,30 @@ def _commit(table: Table, delta: FileChange, operation: str) -> None:
 
 
 def set_tag(transaction: Transaction) -> None:
-    """Have our tag name what a transaction makes the current snapshot: whoever sets the table back leaves it there."""
+    """Set our tag to the snapshot that a transaction makes current: setting the table back does not move the tag."""
     current = transaction.table_metadata.current_snapshot_id
     assert current is not None
     transaction._apply((tagged(current),))
 
 
 def order_manifests(warehouse: Warehouse, name: str) -> bool:
-    """Write a table's manifests anew in order of source, where too many of them are about the same source.
+    """Rewrite a table's manifests in order of source, if too many of them are about the same source.
 
     Returns:
         Whether it was needed.
     """
 
     def change(table: Table) -> FileChange:
-        return FileChange(clustered=overlap(table) > OVERLAP)
+        return FileChange(clustered=overlap(table) > MAX_MANIFESTS_OF_A_SOURCE)
 
     return commit_change(warehouse, name, change, f"order-manifests:{uuid.uuid4().hex}") is not None
 
 
 def operations(table: Table) -> set[str]:
-    """Return the operations that the current snapshot and its ancestors were committed by, as far as retained.
+    """Return the operations that committed the current snapshot and its retained ancestors.
 
-    What has been undone by setting the table back does not count: it is missing until `perennial repair` has made it
-    again, and until then nothing else is committed.
+    Operations that were undone by setting the table back do not count: they are missing until `perennial repair` has
+    repeated them, and until then nothing else is committed.
     """
     return {operation_of(snapshot) for snapshot in ancestors_of(table.current_snapshot(), table.metadata)} - {""}
 
@@ -174,7 +174,7 @@ def removed_since(table: Table, snapshot_id: int | None) -> dict[str, str]:
 
 
 def sources_removed_otherwise(table: Table, known: tuple[str, ...]) -> set[str]:
-    """Sources of which a retained commit removed files that is none of some operations, given by their beginnings."""
+    """Sources from which a retained commit removed files, except commits of some operations, given by prefix."""
     return {
         str(data_file.partition[0])
         for data_file, operation in _removals(table, None)

@@ -1,4 +1,4 @@
-"""Data files as the table metadata describes them, and how they are written down in a plan."""
+"""Data files as the table metadata describes them, and how a plan records them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class LiveFile:
     """A data file that a snapshot lists.
 
     Attributes:
-        data_file: What the manifests hold about it, metrics included.
+        data_file: Its entry in the manifests, with metrics.
         deletes: Delete files of other engines that hide some of its rows, by address.
-        source_at: Which value of its partition is its source; None where another writer has changed the partitioning
-            and the file may hold rows of several.
+        source_at: Which value of its partition is its source; None if another writer has changed the partitioning and
+            the file may hold rows of several sources.
     """
 
     data_file: DataFile
@@ -65,7 +65,7 @@ class LiveFile:
 
     @property
     def source_id(self) -> str:
-        """The source that all its rows are of.
+        """The source of all its rows.
 
         Raises:
             TerminalDataError: It may hold rows of several.
@@ -88,7 +88,7 @@ class LiveFile:
 
 @dataclass(frozen=True)
 class SourceTotal:
-    """What one table holds of one source, read from manifests, never by a scan."""
+    """How much of one source a table has, read from manifests, never by a scan."""
 
     source_id: str
     file_count: int
@@ -113,7 +113,7 @@ def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Itera
         if chosen is None or may_hold(manifest, ordered, by_source)
     ]
     if all(manifest.content == ManifestContent.DATA for manifest in manifests):
-        # Nothing to be matched with: reading the entries is a third of the work of planning a scan.
+        # Without delete files to match, reading the entries takes a third of the time of planning a scan.
         entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
         yield from (
             LiveFile(entry.data_file, source_at=by_source.get(entry.data_file.spec_id))
@@ -122,7 +122,7 @@ def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Itera
         )
         return
     try:
-        # Not through a row filter: pyiceberg would work out for every file what is left of it to evaluate.
+        # Without a row filter: pyiceberg would compute the remaining filter for every file.
         tasks = ManifestGroupPlanner(table.metadata, table.io).plan_files(
             manifests, lambda entry: chosen is None or _is_of(entry, chosen, by_source)
         )
@@ -137,7 +137,7 @@ def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Itera
 
 
 def mixed_files(table: Table) -> list[LiveFile]:
-    """List the data files that may hold rows of several sources; reads no manifest where no writer has made any."""
+    """List the data files that may hold rows of several sources; reads no manifest if there can be none."""
     snapshot, by_source = table.current_snapshot(), source_specs(table.metadata)
     if snapshot is None or by_source.keys() >= table.metadata.specs().keys():
         return []
@@ -147,12 +147,12 @@ def mixed_files(table: Table) -> list[LiveFile]:
 
 
 def data_file_count(table: Table) -> int | None:
-    """How many data files a table lists, by its last writer's own count; None where that writer has not said."""
+    """The number of data files that a table lists, as counted by its last writer; None if it has not counted."""
     return _counted(table, "total-data-files")
 
 
 def record_count(table: Table) -> int | None:
-    """How many rows a table's data files hold, deleted ones included, likewise."""
+    """The number of rows in a table's data files, including deleted ones, counted likewise."""
     return _counted(table, "total-records")
 
 
@@ -165,7 +165,7 @@ def _counted(table: Table, total: str) -> int | None:
 
 
 def _is_of(entry: ManifestEntry, source_ids: set[str], by_source: Mapping[int, int]) -> bool:
-    """Whether a manifest entry concerns some sources; what is not partitioned by source may concern any."""
+    """Whether a manifest entry concerns some sources; a file not partitioned by source may concern any."""
     position = by_source.get(entry.data_file.spec_id)
     return position is None or entry.data_file.partition[position] in source_ids
 
@@ -179,9 +179,9 @@ def relocated(data_file: DataFile, uri: str) -> DataFile:
 
 
 def taken_over(table: Table, live: LiveFile, uri: str) -> DataFile:
-    """Describe a copy of a file of another table that has the same columns and ids, for the table that takes it.
+    """Describe a copy of another table's file with the same columns and ids, for the table that will list it.
 
-    Partition specs and sort orders are numbered table by table: the numbers it has say nothing here.
+    Partition specs and sort orders are numbered per table, so the original's numbers do not apply.
     """
     copied = relocated(live.data_file, uri)
     copied[_PARTITION] = Record(live.source_id)
@@ -191,7 +191,7 @@ def taken_over(table: Table, live: LiveFile, uri: str) -> DataFile:
 
 
 def written_file(table: Table, uri: str, partition: str | None, statistics: FileStatistics) -> DataFile:
-    """Describe a Parquet file that the engine has just written, from the statistics it returned."""
+    """Describe a Parquet file that the engine has just written, from its returned statistics."""
     schema = table.schema()
     sizes: dict[int, int] = {}
     values: dict[int, int] = {}
@@ -250,9 +250,9 @@ class FileStatistics:
 
 
 def write_file_list(table: Table, uri: str, data_files: Iterable[DataFile]) -> None:
-    """Write descriptions of data files to storage as an Iceberg manifest, so that nothing of them is lost.
+    """Write descriptions of data files to storage as an Iceberg manifest, which preserves all of them.
 
-    There is no manifest of no files: an empty list is a file that is not there.
+    A manifest cannot be empty: for an empty list there is no file.
     """
     data_files = list(data_files)
     if not data_files:
@@ -280,7 +280,7 @@ def write_file_list(table: Table, uri: str, data_files: Iterable[DataFile]) -> N
 
 
 def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
-    """Read what `write_file_list` wrote, in the same order."""
+    """Read a list written by `write_file_list`, in the same order."""
     if not table.io.new_input(uri).exists():
         return
     manifest = ManifestFile.from_args(
@@ -297,12 +297,12 @@ def read_file_list(table: Table, uri: str) -> Iterator[DataFile]:
 
 
 def deleted_rows(table: Table, live_files: Iterable[LiveFile], path: Callable[[str], str]) -> pa.Table:
-    """Read which rows of some data files their delete files hide.
+    """Read which rows of some data files are deleted by their delete files.
 
     Args:
         table: As loaded.
         live_files: The data files.
-        path: Makes a path of an address.
+        path: Turns an address into a path.
 
     Returns:
         Columns path and position, from 0.
@@ -331,7 +331,7 @@ def deleted_rows(table: Table, live_files: Iterable[LiveFile], path: Callable[[s
 
 
 def rows_by_source(table: Table, live: LiveFile) -> dict[str, int]:
-    """Count the rows that a file holds of each source, from its partition or, where that does not say, from itself."""
+    """Count a file's rows per source, from its partition or, if that does not name a source, from its content."""
     if not live.is_mixed:
         return {live.source_id: live.row_count}
     from pyiceberg.io.pyarrow import ArrowScan
@@ -345,7 +345,7 @@ def rows_by_source(table: Table, live: LiveFile) -> dict[str, int]:
 
 
 def time_bounds(table: Table, data_file: DataFile, column: str) -> tuple[int, int] | None:
-    """Return the earliest and latest time of a column in a file (microseconds since 1970); None where not recorded."""
+    """Return the earliest and latest time of a column in a file (microseconds since 1970); None if not recorded."""
     field = table.schema().find_field(column)
     lower = (data_file.lower_bounds or {}).get(field.field_id)
     upper = (data_file.upper_bounds or {}).get(field.field_id)

@@ -1,8 +1,8 @@
-"""What other writers may have made of a table: the part that is put right here, and the part that is refused.
+"""Changes that other writers may have made to a table: what is corrected here, and what is refused.
 
 Iceberg lets every writer change a table's partitioning, format version and file formats for all others. Data files of
-this product keep the contract's partitioning whatever a table's default is by now; the format allows files of any
-partition spec that the table has.
+this product keep the contract's partitioning, whatever a table's default is now; the format allows files of any
+partition spec of the table.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     from perennial.warehouse.files import LiveFile
 
-# What can be written; later versions can be read.
+# The newest format version that can be written; later ones can only be read.
 _NEWEST_FORMAT = 2
-# Properties that are not followed: files written here are Parquet, and the last part of their address is the name that
-# tells copies apart (M1).
+# Properties that are not followed: files written here are Parquet, and the last part of their address identifies a copy
+# (M1).
 _NOT_FOLLOWED = {"write.format.default", "write.object-storage.partitioned-paths"}
 _TABLES = {table.name: table for table in TABLES}
 _READABLE, _READABLE_DELETES = ("PARQUET",), ("PARQUET", "PUFFIN")
 
 
 def as_declared(table: IcebergTable) -> IcebergTable:
-    """Let a loaded table be written as the contract says: its own partitioning, Parquet files.
+    """Prepare a loaded table to be written by the contract: its partitioning, Parquet files.
 
     Only this copy of the metadata changes: neither is among the updates that a commit sends.
     """
@@ -76,17 +76,17 @@ def refuse_unwritable(table: IcebergTable) -> None:
         wanted = f"by identity of {declared.partition_by}" if declared.partition_by else "unpartitioned"
         raise TerminalSettingError(
             f"Table {name} has never been {'partitioned ' if declared.partition_by else ''}{wanted}: somebody else "
-            f"created it ({table.metadata.spec()}). Nothing was moved. Run `perennial init`, which puts that right."
+            f"created it ({table.metadata.spec()}). Nothing was moved. Run `perennial init`, which corrects that."
         )
 
 
 def _accepted(name: str) -> str:
-    # Of a table that a run replaces whole nothing is noted that could be missing.
-    return f", say with `perennial repair --accept {name}` that this is meant" if name in COUNTED else ""
+    # For a table that each run replaces, no record exists that could be missing.
+    return f", confirm that with `perennial repair --accept {name}`" if name in COUNTED else ""
 
 
 def _unreadable_file(live_files: Iterable[LiveFile]) -> DataFile | None:
-    """Find the first data or delete file that is of a format that cannot be read; None where all can."""
+    """Find the first data or delete file in a format that cannot be read; None if all can be read."""
     for live in live_files:
         if _format(live.data_file) not in _READABLE or live.data_file.key_metadata is not None:
             return live.data_file
@@ -97,7 +97,7 @@ def _unreadable_file(live_files: Iterable[LiveFile]) -> DataFile | None:
 
 
 def refuse_unreadable(table: IcebergTable, live_files: Iterable[LiveFile]) -> None:
-    """Refuse files that another writer has written in a format that cannot be read.
+    """Refuse files of another writer in a format that cannot be read.
 
     Raises:
         TerminalDataError: Names the table, the file and its format.
@@ -122,7 +122,7 @@ def _declared(table: IcebergTable) -> Table:
 
 
 def _declared_spec_id(table: IcebergTable) -> int | None:
-    """Find the contract's partition spec among a table's: its default where it is that, else the first."""
+    """Find the contract's partition spec in a table: the default if that is the one, otherwise the first match."""
     metadata = table.metadata
     column = _declared(table).partition_by
     fitting = [spec.spec_id for spec in metadata.partition_specs if _is_by(metadata, spec, column)]

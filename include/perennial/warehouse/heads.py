@@ -1,7 +1,7 @@
-"""Notes in storage of how far each table has come, which a catalog that comes back from a backup does not have.
+"""Records in storage of the newest state of each table, which a catalog restored from a backup does not have.
 
-A note is written after a commit, and two processes may write theirs in the wrong order: it is a state that the table
-has been in, not always the newest.
+A record is written after a commit, and two processes may write theirs in the wrong order: it is a state that the table
+has been in, but not always the newest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def refuse_losses(warehouse: Warehouse) -> None:
-    """Refuse to go on while operations are missing in the history of any table that others count on.
+    """Refuse to continue while operations are missing in the history of any table that others rely on.
 
     Raises:
         TerminalDataError: Names the tables and the operations; nothing was done.
@@ -37,9 +37,9 @@ def refuse_losses(warehouse: Warehouse) -> None:
 
 
 def find_losses(warehouse: Warehouse) -> Iterator[Loss]:
-    """Look at the history of every table that others count on, as it is now, and note how far it is."""
+    """Check the current history of every table that others rely on, and record its newest state."""
     for name in COUNTED:
-        # The note first: of a table that is loaded before, it may be ahead.
+        # The record first: if the table is loaded before it, the record may be ahead.
         head, table = read_head(warehouse, name), warehouse.table(name)
         loss = find_loss(table, head)
         if loss is not None:
@@ -49,7 +49,7 @@ def find_losses(warehouse: Warehouse) -> Iterator[Loss]:
 
 
 def read_head(warehouse: Warehouse, name: str) -> Head | None:
-    """Read the note about a table; None where nothing of ours was committed to it since there are notes."""
+    """Read the record of a table; None if we have not committed to it since records exist."""
     uri = _uri(warehouse, name)
     try:
         return Head(**json.loads(storage_for(uri).read(uri)))
@@ -58,7 +58,7 @@ def read_head(warehouse: Warehouse, name: str) -> Head | None:
 
 
 def note_head(warehouse: Warehouse, table: Table) -> None:
-    """Note the current state of a table; a note that cannot be written is left to the next commit."""
+    """Record the current state of a table; if that fails, the next commit writes it."""
     snapshot = table.current_snapshot()
     if snapshot is None:
         return
@@ -73,7 +73,7 @@ def note_head(warehouse: Warehouse, table: Table) -> None:
     try:
         storage_for(uri).write(uri, json.dumps(asdict(head)).encode())
     except (OSError, PerennialError) as error:
-        log.warning("%s is not written (%s); the next commit writes it", uri, error)
+        log.warning("%s could not be written (%s); the next commit writes it", uri, error)
 
 
 def _uri(warehouse: Warehouse, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A table's history: which files its retained snapshots reach, and how old snapshots are let go."""
+"""A table's history: which files its retained snapshots refer to, and how old snapshots are expired."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Properties by which a table's owner says what must be kept.
+# Properties with which a table's owner protects snapshots and files.
 _GC_ENABLED = "gc.enabled"
 _MAX_AGE, _MIN_SNAPSHOTS = "history.expire.max-snapshot-age-ms", "history.expire.min-snapshots-to-keep"
 
@@ -39,7 +39,7 @@ class TableDirectory:
 
     Attributes:
         uri: Address.
-        exclusive: Whether it lies inside the table's own location, which by Iceberg's convention nobody else uses.
+        exclusive: Whether it is inside the table's own location, which by Iceberg's convention nobody else uses.
     """
 
     uri: str
@@ -47,7 +47,7 @@ class TableDirectory:
 
 
 def directories(table: Table) -> tuple[TableDirectory, ...]:
-    """Return where a table's data and metadata files lie, each directory once."""
+    """Return the directories of a table's data and metadata files, each once."""
     location = table.location().rstrip("/")
     provider = table.location_provider()
     uris = dict.fromkeys((f"{location}/data", f"{location}/metadata", provider.data_path, provider.metadata_path))
@@ -55,7 +55,7 @@ def directories(table: Table) -> tuple[TableDirectory, ...]:
 
 
 def reachable_files(table: Table) -> Iterator[str]:
-    """List the address of everything that the loaded metadata and its snapshots reach.
+    """List the addresses of all files that the loaded metadata and its snapshots refer to.
 
     Metadata files, statistics, manifest lists, manifests, data files and delete files; manifests that several snapshots
     share are read once.
@@ -80,7 +80,7 @@ def reachable_files(table: Table) -> Iterator[str]:
 def neighbours(warehouse: Warehouse) -> list[Table]:
     """Load the tables of the namespace that share a directory with one of the contract's.
 
-    A table that was renamed keeps its place, and the one that was made anew under its former name gets the same.
+    A renamed table keeps its location, and a new table under its former name gets the same one.
     """
     namespace, known = warehouse.settings.namespace, {table.name for table in TABLES}
     with catalog_errors(warehouse.settings.catalog):
@@ -95,9 +95,9 @@ def neighbours(warehouse: Warehouse) -> list[Table]:
 
 
 def contradicts(table: Table, metadata_uri: str, others: Collection[str] = ()) -> str:
-    """Say what a metadata file found beside a table's own says against trusting the catalog; empty when nothing.
+    """Say why a metadata file beside a table's own makes the catalog untrustworthy; empty if it does not.
 
-    A catalog that was lost and set up anew, or restored from an old backup, knows nothing of files that are precious.
+    A catalog that was lost and set up anew, or restored from an old backup, does not know files that may be needed.
 
     Args:
         table: As loaded.
@@ -107,43 +107,43 @@ def contradicts(table: Table, metadata_uri: str, others: Collection[str] = ()) -
     try:
         found = FromInputFile.table_metadata(table.io.new_input(metadata_uri))
     except (OSError, ValueError):
-        # A commit has just removed it, or a writer was killed over it: nobody can have committed that.
+        # A commit has just removed it, or a writer was killed while writing it, so it was never committed.
         return ""
     if str(found.table_uuid) in others:
         return ""
     if found.table_uuid != table.metadata.table_uuid:
         return f"belongs to another table ({found.table_uuid}, not {table.metadata.table_uuid})"
     if table.name()[-1] not in COUNTED:
-        # The next sync replaces it whole: what the catalog has forgotten of it is not precious.
+        # The next sync replaces the whole table, so files that the catalog has forgotten are not needed.
         return ""
     ahead, current = (getattr(one, "last_sequence_number", 0) for one in (found, table.metadata))
-    # One more than the current is what a writer leaves that was killed before its commit.
+    # A writer that was killed before its commit leaves a file one number above the current.
     if ahead > current + 1:
         return f"is newer (sequence number {ahead}) than what the catalog has ({current})"
     return ""
 
 
 def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: datetime) -> int:
-    """Let go of the snapshots that were replaced before some time, by compare-and-swap; deletes no file.
+    """Expire the snapshots that were replaced before some time, by compare-and-swap; deletes no file.
 
     The heads of branches, tags, every snapshot since then and the one that was current then are kept, so that the state
-    of any moment since can still be read and the history since then is without gaps. What the table's properties and
-    its branches ask to be kept besides is kept; no branch and no tag is ever removed.
+    at any moment since can still be read and the history since then has no gaps. Snapshots that the table's properties
+    and branches protect are kept as well; no branch and no tag is ever removed.
 
     Args:
         warehouse: The tables.
         name: The table.
-        cutoff: What was replaced before may go.
-        now: Ages that the table's properties and branches name are counted from it.
+        cutoff: Snapshots that were replaced before it may expire.
+        now: The moment from which ages in properties and branches are counted.
 
-    Our tag comes along: it would keep the files of an earlier state that other writers have gone on from.
+    Our tag is moved to the current state: otherwise it would keep the files of an earlier one.
 
     Returns:
         Snapshots expired.
 
     Raises:
         TerminalDataError: The table was set back.
-        TransientConflictError: Other writers won every race.
+        TransientConflictError: Other writers kept committing first.
         TransientError: The catalog did not answer.
     """
 
@@ -160,7 +160,7 @@ def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: dat
 
 
 def keeps_files(table: Table) -> bool:
-    """Whether a table's files must not be deleted, nor its snapshots let go: other tables may share them."""
+    """Whether neither files nor snapshots of a table may be deleted, because other tables may share them."""
     return not property_as_bool(table.properties, _GC_ENABLED, True)
 
 
@@ -181,7 +181,7 @@ def _expirable(table: Table, cutoff: datetime, now: datetime) -> set[int]:
 def _kept_of(
     table: Table, branch: SnapshotRef, snapshots: Mapping[int, Snapshot], cutoff_ms: int, now: datetime
 ) -> Iterator[int]:
-    """List what is kept of a branch's history: the longest of what was asked for, by anybody."""
+    """List the snapshots of a branch that are kept, by the longest of all the settings."""
     least = branch.min_snapshots_to_keep or property_as_int(table.properties, _MIN_SNAPSHOTS, 1) or 1
     age_ms = branch.max_snapshot_age_ms or property_as_int(table.properties, _MAX_AGE)
     if age_ms is not None:
@@ -203,8 +203,8 @@ def _is_ahead(table: Table) -> bool:
 
 
 def _remove(table: Table, snapshot_ids: list[int]) -> None:
-    # pyiceberg's own expiry asserts nothing about the table and repeats itself; a snapshot that a rollback has just
-    # made current again must not go.
+    # pyiceberg's own expiry asserts nothing about the table and retries; a snapshot that a rollback has just made
+    # current again must not expire.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
     current = table.metadata.current_snapshot_id
     transaction = table.transaction()

@@ -1,8 +1,8 @@
-"""Which columns a data file has under which field ids, from its own footer, where manifests do not say enough.
+"""Which columns a data file has under which field ids, from its footer, where manifests do not say enough.
 
-DuckDB reads top-level columns by field id. It cannot find the columns of a file without field ids, which the name
-mapping of its table tells; nor what lies inside a struct that has changed since the file was written. A footer costs a
-request a file, so it is read only where one of the two is possible, once in a process.
+DuckDB reads top-level columns by field id. It cannot find the columns of a file without field ids, for which the name
+mapping of its table is needed, nor the fields of a struct that has changed since the file was written. Reading a footer
+costs one request per file, so it is read only if one of the two is possible, and once per process.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _OURS = re.compile(r"(compact-)?([0-9a-f]{32}|[0-9a-f]{64})-\d+\.parquet")
 _COPY = re.compile(r"[0-9a-f]{64}\.parquet")
 # What DuckDB calls a row's file and position.
 _VIRTUAL = ("filename", "file_row_number")
-_READ_AT_ONCE = 16
-_MOST_KNOWN = 200_000
+_FOOTERS_AT_ONCE = 16
+_CACHED_LAYOUTS = 200_000
 _known: dict[str, tuple[FileColumn, ...]] = {}
 _alike: dict[tuple[FileColumn, ...], tuple[FileColumn, ...]] = {}
 
@@ -42,10 +42,10 @@ class FileColumn:
     """A column of a data file.
 
     Attributes:
-        field_id: What it is; None where neither the file nor a name mapping says.
-        name: What the file calls it.
+        field_id: Its field id; None if neither the file nor a name mapping has one.
+        name: Its name in the file.
         kind: Its type in the file.
-        fields: What lies inside it: of a list its element, of a map its key and its value.
+        fields: Its nested fields: the element of a list, the key and the value of a map.
     """
 
     field_id: int | None
@@ -60,12 +60,12 @@ class FileColumn:
 
 @dataclass(frozen=True)
 class FileLayout:
-    """What files have in common that are read by one statement.
+    """The layout shared by files that one statement reads.
 
     Attributes:
         columns: Their columns.
         partition: Values of columns that the files may leave out, because their partition has them, by field id.
-        has_ids: Whether the files hold field ids; if not, a name mapping has given them.
+        has_ids: Whether the files have field ids; if not, they come from a name mapping.
     """
 
     columns: tuple[FileColumn, ...]
@@ -82,10 +82,10 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
         schema: The columns that are to be read.
 
     Returns:
-        Files by layout; None stands for what is read by field id alone.
+        Files by layout; None stands for files that are read by field id alone.
 
     Raises:
-        TerminalDataError: Names a file that cannot be read rightly, and what to do.
+        TerminalDataError: Names a file that cannot be read correctly, and what to do.
     """
     mapping = name_mapping(table)
     nested = any(_is_nested(field.field_type) for field in schema.fields)
@@ -94,7 +94,7 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
     looked_at = []
     for live in live_files:
         name = live.uri.rpartition("/")[2]
-        # Whoever writes to a table writes field ids; files that were only registered lie elsewhere, as a rule.
+        # Writers of a table write field ids; files that were only registered are usually elsewhere.
         inside = live.uri.startswith(places) or _COPY.fullmatch(name)
         if not nested and (_OURS.fullmatch(name) or (inside and mapping is None)):
             groups.setdefault(None, []).append(live)
@@ -107,8 +107,8 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
         elif mapping is None:
             raise TerminalDataError(
                 f"File {live.uri} of table {table.name()[-1]} has no field ids, and the table has no name mapping, so "
-                f"nobody knows which column is which. Set its property {NAME_MAPPING} again, such as to "
-                f"{mapping_of(table.schema())} if the file's columns are called like the table's."
+                f"its columns cannot be identified. Set the table's property {NAME_MAPPING} again, for example to "
+                f"{mapping_of(table.schema())} if the file's columns have the table's names."
             )
         else:
             _refuse_shadows(table, live, columns)
@@ -118,27 +118,27 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
 
 
 def _is_nested(kind: Any) -> bool:
-    """Whether there is anything inside that a footer has to tell; lists of plain values are read as they are."""
+    """Whether nested fields need a footer; lists of plain values are read as they are."""
     inner = getattr(kind, "element_type", kind)
     return not inner.is_primitive
 
 
 def _footers(table: Table, live_files: Sequence[LiveFile]) -> Iterator[tuple[FileColumn, ...]]:
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         yield from pool.map(lambda live: _footer(table, live.uri), live_files)
 
 
 def _footer(table: Table, uri: str) -> tuple[FileColumn, ...]:
-    """Read which columns a file has. A file is written once, so what it has is remembered."""
+    """Read which columns a file has. Files never change, so the result is cached."""
     import pyarrow.parquet as pq
 
     if (known := _known.get(uri)) is not None:
         return known
     with table.io.new_input(uri).open() as file:
         columns = tuple(_file_column(field, field.name) for field in pq.read_schema(file))
-    if len(_known) > _MOST_KNOWN:
+    if len(_known) > _CACHED_LAYOUTS:
         _known.clear()
-    # Most files are alike; each kind is held once.
+    # Most files are alike; each layout is kept once.
     _known[uri] = columns = _alike.setdefault(columns, columns)
     return columns
 
@@ -148,7 +148,7 @@ def _file_column(field: pa.Field, name: str) -> FileColumn:
 
     kind = field.type
     inside: list[tuple[pa.Field, str]] = []
-    # Whatever a file calls what lies in a list or map, its place says what it is.
+    # Whatever names a file uses inside a list or map, the position identifies the field.
     if pa.types.is_map(kind):
         inside = [(kind.key_field, "key"), (kind.item_field, "value")]
     elif pa.types.is_struct(kind):
@@ -163,7 +163,7 @@ def _file_column(field: pa.Field, name: str) -> FileColumn:
 def _named(
     table: Table, live: LiveFile, columns: Iterable[FileColumn], mapped: Iterable[MappedField]
 ) -> tuple[FileColumn, ...]:
-    """Say what the columns of a file without field ids are, by the name mapping."""
+    """Identify the columns of a file without field ids by the name mapping."""
     by_name = {name: found for found in mapped for name in found.names}
     named: dict[int, FileColumn] = {}
     for column in columns:
@@ -173,8 +173,8 @@ def _named(
         if found.field_id in named:
             raise TerminalDataError(
                 f"File {live.uri} of table {table.name()[-1]} has columns {named[found.field_id].name!r} and "
-                f"{column.name!r}, which property {NAME_MAPPING} both gives field id {found.field_id}. Take the name "
-                "that is wrong out of the property."
+                f"{column.name!r}, which both get field id {found.field_id} from property {NAME_MAPPING}. Remove the "
+                "wrong name from the property."
             )
         named[found.field_id] = FileColumn(
             found.field_id, column.name, column.kind, _named(table, live, column.fields, found.fields)
@@ -192,12 +192,12 @@ def _partition(table: Table, live: LiveFile) -> tuple[tuple[int, Any], ...]:
 
 
 def _refuse_shadows(table: Table, live: LiveFile, columns: Iterable[FileColumn]) -> None:
-    """Refuse a file of which deleted rows cannot be told: a column of its own has the name of what they are told by."""
+    """Refuse a file whose deleted rows cannot be identified, because one of its columns has a name DuckDB needs."""
     taken = next((column.name for column in columns if column.name.lower() in _VIRTUAL), None)
     if live.deletes and taken:
         raise TerminalDataError(
             f"File {live.uri} of table {table.name()[-1]} has no field ids, but a column {taken!r} and delete files: "
-            "which rows are deleted cannot be told. Let the engine that deleted them rewrite the table's data files."
+            "the deleted rows cannot be identified. Have the engine that deleted them rewrite the table's data files."
         )
 
 
@@ -212,6 +212,6 @@ def _refuse_halves(
         if column.field_id is None and meant is not None and meant not in ids:
             raise TerminalDataError(
                 f"File {live.uri} of table {table.name()[-1]} has field ids, but none for column {column.name!r}, "
-                f"which property {NAME_MAPPING} knows: engines read that as null, or as values. Let the engine that "
-                "wrote the file rewrite it, or take the name out of the property if the column is to stay null."
+                f"which property {NAME_MAPPING} knows: engines read that as null, or as values. Have the engine that "
+                "wrote the file rewrite it, or remove the name from the property if the column is to stay null."
             )

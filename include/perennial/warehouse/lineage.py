@@ -1,9 +1,9 @@
-"""The history of a table's main branch, and what marks the newest state that is known to have been in it.
+"""The history of a table's main branch, and the mark of the newest state known to have been in it.
 
-Whoever may write a table may also set it back to an earlier snapshot, and a catalog may come back from a backup. Then
-commits are undone that other tables count on. Two things show it. A tag of ours, set by each commit of ours, names the
-newest state that is known: setting `main` back leaves it where it is, and no expiry of snapshots, whoever runs it,
-drops what a tag names. A note in storage (`heads`) says the same for a catalog that has forgotten it.
+Whoever may write a table may also set it back to an earlier snapshot, and a catalog may be restored from a backup. That
+undoes commits that other tables rely on. Two things reveal it. Our tag, set by each commit of ours, names the newest
+known state: setting `main` back does not move it, and no expiry of snapshots, whoever runs it, drops a tagged snapshot.
+A record in storage (`heads`) says the same for a catalog that has forgotten it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 OPERATION_KEY = "perennial.operation-id"
-# Operations that an operator has given up with `perennial repair --accept`, one a line.
+# Operations that an operator has given up with `perennial repair --accept`, one per line.
 GIVEN_UP_KEY = "perennial.given-up-operations"
 TAG = "perennial"
-# These put the same rows into other files, or the same files into other manifests: undone, no row is missing.
+# These put the same rows into other files, or the same files into other manifests: undoing them loses no row.
 _NEUTRAL = ("compact", "divide", "order-manifests")
 
 
@@ -38,7 +38,7 @@ class Mark:
     Attributes:
         snapshot_id: The snapshot.
         sequence_number: Its sequence number.
-        operation: The operation of ours that made it; empty where another program did.
+        operation: Our operation that made it; empty if another program did.
     """
 
     snapshot_id: int
@@ -48,7 +48,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Head(Mark):
-    """The newest state of a table that storage remembers.
+    """The newest state of a table that is recorded in storage.
 
     Attributes:
         table_uuid: The table as Iceberg numbers it.
@@ -71,12 +71,12 @@ class History:
 
     @cached_property
     def snapshots(self) -> dict[int, Snapshot]:
-        """All retained ones by id; pyiceberg itself searches a list."""
+        """All retained snapshots by id; pyiceberg itself searches a list."""
         return {snapshot.snapshot_id: snapshot for snapshot in self.metadata.snapshots}
 
     @cached_property
     def lineage(self) -> dict[int, Snapshot]:
-        """The current one and its ancestors, the newest first, as far as they are retained without a gap."""
+        """The current snapshot and its ancestors, the newest first, as far as they are retained without a gap."""
         found: dict[int, Snapshot] = {}
         snapshot = self.snapshots.get(self.metadata.current_snapshot_id or -1)
         while snapshot is not None:
@@ -86,12 +86,12 @@ class History:
 
     @cached_property
     def oldest(self) -> int:
-        """The sequence number from which on the lineage has everything that ever was in it."""
+        """The sequence number from which on the lineage is complete."""
         return min((number_of(snapshot) for snapshot in self.lineage.values()), default=0)
 
     @cached_property
     def tag(self) -> Mark | None:
-        """What our tag names; None where a table has none yet, or somebody has dropped it."""
+        """The snapshot of our tag; None if the table has no tag yet, or somebody has dropped it."""
         ref = self.metadata.refs.get(TAG)
         snapshot = self.snapshots.get(ref.snapshot_id) if ref is not None else None
         return _mark_of(snapshot) if snapshot is not None else None
@@ -103,8 +103,8 @@ class History:
 
     @cached_property
     def missing(self) -> list[Snapshot]:
-        """Retained snapshots of ours that were undone, the oldest first, but for those that were made again."""
-        # Nothing is missing of other programs' commits, which have no operation.
+        """Our retained snapshots that were undone, the oldest first, except those that were repeated."""
+        # Commits of other programs have no operation, and do not count as missing.
         done = {operation_of(snapshot) for snapshot in self.lineage.values()} | self._given_up | {""}
         undone = [
             snapshot
@@ -115,7 +115,7 @@ class History:
         return sorted(lost, key=number_of)
 
     def knows(self, mark: Mark) -> bool | None:
-        """Whether a mark is in the history, or stands for nothing that is missing; None where the past is unknown."""
+        """Whether a mark is in the history, or nothing is missing without it; None if the past is unknown."""
         if mark.snapshot_id in self.lineage:
             return True
         if mark.sequence_number < self.oldest:
@@ -123,7 +123,7 @@ class History:
         return self._leads_back(mark.snapshot_id)
 
     def _leads_back(self, snapshot_id: int) -> bool:
-        """Whether every snapshot between one and the lineage is retained, so that `missing` has all that was undone."""
+        """Whether every snapshot between one and the lineage is retained, so that `missing` is complete."""
         snapshot = self.snapshots.get(snapshot_id)
         while snapshot is not None and snapshot.snapshot_id not in self.lineage:
             if snapshot.parent_snapshot_id is None:
@@ -133,7 +133,7 @@ class History:
 
 
 def operation_of(snapshot: Snapshot) -> str:
-    """The operation of ours that made a snapshot; empty where another program did."""
+    """Our operation that made a snapshot; empty if another program did."""
     summary = snapshot.summary
     return summary.additional_properties.get(OPERATION_KEY, "") if summary is not None else ""
 
@@ -154,7 +154,7 @@ def _mark_of(snapshot: Snapshot) -> Mark:
 
 
 def known_since(table: Table) -> datetime:
-    """Since when the retained snapshots show everything that happened to a table."""
+    """The time since which the retained snapshots show everything that happened to a table."""
     lineage = History(table.metadata).lineage.values()
     oldest = min(lineage, key=number_of, default=None)
     if oldest is None or number_of(oldest) <= 1:
@@ -163,19 +163,19 @@ def known_since(table: Table) -> datetime:
 
 
 def was_undone(table: Table, snapshot_id: int | None) -> bool:
-    """Whether a snapshot was the table's once and is not in its history: the table was set back, and repaired since."""
+    """Whether a snapshot was once current but is not in the history: the table was set back, and repaired since."""
     history = History(table.metadata)
     snapshot = history.snapshots.get(snapshot_id or -1)
     return snapshot is not None and snapshot_id not in history.lineage and number_of(snapshot) >= history.oldest
 
 
 def tagged(snapshot_id: int) -> SetSnapshotRefUpdate:
-    """The update that has our tag name a snapshot."""
+    """The update that sets our tag to a snapshot."""
     return SetSnapshotRefUpdate(ref_name=TAG, type=SnapshotRefType.TAG, snapshot_id=snapshot_id)  # type: ignore[call-arg]  # pyiceberg's own alias
 
 
 def earlier_metadata(table: Table) -> Iterator[TableMetadata]:
-    """Read the earlier metadata files of a table, the newest first, as far as they are there."""
+    """Read the earlier metadata files of a table, the newest first, as far as they exist."""
     for entry in reversed(table.metadata.metadata_log):
         try:
             yield FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))

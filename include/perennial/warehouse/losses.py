@@ -1,4 +1,4 @@
-"""What is missing in a table's history of what was committed to it, and the refusal to go on while something is."""
+"""Finds commits that are missing in a table's history, and refuses to continue while there are any."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Loss:
     Attributes:
         table: The table.
         found: What was found, as a sentence.
-        operations: Operations that were committed to the table and are not in its history, as far as they are known.
+        operations: Operations that were committed to the table and are not in its history, as far as known.
     """
 
     table: str
@@ -44,21 +44,21 @@ def refuse_loss(table: Table, head: Head | None) -> None:
 
 
 def refusal(losses: list[Loss]) -> str:
-    """What a run says that refuses to go on."""
+    """The error text of a run that refuses to continue."""
     return (
         f"{' '.join(map(str, losses))} Nothing is moved, loaded or deleted until this is repaired. `perennial repair` "
-        "says what can be put right, and `perennial repair --yes` does it; see docs/runbooks/table-set-back.md."
+        "reports what can be repaired, and `perennial repair --yes` repairs it; see docs/runbooks/table-set-back.md."
     )
 
 
 def find_loss(table: Table, head: Head | None) -> Loss | None:
-    """Look whether operations of ours are missing in a loaded table's history; None where none is.
+    """Check whether operations of ours are missing in a loaded table's history; None if none is missing.
 
-    Reads nothing but the metadata that is loaded, unless its history does not reach back to what the tag names.
+    It reads only the loaded metadata, unless its history does not reach back to the tagged snapshot.
 
     Args:
         table: As loaded.
-        head: What storage remembers of it.
+        head: Its newest state as recorded in storage.
     """
     name, metadata = table.name()[-1], table.metadata
     if head is not None and head.table_uuid != str(metadata.table_uuid):
@@ -72,8 +72,8 @@ def find_loss(table: Table, head: Head | None) -> Loss | None:
     missing = tuple(operation_of(snapshot) for snapshot in history.missing)
     if head is not None and head.sequence_number > number:
         found = (
-            f"The catalog came back from an older backup: {head.metadata_location} of {name} is newer (sequence number "
-            f"{head.sequence_number}) than what it has ({number})."
+            f"The catalog was restored from an older backup: {head.metadata_location} of {name} is newer (sequence "
+            f"number {head.sequence_number}) than what it has ({number})."
         )
         return Loss(name, found, (*missing, *([head.operation] if head.operation else [])))
     if missing or not _is_whole(table, history, head):
@@ -84,7 +84,7 @@ def find_loss(table: Table, head: Head | None) -> Loss | None:
 
 
 def _is_whole(table: Table, history: History, head: Head | None) -> bool:
-    """Whether what the tag names is in the history, or where nobody has left a tag, what storage remembers."""
+    """Whether the tagged snapshot is in the history, or without a tag, the one recorded in storage."""
     tag = history.tag
     in_history = _knows(table, history, head) if head is not None else None
     if head is not None and head.operation and in_history is False:
@@ -94,7 +94,7 @@ def _is_whole(table: Table, history: History, head: Head | None) -> bool:
     known = _knows(table, history, tag)
     if known is not None:
         return known
-    # What storage remembers was compared with the tag when it was written.
+    # The record in storage was compared with the tag when it was written.
     later = head is not None and head.sequence_number > tag.sequence_number and in_history is True
     return later or _is_listed(table, tag)
 
@@ -105,7 +105,7 @@ def _knows(table: Table, history: History, mark: Mark) -> bool | None:
 
 
 def _is_linked(table: Table, history: History, mark: Mark) -> bool | None:
-    """Look for a mark before the retained history, with the help of earlier metadata files as far as they are there."""
+    """Look for a mark before the retained history, in earlier metadata files as far as they exist."""
     links = {one.snapshot_id: (one.parent_snapshot_id, number_of(one)) for one in history.lineage.values()}
     for earlier in earlier_metadata(table):
         for snapshot in earlier.snapshots:
@@ -122,7 +122,7 @@ def _is_linked(table: Table, history: History, mark: Mark) -> bool | None:
 
 
 def _is_listed(table: Table, mark: Mark) -> bool:
-    """Whether the table still lists a file that a snapshot has added, which it then has in its history."""
+    """Whether the table still lists a file that a snapshot added, so that the snapshot is in its history."""
     snapshot = table.current_snapshot()
     return snapshot is not None and any(
         entry.snapshot_id == mark.snapshot_id

@@ -1,9 +1,9 @@
-"""What a commit writes into the metadata: manifests of bounded size, each about sources that are neighbours.
+"""The manifests that a commit writes: each of bounded size, each about neighbouring sources.
 
-pyiceberg puts everything that a commit adds into one manifest however long, reads twice what it removes from, and
-merges manifests by size alone, so that after a while each of them is about every source. A question about one source
-then reads all of them, and a large run that commits in batches reads the whole table for each. Here the files of a
-source stay together, and `clustered` brings them together again.
+pyiceberg puts all files that a commit adds into one manifest, however long, reads the manifests that it removes from
+twice, and merges manifests by size alone, so that after a while each of them is about every source. A query about one
+source then reads all of them, and a large run that commits in batches reads the whole table for each batch. Here the
+files of a source stay together, and `clustered` brings them together again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
 
-# Files that one manifest lists: a look at one source reads so many entries, at 50 µs each.
+# Files that one manifest lists: a query about one source reads this many entries, at 50 µs each.
 MANIFEST_FILES = 5_000
-# From so many manifests that are at most half full these are written anew, so many of their files at once.
+# Once this many manifests are at most half full they are rewritten, this many of their files at once.
 MERGE_MANIFESTS, MERGE_FILES = 100, 50_000
 # Where a DataFile has its partition, and the metrics from column_sizes to upper_bounds.
 _PARTITION, _METRICS = 3, range(6, 12)
@@ -40,14 +40,14 @@ OPEN_MANIFESTS = 256
 
 
 class SnapshotProducer(_OverwriteFiles):
-    """A snapshot that adds and removes named files, or only brings order into what the table lists.
+    """A snapshot that adds and removes named files, or only reorders the table's manifests.
 
     Args:
-        transaction: On the table as it was looked at; whoever commits first wins.
+        transaction: On the table as it was read; whoever commits first wins.
         io: Of the table.
         add: Files that enter.
         remove: Files that leave; each must be listed.
-        clustered: Write all manifests anew, in order of source.
+        clustered: Rewrite all manifests, in order of source.
         properties: For the snapshot's summary.
     """
 
@@ -71,10 +71,10 @@ class SnapshotProducer(_OverwriteFiles):
         """The commit is a compare-and-swap of the snapshot it was decided from: nothing can have come between."""
 
     def _clean_all_uncommitted(self) -> None:
-        """Delete nothing of a commit that is said to have failed: it may have been made, and only its answer lost.
+        """Delete nothing of a commit that seems to have failed: it may have been made, and only its answer lost.
 
-        Glue's client asks again by itself then, and is told of a conflict with the commit that it has made. Whoever
-        looks at the table finds the operation in it; what is really of no use is purged with everything unreachable.
+        Glue's client then repeats the request by itself, and gets a conflict with its own commit. A later read of the
+        table finds the operation in it; files that are really useless are purged with everything unreachable.
         """
 
     def _summary(self, snapshot_properties: Mapping[str, str] | None = None) -> Summary:
@@ -96,7 +96,7 @@ class SnapshotProducer(_OverwriteFiles):
         return [*self._written(added, ManifestEntryStatus.ADDED), *self._merged(self._without_removed(manifests))]
 
     def _without_removed(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        """Write manifests that list removed files anew without them, and what is removed for whoever asks later."""
+        """Rewrite manifests without the removed files, and record the removals for later readers."""
         if not self._deleted_data_files:
             return manifests
         sources = sorted(_source(file, self._by_source.get(file.spec_id)) for file in self._deleted_data_files)
@@ -117,7 +117,7 @@ class SnapshotProducer(_OverwriteFiles):
             left += self._written(others, ManifestEntryStatus.EXISTING, spec_id)
         if missing := [file.file_path for file in self._deleted_data_files if file.file_path not in found]:
             super()._clean_all_uncommitted()
-            raise ValidationException(f"files to be removed are not listed any more: {', '.join(sorted(missing)[:10])}")
+            raise ValidationException(f"files to be removed are no longer listed: {', '.join(sorted(missing)[:10])}")
         return left
 
     def _merged(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
@@ -153,7 +153,7 @@ class SnapshotProducer(_OverwriteFiles):
         return manifests
 
     def _in_order(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
-        """Write all manifests anew, in order of source; one that is read and those that are written are in memory."""
+        """Rewrite all manifests in order of source; the one being read and those being written are in memory."""
         data = [
             manifest
             for manifest in manifests
@@ -173,7 +173,7 @@ class SnapshotProducer(_OverwriteFiles):
                 for entry in self.fetch_manifest_entry(manifest):
                     source_id = _source(entry.data_file, self._by_source[manifest.partition_spec_id])
                     number = bisect_right(starts, source_id)
-                    # Until its end a writer remembers the partition of each file, so equal ones are one object.
+                    # A writer keeps the partition of each file until it ends, so equal ones are one object.
                     partition = entry.data_file.partition
                     key = (manifest.partition_spec_id, *(partition[position] for position in range(len(partition))))
                     entry.data_file[_PARTITION] = partitions.setdefault(key, partition)
@@ -208,7 +208,7 @@ def may_hold(manifest: ManifestFile, ordered_sources: Sequence[str], by_source: 
 
 
 def overlap(table: Table) -> int:
-    """How many data manifests may list files of one and the same source, at the worst."""
+    """The largest number of data manifests that may list files of the same source."""
     snapshot = table.current_snapshot()
     by_source = source_specs(table.metadata)
     edges: list[tuple[str, int]] = []
@@ -235,15 +235,15 @@ def _source(data_file: DataFile, position: int | None) -> str:
 
 
 def _file_count(manifest: ManifestFile) -> int:
-    """Files that a manifest lists; those that it says have been removed do not count."""
+    """Files that a manifest lists, without those that it records as removed."""
     counts = manifest.added_files_count, manifest.existing_files_count
-    # A writer need not say how many; it counts as one, so that it is not passed over.
+    # A writer need not record the count; it counts as one, so that it is not skipped.
     return sum(1 if count is None else count for count in counts)
 
 
 def _write_entry(writer: ManifestWriter, entry: ManifestEntry, status: ManifestEntryStatus) -> None:
     if status is ManifestEntryStatus.DELETED:
-        # Nobody plans with the metrics of a file that is gone, and they are most of what there is to write.
+        # Nobody plans with the metrics of a removed file, and they are most of an entry.
         for position in _METRICS:
             entry.data_file[position] = None
         writer.delete(entry)
@@ -261,7 +261,7 @@ def _pieces(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
 
 
 def _range_starts(counts: Mapping[str, int]) -> list[str]:
-    """Where a next manifest begins, such that each lists about as many files."""
+    """Positions at which a new manifest begins, so that all list about the same number of files."""
     size = max(MANIFEST_FILES, math.ceil(sum(counts.values()) / OPEN_MANIFESTS))
     starts: list[str] = []
     filled = 0

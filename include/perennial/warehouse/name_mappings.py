@@ -1,4 +1,4 @@
-"""What the columns of files without field ids are called: the property `schema.name-mapping.default` of a table."""
+"""The names of columns in files without field ids: property `schema.name-mapping.default` of a table."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ def name_mapping(table: Table) -> NameMapping | None:
         return parse_mapping_from_json(text)
     except ValidationError as error:
         raise TerminalSettingError(
-            f"Property {NAME_MAPPING} of table {table.name()[-1]} is no name mapping of the Iceberg format "
+            f"Property {NAME_MAPPING} of table {table.name()[-1]} is not a name mapping of the Iceberg format "
             f"({error.errors()[0]['msg']}): {text[:300]!r}. Set it to one, such as {mapping_of(table.schema())}"
         ) from None
 
 
 def mapping_of(schema: Schema) -> str:
-    """Write down the mapping of files whose columns are called as they are now."""
+    """Return the mapping for files whose columns have the current names."""
     return create_mapping_from_schema(schema).model_dump_json()
 
 
 def mapping_json(mapping: NameMapping | None) -> str:
-    """Write a mapping as the property has it."""
+    """Write a mapping in the form of the property."""
     return "" if mapping is None else mapping.model_dump_json()
 
 
 def same_mapping(one: NameMapping | None, other: NameMapping | None) -> bool:
-    """Whether two mappings say the same, in whatever order."""
+    """Whether two mappings are the same, in any order."""
     return bool(_plain(one.root if one else ()) == _plain(other.root if other else ()))
 
 
 def merged_mapping(one: Table, other: Table, added: Iterable[NestedField] = ()) -> NameMapping | None:
-    """Merge the name mappings of two tables, so that a file that moves is read in the other as it was.
+    """Merge the name mappings of two tables, so that a moved file is read as before in the other table.
 
     Args:
         one: A table.
         other: The other.
-        added: Columns that one of them is about to get: a mapping that there is covers them too, as engines do it.
+        added: Columns that one of them is about to get; an existing mapping covers them too, as in other engines.
 
     Returns:
-        None where neither has one.
+        None if neither has one.
 
     Raises:
         TerminalSettingError: The same name means different columns.
@@ -83,7 +83,7 @@ def merged_mapping(one: Table, other: Table, added: Iterable[NestedField] = ()) 
         raise TerminalSettingError(
             f"Property {NAME_MAPPING} of tables {names[0]} and {names[1]} gives different field ids to a column that "
             f"files call {str(error)!r}. Nothing was moved. Rewrite the files without field ids of one of the two in "
-            "an engine, then remove the property from that table: it gets that of the other."
+            "an engine, then remove the property from that table: it then gets the other table's."
         ) from None
     return _with_columns(merged, added)
 

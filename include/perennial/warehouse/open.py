@@ -1,4 +1,4 @@
-"""The catalog that is configured, opened: its own configuration first, then what Airflow's connections say."""
+"""Opens the configured catalog: its own configuration takes precedence over Airflow's connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perennial.settings import Settings
 from perennial.storage import s3_module
 from perennial.warehouse.shared_files import HELD
 
-# The one property that pyiceberg wants as a number; it reads the others from text.
+# The one property that pyiceberg needs as a number; it parses the others from text.
 _MAX_RETRIES = "glue.max-retries"
 
 
@@ -34,7 +34,7 @@ def describe_catalog(settings: Settings) -> str:
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open the catalog that pyiceberg's configuration names; the embedded one where it names none."""
+    """Open the catalog in pyiceberg's configuration, or the embedded one if there is none."""
     configured = Config().get_catalog_config(settings.catalog)
     if configured is not None:
         # What the catalog's own configuration says comes first; a local one needs no credentials.
@@ -42,10 +42,10 @@ def open_catalog(settings: Settings) -> Catalog:
         found = {} if given.get("warehouse", "").startswith(("file:", "/")) else s3_module().connection_properties()
         found |= {HELD: {}, "py-io-impl": "perennial.warehouse.shared_files.SharedFileIO"}
         if "botocore_session" in found:
-            # Which Glue and a signing REST catalog take as it is; Arrow knows keys only.
+            # Glue and a signing REST catalog accept a session as it is; Arrow only accepts keys.
             found["py-io-impl"] = "perennial.warehouse.role_files.RoleFileIO"
         if "s3.endpoint" not in found | given:
-            # Only AWS can be asked in which region a bucket is; the archive's may be in another than the tables'.
+            # Only AWS can say in which region a bucket is; the archive may be in another region than the tables.
             found["s3.resolve-region"] = "true"
         if (retries := given.get(_MAX_RETRIES)) is not None:
             given[_MAX_RETRIES] = _number(settings, _MAX_RETRIES, retries)
@@ -75,5 +75,5 @@ def _number(settings: Settings, name: str, value: str) -> int:
 
 
 def is_embedded(settings: Settings) -> bool:
-    """Whether pyiceberg's own configuration says nothing about the catalog."""
+    """Whether pyiceberg's configuration has nothing about the catalog."""
     return Config().get_catalog_config(settings.catalog) is None

@@ -1,4 +1,4 @@
-"""What loses a race against another writer is repeated from the start, on the table as it is by then (M2)."""
+"""Repeats an operation that lost a race against another writer, from the start, on the current table (M2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 
 
 def repeat_lost_races(name: str, operation: str, attempt: Callable[[], _Result]) -> _Result:
-    """Call what looks at a table, decides and commits, until no other writer comes in between.
+    """Repeat a function that reads a table, decides and commits, until no other writer comes in between.
 
     Args:
         name: The table.
@@ -27,12 +27,12 @@ def repeat_lost_races(name: str, operation: str, attempt: Callable[[], _Result])
         attempt: Starts by loading the table.
 
     Raises:
-        TransientConflictError: Other writers won every race.
+        TransientConflictError: Other writers kept committing first.
     """
 
     def report(state: RetryCallState) -> None:
         error = state.outcome and state.outcome.exception()
-        log.info("%s: lost a race for %s (%s), looking again", operation, name, error)
+        log.info("%s: another writer changed %s first (%s), trying again", operation, name, error)
 
     races = Retrying(
         retry=retry_if_exception_type((CommitFailedException, ValidationException)),
@@ -49,5 +49,5 @@ def repeat_lost_races(name: str, operation: str, attempt: Callable[[], _Result])
 
 
 def _pause(state: RetryCallState) -> float:
-    # Apart, so that two who lost the same race do not meet again.
+    # At a random time, so that two losers of a race do not collide again.
     return min(0.05 * 2.0 ** (state.attempt_number - 1), 2.0) * (0.5 + random.random())

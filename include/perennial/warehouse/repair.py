@@ -1,8 +1,8 @@
-"""Bringing back what a table that was set back has lost, each table in one compare-and-swap commit.
+"""Recovers what a table has lost that was set back, each table in one compare-and-swap commit.
 
-Where nobody has committed since, `main` is set forward again. Where others have, or where commits of others were undone
-as well, which may have been meant, our own operations are made again on the table as it is. What a catalog from a
-backup has forgotten is read from the table's metadata files.
+If nobody has committed since, `main` is set forward again. If others have, or if commits of others were undone as well,
+which may have been intended, our own operations are repeated on the table as it is. What a catalog from a backup has
+forgotten is read from the table's metadata files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Repair:
 
     Attributes:
         loss: What is missing.
-        how: What the repair does; why it cannot be done, and what a person can do, where it is impossible.
+        how: What the repair does; or, if it is impossible, why, and what a person can do.
         possible: Whether it can be done.
     """
 
@@ -57,10 +57,10 @@ class _Way:
 
 
 def repair_table(warehouse: Warehouse, name: str, dry_run: bool) -> Repair | None:
-    """Find what a table has lost, and bring it back unless it is a dry run; None where nothing is missing.
+    """Find what a table has lost, and recover it unless this is a dry run; None if nothing is missing.
 
     Raises:
-        TransientConflictError: Other writers won every race.
+        TransientConflictError: Other writers kept committing first.
         TransientError: The catalog did not answer; repeating it is safe.
     """
 
@@ -82,11 +82,11 @@ def repair_table(warehouse: Warehouse, name: str, dry_run: bool) -> Repair | Non
 
 
 def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
-    """Take a table as it is from now on and give up what is missing in it; None where nothing is missing.
+    """Accept a table as it is and give up what is missing in it; None if nothing is missing.
 
     Raises:
         TerminalRequestError: It can be repaired, or rows would be doubled; nothing was changed.
-        TransientConflictError: Another writer has changed the table meanwhile.
+        TransientConflictError: Another writer has just changed the table.
         TransientError: The catalog did not answer; repeating it is safe.
     """
     head, table = read_head(warehouse, name), warehouse.table(name)
@@ -105,14 +105,14 @@ def accept_table(warehouse: Warehouse, name: str) -> Loss | None:
     try:
         _commit(warehouse, table, commit)
     except (CommitFailedException, ValidationException) as error:
-        raise TransientConflictError(f"Another writer has just changed {name}; look at it again.") from error
+        raise TransientConflictError(f"Another writer has just changed {name}; run this again.") from error
     return loss
 
 
 def _refuse_doubling(table: Table, head: Head | None, loss: Loss) -> None:
-    """Refuse to give up what took rows out of a table that another table has by now: they would be doubled.
+    """Refuse to give up the removal of rows that another table now has: they would be doubled.
 
-    Of a table that was made anew nothing is known but its last operation, and whoever filled it vouches for its rows.
+    Of a table that was created anew only the last operation is known; whoever filled it is responsible for its rows.
     """
     if head is not None and head.table_uuid != str(table.metadata.table_uuid):
         return
@@ -122,17 +122,19 @@ def _refuse_doubling(table: Table, head: Head | None, loss: Loss) -> None:
     except UnrepairableError:
         pass
     else:
-        raise TerminalRequestError(f"{name} can be repaired, and is not taken as it is: run `perennial repair --yes`.")
+        raise TerminalRequestError(
+            f"{name} can be repaired, so it was not accepted as it is: run `perennial repair --yes`."
+        )
     if removals := [operation for operation in loss.operations if ":remove:" in operation]:
         raise TerminalRequestError(
-            f"{name} is not taken as it is: {', '.join(removals[:5])} took rows out of it that the other table of "
-            "interactions has by now, so they would be doubled. Set its main branch to a later snapshot (Spark: CALL "
+            f"{name} was not accepted as it is: {', '.join(removals[:5])} took rows out of it that the other table of "
+            "interactions now has, so they would be doubled. Set its main branch to a later snapshot (Spark: CALL "
             "system.set_current_snapshot); see docs/runbooks/table-set-back.md."
         )
 
 
 def _commit(warehouse: Warehouse, table: Table, commit: Callable[[Table], None]) -> None:
-    # Only this copy of the metadata: after a lost race the table is looked at anew.
+    # Only this copy of the metadata: after a lost race the table is read again.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
     with catalog_errors(table.catalog.name, commit=table.name()[-1]):
         commit(table)
@@ -154,7 +156,7 @@ def _way(table: Table, head: Head | None) -> _Way:
     if is_current and undone.forgotten and _can_be_added(table, undone):
         count = len(undone.chain)
         snapshots = "1 snapshot" if count == 1 else f"{count} snapshots"
-        how = f"The catalog gets {snapshots} back that it has forgotten, from the table's metadata files."
+        how = f"The catalog gets back {snapshots} that it has forgotten, from the table's metadata files."
         return _Way(how, partial(_set_forward, undone))
     if is_current and not undone.forgotten and not others:
         how = f"Nobody has committed since, so its main branch is set forward to snapshot {undone.target.snapshot_id}."
@@ -176,7 +178,7 @@ def _by_hand(table: Table, undone: Undone | None) -> str:
     target = undone.target.snapshot_id if undone is not None else tag.snapshot_id if tag is not None else None
     back = (
         f"Either set the main branch of {name} to snapshot {target} (Spark: CALL system.set_current_snapshot), which "
-        "gives up what other writers have committed since; or take"
+        "gives up what other writers have committed since; or accept"
         if target is not None
         else "Take"
     )

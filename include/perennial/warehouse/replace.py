@@ -1,4 +1,4 @@
-"""Replace a table whole, after a look at the very rows that the commit replaces."""
+"""Replaces a whole table, after a check of exactly the rows that the commit replaces."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def replace_after_look(
         warehouse: Where the table is.
         name: Of the table.
         data_files: From `Warehouse.stage_rows`.
-        look: Called with the rows that are about to be replaced, again after each lost race. What it raises ends it,
-            and nothing is replaced.
+        look: Called with the rows that are about to be replaced, again after each lost race. If it raises, nothing is
+            replaced.
         operation: As in `commit_change`.
     """
     added = list(data_files)
@@ -41,5 +41,5 @@ def replace_after_look(
 
 
 def make_snapshot(warehouse: Warehouse, name: str, operation: str) -> None:
-    """Make a snapshot that changes nothing: it shows that the table was looked after."""
+    """Make a snapshot that changes nothing, as a sign that the table is up to date."""
     commit_change(warehouse, name, lambda _: FileChange(forced=True), operation)

@@ -1,4 +1,4 @@
-"""Operations of ours made again on a table that others have gone on from: the same files in and out, the same ids."""
+"""Repeats our operations on a table that others have changed since: the same files, the same operation ids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One operation that is made again.
+    """One operation that is repeated.
 
     Attributes:
         operation: Its id; empty for another writer's compaction, which later operations may build on.
@@ -39,14 +39,14 @@ class Step:
 
 
 def is_rewrite(snapshot: Snapshot) -> bool:
-    """Whether a commit of another writer put the same rows into other files: a compaction."""
+    """Whether a commit of another writer put the same rows into other files, as a compaction does."""
     return snapshot.summary is not None and snapshot.summary.operation.value == "replace"
 
 
 def plan_replay(table: Table, undone: Undone) -> list[Step]:
-    """Work out what each undone operation of ours adds to and removes from a table as it is now.
+    """Determine what each undone operation of ours adds to and removes from the table as it is now.
 
-    Commits of other writers stay undone, but for compactions.
+    Commits of other writers stay undone, except for compactions.
 
     Raises:
         UnrepairableError: Other writers have changed the same files since, or files are missing in storage.
@@ -62,13 +62,13 @@ def plan_replay(table: Table, undone: Undone) -> list[Step]:
             else:
                 replaying.leave_out(added, removed)
     except FileNotFoundError as error:
-        raise UnrepairableError(f"Metadata of the snapshots is not there any more ({error}).") from error
+        raise UnrepairableError(f"Metadata of the snapshots is no longer there ({error}).") from error
     _refuse_missing_files(replaying.steps)
     return replaying.steps
 
 
 def replay(table: Table, steps: Iterable[Step]) -> None:
-    """Make operations again, each in a snapshot of its own, all in one commit."""
+    """Repeat operations, each in its own snapshot, all in one commit."""
     transaction = table.transaction()
     for step in steps:
         named = {OPERATION_KEY: step.operation} if step.operation else {}
@@ -82,11 +82,11 @@ class _Replaying:
     """What the table lists after the steps so far.
 
     Attributes:
-        base: What it listed where the undone commits began.
+        base: What it listed before the undone commits.
         live: What it lists now.
-        steps: So far.
+        steps: The steps so far.
         made: Files that the steps have added.
-        rewritten: Files that hold the rows of others and are not brought back: who removes one would leave those.
+        rewritten: Files that hold rows of other files and do not come back; removing one would leave those rows.
     """
 
     base: dict[str, LiveFile]
@@ -96,7 +96,7 @@ class _Replaying:
     rewritten: set[str] = field(default_factory=set)
 
     def repeat(self, operation: str, added: list[DataFile], removed: list[DataFile]) -> None:
-        """Do again what an operation did; one that only rewrites is left out where its files have changed since."""
+        """Repeat an operation; one that only rewrites files is left out if these have changed since."""
         changed = [file.file_path for file in removed if self._has_changed(file.file_path)]
         if not operation or is_neutral(operation):
             if changed or not all(file.file_path in self.live for file in removed):
@@ -104,7 +104,7 @@ class _Replaying:
                 return
         elif changed:
             raise UnrepairableError(
-                f"Another writer has removed or changed {changed[0]} since, which {operation} removes."
+                f"Another writer has since removed or changed {changed[0]}, which {operation} removes."
             )
         add = [file for file in added if file.file_path not in self.live]
         remove = [self.live.pop(file.file_path).data_file for file in removed if file.file_path in self.live]
@@ -118,7 +118,7 @@ class _Replaying:
             self.rewritten |= {file.file_path for file in added}
 
     def _has_changed(self, uri: str) -> bool:
-        """Whether a file is not what the undone operation removed: gone, with other deletes, or never brought back."""
+        """Whether a file differs from what the undone operation removed: gone, with other deletes, or not back."""
         if uri in self.rewritten:
             return True
         if uri in self.live:
@@ -147,7 +147,7 @@ def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntrySt
 
 
 def _refuse_missing_files(steps: list[Step]) -> None:
-    """A table must not list what is not there."""
+    """Refuse to list files that do not exist."""
     uris = {file.file_path for step in steps for file in step.add}
     uris -= {file.file_path for step in steps for file in step.remove}
     if not uris:

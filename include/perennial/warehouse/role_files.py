@@ -1,4 +1,4 @@
-"""Files on S3 for pyiceberg, read and written with the keys that a role has at that moment."""
+"""Files on S3 for pyiceberg, read and written with the role's current keys."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pyiceberg.typedef import Properties
 from perennial.storage.s3 import ROLE_CREDENTIALS
 from perennial.warehouse.shared_files import SharedFileIO
 
-# Configured, or handed out by the catalog for one table.
+# Configured, or issued by the catalog for one table.
 _OTHERS = (S3_ACCESS_KEY_ID, AWS_ACCESS_KEY_ID, S3_ROLE_ARN, AWS_ROLE_ARN)
 
 
 class RoleFileIO(SharedFileIO):
-    """Arrow's files. Arrow takes keys once, but a table is held for longer than a role's keys are good."""
+    """Arrow's files. Arrow takes keys once, but a table is kept longer than a role's keys are valid."""
 
     def current_properties(self) -> Properties:
-        """Return the properties with the role's keys, where there are no others."""
+        """Return the properties with the role's keys, if there are no others."""
         if any(self.properties.get(name) for name in _OTHERS):
             return self.properties
-        # botocore looks at the clock, and asks for others some minutes before these run out.
+        # botocore renews them a few minutes before they expire.
         keys = self.properties[ROLE_CREDENTIALS].get_frozen_credentials()
         named = {
             AWS_ACCESS_KEY_ID: keys.access_key,

@@ -1,7 +1,7 @@
-"""Columns of a table as they are and as the contract has them: what is compared, what may differ, what is refused.
+"""Compares the columns of a table with the contract: what may differ, and what is refused.
 
-Other writers may add columns, describe and reorder them, make types wider and fields optional. What counts is what a
-data file is read by: field id, name, type, and whether nulls are allowed.
+Other writers may add columns, describe and reorder them, widen types and make fields optional. Only what is needed to
+read a data file counts: field id, name, type, and whether nulls are allowed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def same_columns(one: Schema, other: Schema) -> bool:
 
 
 def refuse_unlike(origin: IcebergTable, destination: IcebergTable) -> None:
-    """Refuse to go on with a move when the columns of its two tables, as they were loaded, differ.
+    """Refuse to continue a move if the columns of its two loaded tables differ.
 
     Raises:
         TransientConflictError: Somebody has changed one of them just now.
@@ -83,7 +83,7 @@ def refuse_unlike(origin: IcebergTable, destination: IcebergTable) -> None:
 
 
 def shape(kind: IcebergType) -> Any:
-    """Return what matters of a type: neither comments nor the order of columns do."""
+    """Return a type without comments and column order, for comparison."""
     if isinstance(kind, StructType):
         return frozenset((field.field_id, field.name, field.required, shape(field.field_type)) for field in kind.fields)
     if isinstance(kind, ListType):
@@ -102,7 +102,7 @@ def field_ids(field: NestedField) -> Iterator[int]:
 
 
 def inner_fields(kind: IcebergType) -> tuple[NestedField, ...]:
-    """List what lies inside a type: of a list its element, of a map its key and its value."""
+    """List the fields inside a type: the element of a list, the key and the value of a map."""
     if isinstance(kind, ListType):
         return (kind.element_field,)
     if isinstance(kind, MapType):
@@ -111,7 +111,7 @@ def inner_fields(kind: IcebergType) -> tuple[NestedField, ...]:
 
 
 def merged_field(one: NestedField, other: NestedField) -> NestedField:
-    """Define a column such that the values of both definitions can be read.
+    """Define a column so that the values of both definitions can be read.
 
     Raises:
         UnlikeError: There is no such definition.
@@ -144,10 +144,10 @@ def _optional(field: NestedField) -> NestedField:
 
 
 def _wider(narrow: IcebergType, wide: IcebergType) -> IcebergType | None:
-    """Return the second type where values of the first may be read as it."""
+    """Return the second type if values of the first can be read as it."""
     if narrow == wide:
         return wide
-    # What the format calls a promotion; pyiceberg knows more of them, which other engines do not read.
+    # The format's type promotions; pyiceberg knows more, which other engines do not read.
     if not isinstance(narrow, IntegerType | FloatType | DecimalType):
         return None
     try:
@@ -157,7 +157,7 @@ def _wider(narrow: IcebergType, wide: IcebergType) -> IcebergType | None:
 
 
 def defined(field: NestedField) -> str:
-    """Write a column down for an error."""
+    """Describe a column for an error."""
     return f"{field.name!r}, id {field.field_id}, {'required' if field.required else 'optional'} {field.field_type}"
 
 
@@ -165,7 +165,7 @@ def defined(field: NestedField) -> str:
 
 
 def refuse_broken(name: str, table: IcebergTable) -> None:
-    """Refuse a table that lacks a column of the contract, has it with another type, or has two of nearly one name.
+    """Refuse a table that lacks a column of the contract, has it with another type, or has two names that look alike.
 
     Raises:
         TerminalSettingError: Names the table, what was found, and what to do.
@@ -175,8 +175,8 @@ def refuse_broken(name: str, table: IcebergTable) -> None:
         by_name.setdefault(field.name.lower(), []).append(field.name)
     if alike := next((names for names in by_name.values() if len(names) > 1), None):
         raise TerminalSettingError(
-            f"Table {name} has columns {alike[0]!r} and {alike[1]!r}, which engines cannot tell apart; rename the one "
-            "that is not the contract's: ALTER TABLE … RENAME COLUMN."
+            f"Table {name} has columns {alike[0]!r} and {alike[1]!r}, which engines do not distinguish; rename the one "
+            "that is not in the contract: ALTER TABLE … RENAME COLUMN."
         )
     present = {field.name: field for field in table.schema().fields}
     for column in _DECLARED[name].columns if name in _DECLARED else ():
@@ -189,12 +189,12 @@ def refuse_broken(name: str, table: IcebergTable) -> None:
 
 
 def completed(declared: Table, table: IcebergTable) -> list[NestedField]:
-    """Return a table's columns with what it lacks of the contract.
+    """Return a table's columns, completed by those of the contract that it lacks.
 
-    A column that it once had comes back under its former id, and its values with it.
+    A column that it once had comes back with its former id and its values.
 
     Raises:
-        TerminalSettingError: A column stands where one of the contract belongs, or one of the contract was renamed.
+        TerminalSettingError: Another column has the name of one of the contract, or one of the contract was renamed.
     """
     present = {field.name: field for field in table.schema().fields}
     next_id = 1 + table.metadata.last_column_id
@@ -222,7 +222,7 @@ def serves(column: Column, field: NestedField) -> bool:
 
 
 def _former_fields(table: IcebergTable, column: Column) -> list[NestedField]:
-    """Find what a table once had as a column of the contract, by the schemas that its metadata keeps."""
+    """Find a column of the contract among a table's earlier schemas."""
     known = sorted(table.metadata.schemas, key=lambda schema: schema.schema_id)
     fields = (field for schema in known for field in schema.fields)
     return [field for field in fields if field.name == column.name and serves(column, field)]
@@ -234,7 +234,7 @@ def _former_field(table: IcebergTable, column: Column) -> NestedField | None:
 
 
 def _refuse_unfit(name: str, column: Column, table: IcebergTable) -> None:
-    """Refuse what `perennial init` cannot put right: another type, or another name."""
+    """Refuse what `perennial init` cannot correct: another type, or another name."""
     present = {field.field_id: field for field in table.schema().fields}
     field = next((field for field in present.values() if field.name == column.name), None)
     if field is not None:
@@ -256,7 +256,7 @@ def _refuse_unfit(name: str, column: Column, table: IcebergTable) -> None:
 
 
 def refuse_required(name: str, schema: Schema) -> None:
-    """Refuse a table that wants values which nobody here has.
+    """Refuse a table with a required column for which there are no values.
 
     Raises:
         TerminalSettingError: Names the table, the column, and what to do.
@@ -268,14 +268,14 @@ def refuse_required(name: str, schema: Schema) -> None:
     for field in schema.fields:
         if field.required and field.name not in always:
             raise TerminalSettingError(
-                f"Table {name} has column {defined(field)}: no row may be without a value there, and nothing here "
-                "fills it in. Nothing was written. Make it optional: ALTER TABLE … ALTER COLUMN "
+                f"Table {name} has column {defined(field)}: it is required, and no value for it is "
+                "known. Nothing was written. Make it optional: ALTER TABLE … ALTER COLUMN "
                 f'"{field.name}" DROP NOT NULL.'
             )
 
 
 def refuse_unrewritable(table: IcebergTable) -> None:
-    """Refuse a table of which the rows cannot be written anew by DuckDB such that others can read them.
+    """Refuse a table whose rows DuckDB cannot rewrite in a form that others can read.
 
     Raises:
         TerminalSettingError: Names the table, the column, and what to do.
@@ -294,7 +294,7 @@ def _holds_fixed(field: NestedField) -> bool:
 
 
 def contract_columns(name: str, schema: Schema) -> Schema:
-    """Return the columns of a table that the contract knows; all of a table that it does not."""
+    """Return the columns of a table that are in the contract; all columns if the table is not in it."""
     declared = _DECLARED.get(name)
     known = {column.name for column in declared.columns} if declared else set(schema.column_names)
     return Schema(*(field for field in schema.fields if field.name in known))

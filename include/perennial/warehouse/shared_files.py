@@ -1,4 +1,4 @@
-"""Files for pyiceberg: Arrow's file systems are made once a process, bucket and credential."""
+"""Files for pyiceberg: Arrow's file systems, created once per process, bucket and credential."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 HELD = "perennial.file-systems"
 """The property of a catalog under which it holds the file systems that its tables share."""
-# It says of every table that is loaded that this class is there.
+# It logs for every loaded table that this class is available.
 logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)
-# What a file system is made from, besides its place.
+# The properties that a file system is created from, besides its address.
 _OF_FILE_SYSTEMS = ("s3.", "client.", "gcs.", "adls.", "hdfs.")
 
 # By process too: the connections of a file system that was made before a fork are the parent's.
@@ -30,19 +30,19 @@ _open: WeakValueDictionary[tuple[_Place, frozenset[tuple[str, object]]], FileSys
 class SharedFileIO(PyArrowFileIO):
     """Arrow's files, by file systems that all tables with the same credentials share.
 
-    pyiceberg makes one for each table that it loads, with some dozen descriptors each. Here a file system is open for
-    as long as a table or the catalog holds it, and the catalog holds the latest one of each bucket: with a credential
-    that is replaced its file system goes too.
+    pyiceberg creates one for each table that it loads, with some dozen descriptors each. Here a file system is open as
+    long as a table or the catalog holds it, and the catalog holds the latest one of each bucket: when a credential is
+    replaced, its file system is closed.
     """
 
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
         super().__init__(properties)
-        # The one that remembers: it would hold what it made, and itself.
+        # Not cached on the instance: it would hold its own results, and itself.
         del self.fs_by_scheme
         self._held: dict[_Place, FileSystem] = {}
 
     def fs_by_scheme(self, scheme: str, netloc: str | None = None) -> FileSystem:
-        """Return the file system of a bucket, with the keys that are good now."""
+        """Return the file system of a bucket, with the currently valid keys."""
         if scheme in S3_SCHEMES:
             scheme = S3_SCHEMES[0]
         properties = self.current_properties()
@@ -57,5 +57,5 @@ class SharedFileIO(PyArrowFileIO):
         return found
 
     def current_properties(self) -> Properties:
-        """Return the properties, with the keys that are good now."""
+        """Return the properties, with the currently valid keys."""
         return self.properties

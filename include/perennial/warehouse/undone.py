@@ -1,4 +1,4 @@
-"""What was undone when a table was set back: its snapshots, in their order, wherever they can still be found."""
+"""The snapshots that were undone when a table was set back, in order, wherever they can still be found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METADATA_FILE = re.compile(r".*(?:\.metadata\.json(?:\.gz)?|\.gz\.metadata\.jso
 
 
 class UnrepairableError(Exception):
-    """What is missing cannot be brought back without a person; the text says why."""
+    """Only a person can recover what is missing; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Undone:
 
     Attributes:
         chain: The snapshots, the oldest first.
-        base: The snapshot of the table's history that they were built on; None where they were its very first.
+        base: The snapshot in the table's history that they were built on; None if they were its first.
         forgotten: Whether some of them are known from metadata files only, because the catalog came from a backup.
     """
 
@@ -48,12 +48,12 @@ def find_undone(table: Table, head: Head | None) -> Undone:
     """Find the snapshots that led from a table's history to the newest state that it is known to have had.
 
     Raises:
-        UnrepairableError: They are not there any more, or not all of them.
+        UnrepairableError: Some or all of them are no longer there.
     """
     history = History(table.metadata)
     beyond = _forgotten_metadata(table, head) if head is not None and _is_forgotten(history, head) else None
     known = _known_snapshots(table, beyond)
-    # With the parent that it had, which an expiry of that one takes away.
+    # With its original parent, which it loses when that one expires.
     target = known[_target(history, beyond).snapshot_id]
     lineage = _ancestors(table.metadata.current_snapshot_id, known)
     chain = [target]
@@ -62,7 +62,7 @@ def find_undone(table: Table, head: Head | None) -> Undone:
             raise UnrepairableError(f"The snapshots before {chain[-1].snapshot_id} have been expired.")
         chain.append(known[parent])
     if parent is None and (lineage or number_of(chain[-1]) > 1):
-        raise UnrepairableError(f"What snapshot {chain[-1].snapshot_id} was built on cannot be told any more.")
+        raise UnrepairableError(f"The parent of snapshot {chain[-1].snapshot_id} is no longer known.")
     forgotten = any(snapshot.snapshot_id not in history.snapshots for snapshot in chain)
     return Undone(tuple(reversed(chain)), known[parent] if parent is not None else None, forgotten)
 
@@ -76,7 +76,7 @@ def _target(history: History, beyond: TableMetadata | None) -> Snapshot:
     tag = history.snapshots.get(history.tag.snapshot_id) if history.tag is not None else None
     found = [one for one in (newest, tag, *history.missing) if one and one.snapshot_id not in history.lineage]
     if not found:
-        raise UnrepairableError("The snapshots of these operations are not there any more.")
+        raise UnrepairableError("The snapshots of these operations are no longer there.")
     return max(found, key=number_of)
 
 
@@ -99,10 +99,10 @@ def _known_snapshots(table: Table, beyond: TableMetadata | None) -> dict[int, Sn
 
 
 def _forgotten_metadata(table: Table, head: Head) -> TableMetadata | None:
-    """Read the newest metadata file of a table that its catalog has forgotten; None where it is not there any more.
+    """Read the newest metadata file of a table that its catalog has forgotten; None if it is no longer there.
 
-    Writers that lost a race or were killed have left metadata files too. Of those that are equally new the one that
-    storage remembers comes first, then one that no operation of ours has made, for that would be remembered.
+    Writers that lost a race or were killed have left metadata files too. Among equally new ones, the one recorded in
+    storage comes first, then one that no operation of ours has made, because that would be recorded.
     """
     directory = table.location_provider().metadata_path
     found: list[tuple[tuple[int, bool, bool], TableMetadata]] = []

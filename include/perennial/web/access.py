@@ -1,4 +1,4 @@
-"""Who may do what: every route asks Airflow, through one of the three rights below.
+"""Who may do what: every route asks Airflow for one of the three rights below.
 
 The rights are those to the DAGs that do the work, so that a role in Airflow means the same on its page, in its API and
 here.
@@ -18,15 +18,15 @@ RESTORE_DAG = dag_id("restore_interactions")
 EXPORT_DAG = dag_id("export_user_data")
 
 READ = Depends(requires_access_dag("GET", param_dag_id=RESTORE_DAG))
-"""To read pages: the right to see the restore DAG."""
+"""Needed to read pages: the right to see the restore DAG."""
 RESTORE = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=RESTORE_DAG))
-"""To restore: the right to trigger the restore DAG."""
+"""Needed to restore: the right to trigger the restore DAG."""
 EXPORT = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=EXPORT_DAG))
-"""To take out people's data: the right to trigger the export DAG, which viewers do not have."""
+"""Needed to export people's data: the right to trigger the export DAG, which viewers do not have."""
 
 
 def may_trigger(user: Any, dag_id: str) -> bool:
-    """Tell whether a user has the right to trigger a DAG."""
+    """Return whether a user has the right to trigger a DAG."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.models.dag import DagModel
 
@@ -43,4 +43,4 @@ def _may_export(user: GetUserDep) -> bool:
 
 
 MayExportDep = Annotated[bool, Depends(_may_export)]
-"""Whether who asks has the right of `EXPORT`."""
+"""Whether the user has the right `EXPORT`."""

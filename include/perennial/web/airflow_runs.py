@@ -29,9 +29,9 @@ _T = TypeVar("_T")
 
 
 def brief(ask: Callable[Concatenate[Session, _P], _T]) -> Callable[Concatenate[Session, _P], _T]:
-    """Give a session's connection back as soon as a question to Airflow's database is answered.
+    """Return a session's connection to the pool as soon as Airflow's database has answered.
 
-    What follows asks the warehouse, for seconds; Airflow has few connections, and without one it knows no user.
+    The next step reads the warehouse, for seconds; Airflow has few connections, and without one no user can log in.
     """
 
     @wraps(ask)
@@ -51,12 +51,12 @@ class RestoreRun:
     Attributes:
         run_id: Airflow's id of it.
         state: queued, running, success or failed.
-        conf: What was asked for; any text, as whoever triggered it wrote it.
+        conf: The request; any text, as written by whoever triggered the run.
         requested_by: Who triggered it.
         queued_at: When that was.
         started_at: None while it is queued.
         ended_at: None until it is over.
-        now: What it takes for now (lifecycle.Run).
+        now: The run's date (moves.runs.Run).
     """
 
     run_id: str
@@ -69,30 +69,30 @@ class RestoreRun:
     now: datetime
 
     def asked(self, param: str) -> tuple[str, ...]:
-        """Return one of the lists that were asked for; Airflow's own form and API let anything into it."""
+        """Return one of the requested lists; Airflow's own form and API accept anything in it."""
         value = self.conf.get(param)
         return tuple(map(_text, value)) if isinstance(value, list) else ()
 
     @property
     def lies_ahead(self) -> bool:
-        """Whether Airflow begins it on a day that is still to come; until then it does nothing."""
+        """Whether Airflow starts the run only at a later date; until then it does nothing."""
         return self.state not in OVER and lies_ahead(self.now, datetime.now(UTC))
 
     @property
     def reason(self) -> str:
-        """What was given as the reason."""
+        """The reason in the request."""
         return _text(self.conf.get("reason") or "")
 
 
 def _text(value: object) -> str:
-    # Half of a surrogate pair is no text that a database takes or an answer can hold, and is not printable either.
+    # Half of a surrogate pair cannot be stored in a database or sent in an answer, and is not printable either.
     text = str(value)
     return text if text.isprintable() else text.encode(errors="replace").decode()
 
 
 @brief
 def find_obstacle(session: Session) -> str:
-    """Say why no restore can be started for now, and who can mend it; empty when nothing is in the way."""
+    """Say why no restore can be started at the moment, and who can fix that; empty if one can be started."""
     from airflow.models.dag import DagModel
 
     dag = session.get(DagModel, RESTORE_DAG, populate_existing=True)
@@ -108,7 +108,7 @@ def find_obstacle(session: Session) -> str:
         )
     if dag.is_paused:
         return (
-            f"The DAG {RESTORE_DAG} is paused: a restore would wait without a word. Somebody who may edit it has to "
+            f"The DAG {RESTORE_DAG} is paused: a restore would wait unnoticed. Somebody who may edit it has to "
             "unpause it in Airflow first."
         )
     return ""
@@ -116,13 +116,13 @@ def find_obstacle(session: Session) -> str:
 
 @brief
 def trigger_restore(session: Session, request: RestoreRequest, user_name: str, by_page: bool) -> str:
-    """Start a restore in the user's name and write that into Airflow's audit log; returns the run's id.
+    """Start a restore in the user's name and record that in Airflow's audit log; returns the run's id.
 
     Args:
         session: Airflow's; it is committed.
         request: Checked and resolved.
-        user_name: Who asks.
-        by_page: Whether a person clicked; a program otherwise.
+        user_name: The user who requests it.
+        by_page: Whether a person requested it on the page; otherwise a program did.
     """
     from airflow.api.common.trigger_dag import trigger_dag
     from airflow.models.log import Log
@@ -137,7 +137,7 @@ def trigger_restore(session: Session, request: RestoreRequest, user_name: str, b
     by = DagRunTriggeredByType.UI if by_page else DagRunTriggeredByType.REST_API
     run = trigger_dag(RESTORE_DAG, triggered_by=by, triggering_user_name=user_name, conf=conf, session=session)
     assert run is not None
-    # Not Airflow's own action_logging: it would name neither the DAG nor the run, and nothing of a form.
+    # Airflow's own action_logging would record neither the DAG nor the run, nor anything of a form.
     told = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
     session.add(
         Log(
@@ -183,11 +183,11 @@ def recent_runs(session: Session, states: Collection[str] = (), limit: int | Non
 
 @brief
 def measured_runs(session: Session) -> dict[str, timedelta]:
-    """Tell how long runs took from the request to their end, as whoever asks on the page will wait.
+    """Return how long runs took from the request to their end, which is how long somebody waits at the page.
 
-    Only runs that a scheduler ran from their first to their last task, and that ended well: `DAG.test`, as in the demo,
-    starts no process for a task; a backfill or a run of another date replays what was done, and one that was cleared
-    was done in part.
+    Only runs that a scheduler ran from their first to their last task, and that succeeded, are counted: `DAG.test`, as
+    in the demo, starts no process for a task; a backfill or a run of another date repeats finished work, and part of a
+    cleared run had been done before.
 
     Returns:
         By id, the latest first.
@@ -235,7 +235,7 @@ def task_states(session: Session, run_id: str) -> dict[str, dict[int, str | None
 
 @brief
 def task_results(session: Session, task_id: str, run_ids: Collection[str]) -> dict[str, Any]:
-    """Return what a task handed on in some runs, by run; a run whose task has not ended is not among them."""
+    """Return a task's result in each of some runs; a run whose task has not ended is left out."""
     return dict(_results(session, task_id, run_ids)) if run_ids else {}
 
 

@@ -1,4 +1,4 @@
-"""The app: routers put together, every answer with its security headers, every error as a problem or a page."""
+"""The app: its routers, security headers on every answer, every error as a problem or a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from perennial.web.users import router as users
 
 ROUTERS = (overview, sources, source, restores, restore_runs, users, exports, openapi)
 # Room for the ids of 100,000 sources; nobody sends more than that.
-BODY_LIMIT = 8 * 2**20
+BODY_LIMIT_BYTES = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -38,7 +38,7 @@ def create_app() -> FastAPI:
         summary="Interaction data that expires, is kept for ever, and comes back.",
         docs_url=None,
         redoc_url=None,
-        # Without a right to it, FastAPI's own would be anybody's.
+        # FastAPI's own needs no right, so anybody could read it.
         openapi_url=None,
     )
     handle_problems(app)
@@ -51,9 +51,9 @@ def create_app() -> FastAPI:
 
 
 class Guard:
-    """Refuses what no route has to see, puts the security headers on every answer, makes a problem of every error.
+    """Refuses requests that no route should see, adds security headers to every answer, turns errors into problems.
 
-    Not a handler of FastAPI's: it would raise the error again, to Airflow's app around this one.
+    It is not one of FastAPI's handlers: they would raise the error again, to Airflow's app around this one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -65,7 +65,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        # A browser may keep the static files, and asks whether they are still the same. Routing changes the scope.
+        # A browser may cache static files and asks whether they have changed. Routing changes the scope.
         static = scope["path"].startswith(f"{scope.get('root_path', '')}{STATIC}/")
         begun = False
 
@@ -92,20 +92,20 @@ def _add_headers(headers: MutableHeaders, caching: str) -> None:
 
 
 async def _refused(request: Request) -> Response | None:
-    # No route takes anything else that has a body.
+    # No route accepts another method with a body.
     if request.method != "POST":
         return None
     try:
-        # A route asks for its right when the body is read already: nobody reads what a stranger sends.
+        # A route checks its right only after the body is read, and a stranger's body must not be read.
         await get_user(request, bearer_credentials=await bearer_scheme(request))
     except HTTPException as stranger:
         return await http_problem(request, stranger)
-    # A cookie goes along wherever a form is sent from; what browsers say about that cannot be forged by a page.
+    # A browser sends the cookie with a form of any site, but its header about the site cannot be forged by a page.
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return problem(request, 403, "This was asked for by a page of another site; open it here and ask again.")
+        return problem(request, 403, "This request came from a page of another site; open the page here and try again.")
     length = request.headers.get("content-length", "")
     if not length.isdigit():
         return problem(request, 411, "Send the body with its length (Content-Length), not in chunks.")
-    if int(length) > BODY_LIMIT:
-        return problem(request, 413, f"The body has {int(length):,} bytes; send at most {BODY_LIMIT:,}.")
+    if int(length) > BODY_LIMIT_BYTES:
+        return problem(request, 413, f"The body has {int(length):,} bytes; send at most {BODY_LIMIT_BYTES:,}.")
     return None

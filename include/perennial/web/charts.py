@@ -14,15 +14,15 @@ from perennial import text as formatting
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-Theme = Annotated[Literal["light", "dark"], Query(description="Of the page around it")]
+Theme = Annotated[Literal["light", "dark"], Query(description="Theme of the page around it")]
 
 Narrow = Annotated[bool, Query(description="Whether it is for a narrow window")]
 
-# A document of its own: its style stands in it, and nothing else may happen there.
+# An SVG is a document of its own: its style is inside it, and it may do nothing else.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 _MOST_PERIODS = 400
 _WIDE = {"width": 960, "height": 320, "x_labels_major_count": 8}
-# Drawn for a phone, so that its words are as large there as elsewhere.
+# Drawn for a phone, so that its text is as large there as elsewhere.
 _NARROW = {"width": 400, "height": 300, "x_labels_major_count": 2}
 # Colours that can be told apart without seeing red and green, at 3:1 or more on the page's ground.
 _COLORS = {
@@ -37,11 +37,11 @@ class Chart:
     """Figures by label.
 
     Attributes:
-        labels: Of the horizontal axis, in order.
-        series: Figures by name, one a label; None where there is none.
+        labels: Labels of the horizontal axis, in order.
+        series: Figures by name, one per label; None where there is none.
         shape: Lines, or bars.
         written: How a figure is written.
-        whole: Whether figures are whole numbers, so that nothing in between needs a line.
+        whole: Whether figures are whole numbers, so that no line is needed between them.
     """
 
     labels: Sequence[str]
@@ -121,7 +121,7 @@ def _style(theme: Literal["light", "dark"]) -> Any:
 
 
 def _without_scripts(root: Element) -> Element:
-    # pygal writes its settings down as a script even where nothing is there to read them.
+    # pygal writes its settings into a script even if nothing reads them.
     for parent in list(root.iter()):
         for child in [child for child in parent if str(child.tag).rpartition("}")[2] == "script"]:
             parent.remove(child)

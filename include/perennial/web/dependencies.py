@@ -1,4 +1,4 @@
-"""What a question about restores needs, and which sources a restore is bringing back at this moment."""
+"""Shared inputs of routes about restores, and which sources a restore is bringing back at the moment."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from perennial.web.warehouse import SnapshotDep, WarehouseDep, until_answered
 
 @dataclass(frozen=True)
 class PageContext:
-    """What every question about restores needs.
+    """The inputs of every route about restores.
 
     Attributes:
-        warehouse: Where the data is.
+        warehouse: The warehouse.
         snapshot: The sources as lists show them.
         session: Airflow's database.
-        user: Who asks, as Airflow's auth manager has them.
+        user: The user, as Airflow's auth manager knows them.
     """
 
     warehouse: Any
@@ -36,7 +36,7 @@ class PageContext:
 
     @property
     def obstacle(self) -> str:
-        """Why the user can start no restore at all for now, and who can mend it; empty when nothing is in the way."""
+        """Why the user cannot start any restore at the moment, and who can fix that; empty if they can."""
         if obstacle := find_obstacle(self.session):
             return obstacle
         if not may_trigger(self.user, RESTORE_DAG):
@@ -58,14 +58,14 @@ PageContextDep = Annotated[PageContext, until_answered(_page_context)]
 
 
 def restoring_sources(context: PageContext, at_once: bool = False) -> dict[str, str]:
-    """Find the sources that restores are bringing back, or will when their turn comes.
+    """Find the sources that restores are bringing back or are queued to bring back.
 
     Args:
-        context: Who asks.
-        at_once: Whether a restore outside Airflow counts that began less than two seconds ago.
+        context: The request's context.
+        at_once: Whether to count a restore outside Airflow that began less than two seconds ago.
 
     Returns:
-        The id of the run by source; empty text where something else than a run of Airflow does it.
+        The id of the run by source; empty text if the restore is not a run of Airflow.
     """
     runs = [run for run in recent_runs(context.session, (QUEUED, RUNNING), limit=None) if not run.lies_ahead]
     found = dict.fromkeys(_moving_sources(context, at_once), "")
@@ -84,7 +84,7 @@ def _moving_sources(context: PageContext, at_once: bool) -> Iterator[str]:
         if record.age_seconds(wall_clock()) < RESTORE_SILENT_SECONDS
     ]
     if records:
-        # What a run that is over left behind keeps nobody from asking again: that is how it is mended.
+        # The remains of a run that is over do not block a new request, because a new request repairs them.
         over = [run.run_id for run in recent_runs(context.session, OVER)]
         planned = [task_results(context.session, task_id, over) for task_id in ("plan", "move_files.replan")]
         dead = {uri for results in planned for uris in results.values() for uri in uris}
@@ -101,7 +101,7 @@ def _wanted(context: PageContext, runs: list[RestoreRun]) -> Iterator[tuple[Rest
     with context.snapshot.cursor() as cursor:
         for run in runs:
             if run.run_id in checked:
-                # What tasks tell each other is cleared away some day; then what was asked for has to do.
+                # Results of tasks are deleted at some point; then the request itself has to do.
                 with suppress(FileNotFoundError):
                     yield run, _to_restore(checked[run.run_id])
                     continue

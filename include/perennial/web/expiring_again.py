@@ -1,4 +1,4 @@
-"""When sources would expire again if they came back now: asked of the policy's own SQL (R2, R3, R13)."""
+"""When sources would expire again if they were restored now, according to the policy's own SQL (R2, R3, R13)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ExpiringAgain:
         source_count: How many come back.
         first_at: When the first of them expires; None where none does.
         last_at: When the last one does.
-        active_count: How many do not, because they are active.
+        active_count: How many do not expire, because they are active.
     """
 
     source_count: int
@@ -33,29 +33,29 @@ class ExpiringAgain:
 
     @property
     def sentence(self) -> str:
-        """The same for a person."""
+        """The dates as a sentence."""
         one = self.source_count == 1
         if self.first_at is None or self.last_at is None:
             return f"{'It does' if one else 'They do'} not expire while {'it is' if one else 'they are'} active."
         first, last = formatting.day(self.first_at), formatting.day(self.last_at)
         when = f"on {first}" if first == last else f"between {first} and {last}"
         they, are = ("It", "it is") if one else ("They", "they are")
-        told = f"{they} will expire again {when}, unless {are} active or used by an active audience then."
+        dates = f"{they} will expire again {when}, unless {are} active or used by an active audience then."
         if not self.active_count:
-            return told
+            return dates
         verb = "is active and does not expire" if self.active_count == 1 else "are active and do not expire"
-        return f"{told} {formatting.pluralize(self.active_count, 'source')} {verb} until stopped."
+        return f"{dates} {formatting.pluralize(self.active_count, 'source')} {verb} until stopped."
 
 
 def expiring_again(
     cursor: duckdb.DuckDBPyConnection, source_ids: Sequence[str], now: datetime, months: int
 ) -> ExpiringAgain:
-    """Ask when some sources would expire again.
+    """Find out when some sources would expire again.
 
     Args:
         cursor: With view `known_sources`.
-        source_ids: What comes back.
-        now: When it does.
+        source_ids: The sources to restore.
+        now: When they are restored.
         months: PERENNIAL_RETENTION_MONTHS.
     """
     from perennial.engines.duckdb import create_views, open_connection

@@ -41,34 +41,34 @@ if TYPE_CHECKING:
 
 NDJSON = "application/x-ndjson"
 # Fifty ids of a thousand bytes each; the audit log keeps all of them.
-_BODY_LIMIT = 64 * 2**10
-# Proxies take 4 kB for all headers of an answer, if nobody tells them otherwise.
+_BODY_LIMIT_BYTES = 64 * 2**10
+# Proxies accept 4 kB for all headers of an answer by default.
 _HEADER_BYTES = 2_000
 _CHUNK_CHARACTERS = 2**16
-# Each may take a gigabyte of the API server's memory.
+# Each may use a gigabyte of the API server's memory.
 _STREAMS = threading.BoundedSemaphore(2)
 
-_SHORT = {"description": "`strict` was asked for, and the answer would be short; `completeness` says of what"}
+_SHORT = {"description": "`strict` was set, and the answer would be incomplete; `completeness` says what is missing"}
 _SEGMENT_HELP = f"""Stream all users of a segment as lines of JSON, in order of `braze_id`; each line is a *UserObject*.
 
-The lines hold users and nothing else. What they leave out stands in the headers:
+The lines contain users and nothing else. The headers say what they leave out:
 
-- `Perennial-Complete`: `true` or `false`. Where it is `false`, users may be missing, be there who do not belong, or
-  have short lists.
+- `Perennial-Complete`: `true` or `false`. If it is `false`, some users may be missing, some may be included by mistake,
+  and lists may be incomplete.
 - `Perennial-Missing-Count`: how many sources are left out.
 - `Perennial-Missing`: a JSON list of some of them, those that left last first, in ASCII; as many as {_HEADER_BYTES:,}
   bytes hold. Ask with `strict=true` for more: the answer is then a problem that names them page by page
   (`missing_from`, `missing_limit`).
-- `Perennial-Unavailable-Fields`: a JSON list of the fields that were asked for and that there is nothing for.
+- `Perennial-Unavailable-Fields`: a JSON list of the requested fields for which there is no data.
 
-An answer that is cut off (no end of its last chunk) is not whole: ask again. Two streams run at a time; a third is
-asked to come back (503). Who asked for which segment is written into Airflow's audit log."""
+An answer that is cut off (its last chunk has no end) is incomplete: send the request again. Two streams run at a time;
+a third is refused for the moment (503). Airflow's audit log records who requested which segment."""
 
 
 def _small_body(request: Request) -> None:
     size = int(request.headers["content-length"])
-    if size > _BODY_LIMIT:
-        raise HTTPException(413, f"The body has {size:,} bytes; an export takes at most {_BODY_LIMIT:,}.")
+    if size > _BODY_LIMIT_BYTES:
+        raise HTTPException(413, f"The body has {size:,} bytes; an export takes at most {_BODY_LIMIT_BYTES:,}.")
 
 
 router = APIRouter(prefix="/users/export", dependencies=[EXPORT, Depends(_small_body)], tags=["users"])
@@ -79,25 +79,25 @@ def _described(model: type[FieldsRequest], **example: Any) -> WithJsonSchema:
     return WithJsonSchema(model.model_json_schema() | {"examples": [example]})
 
 
-# Checked by the models' own parsers: they name field, value and remedy.
+# The models' own parsers check it: their errors name field, value and remedy.
 _IdsBody = Annotated[dict[str, Any], _described(ExportRequest, external_ids=["customer-1"]), Body()]
 _SegmentBody = Annotated[dict[str, Any], _described(SegmentExportRequest, segment_id="everybody"), Body()]
-_Strict = Annotated[bool, Query(description="Refuse with 409 instead of answering short")]
+_Strict = Annotated[bool, Query(description="Refuse with 409 instead of leaving data out")]
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Airflow's audit log, and who is written into it."""
+    """Airflow's audit log, and the user to record in it."""
 
     session: Any
     user_name: str
 
     def write(self, event: str, request: FieldsRequest, strict: bool) -> None:
-        """Write what was asked for, before anything is read: an export that is in no log does not happen."""
+        """Record the request before anything is read: no export happens without a log entry."""
         from airflow.models.log import Log
 
-        # Not Airflow's own action_logging: it logs what was refused too, whatever its size, and lets an address say
-        # which DAG it was about.
+        # Airflow's own action_logging also logs refused requests, whatever their size, and takes the DAG's name from
+        # the address.
         asked = {**request.model_dump(exclude_defaults=True), "strict": strict}
         self.session.add(
             Log(
@@ -130,11 +130,11 @@ def export_ids(
     missing: MissingPageDep,
     strict: _Strict = False,
 ) -> Response:
-    """Export users with their profile and what they received, newest first. What is null is left out.
+    """Export users with their profile and what they received, newest first. Null values are left out.
 
-    `completeness` counts the expired and deleted sources that may have held something of them and names some, those
-    that left last first; `missing_from` asks for others. Where nobody was found, nothing is missing. Who asked for whom
-    is written into Airflow's audit log.
+    `completeness` counts the expired and deleted sources that may have had interactions of theirs and names some of
+    them, the latest first; `missing_from` asks for others. If nobody was found, nothing is missing. Airflow's audit log
+    records who exported whom.
     """
     from perennial.exports.users import export_users
 
@@ -162,14 +162,14 @@ def export_segment(
     missing: MissingPageDep,
     strict: _Strict = False,
 ) -> Response:
-    """Everything that can be refused is refused before the first byte."""
+    """Refuse everything that has to be refused before the first byte."""
     from perennial.exports.users import open_segment_export
 
     request = parse_segment_request(body)
     audit.write("export_users_by_segment", request, strict)
     with ExitStack() as opening:
         if not _STREAMS.acquire(blocking=False):
-            raise TransientError("Two segments are being exported at the moment; ask again when one is done.")
+            raise TransientError("Two segments are being exported at the moment; try again when one has finished.")
         opening.callback(_STREAMS.release)
         try:
             export = opening.enter_context(open_segment_export(warehouse, request, datetime.now(UTC), strict, missing))
@@ -182,7 +182,7 @@ def export_segment(
 
 
 class _ClosingStream(StreamingResponse):
-    """A stream that gives back what it was made from, also when nobody listens any more."""
+    """A stream that closes its source, also when the client has disconnected."""
 
     def __init__(self, chunks: Iterator[str], opened: ExitStack, **options: Any) -> None:
         super().__init__(chunks, **options)
@@ -197,7 +197,7 @@ class _ClosingStream(StreamingResponse):
 
 
 def _chunks(export: SegmentExport) -> Iterator[str]:
-    """Join lines: handing each one over by itself costs more than making it."""
+    """Join lines: sending each one by itself costs more than building it."""
     chunk, size = [], 0
     for user in export.users():
         line = f"{user.to_json()}\n"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 20
 KINDS = {"campaign": "campaign", "canvas": "Canvas", "content_card": "Content Card", "segment": "segment"}
-# What the people of an audience have done, by the filter that names the source.
+# What the people in an audience have done, by the filter that names the source.
 DEEDS = {
     "clicked_alias_in_campaign": "clicked a certain link in it",
     "clicked_alias_in_canvas_step": "clicked a certain link in it",
@@ -50,15 +50,15 @@ _CLOCKS = {
 
 @dataclass(frozen=True)
 class Keeper:
-    """An active referrer that keeps a source, as it is put to a person.
+    """An active referrer that keeps a source, in the words of the page.
 
     Attributes:
-        kind: Of the referrer, as it stands in a sentence.
+        kind: Kind of the referrer, as written in a sentence.
         id: Its id.
         name: Its name; empty where it has none.
         known: Whether it is a source that has a page.
         targets: What its audience does with the source.
-        segments: Names of the segments through which it does, outermost first.
+        segments: Names of the segments through which it does so, outermost first.
     """
 
     kind: str
@@ -70,28 +70,28 @@ class Keeper:
 
 
 def verdict(explained: Explanation, months: int, restoring: bool) -> str:
-    """Say what becomes of a source, and when.
+    """Say what will happen to a source, and when.
 
     Args:
         explained: The decision, and what it was made from.
         months: PERENNIAL_RETENTION_MONTHS.
-        restoring: Whether a restore is bringing it back at this moment.
+        restoring: Whether a restore is bringing it back at the moment.
     """
     if restoring:
-        return "A restore is bringing its interactions back. Nothing of it expires meanwhile."
+        return "A restore is bringing its interactions back. Until it has ended, none of them expire."
     decision = explained.decision
     period = formatting.pluralize(months, "month")
     if decision.decision in ("expired", "late", "reactivated", "deleted"):
         return {
             "expired": "Its interactions are in long-term storage until somebody restores them or it is active again.",
-            "late": "Interactions that came after it had expired are moved to long-term storage by the next daily run.",
+            "late": "The next daily run moves the interactions that arrived after its expiry to long-term storage.",
             "reactivated": "It is active again: the next daily run brings its interactions back.",
             "deleted": "Its interactions were deleted under the previous policy and cannot be restored.",
         }[decision.decision]
     if decision.decision == "active":
         return "It does not expire while it is active."
     if decision.expires_at is None or decision.clock_started_at is None:
-        return "It does not expire, because all of its times are before 2000, which cannot be right."
+        return "It does not expire, because all of its dates are before 2000, which is impossible."
     since = f"{_CLOCKS[explained.clock_started_by or 'created']} on {formatting.day(decision.clock_started_at)}"
     ends = formatting.day(decision.expires_at)
     return {
@@ -104,7 +104,7 @@ def verdict(explained: Explanation, months: int, restoring: bool) -> str:
 
 
 def find_keepers(warehouse: Warehouse, source_id: str, references: Sequence[Reference]) -> list[Keeper]:
-    """Put referrers of a source in words, with the names that the platform has for them and their segments."""
+    """Describe the referrers of a source, with the platform's names for them and their segments."""
     from perennial.engines.duckdb import open_connection
 
     if not references:
@@ -129,7 +129,7 @@ def find_keepers(warehouse: Warehouse, source_id: str, references: Sequence[Refe
 
 
 def _split(way: str) -> tuple[list[str], str]:
-    """Take the segments and the filter out of the rest of a path (`referenced_by`)."""
+    """Split the rest of a path (`referenced_by`) into the segments and the filter."""
     trail, _, named_by = way.rpartition(" > ")
     return (trail.removeprefix(" > segment:").split(" > segment:") if trail else []), named_by
 

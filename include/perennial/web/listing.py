@@ -1,4 +1,4 @@
-"""Which sources a list shows: a search, filters, an order and a page, read from an address and checked."""
+"""Which sources a list shows: search, filters, order and page, read from the address and checked."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 PAGE_SIZE = 50
 DUE_DAYS = 30
 _ADDRESS_CHARACTERS = 6_000
-# So many answers are kept while the sources stay the same: who turns pages asks the same of them again and again.
-_KEPT = 16
+# How many answers are cached while the sources stay the same: turning pages repeats the same query.
+_CACHED_QUERIES = 16
 DUE, KEPT = "due", "kept"
 VANISHED = "vanished"
-"""The status of a source that the platform has no longer."""
+"""The status of a source that the platform no longer has."""
 STATES = ("available", DUE, KEPT, "expired", "restoring", "deleted")
-"""What a state filter can be; of the available ones, `due` expire within `DUE_DAYS`, `kept` would if no filter kept
-them."""
-_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would, if no active filter kept it"
-# Every column of the list, and what orders it; what is left undecided, the name decides.
+"""Values of the state filter; of the available sources, `due` expire within `DUE_DAYS` days, and `kept` would expire
+then if no filter kept them."""
+_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would expire if no active filter kept it"
+# Every column of the list, and what it is sorted by; sources that are equal are sorted by name.
 _ORDERS = {
     "name": (),
     "kind": ("kind",),
@@ -55,7 +55,7 @@ class Selection:
         q: Part of a name or of an id, in any case.
         tag: A tag, exactly.
         kind: campaign or canvas.
-        status: A status on the platform; vanished: it has the source no longer.
+        status: A status on the platform; vanished: it no longer has the source.
         state: One of `STATES`.
         sort: One of `SORTS`.
         order: asc or desc.
@@ -80,7 +80,7 @@ class Selection:
                 raise TerminalRequestError(f"{field} is {value!r}; give one of {', '.join(choices)}{left_out}.")
 
     def query(self, **changes: str) -> dict[str, str]:
-        """Return what stands in an address for this selection, with some fields changed; defaults are left out."""
+        """Return the query string for this selection with some fields changed; defaults are left out."""
         return {
             field: value
             for field, value in (vars(self) | changes).items()
@@ -89,7 +89,7 @@ class Selection:
 
     @property
     def filters(self) -> dict[str, str]:
-        """As `query`, without the order."""
+        """As `query`, but without the order."""
         return {field: value for field, value in self.query().items() if field not in ("sort", "order")}
 
 
@@ -102,7 +102,7 @@ def _selection(
     q: Annotated[str, Query(description="Part of a name or of an id, in any case", max_length=1_000)] = "",
     tag: Annotated[str, Query(description="A tag, exactly", max_length=1_000)] = "",
     kind: Annotated[str, _choice("kind", "campaign or canvas")] = "",
-    status: Annotated[str, _choice("status", "Status on the platform; vanished: no longer there")] = "",
+    status: Annotated[str, _choice("status", "Status on the platform; vanished: the platform no longer has it")] = "",
     state: Annotated[str, _choice("state", _STATES_HELP)] = "",
     sort: Annotated[str, _choice("sort", "Column to sort by")] = "name",
     order: Annotated[str, _choice("order", "Direction")] = "asc",
@@ -122,7 +122,7 @@ class ListedSource:
         vanished_at: When a sync first missed it; None while the platform has it.
         state: available, expired, restoring, or deleted under the previous policy.
         since: When that state began.
-        expires_at: When its clock ends; None while it does not run, or where there is nothing hot to expire.
+        expires_at: When its clock ends; None while the clock does not run, or if nothing is hot.
         is_due: Whether its clock has ended: the next run expires it, unless a filter keeps it.
         is_kept: Whether an active referrer keeps it, whatever its clock says (R4).
         hot_rows: Interactions in the hot table.
@@ -162,10 +162,10 @@ _SHOWN = [field.name for field in fields(ListedSource) if field.name != "is_due"
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the sources that match.
+    """One page of the sources that match.
 
     Attributes:
-        sources: Those of this page; none beyond the last.
+        sources: Those of this page; none beyond the last page.
         number: From 1.
         total: How many match.
     """
@@ -201,7 +201,7 @@ def count_kept(listed: Listed) -> int:
 
 
 def matching_ids(listed: Listed, selection: Selection, restoring: Iterable[str] = ()) -> list[str]:
-    """Return the ids of all sources that match, in order of id."""
+    """Return the ids of all sources that match, sorted by id."""
     matching = _matching(listed, selection, _positions(listed, restoring))
     return sorted(listed.rows["source_id"].gather(matching).to_list())
 
@@ -213,13 +213,13 @@ def find_source(listed: Listed, source_id: str, restoring: Iterable[str] = ()) -
 
 
 def _matching(listed: Listed, selection: Selection, moving: frozenset[int]) -> pl.Series:
-    """The positions of the sources that match, in the order that is asked for."""
-    # Until when a clock is due soon changes what matches, a little later than it could.
+    """The positions of the sources that match, in the requested order."""
+    # Rounded to the minute, so that the same query is answered from the cache for a while.
     soon = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None) + timedelta(days=DUE_DAYS)
     key = (selection, moving, soon)
     found = listed.matched.get(key)
     if found is None:
-        if len(listed.matched) >= _KEPT:
+        if len(listed.matched) >= _CACHED_QUERIES:
             listed.matched.clear()
         found = listed.matched[key] = _match(listed, selection, moving, soon)
     return found
@@ -233,7 +233,7 @@ def _match(listed: Listed, selection: Selection, moving: Collection[int], soon: 
         comes_back = (pl.col("state") == "expired") & pl.col("position").is_in(list(moving))
         rows = rows.with_columns(state=pl.when(comes_back).then(pl.lit("restoring")).otherwise("state"))
     for field, value in selection.filters.items():
-        if field == "tag":  # it has chosen the rows
+        if field == "tag":  # it has selected the rows
             continue
         if field == "q":
             rows = rows.filter(pl.col("searched").str.contains(value.casefold(), literal=True))
@@ -243,7 +243,7 @@ def _match(listed: Listed, selection: Selection, moving: Collection[int], soon: 
             rows = rows.filter(pl.col(field) == value)
     descending = selection.order == "desc"
     if keys := _ORDERS[selection.sort]:
-        # What is left undecided stays in order of position.
+        # Equal rows stay in order of position.
         rows = rows.sort(keys, descending=descending, nulls_last=True, maintain_order=True)
     elif descending:
         rows = rows.reverse()
@@ -275,5 +275,5 @@ def _positions(listed: Listed, source_ids: Iterable[str]) -> frozenset[int]:
 
 
 def form_method(source_ids: Iterable[str]) -> str:
-    """Return how a form hands over ids: in the address, which can be shared, unless a server might find it too long."""
+    """Return a form's method: GET, so that its address can be shared, unless that might be too long for a server."""
     return "get" if sum(len(segment(source_id)) + 4 for source_id in source_ids) < _ADDRESS_CHARACTERS else "post"

@@ -1,4 +1,4 @@
-"""Which of the sources that an answer leaves out it names, read from an address (R16)."""
+"""Which of the left-out sources an answer names, read from the address (R16)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import Depends, Query
 
 from perennial.audiences.completeness import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 
-_MOST_PASSED_OVER = 10**9
+_MAX_SKIPPED_SOURCES = 10**9
 
 
 def _page(
@@ -16,8 +16,8 @@ def _page(
         int,
         Query(
             ge=0,
-            le=_MOST_PASSED_OVER,
-            description="How many of the sources that are left out to pass over, before some are named",
+            le=_MAX_SKIPPED_SOURCES,
+            description="How many of the sources that are left out to skip before the first one is named",
         ),
     ] = 0,
     missing_limit: Annotated[

@@ -1,4 +1,4 @@
-"""What the HTTP routes take and give, as an OpenAPI document."""
+"""The OpenAPI document of the HTTP routes."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _PROBLEM = {
     },
 }
 _PROBLEMS = {
-    "400": "Something in the request cannot be done",
+    "400": "Part of the request cannot be done",
     "401": "Nobody is logged in",
-    "403": "The right is missing",
-    "404": "What the address names is not there",
-    "422": "A parameter or a field has a value that it cannot have",
-    "500": "Something is broken; the detail says what is known, the log of Airflow's API server the rest",
-    "503": "The warehouse or the catalog cannot be asked at the moment; try again",
+    "403": "The user lacks the right",
+    "404": "The address names something that does not exist",
+    "422": "A parameter or a field has an invalid value",
+    "500": "Something is broken; the detail says what is known, and the log of Airflow's API server says more",
+    "503": "The warehouse or the catalog cannot be read at the moment; try again",
 }
-_PROBLEMS_OF_BODIES = {"411": "The body came without its length", "413": "The body is too large"}
+_PROBLEMS_OF_BODIES = {"411": "The body was sent without its length", "413": "The body is too large"}
 
 
 def describe(app: FastAPI) -> None:
-    """Make an app's OpenAPI document say what FastAPI does not know: problems, the token, where the app is mounted."""
+    """Add to an app's OpenAPI document what FastAPI does not know: problems, the token, where the app is mounted."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -92,7 +92,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
 
 
 def _let_nulls_out(schema: dict[str, Any]) -> None:
-    """What may be null may be left out, as the product does."""
+    """Let fields that may be null be left out, as the product does."""
     properties = schema.get("properties", {})
     if "required" in schema:
         required = [name for name in schema["required"] if {"type": "null"} not in properties[name].get("anyOf", ())]
@@ -113,6 +113,6 @@ def _add_problems(operation: dict[str, Any]) -> None:
 
 @router.get("/openapi.json")
 def openapi(request: Request) -> Response:
-    """Give the document; addresses in it start where this app is mounted."""
+    """Return the document; its addresses start where this app is mounted."""
     document = request.app.openapi()
     return JSONResponse({**document, "servers": [{"url": request.scope.get("root_path") or _MOUNTED_AT}]})

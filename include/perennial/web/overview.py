@@ -20,7 +20,7 @@ from perennial.web.pages import render
 
 router = APIRouter(dependencies=[READ], tags=["overview"])
 
-_UNDELIVERED = 100
+_SHOWN_UNDELIVERED = 100
 
 
 class RestoredItem(BaseModel):
@@ -36,16 +36,16 @@ class RestoredItem(BaseModel):
 
 
 class UndeliveredItem(BaseModel):
-    """A mail that did not reach somebody."""
+    """An e-mail that did not reach somebody."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    recipient: str = Field(description="The address, or what the platform has instead of one; empty where it has none")
+    recipient: str = Field(description="The address, or what the platform has in its place; empty if it has nothing")
     subject: str
     topic: str = Field(description="restore, thaw, late, expiry or export")
     run_id: str
     reason: str = Field(description="The mail server's words, or what is wrong with the address")
-    for_good: bool = Field(description="Whether trying again is of no use before somebody has changed something")
+    for_good: bool = Field(description="Whether a retry is useless until somebody has changed something")
     tried_at: datetime
 
 
@@ -56,9 +56,9 @@ class OverviewAnswer(BaseModel):
     held: list[HeldOn]
     expiring: list[ExpiringOn]
     kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
-    undecided: str = Field(description="Why nothing expires; empty where something may")
-    undelivered: list[UndeliveredItem] = Field(description="Mails that did not reach somebody, at most the latest 100")
-    restores: list[RestoredItem] = Field(description="At most the latest 50 of the last six months, latest first")
+    undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
+    undelivered: list[UndeliveredItem] = Field(description="Undelivered e-mails, at most the latest 100")
+    restores: list[RestoredItem] = Field(description="Restores of the last six months, latest first, at most 50")
 
 
 @router.get("/overview", response_class=HTMLResponse, include_in_schema=False)
@@ -78,9 +78,9 @@ def overview_page(request: Request, context: PageContextDep) -> HTMLResponse:
     )  # fmt: skip
 
 
-@router.get("/api/overview", summary="Bytes held over time, what expires soon, restores and how long they took")
+@router.get("/api/overview", summary="Bytes over time, what expires soon, restores and how long they took")
 def show_overview(context: PageContextDep) -> OverviewAnswer:
-    """Tell the figures of the whole workspace."""
+    """Return the figures of the whole workspace."""
     found = _now(context)
     return OverviewAnswer(
         states=list(found.states.values()),
@@ -111,7 +111,9 @@ def overview_chart(
 
 
 def _undelivered(context: PageContextDep) -> list[UndeliveredItem]:
-    return [UndeliveredItem.model_validate(missed) for missed in list_undelivered(context.warehouse)[:_UNDELIVERED]]
+    return [
+        UndeliveredItem.model_validate(missed) for missed in list_undelivered(context.warehouse)[:_SHOWN_UNDELIVERED]
+    ]
 
 
 def _now(context: PageContextDep) -> Overview:

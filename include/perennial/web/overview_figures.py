@@ -1,4 +1,4 @@
-"""Figures of the whole workspace: what is held over time, what expires soon, how long restores took."""
+"""Figures of the whole workspace: bytes over time, what expires soon, how long restores took."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_DAYS = 30
 
 @dataclass(frozen=True)
 class StateSum:
-    """How many sources are in a state, and what is held of them."""
+    """How many sources are in a state, and how much data they have."""
 
     state: str
     source_count: int
@@ -30,7 +30,7 @@ class StateSum:
 
 @dataclass(frozen=True)
 class HeldOn:
-    """What was held at the end of a day, and moved on it, in bytes; what was loaded, at an interaction's mean size."""
+    """Bytes at the end of a day, bytes moved that day, and bytes loaded, estimated from the mean interaction size."""
 
     day: date
     hot_bytes: int
@@ -42,7 +42,7 @@ class HeldOn:
 
 @dataclass(frozen=True)
 class ExpiringOn:
-    """What expires on a day; no day: what is due already."""
+    """What expires on a day; without a day: what is due already."""
 
     day: date | None
     source_count: int
@@ -55,10 +55,10 @@ class Restored:
     """A run that restored something.
 
     Attributes:
-        run_id: Of Airflow, or of a direct call.
-        restored_at: When the last of it was recorded as back.
+        run_id: Id of the run in Airflow, or of a direct call.
+        restored_at: When its last source was recorded as restored.
         requested_by: Who asked.
-        took: From the request until then; None where Airflow has no such run of the restore DAG.
+        took: Time from the request until then; None if Airflow has no such run of the restore DAG.
     """
 
     run_id: str
@@ -79,7 +79,7 @@ class Overview:
         held: Figures of each day.
         expiring: What expires soon.
         kept_count: Sources that would expire as soon if no filter kept them (R4).
-        undecided: Why nothing expires; empty where something may.
+        undecided: Why nothing expires; empty if expiries are possible.
         restores: The latest first.
     """
 
@@ -122,11 +122,11 @@ def read_overview(context: PageContext, now: datetime) -> Overview:
 def _held(
     moves: Sequence[tuple[date, int, int, int]], hot: int, archived: int, row_count: int, today: date
 ) -> list[HeldOn]:
-    """Walk back from what is held now, undoing each day's moves and loads."""
-    # Nothing remembers how large a file was that compaction has merged.
+    """Walk back from today's bytes, undoing each day's moves and loads."""
+    # The size of a file that compaction has merged is not recorded.
     row_bytes = (hot + archived) / row_count if row_count else 0
     moved = {day: (gone, back, round(rows * row_bytes)) for day, gone, back, rows in moves}
-    # Runs can be replayed with a later date than today's.
+    # Runs can be dated after today.
     last = max([today, *moved])
     first = min([today - timedelta(days=_LEAST_DAYS), *(day - timedelta(days=1) for day in moved)])
     found = []
@@ -134,7 +134,7 @@ def _held(
         day = last - timedelta(days=back)
         to_archive, restored, loaded = moved.get(day, (0, 0, 0))
         found.append(HeldOn(day, hot, archived, to_archive, restored, loaded))
-        # Files are written anew by compaction, so that what comes back can differ by some bytes from what went.
+        # Compaction rewrites files, so the restored bytes can differ slightly from the archived bytes.
         hot, archived = max(0, hot + to_archive - restored - loaded), max(0, archived - to_archive + restored)
     return found[::-1]
 

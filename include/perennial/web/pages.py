@@ -21,7 +21,7 @@ from perennial.settings import dag_id
 TEMPLATE_ROOT = resource("web/templates")
 # Letters and symbols, as Unicode has them, that are drawn as nothing: fillers of Hangul, the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
-# A field of a form holds a megabyte, as sent: then each of these characters may take three.
+# A form field holds a megabyte as sent, where each of these characters may take three bytes.
 _FIELD_CHARACTERS = 250_000
 
 
@@ -29,10 +29,10 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
     """Render a page.
 
     Args:
-        request: Tells the address below which the app is mounted.
+        request: Gives the address below which the app is mounted.
         template: Name of a template.
         status: HTTP status.
-        context: What the template shows.
+        context: Values for the template.
     """
     root = request.scope.get("root_path", "")
     text = (
@@ -44,13 +44,13 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
 
 
 def _view(request: Request) -> str:
-    """The address that shows the same again; empty where there is none, as for what a form has sent."""
+    """The address that shows the same page again; empty if there is none, as after a form was sent."""
     query = request.url.query
     return f"{request.url.path}{'?' if query else ''}{query}" if request.method == "GET" else ""
 
 
 def fragment(template: str, **context: Any) -> Markup:
-    """Render a piece of a page that is the same for everybody, to be kept."""
+    """Render a part of a page that is the same for everybody, so that it can be cached."""
     return Markup(_environment().get_template(template).render(**context))
 
 
@@ -75,22 +75,22 @@ def _environment() -> Environment:
 
 
 def segment(text: str) -> str:
-    """Write an id as one segment of a path; ids may hold slashes, and a server may not be told of an escaped one."""
+    """Write an id as one segment of a path; ids may contain slashes, and a server may not see an escaped one."""
     return quote(text, safe="")
 
 
 def escape_for_page(text: str) -> str:
-    """As `wording.shown`; nearly every text is visible as it is, and a page has hundreds."""
+    """As `text.escape_invisible`, but fast for text that is entirely visible, as nearly all of it is."""
     return text if text.isprintable() else formatting.escape_invisible(text)
 
 
 def named(name: str | None, source_id: str) -> str:
-    """Return what a link to a source says: its name, or its id where a reader would see nothing."""
+    """Return the text of a link to a source: its name, or its id if the name is invisible."""
     return name if name and any(map(_has_ink, name)) else source_id
 
 
 def _has_ink(char: str) -> bool:
-    # Separators, controls and joiners, and marks, which stand on something else.
+    # Separators, controls and joiners, and marks, which only modify another character.
     return unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK
 
 
@@ -113,5 +113,5 @@ def query(fields: Mapping[str, str]) -> str:
     return "&".join([f"{_quoted(field)}={_quoted(value)}" for field, value in fields.items()])
 
 
-# The same names, tags and ids stand in page after page.
+# The same names, tags and ids appear on page after page.
 _quoted = lru_cache(maxsize=10_000)(quote_plus)

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-_LOGGED = " Airflow's API server has logged why."
+_LOGGED = " The log of Airflow's API server says why."
 _DATABASE = "The database of the catalog, or Airflow's own,"
 _FILES = "Files of the warehouse are missing, or cannot be read at the moment."
-# What libraries raise, whether trying again may help, and what to say; the first that fits.
+# Errors of libraries, whether a retry may help, and what to say; the first match counts.
 _OUTAGES: tuple[tuple[tuple[str, ...], bool, str], ...] = (
     (
         ("sqlalchemy.OperationalError", "sqlalchemy.InterfaceError", "sqlalchemy.TimeoutError"),
@@ -44,7 +44,7 @@ _OUTAGES: tuple[tuple[tuple[str, ...], bool, str], ...] = (
 
 
 class NotFoundError(TerminalRequestError):
-    """What an address names is not there."""
+    """The address names something that does not exist."""
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -57,7 +57,7 @@ def handle_problems(app: FastAPI) -> None:
 def problem(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any
 ) -> Response:
-    """Answer with a problem: a page where the request came from a browser's address bar, RFC 9457 otherwise."""
+    """Answer with a problem: as a page if a browser navigated here, otherwise as RFC 9457."""
     title = HTTPStatus(status).phrase
     if "text/html" in request.headers.get("accept", ""):
         page = render(request, "problem.html.j2", status=status, title=title, detail=detail)
@@ -68,14 +68,14 @@ def problem(
 
 
 async def http_problem(request: Request, error: Exception) -> Response:
-    """Answer where a request is refused as it is."""
+    """Answer an invalid request."""
     assert isinstance(error, HTTPException)
     return problem(request, error.status_code, str(error.detail), error.headers)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # Neither the input nor its context: both may hold what JSON cannot, and neither is needed to mend it.
+    # Without the input and its context: both may contain what JSON cannot, and neither is needed to correct it.
     flaws = [{"field": ".".join(map(str, flaw["loc"])), "message": flaw["msg"]} for flaw in error.errors()]
     told = "; ".join(f"{flaw['field']}: {flaw['message']}" for flaw in flaws[:5])
     return problem(request, 422, told, errors=flaws)
@@ -93,14 +93,14 @@ async def _of_perennial(request: Request, error: Exception) -> Response:
 
 
 def unexpected_problem(request: Request, error: Exception) -> Response:
-    """Answer where a library failed. What it says goes to the log alone: it may name hosts, paths and logins."""
+    """Answer when a library failed. Its message goes only to the log: it may name hosts, paths and logins."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    # Libraries that most requests do without are not imported for their names.
+    # Libraries that most requests do not need are not imported for the names of their errors.
     names = {f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}" for kind in type(error).__mro__}
     for kinds, passes, told in _OUTAGES:
         if not names.isdisjoint(kinds):
             return _unavailable(request, told + _LOGGED) if passes else problem(request, 500, told + _LOGGED)
-    return problem(request, 500, f"This could not be answered.{_LOGGED}")
+    return problem(request, 500, f"This request could not be answered.{_LOGGED}")
 
 
 def _unavailable(request: Request, told: str) -> Response:

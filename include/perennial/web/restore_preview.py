@@ -1,4 +1,4 @@
-"""What a restore would bring back, how long that takes, and what cannot come back, before anybody asks for it."""
+"""What a restore would bring back, how long that takes, and what cannot be restored, before it is requested."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from perennial.moves import RestoreRequest
     from perennial.moves.requests import RequestedSource
 
-_NAMED = 10
+_NAMED_SOURCES = 10
 
 
 class RefusedError(TerminalRequestError):
-    """A restore cannot be started as things are now.
+    """A restore cannot be started at the moment.
 
     Attributes:
         run_ids: Runs that are bringing the same sources back.
@@ -38,7 +38,7 @@ class RefusedError(TerminalRequestError):
 
 @dataclass(frozen=True)
 class SourceGroup:
-    """Sources that have something in common: why nothing of them comes back, or the run that brings them."""
+    """Sources with something in common: the reason why they are not restored, or the run that restores them."""
 
     of: str
     sources: tuple[RequestedSource, ...]
@@ -46,12 +46,12 @@ class SourceGroup:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to at this moment.
+    """What a request means at the moment.
 
     Attributes:
         coming: Sources that would come back.
-        under_way: Sources that are on their way already, by the run that brings them; empty where it is no run.
-        staying: Sources of which nothing comes back, by the reason.
+        under_way: Sources that are being restored already, by run; the run is empty if it is not one of Airflow's.
+        staying: Sources of which nothing is restored, by reason.
     """
 
     coming: tuple[RequestedSource, ...]
@@ -64,14 +64,14 @@ class Preview:
     """What one request would do.
 
     Attributes:
-        request: What would be asked for; without the sources that are on their way already.
-        resolved: What it comes to; None where it names what nobody knows.
+        request: The request, without the sources that are being restored already.
+        resolved: What it means; None if it names something unknown.
         row_count: Interactions that would come back.
         total_bytes: Their size.
-        again: When that expires again; None where nothing comes back.
-        expected: How long it takes, as restores before it did; None where nothing comes back.
-        thaw: How long the archive needs before that; empty where it hands data out at once.
-        refusal: Why it cannot be asked for; empty where it can.
+        again: When that expires again; None if nothing is restored.
+        expected: How long it takes, estimated from earlier restores; None if nothing is restored.
+        thaw: How long the archive needs before that; empty if its data can be read at once.
+        refusal: Why it cannot be requested; empty if it can.
     """
 
     request: RestoreRequest
@@ -85,15 +85,15 @@ class Preview:
 
 
 def resolve_restore(context: PageContext, request: RestoreRequest, at_once: bool = False) -> Resolved:
-    """Find out what a request comes to.
+    """Find out what a request means.
 
     Args:
-        context: Who asks.
-        request: For what.
+        context: The request's context.
+        request: The request.
         at_once: As for `restoring_sources`.
 
     Raises:
-        TerminalRequestError: Names all ids and tags that nobody knows.
+        TerminalRequestError: Names all unknown ids and tags.
     """
     from perennial.moves.requests import TO_RESTORE, resolve_in
 
@@ -110,12 +110,12 @@ def resolve_restore(context: PageContext, request: RestoreRequest, at_once: bool
 
 
 def refuse_restore(context: PageContext, resolved: Resolved, under_way: bool = True) -> None:
-    """Let a request through only if it can be started, and brings something back that is not on its way already.
+    """Accept a request only if it can be started and restores something that is not being restored already.
 
     Args:
-        context: Who asks, and where.
-        resolved: What it comes to.
-        under_way: Whether to refuse it where some of the sources are on their way already; all always are.
+        context: The request's context.
+        resolved: What the request means.
+        under_way: Whether to refuse it if some of the sources are being restored already; if all are, it is refused.
 
     Raises:
         RefusedError: Says why not, and what to do.
@@ -129,18 +129,18 @@ def refuse_restore(context: PageContext, resolved: Resolved, under_way: bool = T
     if moving and (under_way or not resolved.coming):
         rest = f" Leave them out to restore the other {len(resolved.coming):,}." if resolved.coming else ""
         raise RefusedError(
-            f"A restore of {_named(moving)} is under way already.{rest}",
+            f"A restore of {_named(moving)} is already under way.{rest}",
             (group.of for group in resolved.under_way if group.of),
         )
     if not resolved.coming:
         staying = [source for group in resolved.staying for source in group.sources]
         refuse_deleted(staying)
-        told = "; ".join(f"{_named(group.sources)}: {group.of}" for group in resolved.staying)
-        raise RefusedError(f"There is nothing to bring back ({told}).")
+        reasons = "; ".join(f"{_named(group.sources)}: {group.of}" for group in resolved.staying)
+        raise RefusedError(f"There is nothing to restore ({reasons}).")
 
 
 def preview_restore(context: PageContext, request: RestoreRequest) -> Preview:
-    """Find out what a request would do, without a look at its addresses."""
+    """Find out what a request would do, without checking its addresses."""
     try:
         resolved = resolve_restore(context, request)
     except TerminalRequestError as error:
@@ -171,7 +171,7 @@ def _refusal(context: PageContext, resolved: Resolved) -> str:
 
 
 def _left(request: RestoreRequest, resolved: Resolved) -> RestoreRequest:
-    """A request without what is on its way: its tags become the sources that carry them now."""
+    """A request without the sources that are being restored: its tags become the sources that have them now."""
     if not resolved.under_way:
         return request
     left = [*resolved.coming, *(source for group in resolved.staying for source in group.sources)]
@@ -187,11 +187,11 @@ def _groups(pairs: Iterable[tuple[str, RequestedSource]]) -> tuple[SourceGroup, 
 
 def _named(sources: Iterable[RequestedSource]) -> str:
     ids = [repr(source.source_id) for source in sources]
-    more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
-    return f"{', '.join(ids[:_NAMED])}{more}"
+    more = f" and {len(ids) - _NAMED_SOURCES:,} more" if len(ids) > _NAMED_SOURCES else ""
+    return f"{', '.join(ids[:_NAMED_SOURCES])}{more}"
 
 
 def _thaw(storage_class: str) -> str:
-    """Say how long a storage class needs before data can be read; empty for one that hands it out at once."""
+    """Say how long a storage class needs before data can be read; empty if it can be read at once."""
     times = THAW_TIMES.get((storage_class, STANDARD))
     return f"The archive ({storage_class}) has to thaw it first: usually {formatting.span(*times)}." if times else ""

@@ -1,4 +1,4 @@
-"""How a restore goes: live while it runs, and what came of it."""
+"""The progress of a restore while it runs, and its outcome."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ router = APIRouter(dependencies=[READ], tags=["restores"])
 State = Literal[
     "queued", "checking", "planning", "thawing", "copying", "verifying", "committing", "telling", "done", "failed"
 ]  # fmt: skip
-# The tasks of the DAG, in the order in which a reader sees them pass.
+# The tasks of the DAG, in the order in which the page shows them.
 _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
     ("checking", ("check_request",)),
     ("planning", ("plan",)),
@@ -64,9 +64,9 @@ _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
     ),
 )
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
-# Of so many files of a copy task it is looked up which are there already; of more only whether the task has ended.
-_LOOKED_UP = 2_000
-_SHOWN = 100
+# For copy tasks with at most this many files, each copied file counts; for larger ones, only whole tasks count.
+_FILES_CHECKED_SINGLY = 2_000
+_SHOWN_IDS = 100
 
 
 class RunSource(BaseModel):
@@ -75,8 +75,8 @@ class RunSource(BaseModel):
     source_id: str
     name: str
     kind: str
-    outcome: str = Field(description="What became of it; while the run goes on, what is to become of it")
-    row_count: int = Field(0, description="Interactions brought back")
+    outcome: str = Field(description="Its outcome; while the run is under way, the intended outcome")
+    row_count: int = Field(0, description="Restored interactions")
     expires_at: datetime | None = Field(None, description="When it expires again; null while something keeps it")
     detail: str = Field("", description="Why it failed")
 
@@ -86,15 +86,15 @@ class RestoreSummary(BaseModel):
 
     run_id: str
     state: Literal["queued", "running", "success", "failed"] = Field(description="State of the run in Airflow")
-    source_ids: tuple[str, ...] = Field(description=f"At most {_SHOWN} of the ids that were asked for")
-    source_id_count: int = Field(description="How many ids were asked for")
-    tags: tuple[str, ...] = Field(description="The tags that were asked for")
+    source_ids: tuple[str, ...] = Field(description=f"At most {_SHOWN_IDS} of the requested ids")
+    source_id_count: int = Field(description="How many ids were requested")
+    tags: tuple[str, ...] = Field(description="The requested tags")
     requested_by: str
     reason: str
     queued_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
-    took_seconds: float | None = Field(description="Since it was started, until its end where it has one")
+    took_seconds: float | None = Field(description="From its start until its end, or until now")
     airflow_url: str = Field(description="The run on Airflow's own page")
 
 
@@ -102,12 +102,12 @@ class RestoreProgress(RestoreSummary):
     """How far a restore is."""
 
     phase: State
-    told: str = Field(description="The same for a person")
+    told: str = Field(description="The phase as a sentence")
     files_done: int = Field(description="Files copied so far")
-    files_total: int = Field(description="Files that come back; 0 while that is not known")
-    source_count: int = Field(description="Sources the request came to; 0 while that is not known")
-    sources: list[RunSource] = Field(description=f"At most {_SHOWN} of them")
-    error: str = Field(description="What went wrong, or why nothing starts; empty when nothing did")
+    files_total: int = Field(description="Files to copy; 0 until that is known")
+    source_count: int = Field(description="Requested sources; 0 until that is known")
+    sources: list[RunSource] = Field(description=f"At most {_SHOWN_IDS} of them")
+    error: str = Field(description="What went wrong, or why nothing starts; empty if all is well")
 
 
 RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", description="Id of the run")]
@@ -123,7 +123,7 @@ def restores_page(request: Request, context: PageContextDep) -> HTMLResponse:
 
 @router.get("/restores/run", response_class=HTMLResponse, include_in_schema=False)
 def run_page(request: Request, context: PageContextDep, run_id: RunId) -> HTMLResponse:
-    """Show how a restore goes."""
+    """Show the progress of a restore."""
     run = restore(request, context, run_id)
     names = {} if run.sources else _names(context, run.source_ids)
     return render(request, "restore_run.html.j2", run=run, names=names, over=run.state in OVER, duration=_duration)
@@ -131,18 +131,18 @@ def run_page(request: Request, context: PageContextDep, run_id: RunId) -> HTMLRe
 
 @router.get("/api/restores", summary="The latest restores", response_model=list[RestoreSummary])
 def restores(request: Request, context: PageContextDep) -> list[RestoreSummary]:
-    """List the last 50 restores that were asked for, latest first."""
+    """List the last 50 requested restores, latest first."""
     return [RestoreSummary(**_summary(request, run)) for run in recent_runs(context.session)]
 
 
 @router.get(
     "/api/restores/run",
-    summary="How a restore goes",
+    summary="Progress of a restore",
     response_model=RestoreProgress,
     responses={404: {"description": "There is no such run"}},
 )
 def restore(request: Request, context: PageContextDep, run_id: RunId) -> RestoreProgress:
-    """Tell how far a restore is; ask again every second or two."""
+    """Return the progress of a restore; it can be polled every second or two."""
     run = find_run(context.session, run_id)
     if run is None:
         raise NotFoundError(
@@ -166,7 +166,7 @@ def _summary(request: Request, run: RestoreRun) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "state": run.state,
-        "source_ids": run.asked("source_ids")[:_SHOWN],
+        "source_ids": run.asked("source_ids")[:_SHOWN_IDS],
         "source_id_count": len(run.asked("source_ids")),
         "tags": run.asked("tags"),
         "requested_by": run.requested_by,
@@ -201,13 +201,13 @@ def _progress(request: Request, context: PageContext, run: RestoreRun) -> Restor
         files_done=copied,
         files_total=total,
         source_count=len(sources),
-        sources=sources[:_SHOWN],
+        sources=sources[:_SHOWN_IDS],
         error=_error(context, run, states),
     )
 
 
 def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> State:
-    """Tell where a restore is.
+    """Return the progress of a restore.
 
     Args:
         run: The run.
@@ -230,13 +230,13 @@ def _thawing(context: PageContext, run: RestoreRun) -> ThawStatus | None:
 
 
 def told_of(phase: State, copied: int, total: int, thawing: ThawStatus | None = None) -> str:
-    """Tell a phase to a person, with how far it is where that is known."""
+    """Describe a phase for a person, with its progress if that is known."""
     if phase == "copying" and total:
         return f"Copying: {copied:,} of {formatting.pluralize(total, 'file')}"
     if thawing is not None:
         expected_at = formatting.moment(datetime.fromisoformat(thawing.expected_at))
         thawed = f"{thawing.thawed_count:,} of {formatting.pluralize(thawing.file_count, 'file')}"
-        return f"Thawing: {thawed} can be read, all of them by {expected_at} as S3 documents it"
+        return f"Thawing: {thawed} can be read; all of them by {expected_at}, according to S3's documentation"
     return {
         "queued": "Queued: it starts when Airflow has room for it",
         "checking": "Checking the request",
@@ -254,7 +254,7 @@ def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | Non
     """Count the files that have been copied.
 
     Args:
-        chunks: Where the files of each copy task go.
+        chunks: Target addresses of the files of each copy task.
         states: State of each of those tasks by its index; none before they are known.
     """
     from perennial.storage import storage_for
@@ -264,7 +264,7 @@ def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | Non
         state = states.get(index)
         if state == "success":
             copied += len(uris)
-        elif state is not None and len(uris) <= _LOOKED_UP:
+        elif state is not None and len(uris) <= _FILES_CHECKED_SINGLY:
             copied += sum(storage_for(uri).stat(uri) is not None for uri in uris)
     return copied
 
@@ -298,7 +298,7 @@ def _sources(
         ended_at = run.ended_at or run.now
         report = restore_report(context.warehouse, request_uri, Run(run.run_id, run.now), ended_at, plan_uris)
     except FileNotFoundError:
-        # What tasks tell each other is cleared away some day; Airflow may remember the run for longer.
+        # Results of tasks are deleted at some point; Airflow may keep the run for longer.
         return []
     return [_source(source) for source in report.sources]
 
@@ -321,7 +321,7 @@ def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[i
     if run.lies_ahead:
         return (
             f"The run is dated {formatting.moment(run.now)}, and Airflow begins it only then. If it was meant for now, "
-            "mark it failed in Airflow and ask again without a date."
+            "mark it failed in Airflow and request it again without a date."
         )
     if run.state == QUEUED:
         return find_obstacle(context.session)
@@ -330,7 +330,7 @@ def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[i
     kept = kept_error_of(context.warehouse, RESTORE_DAG, run.run_id)
     if run.state != FAILED:
         retried = any(state == "up_for_retry" for mapped in states.values() for state in mapped.values())
-        return f"A step failed and is tried again: {kept or 'its log in Airflow says why.'}" if retried else ""
+        return f"A step failed and is being retried: {kept or 'its log in Airflow says why.'}" if retried else ""
     told = task_results(context.session, "notify_requesters", [run.run_id]).get(run.run_id) or {}
     undelivered = DeliveryRecord.of(context.warehouse, RESTORE, run.run_id).undelivered()
     wrong = [str(told.get("error") or kept), describe(undelivered) if undelivered else ""]

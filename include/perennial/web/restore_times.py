@@ -1,4 +1,4 @@
-"""How long a restore takes, from the click to the e-mail, as restores before it took in this Airflow."""
+"""How long a restore takes, from the click to the e-mail, estimated from earlier restores in this Airflow."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from perennial.web.airflow_runs import measured_runs
 if TYPE_CHECKING:
     from perennial.web.dependencies import PageContext
 
-# Restores are of about the same size if one has at most ten times the bytes of the other. Below 10 MB the tasks need
+# Restores are of about the same size if one has at most ten times the bytes of the other. Below 10 MB the tasks take
 # the same time whatever they move.
-_ALIKE = 10
+_SIMILAR_SIZE_FACTOR = 10
 _SMALL_BYTES = 10_000_000
-_LATEST = 10
-# Of fewer, the fastest and the slowest say little.
-_ENOUGH = 3
+_LATEST_RUNS = 10
+# With fewer, the fastest and the slowest say little.
+_ENOUGH_RUNS = 3
 _FEW_FACTOR = 2
-# Where nothing is known of this Airflow: what the tasks take by themselves, and how many bytes are copied in a second.
+# If nothing is known about this Airflow: how long the tasks take by themselves, and how many bytes a second they copy.
 _SHORTEST, _LONGEST = timedelta(seconds=10), timedelta(minutes=1)
-_FASTEST, _SLOWEST = 200_000_000, 10_000_000
-# Beyond so many times the largest restore that was measured, a figure would only look like knowledge.
-_FURTHEST_GUESS = 100
-# A thaw takes a minute at the least, and is told of by itself.
+_FASTEST_BYTES_PER_SECOND, _SLOWEST_BYTES_PER_SECOND = 200_000_000, 10_000_000
+# For a restore more than this many times larger than any measured one, an estimate would only be a guess.
+_MAX_EXTRAPOLATION_FACTOR = 100
+# A thaw takes at least a minute, and is announced separately.
 _MAY_HAVE_THAWED = timedelta(minutes=1)
 
 
@@ -37,10 +37,10 @@ class ExpectedTime:
     """How long a restore takes, from the request to the e-mail.
 
     Attributes:
-        shortest: Rather not less.
-        longest: Rather not more.
-        run_count: How many restores of about that size this is known from; 0: none, the range is a guess.
-        sentence: It, for a person.
+        shortest: Probably not less.
+        longest: Probably not more.
+        run_count: How many restores of about that size it is based on; 0: none, the range is a guess.
+        sentence: The estimate as a sentence.
     """
 
     shortest: timedelta
@@ -51,8 +51,8 @@ class ExpectedTime:
     def sentence(self) -> str:
         shortest, longest = formatting.duration(self.shortest), formatting.duration(self.longest)
         between = f"{shortest} to {longest}" if shortest != longest else f"About {shortest}"
-        if self.run_count >= _ENOUGH:
-            return f"{between}, as the last {self.run_count} restores of about that size took."
+        if self.run_count >= _ENOUGH_RUNS:
+            return f"{between}, based on the last {self.run_count} restores of about that size."
         if self.run_count:
             measured = formatting.pluralize(self.run_count, "restore")
             return f"Probably {between}: only {measured} of about that size {_have(self.run_count)} been measured."
@@ -60,32 +60,36 @@ class ExpectedTime:
 
 
 def expect_time(context: PageContext, total_bytes: int) -> ExpectedTime:
-    """Find out how long a restore of so many bytes takes."""
+    """Estimate how long a restore of this many bytes takes."""
     return expected_time(_measured(context), total_bytes)
 
 
 def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -> ExpectedTime:
-    """Tell how long a restore takes.
+    """Estimate how long a restore takes.
 
     Args:
         measured: Bytes and duration of earlier ones, the latest first.
         total_bytes: What it brings back.
     """
     size = max(total_bytes, _SMALL_BYTES)
-    alike = [took for known, took in measured if size / _ALIKE <= max(known, _SMALL_BYTES) <= size * _ALIKE][:_LATEST]
-    if len(alike) >= _ENOUGH:
+    alike = [
+        took
+        for known, took in measured
+        if size / _SIMILAR_SIZE_FACTOR <= max(known, _SMALL_BYTES) <= size * _SIMILAR_SIZE_FACTOR
+    ][:_LATEST_RUNS]
+    if len(alike) >= _ENOUGH_RUNS:
         return ExpectedTime(min(alike), max(alike), len(alike))
     if alike:
         return ExpectedTime(min(alike) / _FEW_FACTOR, max(alike) * _FEW_FACTOR, len(alike))
-    shortest = _SHORTEST + timedelta(seconds=total_bytes // _FASTEST)
-    longest = _LONGEST + timedelta(seconds=total_bytes // _SLOWEST)
+    shortest = _SHORTEST + timedelta(seconds=total_bytes // _FASTEST_BYTES_PER_SECOND)
+    longest = _LONGEST + timedelta(seconds=total_bytes // _SLOWEST_BYTES_PER_SECOND)
     smaller = [(known, took) for known, took in measured if known < total_bytes]
     larger = [took for known, took in measured if known >= total_bytes]
     if smaller:
         largest, took = max(smaller)
-        # What was measured bounds the guess: no less than the largest took, no more than as many times as long.
+        # Measurements bound the guess: at least the time of the largest restore, at most that time scaled by its bytes.
         shortest = max(shortest, took)
-        if total_bytes <= _FURTHEST_GUESS * largest:
+        if total_bytes <= _MAX_EXTRAPOLATION_FACTOR * largest:
             longest = took * (total_bytes / max(largest, 1))
     if larger:
         longest = min(larger)
@@ -93,7 +97,7 @@ def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -
 
 
 def _measured(context: PageContext) -> list[tuple[int, timedelta]]:
-    """Bytes and duration of restores that ended well, the latest first; without those that had to thaw anything."""
+    """Bytes and duration of successful restores, the latest first; without those that had to thaw anything."""
     from perennial.engines.duckdb import open_session
     from perennial.moves.thaw_status import find_thaw_status
 

@@ -1,4 +1,4 @@
-"""Asking for a restore: what it would do, and the click that starts it."""
+"""Requesting a restore: what it would do, and the click that starts it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["restores"])
 
-# Between the look whether a restore is under way and the run that makes it so, nobody else may look. Two server
-# processes may start two all the same: moves of the same files at once lose and double nothing (M1, M2).
+# Between the check whether a restore is under way and the start of one, nobody else may check. Two server processes
+# may still start two: concurrent moves of the same files neither lose nor double anything (M1, M2).
 _STARTING = threading.Lock()
-_SHOWN = 100
+_SHOWN_SOURCES = 100
 
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
@@ -40,7 +40,7 @@ _LIST = TypeAdapter(list[Text])
 
 
 def _typed(text: Any) -> Any:
-    # A form sends line breaks as two characters; whoever typed them was told how many there is room for.
+    # A form sends a line break as two characters, but the limit that the writer saw counts one.
     return text.replace("\r\n", "\n").strip() if isinstance(text, str) else text
 
 
@@ -49,7 +49,7 @@ class _Model(BaseModel):
 
 
 class Filters(_Model):
-    """As the filters of the list of sources; an empty one means all."""
+    """The filters of the list of sources; an empty one means all."""
 
     q: str = Field("", max_length=1_000, description="Part of a name or of an id, in any case")
     tag: str = Field("", max_length=1_000, description="A tag, exactly")
@@ -59,13 +59,13 @@ class Filters(_Model):
 
 
 class RestoreOrder(_Model):
-    """What to restore, and who is told. At least one source, tag or `all` is needed."""
+    """What to restore, and whom to notify. At least one source, tag or `all` is needed."""
 
     source_ids: list[Text] = Field([], max_length=100_000, description="Campaigns and Canvases by id")
     tags: list[Text] = Field([], max_length=1_000, description="All sources that carry one of these tags")
     all: Filters | None = Field(None, description="All sources that match these filters now")
-    notify: list[str] = Field([], max_length=50, description="E-mail addresses that are told how it ended")
-    reason: Reason = Field("", description="Goes into the audit trail and the e-mail")
+    notify: list[str] = Field([], max_length=50, description="E-mail addresses to notify of the outcome")
+    reason: Reason = Field("", description="Shown in the audit trail and in the e-mail")
 
 
 class SelectedForm(Filters):
@@ -81,14 +81,14 @@ class SelectedForm(Filters):
 
     @property
     def selection(self) -> Selection | None:
-        """What the filters select, where all that match are asked for."""
+        """The selection of the filters, if all that match are requested."""
         return Selection(**self.model_dump(include=set(Filters.model_fields))) if self.all else None
 
 
 class OrderForm(_Model):
     """The form that starts a restore; the lists are JSON, in as many fields as they need.
 
-    Its texts have no limits here: what is too long is said above the form.
+    Its texts have no limits here: the page says above the form what is too long.
     """
 
     source_ids: list[str] = Field([], max_length=1_000)
@@ -98,7 +98,7 @@ class OrderForm(_Model):
 
     @property
     def texts(self) -> dict[str, Any]:
-        """Who is told and why, within the limits of every order."""
+        """Whom to notify and why, within the limits of every request."""
         try:
             order = RestoreOrder.model_validate({"notify": self.notify.split(), "reason": self.reason})
         except ValidationError as error:
@@ -111,18 +111,18 @@ class RestoreStarted(_Model):
     """A restore that was started."""
 
     run_id: str
-    progress_url: str = Field(description="Tells how it goes")
+    progress_url: str = Field(description="Shows its progress")
 
 
 class PreviewedSource(BaseModel):
-    """A source that a request comes to."""
+    """A source of a request."""
 
     source_id: str
     name: str
     kind: str
-    outcome: str = Field(description="What would become of it")
+    outcome: str = Field(description="Its outcome")
     under_way: bool = Field(description="Whether a restore is bringing it back already")
-    run_id: str = Field(description="The run that does so; empty where none of Airflow's does")
+    run_id: str = Field(description="The run that does so; empty if it is not one of Airflow's")
 
 
 class RestorePreview(BaseModel):
@@ -131,21 +131,21 @@ class RestorePreview(BaseModel):
     source_count: int = Field(description="Sources that would come back")
     row_count: int = Field(description="Interactions that would come back")
     total_bytes: int = Field(description="Their size")
-    expected: str = Field(description="How long it takes from the request to the e-mail, as restores before it did")
+    expected: str = Field(description="Time from the request to the e-mail, estimated from earlier restores")
     expected_seconds: tuple[int, int] | None = Field(
-        description="That in seconds: at the least, at the most; null where nothing comes back"
+        description="The estimate in seconds: least and most; null if nothing is restored"
     )
-    expected_from_runs: int = Field(description="How many restores of about that size this is known from; 0: a guess")
+    expected_from_runs: int = Field(description="How many restores of about that size it is based on; 0: a guess")
     expires_at: datetime | None = Field(
-        description="When the first of it would expire again, if it came back now; null where nothing does"
+        description="When the first of them would expire again if restored now; null if none would"
     )
-    thaw: str = Field(description="How long the archive needs before that; empty where it hands data out at once")
-    refusal: str = Field(description="Why it cannot be asked for; empty where it can")
+    thaw: str = Field(description="How long the archive needs before that; empty if its data can be read at once")
+    refusal: str = Field(description="Why it cannot be requested; empty if it can")
     sources: list[PreviewedSource]
 
 
 Ids = Annotated[list[Text], Query(alias="id", default_factory=list, max_length=1_000, description="Id of a source")]
-Tags = Annotated[list[Text], Query(default_factory=list, max_length=1_000, description="A tag a source carries")]
+Tags = Annotated[list[Text], Query(default_factory=list, max_length=1_000, description="A tag of a source")]
 All = Annotated[bool, Query(alias="all", description="Every source that matches the filters")]
 
 
@@ -153,7 +153,7 @@ All = Annotated[bool, Query(alias="all", description="Every source that matches 
 def restore_page(
     request: Request, context: PageContextDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
 ) -> HTMLResponse:
-    """Show what a restore would do, and ask for it."""
+    """Show what a restore would do, with the form to request it."""
     return _page(request, context, _chosen(context, ids, tags, selection if everything else None))
 
 
@@ -168,7 +168,7 @@ def restore_page_of_many(
 
 @router.post("/restores", dependencies=[RESTORE], include_in_schema=False)
 def restore_by_form(request: Request, context: PageContextDep, form: Annotated[OrderForm, Form()]) -> Response:
-    """Start a restore and lead to its progress; what is wrong with it is said above the form, which keeps its texts."""
+    """Start a restore and lead to its progress; an error is shown above the form, which keeps its texts."""
     form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
     try:
         run_id = _start(context, {"source_ids": form_ids, "tags": form_tags, **form.texts}, by_page=True)
@@ -186,8 +186,8 @@ def restore_by_form(request: Request, context: PageContextDep, form: Annotated[O
     summary="Start a restore",
     response_model=RestoreStarted,
     responses={
-        400: {"description": "The order cannot be carried out: it names what nobody knows, or nobody to tell"},
-        409: {"description": "Not as things are now: a restore is under way, nothing can come back, the DAG is paused"},
+        400: {"description": "The request cannot be carried out: it names something unknown, or nobody to notify"},
+        409: {"description": "Not now: a restore is under way, nothing can be restored, or the DAG is paused"},
     },
 )
 def restore_by_api(request: Request, context: PageContextDep, order: RestoreOrder) -> Any:
@@ -208,7 +208,7 @@ def restore_by_api(request: Request, context: PageContextDep, order: RestoreOrde
 def preview_by_api(
     context: PageContextDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
 ) -> RestorePreview:
-    """Tell what would come back and what cannot, without starting anything. Name sources, tags, or all that match."""
+    """Return what would be restored and what cannot be, without starting anything. Give sources, tags or filters."""
     preview = preview_restore(context, _chosen(context, ids, tags, selection if everything else None))
     resolved, expected = preview.resolved or Resolved((), (), ()), preview.expected
     sources = [_previewed(source) for source in resolved.coming]
@@ -254,7 +254,7 @@ def _chosen(context: PageContext, ids: list[str], tags: list[str], selection: Se
     matching: tuple[list[str], list[str]] = ([], []) if selection is None else _matching(context, selection)
     source_ids, chosen_tags = [*ids, *matching[0]], [*tags, *matching[1]]
     if not source_ids and not chosen_tags:
-        raise TerminalRequestError("No source is chosen; tick some in the list of sources, or all that match.")
+        raise TerminalRequestError("No source is selected; select some in the list of sources, or all that match.")
     return _request(source_ids, chosen_tags)
 
 
@@ -265,9 +265,9 @@ def _request(source_ids: list[str], tags: list[str]) -> RestoreRequest:
 
 
 def _matching(context: PageContext, selection: Selection) -> tuple[list[str], list[str]]:
-    """The ids and the tags that mean a selection; what has one tag is asked for by that tag (R11).
+    """The ids and the tags for a selection; all sources with one tag are requested by that tag (R11).
 
-    Of the sources with a tag, a restore brings back those that are expired; so it means the same with that filter.
+    A restore by tag brings back the expired sources with it, so the filter for expired sources changes nothing.
     """
     if selection.tag and selection.filters.items() <= {"tag": selection.tag, "state": "expired"}.items():
         return [], [selection.tag]
@@ -278,7 +278,7 @@ def _matching(context: PageContext, selection: Selection) -> tuple[list[str], li
 
 
 def _listed(name: str, fields: list[str]) -> list[str]:
-    """Read lists of texts out of fields of a form; there they are JSON, so that a field holds many."""
+    """Read lists of strings from form fields; each field is a JSON list, so that it holds many."""
     try:
         return [text for field in fields for text in _LIST.validate_json(field)]
     except ValueError:
@@ -294,7 +294,7 @@ def _page(
     texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
     preview = preview_restore(context, wanted)
     return render(
-        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN, **texts,
+        request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN_SOURCES, **texts,
     )  # fmt: skip
 
 

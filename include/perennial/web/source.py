@@ -1,4 +1,4 @@
-"""One source: where its interaction data is, why it is or is not expiring, what has happened to it."""
+"""One source: where its interaction data is, whether and why it expires, what has happened to it."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class ResumeItem(BaseModel):
 
 
 class SourceDetail(SourceItem):
-    """Everything about one source; no decision where the metadata does not allow one, and then why."""
+    """Everything about one source; if the metadata allows no decision, the reason instead."""
 
-    restoring_run: str = Field(description="The run that is bringing it back; empty where none of Airflow's does")
+    restoring_run: str = Field(description="The run that is bringing it back; empty if it is not one of Airflow's")
     decision: DecisionItem | None
     undecided: str
     history: tuple[LifecycleEvent, ...]
@@ -108,7 +108,7 @@ def source_page(request: Request, context: PageContextDep, source_id: SourceId) 
 
 @router.get("/api/source", summary="One source: state, decision, history, daily analytics, resume check")
 def show_source(context: PageContextDep, source_id: SourceId) -> SourceDetail:
-    """Tell everything about one source."""
+    """Return everything about one source."""
     told = load_source_details(context, source_id)
     resume = told.resume
     return SourceDetail(

@@ -1,4 +1,4 @@
-"""What is known of one source: its decision, its history, its daily counts, who keeps it."""
+"""Details of one source: its decision, its history, its daily counts, who keeps it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class LifecycleEvent:
     run_id: str
 
     def dag_in(self, runs: Container[tuple[str, str]]) -> str | None:
-        """The DAG whose run did it; None where Airflow has no such run."""
-        # A restore is also what an expiry does for a source that is active again (R10).
+        """The DAG whose run did it; None if Airflow has no such run."""
+        # An expiry also restores sources that are active again (R10).
         dags = (RESTORE_DAG, EXPIRE_DAG) if self.event == "restored" else (EXPIRE_DAG,)
         return next((dag_id for dag_id in dags if (dag_id, self.run_id) in runs), None)
 
@@ -63,9 +63,9 @@ class Reference:
     Attributes:
         kind: campaign, canvas, content_card or segment.
         id: Of the referrer.
-        name: Of the source that it is; empty where it is none, or has no name.
+        name: Its name if it is a source; otherwise, or without a name, empty.
         known: Whether it is a source that has a page.
-        way: The segments in between and the filter, as they stand in `referenced_by`.
+        way: The segments in between and the filter, as written in `referenced_by`.
     """
 
     kind: str
@@ -77,11 +77,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class SourceDetails:
-    """What the page and the JSON both tell of a source.
+    """What the page and the JSON both show of a source.
 
     Attributes:
-        restoring_run: The run that is bringing it back; empty where none of Airflow's does.
-        undecided: Why there is no explanation; empty where there is one.
+        restoring_run: The run that is bringing it back; empty if it is not one of Airflow's.
+        undecided: Why there is no explanation; empty if there is one.
     """
 
     source: ListedSource
@@ -114,7 +114,7 @@ def load_source_details(context: PageContext, source_id: str) -> SourceDetails:
 
 
 def known_source(snapshot: SourceSnapshot, source_id: str, restoring: Collection[str] = ()) -> ListedSource:
-    """Find a source as lists show it.
+    """Find a source as shown in lists.
 
     Raises:
         NotFoundError: No such source is known.
@@ -155,7 +155,7 @@ def airflow_runs(session: Any, run_ids: Collection[str]) -> dict[tuple[str, str]
 
 def find_references(context: PageContext, paths: Sequence[str]) -> list[Reference]:
     """Read the paths of `referenced_by`."""
-    # An id may itself hold what separates the parts of a path; the ids that exist tell where the first one ends.
+    # An id may itself contain the separator of a path; the ids that exist show where the first one ends.
     heads = {path: _heads(path) for path in paths}
     candidates = [source_id for found in heads.values() for source_id in found]
     with context.snapshot.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The sources as lists show them, kept in memory and made anew when the warehouse has changed."""
+"""The sources as shown in lists, kept in memory and rebuilt when the warehouse has changed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TAGS_OFFERED = 200
-# Looking whether anything has changed takes a few milliseconds a table.
+# Checking whether anything has changed takes a few milliseconds per table.
 _LOOK_EVERY_SECONDS = 2.0
-# An answer waits that long for a newer state, and is then given from the one there is. Where the last one took longer
-# to make, nobody waits.
+# A request waits this long for a newer state and is then answered from the last one. If the last one took longer to
+# build, it does not wait.
 _WAIT_SECONDS = 1.0
 _TABLES = (AUDIENCES, SOURCES, SOURCE_TAGS, LIFECYCLE_EVENTS, INTERACTIONS, INTERACTIONS_ARCHIVE)
 
@@ -48,8 +48,8 @@ class Kept:
 
     Attributes:
         source_ids: Their ids.
-        undecided: Why all of them are kept, so that nothing expires; empty where only those that are named are.
-        version: Of the audiences it was found in.
+        undecided: Why all sources are kept, so that nothing expires; empty if only those in `source_ids` are.
+        version: Version of the audiences that were read.
     """
 
     source_ids: frozenset[str] = frozenset()
@@ -62,18 +62,18 @@ class Listed:
     """The sources as of one state of the warehouse.
 
     Attributes:
-        connection: A status session with relation `listed_sources`; ask it through a cursor of one's own.
-        rows: What lists show of each source (web/list_sources), in order of position; `searched` is what a search
+        connection: A status session with relation `listed_sources`; query it through your own cursor.
+        rows: What lists show of each source (web/list_sources), by position; `searched` is the text that a search
             looks through.
         tagged: Positions of the sources that carry a tag, in order, by tag.
         tags: The tags that a person can choose from, the most used first, with the number of their sources.
         states: Figures of each state (web/sum_states).
         moves: Figures of each day on which something was moved or loaded (web/list_daily_moves).
         restores: The last runs that restored something (web/list_restores).
-        kept: Who is kept, whatever their clock says.
-        version: Of the tables it was made from.
-        took_seconds: How long that was.
-        matched: Positions of the sources that match, by what was asked.
+        kept: The sources that are kept, whatever their clock says.
+        version: Version of the tables it was built from.
+        took_seconds: How long building it took.
+        matched: Positions of the sources that match, by query.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -92,7 +92,7 @@ class Listed:
 class SourceSnapshot:
     """The sources as they are now, for every thread of the server.
 
-    The first question waits for it; later ones are answered from the last state while a newer one is made, so that a
+    The first request waits for it; later ones are answered from the last state while a newer one is built, so that a
     load or a move never makes a page slow.
     """
 
@@ -107,7 +107,7 @@ class SourceSnapshot:
         self._looked_at = 0.0
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection of one's own to ask; close it when done."""
+        """Return a new connection to query; close it when done."""
         return self.now().connection.cursor()
 
     @property
@@ -117,9 +117,9 @@ class SourceSnapshot:
         return self._restores
 
     def now(self) -> Listed:
-        """Return the latest state there is; what belongs together has to be asked of one.
+        """Return the latest state; figures that belong together have to come from one state.
 
-        Raises whatever kept the last look from seeing whether it still is the latest.
+        Raises the error that prevented the last check whether it still is the latest.
         """
         with self._lock:
             looked = time.monotonic() - self._looked_at
@@ -161,15 +161,15 @@ class SourceSnapshot:
         try:
             self._loaded = _load(self._warehouse, version, self._kept(version[0]))
         except Exception:
-            # The last state is better than none; without one, the reader has to know.
+            # The last state is better than none; without one, the reader has to see the error.
             if self._loaded is None:
                 raise
-            log.exception("the sources could not be listed anew; the last state is shown")
+            log.exception("the list of sources could not be rebuilt; the last state is shown")
         else:
-            log.info("sources listed anew in %.2f s", self._loaded.took_seconds)
+            log.info("list of sources rebuilt in %.2f s", self._loaded.took_seconds)
 
     def _kept(self, version: int | None) -> Kept:
-        # To read fifty thousand audiences takes seconds, and most changes are of something else.
+        # Reading fifty thousand audiences takes seconds, and most changes do not concern audiences.
         if self._loaded is not None and self._loaded.kept.version == version:
             return self._loaded.kept
         kept = kept_sources(self._warehouse)
@@ -189,7 +189,7 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
     session.register("kept_sources", pa.table({"source_id": pa.array(list(kept.source_ids), pa.string())}))
     session.execute(statement("web/create_listed_sources"))
     rows = session.sql(statement("web/list_sources")).pl()
-    # Nobody types what separates the two. Not by SQL: its lower() leaves what only casefold() takes for the same.
+    # Nobody types the separator. Python does this, because SQL's lower() does less than casefold().
     searched = [f"{name}\x1e{source_id}".casefold() for name, source_id in rows.select("name", "source_id").rows()]
     tagged = _tagged(rows)
     return Listed(

@@ -54,7 +54,7 @@ class SourceItem(BaseModel):
     vanished_at: datetime | None = Field(description="When a sync first missed it; null while the platform has it")
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime | None
-    expires_at: datetime | None = Field(description="When its clock ends; null while it does not run")
+    expires_at: datetime | None = Field(description="When its clock ends; null while the clock does not run")
     is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says")
     last_sent_at: datetime | None
     row_count: int = Field(description="Interactions, hot and in long-term storage")
@@ -74,7 +74,7 @@ class TagItem(BaseModel):
 class SourcePage(BaseModel):
     """Some of the sources that match."""
 
-    obstacle: str = Field(description="Why you can start no restore for now; empty where you can")
+    obstacle: str = Field(description="Why you cannot start a restore at the moment; empty if you can")
     total: int
     page: int
     pages: int
@@ -104,7 +104,7 @@ def sources_page(
     )  # fmt: skip
 
 
-# The same until the sources change, and a sixth of the page.
+# It stays the same until the sources change, and is a sixth of the page.
 @lru_cache(maxsize=2)
 def _tag_options(tags: tuple[tuple[str, int], ...]) -> Markup:
     return fragment("tag_options.html.j2", tags=tags)
@@ -121,5 +121,5 @@ def list_sources(selection: SelectionDep, context: PageContextDep, page: PageNum
 
 @router.get("/api/tags", summary="The 200 most used tags", tags=["sources"])
 def list_tags(snapshot: SnapshotDep) -> list[TagItem]:
-    """List what a filter by tag can be chosen from, the most used first."""
+    """List the tags to filter by, the most used first."""
     return [TagItem(tag=tag, source_count=count) for tag, count in snapshot.now().tags]

@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 router = APIRouter(dependencies=[READ], tags=["users"])
 
 FOUND_LIMIT = 20
-# Ids that an address of a restore holds; more are asked for by what they have in common.
+# How many ids the address of a restore holds; more are requested by what they have in common.
 _ADDRESS_IDS = 50
 Wanted = Annotated[str, Query(max_length=1_000, description="User id, external id or e-mail address, exactly")]
 UserId = Annotated[str, Query(alias="id", min_length=1, max_length=1_000, description="The platform's user id")]
 
 
-# What a person can be reached or recognised by; the rest is what the lists of received messages need.
+# Fields by which a person can be reached or recognised; the lists of received messages need the others.
 _PERSONAL = ("email", "phone", "first_name", "last_name", "custom_attributes")
 
 
 class PlatformUser(BaseModel):
-    """A user as the platform has them, or as much of it as the reader may see."""
+    """A user as known to the platform, or as much of that as the reader may see."""
 
     user_id: str
     external_user_id: str | None
@@ -63,7 +63,7 @@ class PlatformUser(BaseModel):
 
 
 class FoundUsers(BaseModel):
-    """The users that a text names."""
+    """The users that were found."""
 
     users: list[PlatformUser] = Field(description=f"At most {FOUND_LIMIT}, in order of user id")
     more: bool = Field(description="Whether there are others")
@@ -87,7 +87,7 @@ def users_page(request: Request, warehouse: WarehouseDep, may_export: MayExportD
 
 @router.get("/api/users", summary="Find users by an id or an e-mail address")
 def find_users(warehouse: WarehouseDep, may_export: MayExportDep, q: Wanted) -> FoundUsers:
-    """Find the users whose user id, external id or e-mail address it is, exactly."""
+    """Find the users with exactly this user id, external id or e-mail address."""
     return _found(warehouse, q, may_export)
 
 
@@ -106,8 +106,8 @@ def user_page(request: Request, warehouse: WarehouseDep, may_export: MayExportDe
 def read_user(
     warehouse: WarehouseDep, may_export: MayExportDep, user_id: UserId, missing: MissingPageDep
 ) -> UserProfile:
-    """Read a profile. The expired and deleted sources that may have held something of the user are counted, and a page
-    of them is named for each list."""
+    """Read a profile. The expired and deleted sources that may have had interactions of the user are counted, and a
+    page of them is named for each list."""
     user, profile = _read(warehouse, user_id, may_export, missing)
     return UserProfile(
         user=user,
@@ -129,7 +129,7 @@ def _read(
         raise NotFoundError(str(error)) from error
     user = next((user for user in _found(warehouse, user_id, may_export).users if user.user_id == user_id), None)
     if user is None:
-        raise NotFoundError(f"User {user_id!r} has just been taken off the platform.")
+        raise NotFoundError(f"User {user_id!r} has just been removed from the platform.")
     return user, profile
 
 
@@ -141,7 +141,7 @@ def _found(warehouse: Warehouse, wanted: str, may_export: bool) -> FoundUsers:
     with open_session(warehouse, [USERS.name]) as session:
         binds = {"wanted": wanted, "most": FOUND_LIMIT + 1}
         rows = session.execute(statement("web/find_users"), binds).fetchall()
-    # The columns stand in the order of the fields; the last one is not the platform's.
+    # The columns are in the order of the fields; the last one does not come from the platform.
     users = [PlatformUser(**dict(zip(PlatformUser.model_fields, row, strict=False))) for row in rows]
     if not may_export:
         users = [user.model_copy(update={**dict.fromkeys(_PERSONAL), "withheld": True}) for user in users]
@@ -149,7 +149,7 @@ def _found(warehouse: Warehouse, wanted: str, may_export: bool) -> FoundUsers:
 
 
 def _restore_query(kind: str, completeness: Completeness) -> str:
-    """Write what to restore as the query of an address: ids, or all that is expired of a kind."""
+    """Write what to restore as a query string: ids, or all expired sources of a kind."""
     ids = completeness.restorable
     if len(ids) == completeness.restorable_count <= _ADDRESS_IDS and form_method(ids) == "get":
         return urlencode([("id", source_id) for source_id in ids])

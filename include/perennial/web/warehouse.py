@@ -1,4 +1,4 @@
-"""The warehouse a request asks, opened once a process, and again when its catalog has been replaced."""
+"""The warehouse of a request, opened once per process and again when its catalog has been replaced."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _Identity = tuple[int, int] | None
 
 # Airflow's API server has 40 threads and 15 connections to its database for everything, its tasks' reports included.
-_AT_ONCE = 6
+_REQUESTS_AT_ONCE = 6
 _WAIT_SECONDS = 30
-_GATE = anyio.Semaphore(_AT_ONCE)
+_GATE = anyio.Semaphore(_REQUESTS_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Opened:
     snapshot: SourceSnapshot
 
 
-# Only the last one: what is left open of a catalog that was replaced would keep its file, and its old answers.
+# Only the last one: an open connection to a replaced catalog would keep its file, and its old answers.
 @lru_cache(maxsize=1)
 def _open(settings: Settings, _catalog: _Identity) -> _Opened:
     from perennial.warehouse import Warehouse
@@ -43,11 +43,11 @@ def _open(settings: Settings, _catalog: _Identity) -> _Opened:
 
 
 async def _opened() -> AsyncIterator[_Opened]:
-    """Let some questions in at a time; whoever waits keeps neither a thread nor a connection from Airflow."""
+    """Admit a few requests at a time; one that waits takes neither a thread nor a connection from Airflow."""
     with anyio.move_on_after(_WAIT_SECONDS) as waited:
         await _GATE.acquire()
     if waited.cancelled_caught:
-        raise TransientError("Too many people ask for interaction data at the moment; ask again in a minute.")
+        raise TransientError("Too many people are reading interaction data at the moment; try again in a minute.")
     try:
         yield await run_in_threadpool(_configured)
     finally:
@@ -68,9 +68,9 @@ def _catalog_identity(settings: Settings) -> _Identity:
     try:
         found = file.stat()
     except FileNotFoundError:
-        # To open it would make an empty one in its place.
+        # Opening it would create an empty one in its place.
         raise TransientError(
-            f"The catalog is not there: PERENNIAL_HOME has no {file.name}. Bring it back, or run `perennial init` if "
+            f"The catalog is missing: PERENNIAL_HOME has no {file.name}. Put it back, or run `perennial init` if "
             "the workspace is new; this page works again as soon as it is there."
         ) from None
     return found.st_dev, found.st_ino
@@ -98,11 +98,11 @@ async def _opened_warehouse(opened: _OpenedDep) -> Warehouse:
 
 
 async def _source_snapshot(opened: _OpenedDep) -> SourceSnapshot:
-    """Return what lists of sources are made from."""
+    """Return the index that lists of sources are made from."""
     snapshot: SourceSnapshot = opened.snapshot
     return snapshot
 
 
-# FastAPI reads annotations at run time, and there the class is not imported.
+# FastAPI reads annotations at run time, when the class is not imported.
 WarehouseDep = Annotated[Any, Depends(_opened_warehouse)]
 SnapshotDep = Annotated[SourceSnapshot, Depends(_source_snapshot)]
