@@ -88,6 +88,9 @@ async def _of_perennial(request: Request, error: Exception) -> Response:
         return problem(request, 400, str(error))
     if isinstance(error, TransientError):
         return _unavailable(request, str(error))
+    if isinstance(error.__cause__, OSError):
+        # A file that is missing may come back, and the text names its path.
+        return unexpected_problem(request, error.__cause__)
     log.error("%s %s: %s", request.method, request.url.path, error)
     return problem(request, 500, str(error))
 
