@@ -135,7 +135,7 @@ def test_why_nothing_expires_is_said_wherever_a_person_asks(
     status, explained, checked = (CliRunner().invoke(app, words) for words in (["status"], ["explain", "a"], ["check"]))
 
     assert kept_sources(warehouse) == KeptSources(frozenset({"a", "b", "running"}), (path,))
-    assert "might name any source, so none expires" in status.stderr
+    assert "could name any source, so none expires" in status.stderr
     assert path in status.stderr
     assert "what cannot be read might" in explained.stdout
     assert f"kept by   {path}" in explained.stdout

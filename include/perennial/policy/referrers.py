@@ -44,7 +44,7 @@ def explain_unread(unread: Sequence[str]) -> str:
         return ""
     named = f"{unread[0]}{f' and {len(unread) - 1:,} more' if len(unread) > 1 else ''}"
     return (
-        f"An active referrer cannot be read and could name any source, so that none expires: {named}. Correct the "
+        f"An active referrer cannot be read and could name any source, so none expires: {named}. Correct the "
         f"definition on the platform, then run {dag_id('sync_sources')}; `perennial check` lists what is wrong."
     )
 
