@@ -121,7 +121,7 @@ def test_dividing_files_by_source_can_be_killed_anywhere(warehouse: Warehouse, p
     run_and_kill(warehouse.settings, point, divide_mixed_files, HOT)
 
     assert multiset(warehouse, HOT) == rows
-    assert divide_mixed_files(warehouse, HOT) == (0 if point.when == "after" and "divide" in point.target else 1)
+    assert divide_mixed_files(warehouse, HOT) == (0 if point == Point("after", "commit:divide") else 1)
     assert multiset(warehouse, HOT) == rows
     assert not any(live.is_mixed for live in warehouse.live_files(warehouse.table(HOT)))
     maintain_warehouse(warehouse, datetime.now(UTC) + timedelta(days=100))
