@@ -17,6 +17,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 
@@ -24,6 +25,10 @@ from perennial_sample.in_process import airflow_environment
 
 # A hundred modules and four thousand tests are all there to stay: looking for garbage among them costs seconds.
 gc.disable()
+
+# Tests assert no time, and a busy machine is slow.
+hypothesis.settings.register_profile("without a deadline", deadline=None)
+hypothesis.settings.load_profile("without a deadline")
 
 PEOPLE = {"ann": "admin", "oli": "op", "uma": "user", "vic": "viewer"}
 """People who can log in to Airflow, with their role; the password is the name."""

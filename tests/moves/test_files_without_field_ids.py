@@ -205,7 +205,10 @@ def test_a_mapping_that_is_none_and_files_that_engines_read_differently_are_refu
         HOT,
         json.dumps([{**one, "names": [*one["names"], *["id"][: one["field-id"] == 1]]} for one in mapping]),
     )
-    with pytest.raises(TerminalDataError, match=f"File {uri} .* has columns 'event_id' and 'id', which both get field id 1 from property"):
+    with pytest.raises(
+        TerminalDataError,
+        match=f"File {uri} .* has columns 'event_id' and 'id', which both get field id 1 from property",
+    ):
         multiset(warehouse, HOT)
     set_mapping(warehouse, HOT, json.dumps(mapping))
     assert multiset(warehouse, HOT).total() == 2
