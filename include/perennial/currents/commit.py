@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from perennial.currents.prepare import LOADED_TABLES, PreparedLoad
 from perennial.errors import TerminalDataError
-from perennial.operations import OperationRecord, new_record, pending_records, remove_pending, write_pending
+from perennial.operations import (
+    OperationRecord,
+    OperationStore,
+    new_record,
+    pending_records,
+    remove_pending,
+    write_pending,
+)
 from perennial.storage import storage_for
 from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import FileChange, Warehouse
@@ -124,7 +131,7 @@ def _refuse_unknown_history(table: Table, prepared: PreparedLoad) -> None:
 def _read_recorded(warehouse: Warehouse, record: OperationRecord) -> PreparedLoad | None:
     """Read a recorded load; None when another run has just finished it."""
     try:
-        plan = json.loads(storage_for(record.plan_uri).read(record.plan_uri))
+        plan = OperationStore.get(record.plan_uri)
         data_files = {name: list(read_file_list(warehouse.table(name), uri)) for name, uri in plan["tables"].items()}
     except FileNotFoundError as error:
         if any(still.id == record.id for still in pending_records(warehouse, KIND)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from perennial.errors import PerennialError, TerminalDataError, TerminalSettingError, TransientError
 from perennial.moves.move_plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewrite import rewrite_files
-from perennial.operations import heartbeat
+from perennial.operations import OperationStore, heartbeat
 from perennial.storage import algorithm_of, storage_for
 from perennial.text import pluralize
 from perennial.warehouse import LiveFile, SourceTotal, Warehouse
@@ -143,7 +143,7 @@ def read_results(plan: MovePlan) -> list[CopyResult]:
     for chunk in range(plan.chunk_count):
         uri = f"{plan.uri}/chunk-{chunk}.json"
         try:
-            results += [CopyResult(**fields) for fields in json.loads(storage_for(uri).read(uri))]
+            results += [CopyResult(**fields) for fields in OperationStore.get(uri)]
         except FileNotFoundError as error:
             raise TransientError(
                 f"Chunk {chunk} of {plan.uri} has not been copied; run its copy task again."

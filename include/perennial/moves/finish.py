@@ -19,7 +19,7 @@ from perennial.moves.copy import moved_totals, read_results
 from perennial.moves.move_plan import RESTORE, CopyStep, MovePlan, find_plan
 from perennial.moves.plan import sources_left
 from perennial.moves.verify import whole_sources
-from perennial.operations import Run, heartbeat, remove_pending, sources_under_way, wall_clock
+from perennial.operations import OperationStore, Run, heartbeat, remove_pending, sources_under_way, wall_clock
 from perennial.platform import read_legacy_deletions, read_metadata
 from perennial.platform.vanished import find_losses
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
@@ -127,7 +127,7 @@ def read_left(plan: MovePlan) -> LeftBehind:
     """Read what other writers have changed; of most plans nothing."""
     uri = f"{plan.uri}/left.json"
     try:
-        fields = json.loads(storage_for(uri).read(uri))
+        fields = OperationStore.get(uri)
     except FileNotFoundError:
         return LeftBehind()
     return LeftBehind(tuple(fields["sources"]), tuple(fields["withdrawn"]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 from perennial.engines.write_files import written_name
-from perennial.operations import OperationRecord
+from perennial.operations import OperationRecord, OperationStore
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import LiveFile, Warehouse
@@ -143,7 +143,7 @@ def write_plan(plan: MovePlan) -> None:
 
 def read_plan(uri: str) -> MovePlan:
     """Read a plan from storage."""
-    written = json.loads(storage_for(uri).read(f"{uri}/plan.json"))
+    written = OperationStore.get(f"{uri}/plan.json")
     written["direction"] = DIRECTIONS[written["direction"]]
     written["steps"] = tuple(
         CopyStep(**{**step, "originals": tuple(step["originals"]), "deletes": tuple(step["deletes"])})

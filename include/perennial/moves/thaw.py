@@ -20,7 +20,7 @@ from datetime import datetime
 from perennial.errors import TerminalRequestError, TransientError
 from perennial.moves.move_plan import RESTORE, MovePlan, read_plan
 from perennial.moves.thaw_status import ThawStatus, find_thaw_status, write_thaw_status
-from perennial.operations import Run, heartbeat, pending_records, wall_clock
+from perennial.operations import OperationStore, Run, heartbeat, pending_records, wall_clock
 from perennial.reports import BULK, EXPEDITED, STANDARD, THAW_TIERS, longest_thaw
 from perennial.storage import ColdState, Storage, Temperature, storage_for
 from perennial.text import pluralize
@@ -202,7 +202,7 @@ def _listed(plan_uris: Iterable[str]) -> list[str]:
     uris: list[str] = []
     for plan_uri in plan_uris:
         with suppress(FileNotFoundError):
-            uris += json.loads(storage_for(plan_uri).read(_list_uri(plan_uri)))
+            uris += OperationStore.get(_list_uri(plan_uri))
     return uris
 
 

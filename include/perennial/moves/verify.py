@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from perennial.errors import TerminalDataError
 from perennial.moves.copy import CopyResult, read_results
 from perennial.moves.move_plan import EXPIRE, MovePlan
-from perennial.operations import heartbeat
+from perennial.operations import OperationStore, heartbeat
 from perennial.quality import QualityReport, Reconciliation, check_move
 from perennial.storage import storage_for
 from perennial.text import pluralize
@@ -66,8 +66,7 @@ def verify_move(warehouse: Warehouse, plan: MovePlan) -> Verification:
 
 def read_verification(plan: MovePlan) -> Verification:
     """Read what `verify_move` found."""
-    uri = f"{plan.uri}/verified.json"
-    return Verification(**json.loads(storage_for(uri).read(uri)))
+    return Verification(**OperationStore.get(f"{plan.uri}/verified.json"))
 
 
 def whole_sources(plan: MovePlan) -> list[str]:
