@@ -91,33 +91,33 @@ class SourceDetail(SourceItem):
 @router.get("/source", response_class=HTMLResponse, include_in_schema=False)
 def source_page(request: Request, context: PageContextDep, source_id: SourceId) -> HTMLResponse:
     """Show one source."""
-    told = load_source_details(context, source_id)
-    paths = told.explanation.decision.referenced_by if told.explanation else ()
-    labels, series = _by_day(told.daily)
+    details = load_source_details(context, source_id)
+    paths = details.explanation.decision.referenced_by if details.explanation else ()
+    labels, series = _by_day(details.daily)
     table = [(label, [figures[position] for figures in series.values()]) for position, label in enumerate(labels)]
     return render(
-        request, "source.html.j2", told=told, source=told.source, names=list(series), labels=labels,
+        request, "source.html.j2", details=details, source=details.source, names=list(series), labels=labels,
         table=[row for row in reversed(table) if any(row[1])],
-        verdict=_verdict(context, told),
+        verdict=_verdict(context, details),
         keepers=find_keepers(context.warehouse, source_id, find_references(context, paths[:MOST_SHOWN])),
         keeper_count=len(paths),
-        history=_linked(request, context, told.history),
-        method=form_method(told.resume.restorable), obstacle=context.obstacle,
+        history=_linked(request, context, details.history),
+        method=form_method(details.resume.restorable), obstacle=context.obstacle,
     )  # fmt: skip
 
 
 @router.get("/api/source", summary="One source: state, decision, history, daily analytics, resume check")
 def show_source(context: PageContextDep, source_id: SourceId) -> SourceDetail:
     """Return everything about one source."""
-    told = load_source_details(context, source_id)
-    resume = told.resume
+    details = load_source_details(context, source_id)
+    resume = details.resume
     return SourceDetail(
-        **SourceItem.model_validate(told.source).model_dump(),
-        restoring_run=told.restoring_run,
-        decision=_decision(told.explanation),
-        undecided=told.undecided,
-        history=told.history,
-        daily=told.daily,
+        **SourceItem.model_validate(details.source).model_dump(),
+        restoring_run=details.restoring_run,
+        decision=_decision(details.explanation),
+        undecided=details.undecided,
+        history=details.history,
+        daily=details.daily,
         resume=ResumeItem(
             ready=resume.ready,
             missing=[MissingItem.of(part, source) for part, sources in resume.missing.items() for source in sources],
@@ -148,10 +148,10 @@ def _by_day(daily: Sequence[DailyCount]) -> tuple[list[str], dict[str, list[int]
     return by_period((count.stat_date, count.interaction, count.event_count) for count in daily)
 
 
-def _verdict(context: PageContext, told: SourceDetails) -> str:
-    if told.explanation is None:
+def _verdict(context: PageContext, details: SourceDetails) -> str:
+    if details.explanation is None:
         return ""
-    return verdict(told.explanation, context.warehouse.settings.retention_months, told.source.restoring)
+    return verdict(details.explanation, context.warehouse.settings.retention_months, details.source.restoring)
 
 
 def _linked(
