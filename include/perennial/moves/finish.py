@@ -21,7 +21,7 @@ from perennial.moves.plan import sources_left
 from perennial.moves.verify import whole_sources
 from perennial.operations import OperationStore, Run, heartbeat, remove_pending, sources_under_way, wall_clock
 from perennial.platform import read_legacy_deletions, read_metadata
-from perennial.platform.vanished import find_losses
+from perennial.platform.vanished import find_mass_vanishing
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
 from perennial.settings import dag_id
 from perennial.storage import storage_for
@@ -176,7 +176,7 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
         if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
-    if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
+    if platform is not None and (losses := find_mass_vanishing(_by_table(synced), _by_table(platform))):
         log.error(
             "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run %s, which says "
             "what to do",

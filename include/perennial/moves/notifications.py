@@ -103,7 +103,7 @@ def notify_of_thaw(
     page_url: str | None = None,
 ) -> None:
     """Notify the requesters once how long their data thaws. A mail that cannot be sent delays nothing."""
-    if thawing.told:
+    if thawing.requesters_notified:
         return
     request, sources = read_resolution(OperationStore.get(request_uri))
     report = ThawReport(
@@ -128,7 +128,7 @@ def notify_of_thaw(
         # The data is worth more than the word of it; the last mail of the run fails visibly.
         log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
     if not delivery.is_worth_repeating:
-        write_thaw_status(warehouse, replace(thawing, told=True))
+        write_thaw_status(warehouse, replace(thawing, requesters_notified=True))
 
 
 @dataclass(frozen=True)

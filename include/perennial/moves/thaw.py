@@ -30,12 +30,12 @@ from perennial.warehouse.files import data_file_count
 log = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 10.0
-# A look costs a request a file: first after this, then when a tenth more time has passed, at the latest after that.
+# A look costs one request per file, so the pauses grow: each is a tenth of the time waited so far, within these bounds.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 900.0
-# Of more files that are not ready so many are looked at each time; they tend to thaw in the order of asking.
-LOOKED_AT = 1_000
-# From so many files a listing, 1,000 files a request, is worth its requests: if it has at most so many others.
-LISTED_FROM, LISTED_SHARE = 1_000, 20
+# How many of the files that are not ready are looked at each time. Files tend to thaw in the order of the requests.
+MAX_FILES_PER_LOOK = 1_000
+# A request lists 1,000 files or looks at one: listing is cheaper for many files, unless it finds many more than wanted.
+MIN_FILES_TO_LIST, MAX_LISTED_PER_FILE = 1_000, 20
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _still_cold(uris: Sequence[str], tier: str) -> list[str]:
     """Drop what can be read from the front of a list, as far as it is looked at."""
     waiting = list(uris)
     while waiting:
-        looked_at, rest = waiting[:LOOKED_AT], waiting[LOOKED_AT:]
+        looked_at, rest = waiting[:MAX_FILES_PER_LOOK], waiting[MAX_FILES_PER_LOOK:]
         # Asks again for what is frozen after all: thawed, and cold again before its turn came.
         states = _each(looked_at, lambda storage, uri: storage.thaw(uri, tier))
         cold = [uri for uri, state in states.items() if state.temperature is not Temperature.READABLE]
@@ -261,10 +261,10 @@ def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict
 def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
     """Leave out what cannot be cold: on a disk everything, in a bucket what its listing says, where that is cheaper."""
     candidates = [uri for uri in uris if storage_for(uri).cold_classes]
-    if len(candidates) < LISTED_FROM:
+    if len(candidates) < MIN_FILES_TO_LIST:
         return candidates
     archived = data_file_count(warehouse.table(RESTORE.origin))
-    if archived is None or archived > len(candidates) * LISTED_SHARE:
+    if archived is None or archived > len(candidates) * MAX_LISTED_PER_FILE:
         return candidates
     asked = set(candidates)
     found = []

@@ -26,7 +26,7 @@ class ThawStatus:
         thawed_count: Those of them that can be read, at the least.
         total_bytes: Of the files that had to be thawed.
         frozen_as: Files by the class that they were frozen in.
-        told: Whether the requesters have been notified; a name that is stored.
+        requesters_notified: Whether the requesters have been notified that it takes time.
         ended: Whether the run has come to its end.
     """
 
@@ -40,7 +40,7 @@ class ThawStatus:
     total_bytes: int = 0
     frozen_as: dict[str, int] = field(default_factory=dict)
     expected_tier: str = ""
-    told: bool = False
+    requesters_notified: bool = False
     ended: bool = False
 
     @property
@@ -55,7 +55,12 @@ class ThawStatus:
 def find_thaw_status(warehouse: Warehouse, run_id: str) -> ThawStatus | None:
     """Read how far the thawing for a run is; None where nothing had to be thawed."""
     fields = OperationStore.of(warehouse).find(_TOPIC, hashed_name(run_id))
-    return None if fields is None else ThawStatus(**fields)
+    if fields is None:
+        return None
+    if "told" in fields:
+        # The name that earlier versions wrote.
+        fields["requesters_notified"] = fields.pop("told")
+    return ThawStatus(**fields)
 
 
 def write_thaw_status(warehouse: Warehouse, status: ThawStatus) -> None:
