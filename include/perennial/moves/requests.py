@@ -90,7 +90,7 @@ class RequestedSource:
         kind: campaign or canvas.
         outcome: Its outcome if nothing goes wrong.
         archived_rows: Its rows in the archive.
-        was_expired: Whether it had expired; another program may put rows of any source into the archive. None in
+        was_expired: Whether it had expired; another program may put rows of any source into the archive. True in
             requests that an earlier version has checked.
     """
 

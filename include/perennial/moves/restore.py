@@ -64,7 +64,7 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
     """
     refuse_future_run(run)
     with restore_lock(warehouse, source_ids):
-        # The plan would leave out copies of an expiry (M4), and no event would record what another restore has brought back.
+        # The plan would omit copies of an expiry (M4), and no event would record what another restore brought back.
         records = [record for record in pending_records(warehouse) if record.kind in DIRECTIONS]
         others = [record for record in records if not set(record.source_ids).isdisjoint(source_ids)]
         unfinished = resume_moves(warehouse, others, run).unfinished
