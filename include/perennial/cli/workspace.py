@@ -111,8 +111,8 @@ def status(
 ) -> None:
     """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs.
 
-    A source that an active referrer keeps has no date of expiry. With --csv or --json, only the list of sources is
-    written.
+    A source that an active referrer or a hold without an end keeps has no date of expiry. With --csv or --json, only
+    the list of sources is written.
     """
     from perennial.engines.duckdb import open_status_session
     from perennial.moves.costs import archive_costs, run_costs

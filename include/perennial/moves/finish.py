@@ -161,9 +161,9 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     """Decide again about a plan's sources, based on metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
-    saved after the last sync, or a source may have been started again (R1). An audience that can no longer be read
-    keeps every source that it could name (R4). No source leaves if the platform's database looks broken, because much
-    of what the last sync found is missing.
+    saved after the last sync, a source may have been started again (R1), or a hold placed (R19). An audience that can
+    no longer be read keeps every source that it could name (R4). No source leaves if the platform's database looks
+    broken, because much of what the last sync found is missing.
 
     Returns:
         The sources that leave hot, each with the reason.

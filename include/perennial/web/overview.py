@@ -81,7 +81,7 @@ class Overview:
         states: Figures of each state.
         held: Figures of each day.
         expiring: What expires soon.
-        kept_count: Sources that would expire as soon if no filter kept them (R4).
+        kept_count: Sources that would expire as soon if no filter or hold kept them (R4, R19).
         undecided: Why nothing expires; empty if expiries are possible.
         restores: The latest first.
     """
@@ -108,7 +108,7 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
-    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
+    kept_count: int = Field(description="Sources that would expire in that time if no filter or hold kept them")
     undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
     undelivered: list[Undelivered] = Field(description="Undelivered e-mails, at most the latest 100")
     restores: Sequence[Restored] = Field(description="Restores of the last six months, latest first, at most 50")
