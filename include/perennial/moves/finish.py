@@ -6,7 +6,6 @@ dead one.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +23,6 @@ from perennial.platform import read_legacy_deletions, read_metadata
 from perennial.platform.vanished import find_mass_vanishing
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
 from perennial.settings import dag_id
-from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, SOURCES
 from perennial.text import pluralize
 from perennial.warehouse import SourceTotal, Warehouse
@@ -78,7 +76,7 @@ def finish_expiry(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome
     The event comes before the removal: from then on features leave the source out and say so, whatever happens next.
     """
     seen = last_events(warehouse, plan.source_ids)
-    due = still_due(warehouse, plan, run)
+    due = _still_due(warehouse, plan, run)
     _record_checksums(warehouse, plan, due)
     moved = record_expired(warehouse, run, plan.record_operation, due, moved_totals(plan, due), seen)
     leaving = {total.source_id for total in moved}
@@ -138,8 +136,7 @@ def _outcome(
 ) -> MoveOutcome:
     left = LeftBehind(tuple(sorted(sources)), tuple(step.copy_uri for step in steps))
     if left != LeftBehind():
-        uri = f"{plan.uri}/left.json"
-        storage_for(uri).write(uri, json.dumps(asdict(left)).encode())
+        OperationStore.write(f"{plan.uri}/left.json", asdict(left))
         log.warning("%s: other writers changed %s", plan.operation("remove"), pluralize(len(left.sources), "source"))
     return MoveOutcome(plan.direction.name, len(moved), sum(total.row_count for total in moved), left.sources)
 
@@ -157,7 +154,7 @@ def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
     return list(totals.values())
 
 
-def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
+def _still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     """Decide again about a plan's sources, based on metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been

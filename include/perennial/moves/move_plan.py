@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,7 +10,6 @@ from functools import cached_property
 
 from perennial.engines.write_files import written_name
 from perennial.operations import OperationRecord, OperationStore
-from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import LiveFile, Warehouse
 
@@ -138,7 +136,7 @@ def write_plan(plan: MovePlan) -> None:
     # Not asdict, which would copy every string of a hundred thousand steps.
     written = {declared.name: getattr(plan, declared.name) for declared in fields(plan)}
     written |= {"direction": plan.direction.name, "steps": [vars(step) for step in plan.steps]}
-    storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(written, ensure_ascii=False).encode())
+    OperationStore.write(f"{plan.uri}/plan.json", written)
 
 
 def read_plan(uri: str) -> MovePlan:

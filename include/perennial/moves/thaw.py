@@ -7,7 +7,6 @@ says only where files go from now on.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
@@ -80,7 +79,7 @@ def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: s
     cold = {uri: request_thaw(warehouse, read_plan(uri), tier) for uri in plan_uris}
     for uri, files in cold.items():
         if files.frozen_as:
-            storage_for(uri).write(_list_uri(uri), json.dumps(list(files.frozen_as), ensure_ascii=False).encode())
+            OperationStore.write(_list_uri(uri), list(files.frozen_as))
     before = find_thaw_status(warehouse, run.run_id)
     if not any(files.frozen_as for files in cold.values()):
         if before is not None:

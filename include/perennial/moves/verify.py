@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field
 
@@ -57,8 +56,7 @@ def verify_move(warehouse: Warehouse, plan: MovePlan) -> Verification:
             f"Copies differ from their originals, nothing was removed: {'; '.join(report.failures)}. "
             f"Report: {verification.report_uri}"
         )
-    uri = f"{plan.uri}/verified.json"
-    storage_for(uri).write(uri, json.dumps(asdict(verification), ensure_ascii=False).encode())
+    OperationStore.write(f"{plan.uri}/verified.json", asdict(verification))
     verified = pluralize(len(results), "copy", "copies"), pluralize(len(damaged), "source")
     log.info("%s: %s verified, %s damaged", plan.operation("verify"), *verified)
     return verification

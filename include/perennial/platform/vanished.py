@@ -63,7 +63,7 @@ def find_mass_vanishing(known: Mapping[str, pa.Table], found: Mapping[str, pa.Ta
         found: The platform's current tables.
     """
     vanished = [
-        VanishedRows(name, len(rows), len(missing_rows(name, rows, found[name]))) for name, rows in known.items()
+        VanishedRows(name, len(rows), len(_missing_rows(name, rows, found[name]))) for name, rows in known.items()
     ]
     return [
         rows
@@ -72,7 +72,7 @@ def find_mass_vanishing(known: Mapping[str, pa.Table], found: Mapping[str, pa.Ta
     ]
 
 
-def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
+def _missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
     """Return the known rows of `sources` or `audiences` that are not among the found ones, in their order."""
     import pyarrow as pa
 
@@ -97,7 +97,7 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
     """
     from perennial.warehouse.replace import make_snapshot
 
-    missing = missing_rows(SOURCES.name, known, found).to_pylist()
+    missing = _missing_rows(SOURCES.name, known, found).to_pylist()
     tags: dict[str, list[str]] = {source["source_id"]: [] for source in missing}
     if missing:
         for row in warehouse.read(SOURCE_TAGS.name).to_pylist():
