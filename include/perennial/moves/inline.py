@@ -154,16 +154,22 @@ def _restore_watched(
 def _move(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch = lambda *_: None) -> None:
     """Carry out plans, and plan again what other writers change meanwhile, in as many rounds as the DAGs have."""
     for _ in range(ROUNDS - 1):
-        outcomes = _carry_out(warehouse, plan_uris, run, watch)
+        outcomes = carry_out(warehouse, plan_uris, run, watch)
         unfinished = [uri for uri, outcome in outcomes.items() if outcome.left]
         if not unfinished:
             return
         plan_uris = plan_next_round(warehouse, unfinished, run)
-    for outcome in _carry_out(warehouse, plan_uris, run, watch).values():
+    for outcome in carry_out(warehouse, plan_uris, run, watch).values():
         outcome.refuse_rest()
 
 
-def _carry_out(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch) -> dict[str, MoveOutcome]:
+def carry_out(
+    warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch = lambda *_: None
+) -> dict[str, MoveOutcome]:
+    """Carry out plans, one after the other; returns the outcome of each.
+
+    What other writers change meanwhile is left for `plan_next_round`.
+    """
     outcomes = {}
     for done, plan_uri in enumerate(plan_uris):
         plan = read_plan(plan_uri)

@@ -192,7 +192,7 @@ def _progress(request: Request, context: PageContext, run: RestoreRun) -> Restor
         # The task looks at every archive; most have nothing to thaw.
         phase = "planning"
     total = sum(map(len, chunks))
-    copied = count_copied(chunks, states.get("move_files.copy", {}))
+    copied = count_copied(chunks, states.get("move_files.copy", {}), states.get("move_files.split", {}))
     sources = _sources(context, run, request_uri, plan_uris or ())
     return RestoreProgress(
         **_summary(request, run),
@@ -250,18 +250,21 @@ def describe_phase(phase: State, copied: int, total: int, thawing: ThawStatus | 
     }[phase]
 
 
-def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | None]) -> int:
+def count_copied(
+    chunks: Sequence[Sequence[str]], states: Mapping[int, str | None], split: Mapping[int, str | None]
+) -> int:
     """Count the files that have been copied.
 
     Args:
         chunks: Target addresses of the files of each copy task.
         states: State of each of those tasks by its index; none before they are known.
+        split: State of the task that splits the copies into tasks, and makes those of a single chunk itself.
     """
     from perennial.storage import storage_for
 
     copied = 0
     for index, uris in enumerate(chunks):
-        state = states.get(index)
+        state = states.get(index, split.get(-1) if len(chunks) == 1 else None)
         if state == "success":
             copied += len(uris)
         elif state is not None and len(uris) <= _FILES_CHECKED_SINGLY:
