@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -38,7 +37,10 @@ def run() -> list[dict[str, Any]]:
         os.environ["PERENNIAL_HOME"] = home
         tell_story(Console(stderr=True, quiet=True), EVENTS)
         settings = Settings.from_environment()
-        with Mailbox(settings.below_home("mail")) as mailbox, running_airflow(settings, free_port(), mailbox) as airflow:
+        with (
+            Mailbox(settings.below_home("mail")) as mailbox,
+            running_airflow(settings, free_port(), mailbox) as airflow,
+        ):
             token = _call(airflow, "/auth/token", {"username": "admin", "password": airflow.password})["access_token"]
             until(lambda: _is_idle(airflow, token))
             idle = _processor_share(airflow, 10)
