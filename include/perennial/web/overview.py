@@ -55,7 +55,7 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
-    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
+    kept_count: int = Field(description="Sources that would expire in that time if no filter or hold kept them")
     undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
     undelivered: list[UndeliveredItem] = Field(description="Undelivered e-mails, at most the latest 100")
     restores: list[RestoredItem] = Field(description="Restores of the last six months, latest first, at most 50")
