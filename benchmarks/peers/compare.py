@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ def measure(entry: Entry, home: Path, rows: Rows, rounds: int) -> Found:
         for _ in range(rounds):
             for way, archived in (("move_out", rows.moved_count), ("move_back", 0)):
                 costs[way].append(_cost(peer, way, rows))
-                _expect(peer, rows, archived if entry.readable else 0)
+                _expect(entry, peer, rows, archived)
         reading = [peer.ask(way, sources=rows.moved, reading=True) for way in costs]
     out, back = (median_cost(found) for found in costs.values())
     kills = {"after half of the time": _kill(entry, home, rows, wait=out.seconds / 2)}
@@ -124,11 +125,13 @@ def _cost(peer: PeerProcess, way: str, rows: Rows) -> Cost:
         return watch.cost()
 
 
-def _expect(peer: PeerProcess, rows: Rows, archived: int) -> None:
-    seen = peer.ask("rows_seen")
-    wrong = rows.judge(seen)
-    if seen[2] != archived or wrong:
-        print(f"expected {archived:,} rows in the archive: {seen}, {wrong}")
+def _expect(entry: Entry, peer: PeerProcess, rows: Rows, archived: int) -> None:
+    """Refuse to measure a move that did not do it."""
+    count, total, found = peer.ask("rows_seen")
+    if not entry.readable:
+        count, found = count + archived, archived
+    if (count, found) != (rows.count, archived) or (entry.readable and total != rows.total):
+        raise RuntimeError(f"{entry.title}: {count:,} rows, {found:,} of them archived; expected {archived:,}")
 
 
 def _kill(entry: Entry, home: Path, rows: Rows, wait: float = 0, halt: int = 0) -> tuple[str, str]:
@@ -143,12 +146,17 @@ def _kill(entry: Entry, home: Path, rows: Rows, wait: float = 0, halt: int = 0) 
             time.sleep(wait)
         peer.kill()
     with running(entry, home) as peer:
-        left = rows.judge(peer.ask("rows_seen"))
+        left = _judge(entry, peer, rows)
         try:
             peer.ask("move_out", sources=rows.moved)
         except RuntimeError as error:
             return left, str(error).partition("\n")[0]
-        return left, rows.judge(peer.ask("rows_seen"))
+        return left, _judge(entry, peer, rows)
+
+
+def _judge(entry: Entry, peer: PeerProcess, rows: Rows) -> str:
+    seen = peer.ask("rows_seen")
+    return "" if not entry.readable and seen[0] == rows.count - rows.moved_count else rows.judge(seen)
 
 
 def compare(
@@ -167,7 +175,11 @@ def compare(
                 found[key] = measure(PEERS[key], folder / key, rows, rounds)
             except MissingError as missing:
                 found[key] = f"not measured, missing: {missing}"
-            print(f"{PEERS[key].title}: {time.monotonic() - started:.0f} s in all", flush=True)
+            except Exception:
+                # The others are worth having all the same.
+                traceback.print_exc()
+                found[key] = "failed, its error is printed above"
+            print(f"{time.monotonic() - started:.0f} s: {_line(key, found[key])}", flush=True)
             for left in (folder / key, folder / f"{key}.loaded"):
                 shutil.rmtree(left, ignore_errors=True)
     print(
@@ -197,10 +209,12 @@ def markdown(found: dict[str, Found | str]) -> str:
         "killed on the way",
     )
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
-    for key, peer in found.items():
-        cells = [peer, *[""] * 5] if isinstance(peer, str) else _cells(peer)
-        lines.append(f"| {' | '.join([PEERS[key].title, *cells])} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_line(key, peer) for key, peer in found.items())])
+
+
+def _line(key: str, peer: Found | str) -> str:
+    cells = [peer, *[""] * 5] if isinstance(peer, str) else _cells(peer)
+    return f"| {' | '.join([PEERS[key].title, *cells])} |"
 
 
 def _cells(peer: Found) -> list[str]:
@@ -208,7 +222,7 @@ def _cells(peer: Found) -> list[str]:
     wrong = Counter(filter(None, peer.reads))
     reads = f"yes, {len(peer.reads)} of {len(peer.reads)}"
     if wrong:
-        reads = "no: " + "; ".join(f"{times} of {len(peer.reads)} {what}" for what, times in wrong.items())
+        reads = "no: " + "; ".join(f"{times} of {len(peer.reads)}: {what}" for what, times in wrong.items())
     kills = [f"{when}: {_left(*after)}" for when, after in peer.kills.items()]
     return [*seconds, f"{peer.both.peak_bytes / 1e6:,.0f} MB", reads, "; ".join(kills)]
 

@@ -91,6 +91,7 @@ class Postgres:
 
     def move_back(self, sources: list[str], pause: Callable[[], None]) -> None:
         with self.connection.transaction():
+            self.connection.execute("LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE")
             for source in sources:
                 number = int(source.rpartition("-")[2])
                 name = f"interactions_p{number}"
@@ -99,7 +100,9 @@ class Postgres:
                 self.connection.execute(f"ALTER TABLE interactions ATTACH PARTITION {name} FOR VALUES {bounds}")
 
     def rows_seen(self) -> tuple[int, int, int]:
-        with self._connect() as reader:
+        with self._connect() as reader, reader.transaction():
+            # Otherwise a partition can change its schema between the look which there are and the count.
+            reader.execute("LOCK TABLE interactions IN ACCESS SHARE MODE")
             return _count(reader)
 
     def close(self) -> None:
