@@ -146,17 +146,21 @@ def _kill(entry: Entry, home: Path, rows: Rows, wait: float = 0, halt: int = 0) 
             time.sleep(wait)
         peer.kill()
     with running(entry, home) as peer:
-        left = _judge(entry, peer, rows)
+        left, _ = _judge(entry, peer, rows)
         try:
             peer.ask("move_out", sources=rows.moved)
         except RuntimeError as error:
             return left, str(error).partition("\n")[0]
-        return left, _judge(entry, peer, rows)
+        wrong, done = _judge(entry, peer, rows)
+        return left, wrong or ("" if done else "not moved")
 
 
-def _judge(entry: Entry, peer: PeerProcess, rows: Rows) -> str:
+def _judge(entry: Entry, peer: PeerProcess, rows: Rows) -> tuple[str, bool]:
+    """Say what is wrong with the rows, and whether all that should move have moved."""
     seen = peer.ask("rows_seen")
-    return "" if not entry.readable and seen[0] == rows.count - rows.moved_count else rows.judge(seen)
+    if not entry.readable and seen[0] == rows.count - rows.moved_count:
+        return "", True
+    return rows.judge(seen), seen[2] == rows.moved_count
 
 
 def compare(
