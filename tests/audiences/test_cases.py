@@ -51,7 +51,7 @@ def placed(name: str, content: Any, key: str = "") -> Any:
 
 
 def read(path: Path) -> dict[str, Any]:
-    found = yaml.safe_load(path.read_text())
+    found = yaml.load(path.read_text(), yaml.CSafeLoader)
     found["users"] = [user if isinstance(user, dict) else {"user_id": user} for user in found["users"]]
     return {table: placed(path.stem, content) for table, content in found.items()}
 

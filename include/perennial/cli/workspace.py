@@ -94,7 +94,8 @@ def _refuse_without_sample() -> None:
     missing = [name for name in ("aiosmtpd", "numpy", "psutil") if find_spec(name) is None]
     if missing:
         raise TerminalSettingError(
-            f"The sample needs {' and '.join(missing)}, not installed here; run pip install 'perennial-airflow[sample]'."
+            f"The sample needs {' and '.join(missing)}, not installed here; "
+            "run pip install 'perennial-airflow[sample]'."
         )
 
 
