@@ -154,8 +154,8 @@ def find_impact(warehouse: Warehouse, source_ids: Collection[str], now: datetime
     return Impact(tuple(ordered), len(wanted), sampled)
 
 
-def count_audiences_by_source(warehouse: Warehouse, source_ids: Collection[str]) -> dict[str, int]:
-    """Count the audiences that look at each of some sources, without evaluating them."""
+def affected_sources(warehouse: Warehouse, source_ids: Collection[str]) -> list[frozenset[str]]:
+    """List, of every audience that looks at one of some sources, which of them; nothing is evaluated."""
     wanted = frozenset(source_ids)
 
     def opened(opening: Opening) -> AffectedAudiences:
@@ -163,11 +163,7 @@ def count_audiences_by_source(warehouse: Warehouse, source_ids: Collection[str])
         with opening.connection:
             return _find_affected(opening, wanted)
 
-    counts = dict.fromkeys(wanted, 0)
-    for _, needed in open_feature_session(warehouse, (), opened).found:
-        for source_id in needed.keys() & wanted:
-            counts[source_id] += 1
-    return counts
+    return [wanted & needed.keys() for _, needed in open_feature_session(warehouse, (), opened).found]
 
 
 # --- which audiences --------------------------------------------------------------------------------------------------

@@ -2,6 +2,16 @@
 
 from perennial.cost.estimates import Objects, count_objects, move_cost
 from perennial.cost.prices import STANDARD, PriceTable, read_prices
-from perennial.cost.texts import Fact, move_facts
+from perennial.cost.texts import Fact, money, move_facts
 
-__all__ = ["STANDARD", "Fact", "Objects", "PriceTable", "count_objects", "move_cost", "move_facts", "read_prices"]
+__all__ = [
+    "STANDARD",
+    "Fact",
+    "Objects",
+    "PriceTable",
+    "count_objects",
+    "money",
+    "move_cost",
+    "move_facts",
+    "read_prices",
+]

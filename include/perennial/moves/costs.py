@@ -10,7 +10,7 @@ from perennial.cost import STANDARD, Fact, Objects, PriceTable, count_objects, m
 from perennial.engines.duckdb import open_session
 from perennial.sql import statement
 from perennial.storage import S3_SCHEMES
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 
 LOCAL = Fact("Each month", "No saving: the archive is not on S3.")
@@ -59,6 +59,18 @@ def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = Non
     if not is_on_s3(warehouse):
         return _costs(warehouse, ())
     live = warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), source_ids)
+    return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
+
+
+def hot_costs(warehouse: Warehouse, source_ids: Collection[str]) -> Costs:
+    """Look at what the hot table holds of some sources, as the archive would bill it.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    if not is_on_s3(warehouse):
+        return _costs(warehouse, ())
+    live = warehouse.live_files(warehouse.table(INTERACTIONS.name), source_ids)
     return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
 
 
