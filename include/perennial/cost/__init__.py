@@ -1,10 +1,11 @@
 """Cost of storage: a price table that an operator may replace, and the calculations from it."""
 
-from perennial.cost.estimates import Objects, count_objects, move_cost
+from perennial.cost.estimates import GB, Objects, count_objects, move_cost
 from perennial.cost.prices import STANDARD, PriceTable, read_prices
-from perennial.cost.texts import Fact, money, move_facts
+from perennial.cost.texts import Fact, money, move_facts, signed_money
 
 __all__ = [
+    "GB",
     "STANDARD",
     "Fact",
     "Objects",
@@ -14,4 +15,5 @@ __all__ = [
     "move_cost",
     "move_facts",
     "read_prices",
+    "signed_money",
 ]
