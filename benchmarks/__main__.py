@@ -2,7 +2,8 @@
 
 A benchmark is a module `benchmarks/<name>.py` with `run() -> list[dict]`. Each dict is one row of the table:
 `name`, `ours_seconds` and `other_seconds` (medians of the same run; None where there is no other side), `ratio`
-(other / ours unless `detail` says otherwise, or None), `target` (text) and `detail` (text).
+(other / ours unless `detail` says otherwise, or None), `target` (text) and `detail` (text). It may also have
+`ours_cpu_seconds` and `other_cpu_seconds`, medians of the processor time.
 """
 
 from __future__ import annotations
@@ -42,18 +43,20 @@ def measure(name: str) -> list[dict[str, Any]] | None:
 def table(results: dict[str, list[dict[str, Any]] | None]) -> Table:
     """Lay out medians and ratios; a benchmark that failed keeps a row."""
     printed = Table(title="Medians and ratios, both sides of each row in the same run")
-    for heading in ("benchmark", "ours", "other", "ratio", "target", "detail"):
-        printed.add_column(heading, justify="right" if heading in ("ours", "other", "ratio") else "left")
+    numbers = ("ours", "its CPU", "other", "its CPU", "ratio")
+    for heading in ("benchmark", *numbers, "target", "detail"):
+        printed.add_column(heading, justify="right" if heading in numbers else "left")
     for name, rows in results.items():
         if rows is None:
-            printed.add_row(name, "failed", "", "", "", "its error is printed above")
+            printed.add_row(name, "failed", "", "", "", "", "", "its error is printed above")
         for row in rows or []:
             printed.add_row(*_cells(row))
     return printed
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    seconds = [_number(row[key], " s") for key in ("ours_seconds", "other_seconds")]
+    keys = ("ours_seconds", "ours_cpu_seconds", "other_seconds", "other_cpu_seconds")
+    seconds = [_number(row.get(key), " s") for key in keys]
     return [
         escape(str(row["name"])),
         *seconds,
