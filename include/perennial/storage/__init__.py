@@ -219,7 +219,7 @@ def s3_module() -> Any:
     except PackageNotFoundError:
         raise TerminalSettingError(
             "Amazon's libraries, which an address or a catalog on S3 needs, are not installed; "
-            "run pip install 'perennial[s3]'."
+            "run pip install 'perennial-airflow[s3]'."
         ) from None
     return import_module("perennial.storage.s3")
 
