@@ -21,7 +21,7 @@ from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import OPERATION_KEY, History, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
-from perennial.warehouse.manifests import SnapshotProducer, overlap
+from perennial.warehouse.manifests import SnapshotProducer, entries_of, overlap
 from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
@@ -188,6 +188,6 @@ def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[DataFile,
         for manifest in snapshot.manifests(table.io):
             if manifest.added_snapshot_id != snapshot.snapshot_id or not manifest.deleted_files_count:
                 continue
-            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
+            for entry in entries_of(manifest, table.io, discard_deleted=False):
                 if entry.status == ManifestEntryStatus.DELETED:
                     yield entry.data_file, operation_of(snapshot)
