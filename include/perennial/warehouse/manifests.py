@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
 
 # Files that one manifest lists: a query about one source reads this many entries, at 50 µs each.
-MANIFEST_FILES = 5_000
+MANIFEST_FILES = 2_000
 # Once this many manifests are at most half full they are rewritten, this many of their files at once.
 MERGE_MANIFESTS, MERGE_FILES = 100, 50_000
 # Where a DataFile has its partition, and the metrics from column_sizes to upper_bounds.
