@@ -1,4 +1,4 @@
-"""Decisions about 100,000 sources whose audiences are 50,000, segments nested six deep; and a day that moves nothing."""
+"""Decisions about 100,000 sources and 50,000 audiences, segments nested six deep; and a day that moves nothing."""
 
 from __future__ import annotations
 
