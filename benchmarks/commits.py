@@ -90,7 +90,7 @@ def measure(size: int) -> tuple[dict[str, float], float, int]:
         warehouse.create_tables()
         list_files(warehouse, _sources(size), FILES_PER_SOURCE)
         (warehouse.settings.home / "size").write_text(str(size))
-        _, peak = measured(move, warehouse.settings)
+        peak = measured(move, warehouse.settings).peak_bytes
         assert not warehouse.source_totals("interactions")
         seconds, cpu = json.loads((warehouse.settings.home / "seconds").read_text())
         return seconds, cpu, peak

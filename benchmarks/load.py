@@ -104,7 +104,8 @@ def _fill_ledger(warehouse: Warehouse) -> None:
         for number in range(LEDGER_FILES):
             connection.sql(
                 "SELECT printf('%04d', $number) || event_id[5:] AS event_id, "
-                "to_timestamp($start + (at + $number) * $length - if(late, back, 0) * 86400) AS occurred_at FROM drawn",
+                "to_timestamp($start + (drawn.at + $number) * $length - if(late, back, 0) * 86400) AS occurred_at "
+                "FROM drawn",
                 params={"number": number, "start": START, "length": LEDGER_DAYS * 86_400 / LEDGER_FILES},
             ).create_view("ledger_part", replace=True)
             written += write_files(connection, "ledger_part", table, uuid.uuid4().hex)

@@ -16,6 +16,7 @@ from typing import Any
 __all__ = [
     "expire_interactions",
     "export_user_data",
+    "hold_sources",
     "load_interactions",
     "maintain_warehouse",
     "restore_interactions",

@@ -18,6 +18,7 @@ PREFIX = "acme_"
 DAGS = (
     "expire_interactions",
     "export_user_data",
+    "hold_sources",
     "load_interactions",
     "maintain_warehouse",
     "restore_interactions",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from perennial.notify import is_address
+from perennial.preload import MODULES, preload
 from perennial_sample.in_process import airflow_environment, parse_dags
 from tests import PROJECT_ROOT
 
@@ -22,6 +23,7 @@ SCHEDULES = {
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
     "export_user_data": None,
+    "hold_sources": None,
     "restore_interactions": None,
     "sync_sources": "@hourly",
 }
@@ -30,6 +32,7 @@ PARAMS = {
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
     "export_user_data": {"source_id", "notify", "all_recipients"},
+    "hold_sources": {"source_id", "tag", "until", "reason", "lift"},
     "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run"},
     "sync_sources": {"allow_vanishing"},
 }
@@ -68,6 +71,7 @@ def test_a_dag_says_what_it_does_and_is_wired_as_the_contract_has_it(dags: Mappi
         ("expire_interactions", {"expiry_decisions", "interactions", "interactions_archive", "lifecycle_events"}),
         ("restore_interactions", {"interactions", "interactions_archive", "lifecycle_events"}),
         ("maintain_warehouse", {"interactions"}),
+        ("hold_sources", {"holds"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -86,6 +90,13 @@ def test_no_dag_file_imports_anything_heavy(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code, *DAG_FILES], capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1].strip() == ""
+
+
+def test_everything_can_be_imported_before_tasks_start(caplog: pytest.LogCaptureFixture) -> None:
+    preload()
+
+    assert not [record for record in caplog.records if record.name == preload.__module__]
+    assert set(sys.modules) >= {*MODULES, "great_expectations"}
 
 
 def test_the_trigger_form_requires_only_what_has_no_default(dags: Mapping[str, Any]) -> None:

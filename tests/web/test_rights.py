@@ -17,7 +17,7 @@ import pytest
 import perennial
 from perennial.audiences.lint import write_findings
 from perennial.currents import load_interactions
-from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.notifications import notify_owners
@@ -26,7 +26,7 @@ from perennial.settings import Settings
 from perennial.sql import statement
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
-from perennial.web.warehouse import _open
+from perennial.web.dependencies import _open
 from tests.aws import KEY, REGION, SECRET, Aws
 from tests.maintenance.maintain import maintain_warehouse
 from tests.rights import Right, enforced
@@ -41,6 +41,7 @@ LANDED = "currents/event_type=users.messages.email.Send/date=2026-01-31-23"
 ME = ("ann@example.com",)
 ADDRESSES = (
     "/overview",
+    "/forecast?audiences=true",
     "/sources",
     "/source?id=old",
     "/api/source?id=old",
@@ -115,7 +116,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
         for address in ADDRESSES:
             assert page("ann").get(f"/perennial{address}").status_code == 200, address
     with at_work("exporter") as warehouse:
-        write_user_data(warehouse, ExportRequest(source_id="running", notify=ME), "export", NOW)
+        write_user_data(warehouse, UserDataRequest(source_id="running", notify=ME), "export", NOW)
     request = {"source_ids": ["old"], "notify": list(ME)}
     with at_work("mover") as warehouse:
         assert restore_sources(warehouse, request, Run("restore", NOW)).state == "finished"

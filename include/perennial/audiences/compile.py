@@ -1,12 +1,12 @@
-"""From a resolved audience to one SQL statement: pure, in DuckDB's dialect, every value a bind.
+"""Compiles a resolved audience to one SQL statement in DuckDB's dialect, with every value as a bind.
 
-All filters of a definition and of the segments it uses are answered by one pass over the interactions and one over the
-summaries: each becomes a column of flags per user, and the definition a condition over the columns.
+One pass over the interactions and one over the summaries evaluate all filters of a definition and of its segments: each
+filter becomes a column of flags per user, and the definition a condition over these columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from textwrap import indent
@@ -29,7 +29,7 @@ from perennial.sql import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
 
 INTERACTIONS_VIEW = "available_interactions"
-# Different filters of a definition and all its segments: engines take minutes to plan many more than that.
+# Maximum number of different filters of a definition and all its segments: more take engines minutes to plan.
 QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(
     line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
@@ -45,7 +45,7 @@ class AudienceQuery:
     Attributes:
         sql: Selects user_id, each user once, in no order. Reads `available_interactions` and `tables`.
         binds: Its values by name.
-        tables: The tables of the contract it reads.
+        tables: The tables of the contract that it reads.
     """
 
     sql: str
@@ -54,35 +54,79 @@ class AudienceQuery:
 
     @property
     def count_sql(self) -> str:
-        """Counts the users instead."""
+        """The statement that counts the users instead."""
         return f"SELECT count(*) AS user_count FROM (\n{self.sql}\n) AS audience"
 
 
 def compile_audience(audience: ResolvedAudience, now: datetime) -> AudienceQuery:
-    """Write the statement of an audience.
+    """Compile an audience to a statement.
 
     Args:
         audience: Without problems.
-        now: What `days_ago` is counted from.
+        now: The moment from which `days_ago` is counted.
 
     Raises:
-        TerminalDefinitionError: It is too large.
+        TerminalDefinitionError: The definition is too large.
     """
     building = _Statement(now)
     for layer in audience.layers:
         building.add_segments({segment_id: audience.segments[segment_id].root for segment_id in layer})
-    return building.finished(building.condition(audience.definition.root))
+    condition = building.condition(audience.definition.root)
+    return building.finished(["user_id"], condition)
+
+
+def compile_impact(
+    audiences: Sequence[ResolvedAudience], without: Collection[str], now: datetime, sampled: float = 1
+) -> AudienceQuery:
+    """Write one statement that counts the users of several audiences, with and without the interactions of sources.
+
+    Args:
+        audiences: Without problems.
+        without: The sources.
+        now: What `days_ago` is counted from.
+        sampled: The share of users that are looked at; less than 1 in DuckDB only.
+
+    Returns:
+        Selects one row: of the first audience now_1 (users now), after_1 (users without them), lost_1 and gained_1;
+        and so on.
+
+    Raises:
+        TerminalDefinitionError: Together they are too large.
+    """
+    building = _Statement(now, frozenset(without))
+    depth = max((len(audience.layers) for audience in audiences), default=0)
+    for level in range(depth):
+        # A segment is as deep in every audience.
+        used = {
+            name: found.segments[name].root
+            for found in audiences
+            if level < len(found.layers)
+            for name in found.layers[level]
+        }
+        building.add_segments(used)
+    counted = []
+    for number, audience in enumerate(audiences, start=1):
+        present = building.condition(audience.definition.root)
+        absent = building.reduced(audience.definition.root)
+        chosen = {"now": present, "after": absent}
+        chosen |= {"lost": f"({present} AND NOT {absent})", "gained": f"({absent} AND NOT {present})"}
+        counted += [f"sum(CASE WHEN {test} THEN 1 ELSE 0 END) AS {name}_{number}" for name, test in chosen.items()]
+    return building.finished(counted, _sample(sampled))
+
+
+def _sample(share: float) -> str:
+    return "TRUE" if share >= 1 else f"hash(user_id) % 1000000 < {round(share * 1_000_000)}"
 
 
 @dataclass
 class _Flags:
-    """Columns of flags over one relation, one for each question asked of it."""
+    """Columns of flags over one relation, one for each different expression."""
 
     prefix: str
     columns: dict[str, str] = field(default_factory=dict)
 
     def column(self, expression: str) -> str:
-        """Return the column that holds an expression; the same expression is one column."""
+        """Return the column of an expression; equal expressions share one column."""
         return self.columns.setdefault(expression, f"{self.prefix}_{len(self.columns) + 1}")
 
     def selected(self) -> list[str]:
@@ -90,24 +134,31 @@ class _Flags:
 
 
 class _Statement:
-    """A statement under construction."""
+    """A statement under construction.
 
-    def __init__(self, now: datetime) -> None:
+    Attributes:
+        without: Sources whose interactions `reduced` leaves out.
+        reducing: Whether they are being left out.
+    """
+
+    def __init__(self, now: datetime, without: frozenset[str] = frozenset()) -> None:
         self.now = now
+        self.without = without
+        self.reducing = False
         self.names: dict[tuple[type, Any], str] = {}
         self.interactions, self.summaries, self.users = _Flags("interaction"), _Flags("summary"), _Flags("profile")
         self.kinds: dict[str, None] = {}
         self.measures: dict[str, None] = {}
         self.sources: dict[str, None] = {}
-        self.tags: dict[str, str] = {}
-        self.segments: dict[str, str] = {}
+        self.tags: dict[tuple[str, bool], str] = {}
+        self.segments: dict[tuple[str, bool], str] = {}
         self.layers: list[list[str]] = []
         self.questions: set[str] = set()
 
     # --- conditions over flags -------------------------------------------------------------------------------------
 
     def condition(self, node: dict[str, Any]) -> str:
-        """Write a node as a condition over the columns of flags; never null."""
+        """Compile a node to a condition over the columns of flags, which is never null."""
         if "filter" in node:
             question = self._filter(FILTERS[node["filter"]], node)
             self.questions.add(question)
@@ -116,17 +167,27 @@ class _Statement:
         if "not" in node:
             return self._negated(node["not"])
         ((branch, children),) = node.items()
-        # The same question asked twice is one; the tree of what is left is balanced, for parsers have a depth limit.
+        # Equal conditions are joined into one; the tree of the others is balanced, because parsers have a depth limit.
         conditions = list(dict.fromkeys(self.condition(child) for child in children))
         return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
+
+    def reduced(self, node: dict[str, Any]) -> str:
+        """Write the same condition as it is without the interactions of the sources that go."""
+        self.reducing = True
+        condition = self.condition(node)
+        self.reducing = False
+        return condition
 
     def add_segments(self, layer: dict[str, dict[str, Any]]) -> None:
         """Make each segment a column of its layer, so that it is computed once however often it is used."""
         columns = []
         for segment_id, root in layer.items():
-            condition = self.condition(root)
-            self.segments[segment_id] = f"segment_{len(self.segments) + 1}"
-            columns.append(f"{condition} AS {self.segments[segment_id]}")
+            conditions = {False: self.condition(root)}
+            if self.without:
+                conditions[True] = self.reduced(root)
+            for reducing, condition in conditions.items():
+                name = self.segments[segment_id, reducing] = f"segment_{len(self.segments) + 1}"
+                columns.append(f"{condition} AS {name}")
         self.layers.append(columns)
 
     def _refuse_too_many(self) -> None:
@@ -145,7 +206,7 @@ class _Statement:
 
     def _filter(self, declared: Filter, node: dict[str, Any]) -> str:
         if declared.group is FilterGroup.SEGMENT:
-            return self.segments[node["segment_id"]]
+            return self.segments[node["segment_id"], self.reducing]
         if declared.user_column is not None:
             return self.users.column(self._of_user(declared.user_column, node))
         if declared.summary is not None:
@@ -188,13 +249,13 @@ class _Statement:
         try:
             return self.now - timedelta(days=days)
         except OverflowError:
-            # Before the first moment there is, nothing has happened either.
+            # Nothing can have happened before the earliest possible time.
             return datetime.min.replace(tzinfo=UTC)
 
-    # --- what is asked of interactions ------------------------------------------------------------------------------
+    # --- conditions over interactions -------------------------------------------------------------------------------
 
     def _present(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
-        # The source first and by itself: engines evaluate the rest for its rows only.
+        # The source comes first and by itself, so that engines evaluate the rest for its rows only.
         return f"bool_or(CASE WHEN {self._source(declared, node)} THEN {self._matches(declared, node, match)} END)"
 
     def _latest_match(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
@@ -203,8 +264,10 @@ class _Statement:
 
     def _source(self, declared: Filter, node: dict[str, Any]) -> str:
         if declared.group is FilterGroup.TAG:
-            return f"tag_sources.{self.tags.setdefault(node['tag'], f'tag_{len(self.tags) + 1}')}"
+            return f"tag_sources.{self.tags.setdefault((node['tag'], self.reducing), f'tag_{len(self.tags) + 1}')}"
         source_id = node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
+        if self.reducing and source_id in self.without:
+            return "FALSE"
         self.sources.setdefault(source_id)
         return f"seen.source_id = {self._bind(source_id)}"
 
@@ -219,7 +282,7 @@ class _Statement:
         if channel is not None:
             conditions.append(f"channel = {self._bind(channel)}")
         if value is not None and value.machine_open is not None:
-            # An open of which nobody said that it was a machine is a person's.
+            # An open that is not marked as a machine's counts as a person's.
             conditions.append(f"machine_open IS {'' if value.machine_open else 'NOT '}TRUE")
         if node.get(EXCLUDE_SUSPECTED_BOTS.name):
             conditions.append("is_suspected_bot_click IS NOT TRUE")
@@ -232,7 +295,7 @@ class _Statement:
         ]
         return " AND ".join(conditions)
 
-    # --- the whole --------------------------------------------------------------------------------------------------
+    # --- the statement ----------------------------------------------------------------------------------------------
 
     def _bind(self, value: Any) -> str:
         return "$" + self.names.setdefault((type(value), value), f"v{len(self.names) + 1}")
@@ -240,8 +303,13 @@ class _Statement:
     def _binds(self, values: Iterable[str]) -> str:
         return ", ".join(self._bind(value) for value in values)
 
-    def finished(self, condition: str) -> AudienceQuery:
-        """Put the statement together."""
+    def finished(self, selected: list[str], condition: str) -> AudienceQuery:
+        """Put the statement together.
+
+        Args:
+            selected: What it selects of the users and their flags.
+            condition: Which of them.
+        """
         tables = [USERS.name]
         parts = []
         if self.interactions.columns:
@@ -254,19 +322,23 @@ class _Statement:
         parts.append(self._flagged_part())
         previous = "flagged"
         for depth, layer in enumerate(self.layers, start=1):
-            # Materialized, or an engine would put the conditions of one layer into the next, and double them each time.
+            # Materialized, because engines would otherwise copy each layer's conditions into the next and double them.
             columns = ",\n        ".join(["*", *layer])
             parts.append(f"{LAYER}{depth} AS MATERIALIZED (\n    SELECT\n        {columns}\n    FROM {previous}\n)")
             previous = f"{LAYER}{depth}"
         binds = {name: value for (_, value), name in self.names.items()}
         with_parts = ",\n".join(parts)
-        sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"
+        sql = f"WITH\n{with_parts}\nSELECT {', '.join(selected)} FROM {previous}\nWHERE {condition}"
         return AudienceQuery(sql, binds, tuple(tables))
 
     def _tag_part(self) -> str:
-        # One relation for all tags, or each interaction would be joined once for each.
-        columns = ["source_id", *(f"bool_or(tag = {self._bind(tag)}) AS {name}" for tag, name in self.tags.items())]
-        looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(self.tags)), "        ")
+        # One relation for all tags, so that interactions are joined once and not once per tag.
+        columns = ["source_id"]
+        for (tag, reducing), name in self.tags.items():
+            kept = f" AND source_id NOT IN ({self._binds(sorted(self.without))})" if reducing else ""
+            columns.append(f"bool_or(tag = {self._bind(tag)}{kept}) AS {name}")
+        tags = dict.fromkeys(tag for tag, _ in self.tags)
+        looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(tags)), "        ")
         origin = f"FROM (\n{looked_at}\n    ) AS looked_at\n    GROUP BY source_id"
         return f"tag_sources AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n)"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from perennial.notify import Undelivered
     from perennial.warehouse import Warehouse
 
 STATES = ("available", "kept", "expired", "deleted")
-"""Values of `--state`; a source that is kept is available and would expire if no active referrer named it."""
+"""Values of `--state`; a source that is kept is available, and would expire without an active referrer or a hold."""
 _SHOWN_ROWS = 100
 # Tags that a sentence names.
 _NAMED_TAGS = 10
@@ -75,9 +74,11 @@ def list_workspace(
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
     """Create relation `listed_sources` in a status session: every source, and who keeps it."""
+    from perennial.policy.holds import show_holds
     from perennial.policy.referrers import show_referrers
 
     show_referrers(session, warehouse)
+    show_holds(session, warehouse, datetime.now(UTC))
     for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
         session.execute(statement(name))
 
@@ -129,9 +130,5 @@ def print_undelivered(warehouse: Warehouse, run_id: str | None) -> None:
     if missed:
         console.print("\n[bold]Undelivered e-mails[/]")
         columns = ["to", "mail", "why", "tried", "run"]
-        print_rows(columns, [_undelivered_row(each) for each in missed])
-
-
-def _undelivered_row(missed: Undelivered) -> tuple[str | datetime, ...]:
-    tried_at = datetime.fromisoformat(missed.tried_at)
-    return missed.recipient or "nobody", missed.subject, missed.reason, tried_at, missed.run_id
+        rows = [(each.recipient or "nobody", each.subject, each.reason, each.tried_at, each.run_id) for each in missed]
+        print_rows(columns, rows)

@@ -1,16 +1,18 @@
-"""What the archive, a run or a source costs and saves, from the sizes of files that the warehouse's metadata holds."""
+"""What the archive, a run or a source costs and saves, computed from file sizes in the warehouse's metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 from urllib.parse import urlsplit
 
-from perennial.cost import STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
+from perennial.cost import GB, STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
 from perennial.engines.duckdb import open_session
 from perennial.sql import statement
 from perennial.storage import S3_SCHEMES
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 
 LOCAL = Fact("Each month", "No saving: the archive is not on S3.")
@@ -22,8 +24,8 @@ class Costs:
     """Archived files by source, as their storage class bills them.
 
     Attributes:
-        prices: The table; None where the archive is not on S3, and then there are no sources.
-        storage_class: Storage class of the archive as it is configured now; earlier files may lie in another.
+        prices: The price table; None if the archive is not on S3, and then there are no sources.
+        storage_class: The archive's configured storage class; earlier files may be in another one.
         sources: Files by source.
     """
 
@@ -37,7 +39,7 @@ class Costs:
         return replace(self, sources=chosen)
 
     def facts(self) -> list[Fact]:
-        """Say what these files save a month, what moving them cost, and what bringing them back would.
+        """Say what these files save per month, what it cost to move them, and what a restore would cost.
 
         Raises:
             TerminalSettingError: The price table has no such storage class.
@@ -50,8 +52,61 @@ class Costs:
         return move_facts(self.prices, move_cost(self.prices, self.storage_class, total))
 
 
+@dataclass(frozen=True, kw_only=True)
+class StorageCosts:
+    """What the interactions of both tables cost to store, as decimals in the currency.
+
+    Attributes:
+        currency: The price table's.
+        today_per_month: What they cost a month as they are stored now.
+        saved_per_month: What they would cost more a month if all were hot; negative if less.
+        saved_so_far: What the archive has saved since the first expiry, requests of the moves taken off: an estimate
+            from the bytes of each move at today's prices.
+        next_per_month: What they will cost a month once what is forecast has moved.
+    """
+
+    currency: str
+    today_per_month: Decimal
+    saved_per_month: Decimal
+    saved_so_far: Decimal
+    next_per_month: Decimal
+
+
+def storage_costs(warehouse: Warehouse, now: datetime, soon_saved: Decimal) -> StorageCosts | None:
+    """Work out what storage costs and saves; None if the archive is not on S3.
+
+    Args:
+        warehouse: Where.
+        now: The moment.
+        soon_saved: What the next expiries will save a month.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    archived = archive_costs(warehouse)
+    prices = archived.prices
+    if prices is None:
+        return None
+    hot_bytes = sum(total.total_bytes for total in warehouse.source_totals(INTERACTIONS.name).values())
+    hot = hot_bytes * prices.standard.storage_per_gb_month / GB
+    cost = move_cost(prices, archived.storage_class, sum(archived.sources.values(), Objects()))
+    with open_session(warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        rows = session.execute(statement("moves/sum_archived_months"), {"now": now}).fetchall()
+    ((byte_months, file_count),) = rows
+    difference = prices.standard.storage_per_gb_month - cost.price.storage_per_gb_month
+    requests = move_cost(prices, archived.storage_class, Objects(count=file_count)).move_once
+    today = hot + cost.archive_per_month
+    return StorageCosts(
+        currency=prices.currency,
+        today_per_month=today,
+        saved_per_month=cost.saved_per_month,
+        saved_so_far=Decimal(round(byte_months)) * difference / GB - requests,
+        next_per_month=today - soon_saved,
+    )
+
+
 def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = None) -> Costs:
-    """Look at what the archive holds now, of some sources or of all (None).
+    """Return the costs of what is in the archive now, of some sources or of all (None).
 
     Raises:
         TerminalSettingError: The price table cannot be used.
@@ -62,8 +117,20 @@ def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = Non
     return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
 
 
+def hot_costs(warehouse: Warehouse, source_ids: Collection[str]) -> Costs:
+    """Look at what the hot table holds of some sources, as the archive would bill it.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    if not is_on_s3(warehouse):
+        return _costs(warehouse, ())
+    live = warehouse.live_files(warehouse.table(INTERACTIONS.name), source_ids)
+    return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
+
+
 def run_costs(warehouse: Warehouse, run_id: str) -> Costs:
-    """Look at what one run archived, whether it is still there or has been restored since.
+    """Return the costs of what one run archived, whether it is still there or has been restored since.
 
     Raises:
         TerminalSettingError: The price table cannot be used.
@@ -83,7 +150,7 @@ def is_on_s3(warehouse: Warehouse) -> bool:
 
 def _costs(warehouse: Warehouse, files: Iterable[tuple[str, int]]) -> Costs:
     name = warehouse.settings.archive_storage_class or STANDARD
-    # On other storage nothing is priced, so a price table that cannot be used is no reason to fail.
+    # On other storage nothing has a price, so an unusable price table does not matter.
     prices = read_prices(warehouse.settings.prices) if is_on_s3(warehouse) else None
     sizes: dict[str, list[int]] = {}
     for source_id, file_bytes in files:

@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.policy.decisions import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
-from perennial.web.dependencies import PageContextDep, restoring_sources
+from perennial.web.dependencies import PageContextDep, SnapshotDep, restoring_sources
 from perennial.web.listing import PAGE_SIZE, STATES, VANISHED, SelectionDep, find_page, form_method
 from perennial.web.pages import fragment, render
-from perennial.web.warehouse import SnapshotDep
 
 router = APIRouter(dependencies=[READ])
 
@@ -33,7 +32,7 @@ COLUMNS = (
 STATE_LABELS = {
     "available": "available",
     "due": "due within 30 days",
-    "kept": "kept by an active filter",
+    "kept": "kept by an active filter or a hold",
     "expired": "expired",
     "restoring": "restoring",
     "deleted": "deleted under the previous policy",
@@ -54,8 +53,9 @@ class SourceItem(BaseModel):
     vanished_at: datetime | None = Field(description="When a sync first missed it; null while the platform has it")
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime | None
-    expires_at: datetime | None = Field(description="When its clock ends; null while the clock does not run")
-    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says")
+    expires_at: datetime | None = Field(description="When its clock and its holds end; null while no clock runs")
+    is_kept: bool = Field(description="Whether an active referrer or a hold without an end keeps it")
+    is_held: bool = Field(description="Whether a hold keeps it, at least until expires_at")
     last_sent_at: datetime | None
     row_count: int = Field(description="Interactions, hot and in long-term storage")
     hot_rows: int
