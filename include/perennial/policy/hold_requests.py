@@ -109,10 +109,9 @@ class PlacedHold:
     @property
     def sentences(self) -> str:
         """What it does and what it does not do."""
-        end = f"until {self.hold.until:%Y-%m-%d %H:%M} UTC" if self.hold.until else "until it is lifted"
         count = self.states.get("available", 0)
         keeps = f"{self.hold.what}, {pluralize(count, 'source')} now," if self.hold.tag else self.hold.what
-        text = f"Hold {self.hold.hold_id} keeps {keeps} {end.replace(' 00:00 UTC', '')}."
+        text = f"Hold {self.hold.hold_id} keeps {keeps} {self.hold.period}."
         if expired := self.states.get("expired", 0):
             asked = f"--tag '{self.hold.tag}'" if self.hold.tag else self.hold.source_id
             text += (
