@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 DELETED: Final = "deleted under the previous policy"
+CANCELLED: Final = "cancelled"
 Outcome = Literal[
-    "restored", "already available", "never had data", "deleted under the previous policy", "failed"
+    "restored", "already available", "never had data", "deleted under the previous policy", "cancelled", "failed"
 ]  # fmt: skip
-RestoreState = Literal["finished", "finished in part", "failed"]
+RestoreState = Literal["finished", "finished in part", "cancelled", "failed"]
 EXPEDITED, STANDARD, BULK = "Expedited", "Standard", "Bulk"
 # The fastest first.
 THAW_TIERS = (EXPEDITED, STANDARD, BULK)
@@ -67,7 +68,7 @@ class RestoreReport:
         reason: Why, in the requester's words.
         requested_at: When the run was triggered.
         finished_at: When its last step ended.
-        state: finished, finished in part or failed.
+        state: finished, finished in part, cancelled or failed.
         sources: Every source of the request, with tags resolved (R11).
         source_ids: The ids the request named; those without an outcome are reported as not reached.
         tags: The tags the request named.
@@ -77,6 +78,7 @@ class RestoreReport:
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page; None where none is configured.
         dry_run: Whether it was a dry run.
+        cancelled: Who has cancelled or rejected it, as a sentence; empty if nobody has.
     """
 
     run_id: str
@@ -94,6 +96,44 @@ class RestoreReport:
     run_url: str | None = None
     page_url: str | None = None
     dry_run: bool = False
+    cancelled: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeilingReport:
+    """A restore that waits for a person, because it is above its ceiling (R23).
+
+    Attributes:
+        run_id: Run that waits.
+        requested_by: Who asked for the restore.
+        reason: Why, in the requester's words.
+        requested_at: When the run was triggered.
+        reasons: Why it waits.
+        sources: Names of the sources that would come back, by id.
+        row_count: Their interactions.
+        total_bytes: Their size.
+        cost: What it costs, as a sentence; empty where storage has no price.
+        ends_at: When the wait ends as a rejection.
+        notify: Who is notified.
+        approve_url: Address at which it is approved or rejected; None where none is configured.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page; None where none is configured.
+    """
+
+    run_id: str
+    requested_by: str
+    reason: str
+    requested_at: datetime
+    reasons: tuple[str, ...]
+    sources: Mapping[str, str]
+    row_count: int
+    total_bytes: int
+    cost: str
+    ends_at: datetime
+    notify: tuple[str, ...] = ()
+    approve_url: str | None = None
+    run_url: str | None = None
+    page_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

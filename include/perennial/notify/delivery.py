@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 RESTORE, THAW, LATE, EXPIRY, EXPORT, NOTICE = "restore", "thaw", "late", "expiry", "export", "notice"
+CEILING = "ceiling"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Undelivered:
         str, Field(description="The address, or what the platform has in its place; empty if it has nothing")
     ]
     subject: str
-    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export or notice")]
+    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export, notice or ceiling")]
     run_id: Annotated[str, Field(description="The run that the e-mail is about")]
     reason: Annotated[str, Field(description="The mail server's words, or what is wrong with the address")]
     for_good: Annotated[bool, Field(description="Whether a retry is useless until somebody has changed something")]
