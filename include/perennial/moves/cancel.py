@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, replace
 
+from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalRequestError
 from perennial.moves.cancellation import forget_cancellation, record_cancellation
 from perennial.moves.commit import forestall
 from perennial.moves.move_plan import RESTORE, find_plan
 from perennial.operations import OperationRecord, OperationStore, hashed_name, pending_records, remove_pending
 from perennial.refusals import nearest_name, not_known
+from perennial.sql import statement
+from perennial.tables import LIFECYCLE_EVENTS
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 
@@ -52,10 +55,10 @@ class CancelOutcome:
         if not self.arrived:
             return "Cancelled. Nothing was moved: everything stays in the archive, expired exactly as before."
         if not self.stopped:
-            return "Too late: the data is in the hot table already. The restore is being finished."
+            return "Too late: the data is in the hot table already. The restore is finished."
         return (
             f"Cancelled for {pluralize(len(self.stopped), 'source')}, expired exactly as before. The data of "
-            f"{pluralize(len(self.arrived), 'source')} is in the hot table already; their restore is being finished."
+            f"{pluralize(len(self.arrived), 'source')} is in the hot table already; their restore is finished."
         )
 
 
@@ -106,7 +109,10 @@ def cancel_restore(warehouse: Warehouse, run_id: str, by: str) -> CancelOutcome:
         raise TerminalRequestError(f"The restore {run_id!r} has ended; there is nothing to cancel.")
     # First: a move that is planned after the moves were listed finds it.
     record_cancellation(warehouse, run_id, by)
-    return stop_moves(warehouse, run_id)
+    outcome = stop_moves(warehouse, run_id)
+    with open_session(warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        back = session.execute(statement("moves/list_restored_by_run"), {"run_id": run_id}).fetchall()
+    return replace(outcome, arrived=tuple(sorted({*outcome.arrived, *(source_id for (source_id,) in back)})))
 
 
 def stop_moves(warehouse: Warehouse, run_id: str) -> CancelOutcome:
