@@ -5,31 +5,26 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from perennial.errors import TerminalCancelledError, TerminalRequestError
-from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.cancel import cancel_restore
-from perennial.moves.inline import end_stopped_run
-from perennial.moves.move_plan import find_plan
-from perennial.moves.restore import check_request, plan_restore
+from perennial.moves import Run, plan, restore_sources
+from perennial.moves.cancel import cancel_restore, note_end
+from perennial.moves.inline import carry_out, end_stopped_run
+from perennial.moves.restore import check_request, plan_restore, restore_report
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
-from perennial.warehouse import commits
 from tests.kill import Point, run_and_kill
-from tests.moves.places import everywhere
-from tests.moves.steps import add_copies, prepare
-from tests.moves.test_killed import COMMON, NOW, REQUEST, assert_restored, expire
-from tests.moves.trails import assert_trails_alternate
-from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
+from tests.moves.test_killed import NOW, REQUEST, RESTORING, assert_restored, expire
+from tests.rows import append_hot, interaction, multiset, visible
 from tests.workspace import Workspace
 
 LATER = NOW + timedelta(days=1)
 RUN = Run("r2", LATER, "ann")
-COMMITTED = ("after-add", "after-remove", "after-record", "before-remove_pending")
+COMMITTED = ("after-add", "after-remove", "after-record", "before-remove_pending", "after-remove_pending")
 
 
 @pytest.fixture
@@ -64,10 +59,7 @@ def assert_comes_back(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_restored(warehouse, before)
 
 
-POINTS = [*COMMON, Point("before", "perennial.moves.finish:remove_pending")]
-
-
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize("point", RESTORING, ids=str)
 def test_r23_a_restore_that_was_stopped_at_any_step_is_cancelled_or_finished(
     workspace: Workspace, point: Point
 ) -> None:
@@ -108,7 +100,18 @@ def while_it_runs(monkeypatch: pytest.MonkeyPatch, point: Point, interfere: Call
     monkeypatch.setattr(module, attribute, watched)
 
 
-@pytest.mark.parametrize("point", POINTS, ids=str)
+# Until it has planned, while it copies, and the race for the commit; also where another catalog decides it.
+RUNNING = [
+    ("local", Point("before", "perennial.moves.plan:write_plan")),
+    ("local", Point("before", "perennial.moves.copy:_write_results")),
+    ("lake", Point("before", "commit:add")),
+    ("lake", Point("after", "commit:add")),
+    ("local", Point("after", "commit:record")),
+    ("local", Point("after", "perennial.moves.finish:remove_pending")),
+]
+
+
+@pytest.mark.parametrize(("warehouse", "point"), RUNNING, indirect=["warehouse"], ids=str)
 def test_r23_a_running_restore_stops_at_its_next_step_or_finishes(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,8 +132,66 @@ def test_r23_a_running_restore_stops_at_its_next_step_or_finishes(
     (sentence,) = said
     if str(point) in COMMITTED:
         assert_restored(warehouse, before)
-        assert sentence.startswith(("Too late", "Cancelled. Nothing was moved"))
+        assert sentence.startswith("Too late")
     else:
         assert sentence.startswith("Cancelled. Nothing was moved")
         assert state(warehouse) == expired
         assert_comes_back(warehouse, before)
+
+
+def test_r23_of_several_moves_those_that_have_arrived_are_finished_and_the_report_says_which(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = workspace.warehouse
+    before = multiset(warehouse, "interactions")
+    expire(warehouse)
+    monkeypatch.setattr(plan, "MOVE_FILES", 1)
+    said: list[str] = []
+    request_uri = check_request(warehouse, REQUEST, "r2")
+    plan_uris = plan_restore(warehouse, request_uri, RUN)
+    with monkeypatch.context() as patched:
+        while_it_runs(
+            patched, Point("after", "commit:add"), lambda: said.append(str(cancel_restore(warehouse, "r2", "ann")))
+        )
+        with pytest.raises(TerminalCancelledError):
+            carry_out(warehouse, plan_uris, RUN)
+
+    report = restore_report(warehouse, request_uri, RUN, LATER, plan_uris)
+    assert said == [
+        "Cancelled for 1 source, expired exactly as before. The data of 1 source is in the hot table already; their "
+        "restore is finished."
+    ]
+    assert (report.state, report.cancelled) == ("finished in part", "The restore was cancelled by ann.")
+    assert {source.source_id: source.outcome for source in report.sources} == {"a": "restored", "b": "cancelled"}
+    assert visible(warehouse) == multiset(warehouse, "interactions")
+    assert warehouse.source_totals("interactions").keys() == {"a", "running"}
+    assert not list(pending_records(warehouse))
+    assert_comes_back(warehouse, before)
+
+
+def test_r23_what_is_not_under_way_cannot_be_cancelled(workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    expire(warehouse)
+    plan_restore(warehouse, check_request(warehouse, REQUEST, "manual__2026-06-02"), Run("manual__2026-06-02", LATER))
+
+    with pytest.raises(TerminalRequestError, match="did you mean 'manual__2026-06-02'"):
+        cancel_restore(warehouse, "manual_2026-06-02", "ann")
+    assert [record.run_id for record in pending_records(warehouse)] == ["manual__2026-06-02"]
+
+    restore(warehouse)
+    note_end(warehouse, "r2")
+    with pytest.raises(TerminalRequestError, match="'r2' has ended"):
+        cancel_restore(warehouse, "r2", "ann")
+
+
+def test_r23_a_run_that_is_cleared_after_it_was_cancelled_begins_anew(workspace: Workspace) -> None:
+    warehouse = workspace.warehouse
+    before = multiset(warehouse, "interactions")
+    expire(warehouse)
+    request_uri = check_request(warehouse, REQUEST, "r2")
+    cancel_restore(warehouse, "r2", "ann")
+    with pytest.raises(TerminalCancelledError, match="cancelled by ann"):
+        plan_restore(warehouse, request_uri, RUN)
+
+    restore(warehouse)
+    assert_restored(warehouse, before)

@@ -1,4 +1,4 @@
-"""`restore`: restores sources in this process, as the DAG `restore_interactions` does, without Airflow; and `cancel`."""
+"""`restore` restores sources in this process, as the DAG does, without Airflow; `cancel` stops a restore."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def restore(
     ] = STANDARD,
     max_cost: Annotated[
         float | None,
-        typer.Option(help="Refuse a restore that costs more than this, in USD: retrieval and hot storage."),
+        typer.Option(help="Refuse a restore that costs more USD than this, hot storage included."),
     ] = None,
     max_bytes: Annotated[int | None, typer.Option(help="Refuse a restore of more bytes than this.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be restored and move nothing.")] = False,
