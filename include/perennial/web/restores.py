@@ -148,6 +148,8 @@ class RestorePreview(BaseModel):
         description="The estimate in seconds: least and most; null if nothing is restored"
     )
     expected_from_runs: int = Field(description="How many restores of about that size it is based on; 0: a guess")
+    expected_fixed_seconds: int | None = Field(description="The part that any restore takes; null if it is unknown")
+    expected_seconds_per_gb: int | None = Field(description="What each GB adds; null if it is unknown")
     expires_at: datetime | None = Field(
         description="When the first of them would expire again if restored now; null if none would"
     )
@@ -252,6 +254,7 @@ def preview_by_api(
     """Return what would be restored and what cannot be, without starting anything. Give sources, tags or filters."""
     preview = preview_restore(context, _chosen(context, ids, tags, selection if everything else None))
     resolved, expected = preview.resolved or Resolved((), (), ()), preview.expected
+    pace = expected.pace if expected else None
     sources = [_previewed(source) for source in resolved.coming]
     sources += [_previewed(source, group.of) for group in resolved.under_way for source in group.sources]
     sources += [_previewed(source) for group in resolved.staying for source in group.sources]
@@ -263,6 +266,8 @@ def preview_by_api(
         expected_seconds=(round(expected.shortest.total_seconds()), round(expected.longest.total_seconds()))
         if expected
         else None,
+        expected_fixed_seconds=round(pace.fixed.total_seconds()) if pace else None,
+        expected_seconds_per_gb=round(pace.per_gb.total_seconds()) if pace else None,
         expected_from_runs=expected.run_count if expected else 0,
         expires_at=preview.again.first_at if preview.again else None,
         cost=preview.cost,
