@@ -23,6 +23,7 @@ except ImportError:  # Airflow 3.1
         DownstreamTasksSkipped,
     )
 
+from perennial import operations
 from perennial.errors import (
     PerennialError,
     TerminalDeliveryError,
@@ -186,6 +187,12 @@ def _take_turn(warehouse: Warehouse) -> str:
         return bool(instance.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
 
     return take_turn(warehouse, dag_id, current_run(), is_active)
+
+
+def give_turn_back(warehouse: Warehouse) -> None:
+    """Let other runs of the DAG go first, while the current one waits for a person."""
+    dag_run = get_current_context()["dag_run"]
+    operations.give_turn_back(warehouse, dag_run.dag_id, dag_run.run_id)
 
 
 def current_run_url() -> str | None:

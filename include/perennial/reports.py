@@ -199,6 +199,31 @@ class DueSource(ExpiredSource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApprovalReport:
+    """What a run would expire once a person approves it, for all owners or for one of them (R21).
+
+    Attributes:
+        run_id: Run that waits.
+        as_of: The run's date.
+        sources: The sources that would expire.
+        reasons: Why the run asks.
+        ends_at: When the wait ends as a rejection.
+        approve_url: Address at which it is approved or rejected; None where none is configured.
+        page_url: Address of the page.
+        run_url: Address of the run on Airflow's page.
+    """
+
+    run_id: str
+    as_of: datetime
+    sources: tuple[ExpiredSource, ...]
+    reasons: tuple[str, ...]
+    ends_at: datetime
+    approve_url: str | None = None
+    page_url: str | None = None
+    run_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoticeReport:
     """What will expire soon, for all owners or for one of them (R20).
 

@@ -11,7 +11,7 @@ from typing import Any
 from perennial.errors import PerennialError, TerminalError
 from perennial.moves.commit import commit_destination
 from perennial.moves.copy import copy_chunk
-from perennial.moves.expire import decide_expiry, expiry_report, plan_expiry
+from perennial.moves.expire import decide_expiry, expiry_report, plan_approved, plan_expiry
 from perennial.moves.finish import MoveOutcome, finish_move
 from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
@@ -36,7 +36,7 @@ Watch = Callable[[str, int, int], object]
 
 
 def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> ExpiryReport:
-    """Run a whole expiry.
+    """Run a whole expiry; whoever calls it approves it, so that nobody is asked (R21).
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock and no dry run (R24).
@@ -47,7 +47,8 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
     unfinished = [] if dry_run else recover_interrupted_moves(warehouse, run)
     decided = decide_expiry(warehouse, run)
     if not dry_run:
-        _move(warehouse, plan_expiry(warehouse, decided.uri, run, unfinished), run)
+        plans = plan_expiry(warehouse, decided.uri, run, unfinished)
+        _move(warehouse, [*plans, *(plan_approved(warehouse, decided.uri, run) if decided.reasons else ())], run)
     return expiry_report(warehouse, run, decided if dry_run else None)
 
 

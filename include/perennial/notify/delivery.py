@@ -23,7 +23,8 @@ from perennial.text import pluralize
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-RESTORE, THAW, LATE, EXPIRY, EXPORT, NOTICE = "restore", "thaw", "late", "expiry", "export", "notice"
+RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "export"
+NOTICE, APPROVAL = "notice", "approval"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,21 @@ from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import restore_advice
-from perennial.reports import DELETED, ExpiredSource, ExpiryReport, NoticeReport, RestoreReport, SourceOutcome
+from perennial.reports import (
+    DELETED,
+    ApprovalReport,
+    ExpiredSource,
+    ExpiryReport,
+    NoticeReport,
+    RestoreReport,
+    SourceOutcome,
+)
 from perennial.text import bidi_isolate, duration, one_line, pluralize, spoken
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
 BODY_ROWS = 100
 
-_Report = TypeVar("_Report", ExpiryReport, NoticeReport)
+_Report = TypeVar("_Report", ExpiryReport, NoticeReport, ApprovalReport)
 
 _OUTCOME_ORDER = (
     "failed", DELETED, "never had data", "restored", "already available",
@@ -114,7 +122,7 @@ def digests_by_owner(report: _Report) -> dict[str, _Report]:
     return {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
 
 
-def sources_without_owner(report: ExpiryReport | NoticeReport) -> tuple[ExpiredSource, ...]:
+def sources_without_owner(report: ExpiryReport | NoticeReport | ApprovalReport) -> tuple[ExpiredSource, ...]:
     """Return the sources whose owner cannot be notified, because the platform has no usable address."""
     return tuple(source for source in report.sources if not is_address(_owner(source)))
 

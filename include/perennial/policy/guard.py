@@ -1,0 +1,106 @@
+"""The guard: whether a run would move so much that a person has to approve it first (R21)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from perennial.sql import statement
+from perennial.tables import EXPIRY_DECISIONS, LIFECYCLE_EVENTS
+from perennial.text import pluralize
+
+if TYPE_CHECKING:
+    from perennial.settings import Settings
+    from perennial.warehouse import Warehouse
+
+# Before that many runs have moved something, nobody knows what is usual; and what is small is never unusual.
+_RUNS_TO_KNOW, _SMALL_SHARE = 5, 0.01
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a run is about to move.
+
+    Attributes:
+        source_count: Sources that are due.
+        row_count: Their interactions.
+        hot_row_count: All interactions in the hot table.
+        usual_row_count: Interactions that the largest of the last 30 runs moved.
+        run_count: How many of those runs there are.
+        surprises: Due sources that the last run did not foresee: their metadata changed since.
+    """
+
+    source_count: int
+    row_count: int
+    hot_row_count: int
+    usual_row_count: int
+    run_count: int
+    surprises: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        return self.row_count / self.hot_row_count if self.hot_row_count else 0.0
+
+    def reasons(self, limits: Settings) -> tuple[str, ...]:
+        """Say which limits it exceeds, in sentences; empty where nobody has to be asked."""
+        found = []
+        if limits.approve_above_share is not None and self.share > limits.approve_above_share:
+            found.append(
+                f"It would move {self.share:.0%} of the interactions in the hot table; PERENNIAL_APPROVE_ABOVE_SHARE is "
+                f"{limits.approve_above_share:.0%}."
+            )
+        if limits.approve_above_sources is not None and self.source_count > limits.approve_above_sources:
+            found.append(
+                f"It would move {pluralize(self.source_count, 'source')}; PERENNIAL_APPROVE_ABOVE_SOURCES is {limits.approve_above_sources:,}."
+            )
+        if self._is_unusual(limits.approve_above_usual):
+            times = self.row_count / self.usual_row_count
+            found.append(
+                f"It would move {times:.1f} times as many interactions as the largest of the last "
+                f"{pluralize(self.run_count, 'run')}; PERENNIAL_APPROVE_ABOVE_USUAL is {limits.approve_above_usual:g}."
+            )
+        if limits.approve_above_surprises is not None and len(self.surprises) > limits.approve_above_surprises:
+            named = ", ".join(map(repr, self.surprises[:_NAMED]))
+            more = len(self.surprises) - _NAMED
+            found.append(
+                f"{pluralize(len(self.surprises), 'source')} became due without having been foreseen by the run before "
+                f"({named}{f' and {more:,} more' if more > 0 else ''}): look whether a sync went wrong. "
+                f"PERENNIAL_APPROVE_ABOVE_SURPRISES is {limits.approve_above_surprises:,}."
+            )
+        return tuple(found)
+
+    def _is_unusual(self, times: float | None) -> bool:
+        return (
+            times is not None
+            and self.run_count >= _RUNS_TO_KNOW
+            and self.share > _SMALL_SHARE
+            and self.row_count > times * self.usual_row_count
+        )
+
+
+def weigh_expiry(
+    warehouse: Warehouse, due: Collection[str], hot_rows: Mapping[str, int], run_id: str, as_of: datetime
+) -> Weight:
+    """Compare what a run would move with what there is, what is usual, and what was foreseen.
+
+    Args:
+        warehouse: Its `expiry_decisions` say what earlier runs foresaw, its `lifecycle_events` what they moved.
+        due: The sources that are due.
+        hot_rows: Interactions in the hot table, by source.
+        run_id: The run, whose own decisions and moves do not count.
+        as_of: The run's own now.
+    """
+    import pyarrow as pa
+
+    from perennial.engines.duckdb import open_session
+
+    totals = {"source_id": pa.array(list(hot_rows), pa.string()), "row_count": pa.array(hot_rows.values(), pa.int64())}
+    with open_session(warehouse, [EXPIRY_DECISIONS.name, LIFECYCLE_EVENTS.name]) as session:
+        session.register("hot_totals", pa.table(totals))
+        binds = {"as_of": as_of, "run_id": run_id, "due": sorted(due)}
+        (row,) = session.execute(statement("policy/weigh_expiry"), binds).fetchall()
+    *counts, surprises = row
+    return Weight(*counts, tuple(surprises or ()))
