@@ -57,8 +57,8 @@ def question(warehouse: Warehouse, decided_uri: str, run: Run) -> Question | Non
     )
     rows = sum(source.row_count for source in report.sources)
     subject = (
-        f"Approve that {pluralize(rows, 'interaction')} of {pluralize(len(report.sources), 'source')} move to long-term "
-        "storage?"
+        f"Approve that {pluralize(rows, 'interaction')} of {pluralize(len(report.sources), 'source')} move to "
+        "long-term storage?"
     )
     return Question(subject, _body(report), ends_at - now, report)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from perennial.settings import PREFIX
 from perennial.sql import statement
 from perennial.tables import EXPIRY_DECISIONS, LIFECYCLE_EVENTS
 from perennial.text import pluralize
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Before that many runs have moved something, nobody knows what is usual; and what is small is never unusual.
 _RUNS_TO_KNOW, _SMALL_SHARE = 5, 0.01
 _NAMED = 5
+_SHARE, _SOURCES = f"{PREFIX}APPROVE_ABOVE_SHARE", f"{PREFIX}APPROVE_ABOVE_SOURCES"
+_USUAL, _SURPRISES = f"{PREFIX}APPROVE_ABOVE_USUAL", f"{PREFIX}APPROVE_ABOVE_SURPRISES"
 
 
 @dataclass(frozen=True)
@@ -44,31 +47,32 @@ class Weight:
     def share(self) -> float:
         return self.row_count / self.hot_row_count if self.hot_row_count else 0.0
 
-    def reasons(self, limits: Settings) -> tuple[str, ...]:
+    def reasons(self, settings: Settings) -> tuple[str, ...]:
         """Say which limits it exceeds, in sentences; empty where nobody has to be asked."""
         found = []
-        if limits.approve_above_share is not None and self.share > limits.approve_above_share:
+        share, sources = settings.approve_above_share, settings.approve_above_sources
+        if share is not None and self.share > share:
             found.append(
-                f"It would move {self.share:.0%} of the interactions in the hot table; PERENNIAL_APPROVE_ABOVE_SHARE is "
-                f"{limits.approve_above_share:.0%}."
+                f"It would move {self.share:.0%} of the hot interactions; the limit ({_SHARE}) is {share:.0%}."
             )
-        if limits.approve_above_sources is not None and self.source_count > limits.approve_above_sources:
+        if sources is not None and self.source_count > sources:
             found.append(
-                f"It would move {pluralize(self.source_count, 'source')}; PERENNIAL_APPROVE_ABOVE_SOURCES is {limits.approve_above_sources:,}."
+                f"It would move {pluralize(self.source_count, 'source')}; the limit ({_SOURCES}) is {sources:,}."
             )
-        if self._is_unusual(limits.approve_above_usual):
-            times = self.row_count / self.usual_row_count
+        if self._is_unusual(settings.approve_above_usual):
             found.append(
-                f"It would move {times:.1f} times as many interactions as the largest of the last "
-                f"{pluralize(self.run_count, 'run')}; PERENNIAL_APPROVE_ABOVE_USUAL is {limits.approve_above_usual:g}."
+                f"It would move {self.row_count / max(self.usual_row_count, 1):.1f} times as many interactions as the "
+                f"largest of the last {pluralize(self.run_count, 'run')}; the limit ({_USUAL}) is "
+                f"{settings.approve_above_usual:g}."
             )
-        if limits.approve_above_surprises is not None and len(self.surprises) > limits.approve_above_surprises:
+        limit = settings.approve_above_surprises
+        if limit is not None and len(self.surprises) > limit:
             named = ", ".join(map(repr, self.surprises[:_NAMED]))
             more = len(self.surprises) - _NAMED
             found.append(
-                f"{pluralize(len(self.surprises), 'source')} became due without having been foreseen by the run before "
-                f"({named}{f' and {more:,} more' if more > 0 else ''}): look whether a sync went wrong. "
-                f"PERENNIAL_APPROVE_ABOVE_SURPRISES is {limits.approve_above_surprises:,}."
+                f"The run before did not foresee that {pluralize(len(self.surprises), 'source')} would be due "
+                f"({named}{f' and {more:,} more' if more > 0 else ''}); the limit ({_SURPRISES}) is {limit:,}. Look "
+                "whether a sync went wrong."
             )
         return tuple(found)
 
@@ -102,5 +106,11 @@ def weigh_expiry(
         session.register("hot_totals", pa.table(totals))
         binds = {"as_of": as_of, "run_id": run_id, "due": sorted(due)}
         (row,) = session.execute(statement("policy/weigh_expiry"), binds).fetchall()
-    *counts, surprises = row
-    return Weight(*counts, tuple(surprises or ()))
+    return Weight(
+        source_count=row[0],
+        row_count=row[1],
+        hot_row_count=row[2],
+        usual_row_count=row[3],
+        run_count=row[4],
+        surprises=tuple(row[5] or ()),
+    )
