@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +37,9 @@ LOOKED_AT = 1_000
 # From so many files a listing, 1,000 files a request, is worth its requests: if it has at most so many others.
 LISTED_FROM, LISTED_SHARE = 1_000, 20
 
+Files = Mapping[str, tuple[str, int]]
+"""Source and size of files, by address."""
+
 
 @dataclass(frozen=True)
 class ColdFiles:
@@ -57,7 +60,10 @@ class ColdFiles:
 
 def request_thaw(warehouse: Warehouse, plan: MovePlan, tier: str) -> ColdFiles:
     """Ask for every file of a plan that cannot be read, once, and return at once."""
-    files = _planned_files(plan)
+    return _request(warehouse, _planned_files(plan), tier)
+
+
+def _request(warehouse: Warehouse, files: Files, tier: str) -> ColdFiles:
     states = _each(_perhaps_cold(warehouse, files), lambda storage, uri: storage.thaw(uri, tier, faster=True))
     cold = {uri: state.frozen_as for uri, state in states.items() if state.temperature is not Temperature.READABLE}
     slowest = _slowest([tier, *(states[uri].tier or BULK for uri in cold)])
@@ -77,7 +83,19 @@ def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: s
     if tier == EXPEDITED:
         # Before anything is requested, so each plan is read twice.
         _refuse_expedited(warehouse, plan_uris)
-    cold = {uri: request_thaw(warehouse, read_plan(uri), tier) for uri in plan_uris}
+    return thaw_files(warehouse, run, ((uri, _planned_files(read_plan(uri))) for uri in plan_uris), tier)
+
+
+def thaw_files(warehouse: Warehouse, run: Run, wanted: Iterable[tuple[str, Files]], tier: str) -> ThawStatus | None:
+    """Request files for a run, and write down how far that is; as `start_thaw`, for the files of any documents.
+
+    Args:
+        warehouse: Where.
+        run: Who waits.
+        wanted: The files, by the address of the directory that names them; `thaw_looks` takes the same addresses.
+        tier: How fast.
+    """
+    cold = {uri: _request(warehouse, files, tier) for uri, files in wanted}
     for uri, files in cold.items():
         if files.frozen_as:
             storage_for(uri).write(_list_uri(uri), json.dumps(list(files.frozen_as), ensure_ascii=False).encode())

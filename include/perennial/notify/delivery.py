@@ -21,7 +21,7 @@ from perennial.text import pluralize
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "export"
+RESTORE, THAW, LATE, EXPIRY, EXPORT, ARCHIVE = "restore", "thaw", "late", "expiry", "export", "archive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Undelivered:
     Attributes:
         recipient: The address, or what the platform has in its place; empty where it has nothing.
         subject: Subject of the e-mail.
-        topic: restore, thaw, late, expiry or export.
+        topic: restore, thaw, late, expiry, export or archive.
         run_id: The run that the e-mail is about.
         reason: The server's words, or what is wrong with the address.
         for_good: Whether a retry is useless until somebody has changed something.
@@ -92,7 +92,7 @@ class DeliveryRecord:
     """The record of who has the e-mails on one topic of one run.
 
     Attributes:
-        topic: restore, thaw, late, expiry or export.
+        topic: restore, thaw, late, expiry, export or archive.
         run_id: The run.
         root: Directory of the workspace's operations; None where nothing can be recorded.
     """
