@@ -313,6 +313,13 @@ class ArchiveReport:
         return not self.damaged and not (self.drill and self.drill.error)
 
     @property
+    def read(self) -> str:
+        """Say what the run itself has read."""
+        files = f"{self.read_count:,} file{'' if self.read_count == 1 else 's'}"
+        cold = f", {self.cold_count:,} in cold storage left out" if self.cold_count else ""
+        return f"This run read {files} in full{cold}."
+
+    @property
     def summary(self) -> str:
         """The sentence, and all that is wrong."""
         wrong = [file.detail for file in self.damaged] + ([str(self.drill)] if self.drill and self.drill.error else [])

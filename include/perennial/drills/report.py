@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from perennial.drills.listing import archive_session
 from perennial.notify import Delivery, DeliveryRecord, Letter, archive_message, deliver, is_address
 from perennial.notify.delivery import ARCHIVE
 from perennial.operations import OperationStore, Run, wall_clock
@@ -38,6 +37,9 @@ def report_check(
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page.
     """
+    # Not at the top: the page imports this module, and needs no engine for the latest report.
+    from perennial.drills.listing import archive_session
+
     now = wall_clock()
     with archive_session(warehouse) as session:
         binds = {"since": now - timedelta(days=CHECK_DAYS), "run_id": run.run_id}

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from perennial import text as formatting
+from perennial.drills.report import latest_report
 from perennial.notify import list_undelivered, run_url
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.charts import Chart, Narrow, Theme, drawn
@@ -42,11 +43,50 @@ class UndeliveredItem(BaseModel):
 
     recipient: str = Field(description="The address, or what the platform has in its place; empty if it has nothing")
     subject: str
-    topic: str = Field(description="restore, thaw, late, expiry or export")
+    topic: str = Field(description="restore, thaw, late, expiry, export or archive")
     run_id: str
     reason: str = Field(description="The mail server's words, or what is wrong with the address")
     for_good: bool = Field(description="Whether a retry is useless until somebody has changed something")
     tried_at: datetime
+
+
+class DamagedItem(BaseModel):
+    """An archived file that cannot be restored as it is."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    file_uri: str
+    source_id: str
+    outcome: str = Field(description="damaged or missing")
+    detail: str = Field(description="What is wrong, for a person")
+
+
+class DrillItem(BaseModel):
+    """A source whose restore was rehearsed in tables that nobody else sees."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    source_id: str
+    row_count: int
+    total_bytes: int
+    restore_seconds: float
+    return_seconds: float
+    error: str = Field(description="What went wrong; empty if every row was the same")
+
+
+class ArchiveItem(BaseModel):
+    """How much of the archive is proven readable, as of the latest run of check_archive."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    sentence: str = Field(description="The same in words")
+    run_id: str
+    checked_at: datetime
+    archived_count: int = Field(description="Files that the archive lists")
+    checked_count: int = Field(description="Those of them that were read in full in the 90 days before")
+    cold_count: int = Field(description="Files of the run's sample that would have to be thawed first")
+    damaged: list[DamagedItem]
+    drill: DrillItem | None
 
 
 class OverviewAnswer(BaseModel):
@@ -57,6 +97,7 @@ class OverviewAnswer(BaseModel):
     expiring: list[ExpiringOn]
     kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
     undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
+    archive: ArchiveItem | None = Field(description="What drills have proven; null before the first")
     undelivered: list[UndeliveredItem] = Field(description="Undelivered e-mails, at most the latest 100")
     restores: list[RestoredItem] = Field(description="Restores of the last six months, latest first, at most 50")
 
@@ -74,7 +115,8 @@ def overview_page(request: Request, context: PageContextDep) -> HTMLResponse:
     ]
     moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored or day.loaded]
     return render(
-        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context)
+        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context),
+        archive=latest_report(context.warehouse),
     )  # fmt: skip
 
 
@@ -88,6 +130,7 @@ def show_overview(context: PageContextDep) -> OverviewAnswer:
         expiring=list(found.expiring),
         kept_count=found.kept_count,
         undecided=found.undecided,
+        archive=None if (report := latest_report(context.warehouse)) is None else ArchiveItem.model_validate(report),
         undelivered=_undelivered(context),
         restores=[
             RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
