@@ -14,13 +14,15 @@ from perennial.drills.check import check_chunk, plan_check, read_check
 from perennial.moves import Run, expire_sources
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE
-from perennial.warehouse import LiveFile, Warehouse
+from perennial.warehouse import FileChange, LiveFile, Warehouse
+from perennial.warehouse.commits import commit_change
+from perennial.warehouse.files import relocated
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 # Where a DataFile has these.
-_PATH, _PARTITION, _ROWS, _BYTES = 1, 3, 4, 5
+_ROWS, _BYTES = 4, 5
 
 
 def archive_of(warehouse: Warehouse, *sources: str) -> Workspace:
@@ -121,14 +123,10 @@ def _write(warehouse: Warehouse, live: LiveFile, changed: Callable[[pa.Table], p
 
 
 def _list_instead(warehouse: Warehouse, live: LiveFile, uri: str, fields: dict[int, Any] | None = None) -> None:
-    from perennial.warehouse import FileChange
-    from perennial.warehouse.commits import commit_change
-    from perennial.warehouse.files import relocated
-
     stored = storage_for(uri).stat(uri)
     assert stored is not None
     listed = relocated(live.data_file, uri)
     for place, value in {_BYTES: stored.file_bytes, **(fields or {})}.items():
         listed[place] = value
-    for change in (FileChange(remove=[live.data_file]), FileChange(add=[listed])):
-        commit_change(warehouse, INTERACTIONS_ARCHIVE.name, lambda _, c=change: c, f"test:{uuid.uuid4().hex}")
+    change = FileChange(add=[listed], remove=[live.data_file])
+    commit_change(warehouse, INTERACTIONS_ARCHIVE.name, lambda _: change, f"test:{uuid.uuid4().hex}")

@@ -37,7 +37,11 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "replaced": (archives.replace_by_other_rows, "damaged", "is not what it was when it was archived"),
     "miscounted": (archives.list_wrong_row_count, "damaged", "it has 30 rows, the table says 31"),
     "misrecorded": (archives.record_wrong_row_count, "damaged", "it has 30 rows, 31 were recorded"),
-    "swapped": (archives.list_for_another_source, "damaged", "it has rows of 'other', the table lists it for 'swapped'"),
+    "swapped": (
+        archives.list_for_another_source,
+        "damaged",
+        "it has rows of 'other', the table lists it for 'swapped'",
+    ),
     "narrower": (archives.drop_a_column, "damaged", "it lacks 1 column that it had: link_alias"),
     "narrow": (archives.drop_a_required_column, "damaged", "it lacks 1 column that it had: user_id"),
     "zeroed": (archives.cut_the_pages, "damaged", "cannot be read as Parquet"),
@@ -110,12 +114,16 @@ def test_the_share_counts_what_the_archive_lists_now_and_only_the_last_days(
     monkeypatch.setattr(checks, "wall_clock", lambda: wall_clock() - timedelta(days=91))
     check(warehouse, "long ago", 100)
     monkeypatch.undo()
-    assert check_archive(warehouse, Run("c1", NOW), 1).sentence == "Checked 33 % of archived files in 90 days, 0 damaged."
+    assert (
+        check_archive(warehouse, Run("c1", NOW), 1).sentence == "Checked 33 % of archived files in 90 days, 0 damaged."
+    )
     (checked,) = [row["source_id"] for row in warehouse.read("archive_checks").to_pylist() if row["run_id"] == "c1"]
 
     restore_sources(warehouse, {"source_ids": [checked], "notify": ["ann@example.com"]}, Run("back", NOW))
 
-    assert check_archive(warehouse, Run("c2", NOW), 1).sentence == "Checked 50 % of archived files in 90 days, 0 damaged."
+    assert (
+        check_archive(warehouse, Run("c2", NOW), 1).sentence == "Checked 50 % of archived files in 90 days, 0 damaged."
+    )
 
 
 @pytest.mark.parametrize("when", ["before its chunk is read", "while it is read"])
