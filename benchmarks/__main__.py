@@ -1,8 +1,6 @@
 """Run the benchmarks, each in a process of its own, and print one table.
 
-A benchmark is a module `benchmarks/<name>.py` with `run() -> list[dict]`. Each dict is one row of the table:
-`name`, `ours_seconds` and `other_seconds` (medians of the same run; None where there is no other side), `ratio`
-(other / ours unless `detail` says otherwise, or None), `target` (text) and `detail` (text).
+A benchmark is a module or package `benchmarks/<name>` with `run() -> list[Figure]`.
 """
 
 from __future__ import annotations
@@ -12,59 +10,42 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+from benchmarks.figures import Cost, Figure, table
 
 FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """List the modules beside this one that have a `run` function."""
-    found = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
-    return [name for name in found if "\ndef run(" in (FOLDER / f"{name}.py").read_text(encoding="utf-8")]
+    """List the modules and packages beside this module that have a `run` function."""
+    files = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
+    files |= {path.parent.name: path for path in FOLDER.glob("*/__init__.py")}
+    return sorted(name for name, path in files.items() if "\ndef run(" in path.read_text(encoding="utf-8"))
 
 
-def measure(name: str) -> list[dict[str, Any]] | None:
+def measure(name: str) -> list[Figure] | None:
     """Run one benchmark in a fresh process, so that no other one's memory or imports weigh on it."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [sys.executable, "-m", "benchmarks", "--only", name, "--result", str(result)]
         if subprocess.run(command, cwd=FOLDER.parent, check=False).returncode != 0:
             return None
-        return json.loads(result.read_text(encoding="utf-8"))
+        return [Figure.from_json(row) for row in json.loads(result.read_text(encoding="utf-8"))]
 
 
-def table(results: dict[str, list[dict[str, Any]] | None]) -> Table:
-    """Lay out medians and ratios; a benchmark that failed keeps a row."""
-    printed = Table(title="Medians and ratios, both sides of each row in the same run")
-    for heading in ("benchmark", "ours", "other", "ratio", "target", "detail"):
-        printed.add_column(heading, justify="right" if heading in ("ours", "other", "ratio") else "left")
-    for name, rows in results.items():
-        if rows is None:
-            printed.add_row(name, "failed", "", "", "", "its error is printed above")
-        for row in rows or []:
-            printed.add_row(*_cells(row))
-    return printed
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    seconds = [_number(row[key], " s") for key in ("ours_seconds", "other_seconds")]
-    return [
-        escape(str(row["name"])),
-        *seconds,
-        _number(row["ratio"], "x"),
-        escape(row["target"]),
-        escape(row["detail"]),
-    ]
-
-
-def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:,.3g}{unit}" if value < 100 else f"{value:,.0f}{unit}"
+def _figure(found: Figure | dict[str, Any]) -> Figure:
+    """Take the rows of benchmarks that do not return figures yet."""
+    if isinstance(found, Figure):
+        return found
+    ours, other = (found[key] and Cost(found[key]) for key in ("ours_seconds", "other_seconds"))
+    detail = "; ".join(text for text in (found["target"], found["detail"]) if text)
+    return Figure(found["name"], found["ratio"], ours=ours, other=other, detail=detail)
 
 
 def main() -> int:
@@ -73,8 +54,8 @@ def main() -> int:
     parser.add_argument("--result", type=Path, help="run --only NAME in this process and write its rows here, as JSON")
     arguments = parser.parse_args()
     if arguments.result:
-        rows = import_module(f"benchmarks.{arguments.only}").run()
-        arguments.result.write_text(json.dumps(rows), encoding="utf-8")
+        figures = [_figure(found) for found in import_module(f"benchmarks.{arguments.only}").run()]
+        arguments.result.write_text(json.dumps([asdict(figure) for figure in figures]), encoding="utf-8")
         return 0
     chosen = [arguments.only] if arguments.only else names()
     if not chosen:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import Cost, Figure
 from benchmarks.sample import create_warehouse, replace
 from perennial.audiences.evaluate import open_audience
 from perennial.engines.duckdb import open_connection
@@ -71,7 +72,7 @@ QUESTIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """Measure each question, whole, from opening the warehouse to the last user, in turn with the bare files."""
     with tempfile.TemporaryDirectory() as home:
         warehouse = create_warehouse(Path(home) / "w", ROWS, SOURCES, loads=LOADS, users=PEOPLE, status="active")
@@ -83,7 +84,7 @@ def run() -> list[dict[str, Any]]:
         return [_measured(warehouse, relations, *question) for question in QUESTIONS.items()]
 
 
-def _measured(warehouse: Warehouse, relations: dict[str, str], name: str, question: tuple[Any, str]) -> dict[str, Any]:
+def _measured(warehouse: Warehouse, relations: dict[str, str], name: str, question: tuple[Any, str]) -> Figure:
     definition, bare = question
     ours, theirs, opening = [], [], []
     for _ in range(ROUNDS):
@@ -97,16 +98,16 @@ def _measured(warehouse: Warehouse, relations: dict[str, str], name: str, questi
         theirs.append(seconds)
     assert sorted(mine["user_id"].to_pylist()) == sorted(other["user_id"].to_pylist())
     fast, slow = statistics.median(ours), statistics.median(theirs)
-    return {
-        "name": f"audience: {name}",
-        "ours_seconds": fast,
-        "other_seconds": slow,
-        "ratio": slow / fast,
-        "target": "at least 0.83x (ours at most 1.2 times as long)",
-        "detail": f"{mine.num_rows:,} users; reads {len(files):,} of {SOURCES * LOADS:,} files, "
+    return Figure(
+        f"audience: {name}, ours ÷ bare DuckDB",
+        fast / slow,
+        must=1.2,
+        ours=Cost(fast),
+        other=Cost(slow),
+        detail=f"{mine.num_rows:,} users; reads {len(files):,} of {SOURCES * LOADS:,} files, "
         f"{sum(live.row_count for live in files):,} of {ROWS:,} rows; {statistics.median(opening):.2g} s to open; "
         "other: DuckDB on the same files in hive directories",
-    }
+    )
 
 
 def _ask(sql: str) -> Any:

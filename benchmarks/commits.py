@@ -59,7 +59,7 @@ def measure(size: int) -> tuple[dict[str, float], int]:
         warehouse.create_tables()
         _list_files(warehouse, _sources(size))
         (warehouse.settings.home / "size").write_text(str(size))
-        _, peak = measured(move, warehouse.settings)
+        peak = measured(move, warehouse.settings).peak_bytes
         assert not warehouse.source_totals("interactions")
         return json.loads((warehouse.settings.home / "seconds").read_text()), peak
 

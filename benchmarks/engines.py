@@ -17,6 +17,7 @@ from tests.lake import running_lake
 from tests.spark import running_spark
 
 from benchmarks.audiences import QUESTIONS, SAMPLE_SUMMARY, SAMPLE_USERS
+from benchmarks.figures import Cost, Figure
 from benchmarks.sample import create_warehouse, replace
 from perennial.audiences.evaluate import open_audience
 from perennial.engines.duckdb import open_connection
@@ -36,7 +37,7 @@ SEGMENT = {
 }
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """Ask each question of both engines in turn, whole, from opening the warehouse to the last row."""
     with tempfile.TemporaryDirectory() as home, running_lake(Path(home) / "lake") as lake:
         os.environ |= lake.environment("messaging")
@@ -49,9 +50,7 @@ def run() -> list[dict[str, Any]]:
             return [_measured(in_process, on_spark, name, ask) for name, ask in asked]
 
 
-def _measured(
-    in_process: Warehouse, on_spark: Warehouse, name: str, ask: Callable[[Warehouse], list[str]]
-) -> dict[str, Any]:
+def _measured(in_process: Warehouse, on_spark: Warehouse, name: str, ask: Callable[[Warehouse], list[str]]) -> Figure:
     taken: dict[str, list[float]] = {"duckdb": [], "spark": []}
     for _ in range(ROUNDS):
         answers = []
@@ -61,15 +60,14 @@ def _measured(
             taken[engine].append(time.perf_counter() - started)
         assert answers[0] == answers[1]
     fast, slow = statistics.median(taken["duckdb"]), statistics.median(taken["spark"])
-    return {
-        "name": f"DuckDB, Spark: {name}",
-        "ours_seconds": fast,
-        "other_seconds": slow,
-        "ratio": slow / fast,
-        "target": "none: it tells when to switch",
-        "detail": f"{len(answers[0]):,} users; {ROWS:,} interactions of {SOURCES} sources on S3; Spark: Sail with two "
+    return Figure(
+        f"Spark ÷ DuckDB: {name}",
+        slow / fast,
+        ours=Cost(fast),
+        other=Cost(slow),
+        detail=f"{len(answers[0]):,} users; {ROWS:,} interactions of {SOURCES} sources on S3; Spark: Sail with two "
         f"workers; S3, Spark and DuckDB share {os.cpu_count()} cores",
-    }
+    )
 
 
 def _audience(definition: dict[str, Any]) -> Callable[[Warehouse], list[str]]:

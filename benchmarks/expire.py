@@ -32,15 +32,14 @@ def run() -> list[dict[str, Any]]:
         warehouse = create_warehouse(Path(home) / "full", ROWS, SOURCES)
         originals = [live.data_file for live in warehouse.live_files(warehouse.table(INTERACTIONS.name))]
         for _ in range(ROUNDS):
-            seconds, peak = measured(expire, warehouse.settings)
-            ours.append(seconds)
-            peaks.append(peak)
+            cost = measured(expire, warehouse.settings)
+            ours.append(cost.seconds)
+            peaks.append(cost.peak_bytes)
             start_again(warehouse, originals)
-            seconds, _ = measured(rewrite, warehouse.settings)
-            theirs.append(seconds)
+            theirs.append(measured(rewrite, warehouse.settings).seconds)
             start_again(warehouse, originals)
         small = create_warehouse(Path(home) / "tenth", ROWS // 10, SOURCES)
-        _, small_peak = measured(expire, small.settings)
+        small_peak = measured(expire, small.settings).peak_bytes
     fast, slow = statistics.median(ours), statistics.median(theirs)
     return [
         {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from datetime import UTC, datetime
 from hashlib import md5
 from pathlib import Path
-from typing import Any
 
 from benchmarks.audiences import LOADS, PEOPLE, SAMPLE_USERS, SOURCES, fill
 from benchmarks.audiences import ROWS as WORKSPACE_ROWS
+from benchmarks.figures import Cost, Figure, median_cost
 from benchmarks.processes import measured
 from benchmarks.sample import create_warehouse
 from perennial.exports.models import parse_request
@@ -23,7 +22,7 @@ FILE_ROWS, ROUNDS = 5_000_000, 3
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """Measure both, each round in a process of its own, so that its peak memory is its own."""
     with tempfile.TemporaryDirectory() as home:
         workspace = _workspace(Path(home) / "many", WORKSPACE_ROWS, SOURCES)
@@ -31,8 +30,8 @@ def run() -> list[dict[str, Any]]:
         one = _workspace(Path(home) / "one", FILE_ROWS, 1)
         files = [measured(export_file, one.settings) for _ in range(ROUNDS)]
         tenth = _workspace(Path(home) / "tenth", FILE_ROWS // 10, 1)
-        _, small_peak = measured(export_file, tenth.settings)
-    at_a_tenth = f"; {small_peak / 1e6:,.0f} MB at a tenth of the rows"
+        small = measured(export_file, tenth.settings)
+    at_a_tenth = f"; {small.peak_bytes / 1e6:,.0f} MB at a tenth of the rows"
     return [
         _row(f"users export of 50 ids, {WORKSPACE_ROWS:,} interactions", ids, WORKSPACE_ROWS),
         _row(f"user-data file of {FILE_ROWS:,} interactions", files, FILE_ROWS, at_a_tenth),
@@ -51,17 +50,9 @@ def export_file(warehouse: Warehouse) -> None:
     assert write_user_data(warehouse, request, "bench", NOW).user_count > 0
 
 
-def _row(name: str, rounds: list[tuple[float, int]], rows: int, more: str = "") -> dict[str, Any]:
-    seconds = statistics.median(taken for taken, _ in rounds)
-    peak = max(peak for _, peak in rounds)
-    return {
-        "name": name,
-        "ours_seconds": seconds,
-        "other_seconds": None,
-        "ratio": None,
-        "target": "flat memory",
-        "detail": f"{rows / seconds:,.0f} interactions a second; peak {peak / 1e6:,.0f} MB{more}",
-    }
+def _row(name: str, rounds: list[Cost], rows: int, more: str = "") -> Figure:
+    ours = median_cost(rounds)
+    return Figure(name, ours=ours, detail=f"{rows / ours.seconds:,.0f} interactions a second{more}")
 
 
 def _workspace(home: Path, rows: int, sources: int) -> Warehouse:

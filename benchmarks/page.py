@@ -11,11 +11,11 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import psutil
 
+from benchmarks.figures import Cost, Figure
 from benchmarks.sample import replace
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES
@@ -35,7 +35,7 @@ ADDRESSES = {
 }
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """Measure each kind of click with ten people at once, from the first byte sent to the last received."""
     with tempfile.TemporaryDirectory() as home:
         settings = Settings.from_environment({"PERENNIAL_HOME": home})
@@ -55,29 +55,26 @@ def run() -> list[dict[str, Any]]:
             after = _server_bytes(airflow.process.pid)
     return [
         *rows,
-        {
-            "name": "page: memory of the API server",
-            "ours_seconds": first,
-            "other_seconds": None,
-            "ratio": after / before,
-            "target": "",
-            "detail": f"{before / 1e6:,.0f} MB before the first click, {after / 1e6:,.0f} MB after the last (ratio); "
+        Figure(
+            "page: memory of the API server after the last click ÷ before the first",
+            after / before,
+            ours=Cost(first),
+            detail=f"{before / 1e6:,.0f} MB before, {after / 1e6:,.0f} MB after; "
             "seconds: the first answer, which reads every manifest",
-        },
+        ),
     ]
 
 
-def _row(name: str, seconds: list[float]) -> dict[str, Any]:
-    target = OVERVIEW_SECONDS if name == "overview" else TARGET_SECONDS
-    return {
-        "name": f"page: {name}",
-        "ours_seconds": statistics.median(seconds),
-        "other_seconds": None,
-        "ratio": None,
-        "target": f"95th percentile < {target:g} s",
-        "detail": f"95th percentile {statistics.quantiles(seconds, n=20)[-1]:.3g} s; {PEOPLE} people, "
-        f"{PEOPLE * CLICKS} clicks, {COUNT:,} sources",
-    }
+def _row(name: str, seconds: list[float]) -> Figure:
+    must = OVERVIEW_SECONDS if name == "overview" else TARGET_SECONDS
+    return Figure(
+        f"page: {name}, 95th percentile",
+        statistics.quantiles(seconds, n=20)[-1],
+        " s",
+        must=must,
+        ours=Cost(statistics.median(seconds)),
+        detail=f"{PEOPLE} people, {PEOPLE * CLICKS} clicks, {COUNT:,} sources",
+    )
 
 
 def _clicked(url: str, headers: dict[str, str], name: str) -> list[float]:

@@ -53,7 +53,7 @@ def _measure_shape(lake: Lake, home: Path, row_count: int, loads: int, rounds: i
     for _ in range(rounds):
         seconds["copies"].append(_copies([file.file_path for file in originals]))
         for side, work in (("ours", expire), ("duckdb", rewrite)):
-            seconds[side].append(measured(work, warehouse.settings)[0])
+            seconds[side].append(measured(work, warehouse.settings).seconds)
             start_again(warehouse, originals)
     if loads > 1:
         seconds["spark"] = [_spark(lake, warehouse, home)]

@@ -9,14 +9,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+
+from benchmarks.figures import Cost, Figure
 
 ROUNDS = 500
 AFTER = 10
 ROOT = Path(__file__).parent.parent
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """Let the test of the suite, tests/web/test_soak.py, go on for longer: a restore in each round."""
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.json"
@@ -33,15 +34,13 @@ def run() -> list[dict[str, Any]]:
     return [_row(what, held, seconds) for what in ("descriptors", "threads", "megabytes")]
 
 
-def _row(what: str, held: list[dict[str, int]], seconds: float) -> dict[str, Any]:
+def _row(what: str, held: list[dict[str, int]], seconds: float) -> Figure:
     figures = [round_[what] for round_ in held]
     places = (AFTER, len(figures) // 5, len(figures) // 2, len(figures))
-    return {
-        "name": f"soak: {what} after {len(figures)} rounds on S3",
-        "ours_seconds": seconds / len(figures),
-        "other_seconds": None,
-        "ratio": figures[-1] / figures[AFTER - 1],
-        "target": f"as after round {AFTER} (ratio: after the last / after it)",
-        "detail": f"after round {', '.join(f'{place}: {figures[place - 1]}' for place in places)}; at the most "
+    return Figure(
+        f"soak on S3: {what} after round {len(figures)} ÷ after round {AFTER}",
+        figures[-1] / figures[AFTER - 1],
+        ours=Cost(seconds / len(figures)),
+        detail=f"after round {', '.join(f'{place}: {figures[place - 1]}' for place in places)}; at the most "
         f"{max(figures)}; seconds: a round",
-    }
+    )

@@ -108,7 +108,7 @@ def test_the_ids_of_dags_begin_with_the_prefix_also_in_what_people_are_told_to_d
 def test_without_the_extra_the_sample_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perennial.cli.workspace.find_spec", lambda _: None)
     for name in ("demo", "up"):
-        assert "run pip install 'perennial[sample]'" in " ".join(run(name, exit_code=1).split())
+        assert "run pip install 'perennial-airflow[sample]'" in " ".join(run(name, exit_code=1).split())
 
 
 # For many who ask, Airflow is not there, or takes seconds to start.

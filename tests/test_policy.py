@@ -28,10 +28,20 @@ from perennial.policy.decisions import (
     explain,
     refuse_stale_metadata,
 )
-from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES, Table
+from perennial.tables import (
+    AUDIENCES,
+    HOLDS,
+    INTERACTIONS,
+    LIFECYCLE_EVENTS,
+    SOURCE_TAGS,
+    SOURCES,
+    VANISHED_SOURCES,
+    Table,
+)
 from perennial.warehouse import Warehouse
 
 _TYPES = {"string": pa.string(), "timestamptz": pa.timestamp("us", "UTC"), "long": pa.int64()}
+_TYPES["list<string>"] = pa.list_(pa.string())
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 AS_OF = datetime(2026, 6, 1, 4, tzinfo=UTC)
 HOSTILE_IDS = ["it's", 'say "hi"', "a/b\\c", "naïve 🌻", " > segment:", "line\nbreak", "nul\0", "$as_of; --", "i" * 500]
@@ -78,6 +88,11 @@ def event(name: str, source_id: str = "s", occurred_at: datetime = AS_OF, record
     return {"event_id": "e", "event": name, "source_id": source_id, "run_id": "r", **moments, **counts}
 
 
+def hold(hold_id: str = "h", source_id: str | None = "s", lifted: bool = False, **columns: Any) -> Row:
+    placed = {"held_by": "ann", "reason": "audit", "held_at": LONG_AGO, "until": None, **columns}
+    return {"hold_id": hold_id, "source_id": source_id, "event": "lifted" if lifted else "placed", **placed}
+
+
 def decided(
     *sources: Row,
     audiences: list[Row] | None = None,
@@ -86,10 +101,15 @@ def decided(
     locked: tuple[str, ...] = (),
     as_of: datetime = AS_OF,
     rules: Rules | None = None,
+    holds: list[Row] | None = None,
+    tags: list[tuple[str, str]] | None = None,
 ) -> dict[str, Decision]:
-    metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []))
+    tagged = arrow(SOURCE_TAGS, [{"source_id": source_id, "tag": tag} for source_id, tag in tags or []])
+    metadata = SyncedMetadata(arrow(SOURCES, list(sources)), arrow(AUDIENCES, audiences or []), lambda: tagged)
     hot_rows = {row["source_id"]: 5 for row in sources} if hot is None else hot
-    state = WarehouseState(arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(locked))
+    state = WarehouseState(
+        arrow(LIFECYCLE_EVENTS, events or []), hot_rows, frozenset(locked), holds=arrow(HOLDS, holds or [])
+    )
     table = decide_from(metadata, state, as_of, rules or Rules()).rows
     ids = table["source_id"].to_pylist()
     assert ids == sorted(set(ids), key=lambda text: text.encode())
@@ -345,6 +365,54 @@ def test_ids_may_contain_any_character(hostile: str) -> None:
     assert found[hostile].decision == "referenced"
     assert found[hostile].referenced_by == (path,)
     assert found["other"].decision == "expire"
+
+
+# R19: holds
+
+DUE = source(stopped_at=at("2026-01-31"))
+OF_TAG = {"source_id": None, "tag": "summer's"}
+ENDED = "Stopped on 2026-01-31: the 3 months ended on 2026-04-30"
+
+
+@pytest.mark.parametrize(
+    ("row", "given_", "decision", "says"),
+    [
+        pytest.param(DUE, {"holds": [hold()]}, "held", "hold h of ann keeps it until it is lifted (audit)", id="no end"),
+        pytest.param(DUE, {"holds": [hold(until=AS_OF + timedelta(microseconds=1))]}, "held", "until 2026-06-01 04:00 UTC (audit)", id="until later"),
+        pytest.param(DUE, {"holds": [hold(until=at("2026-06-02"))]}, "held", "keeps it until 2026-06-02 (audit)", id="until a day"),
+        pytest.param(DUE, {"holds": [hold(until=AS_OF)]}, "expire", "and no active referrer names it", id="ended"),
+        pytest.param(DUE, {"holds": [hold(), hold(lifted=True)]}, "expire", "and no active referrer names it", id="lifted"),
+        pytest.param(DUE, {"holds": [hold(), hold(lifted=True), hold("i")]}, "held", "hold i of ann", id="held again"),
+        pytest.param(DUE, {"holds": [hold("a", until=at("2026-07-01")), hold("b", until=at("2026-08-01"))]}, "held", "hold b of ann keeps it until 2026-08-01 (audit), and so does 1 more hold", id="the longest"),
+        pytest.param(DUE, {"holds": [hold(held_at=AS_OF + timedelta(days=1))]}, "held", "hold h", id="placed after the run's date"),
+        pytest.param(DUE, {"holds": [hold(source_id="other")]}, "expire", "", id="another source"),
+        pytest.param(DUE, {"holds": [hold(**OF_TAG)], "tags": [("s", "summer's")]}, "held", "hold h of ann on tag 'summer's' keeps it", id="its tag"),
+        pytest.param(DUE, {"holds": [hold(**OF_TAG)], "tags": [("other", "summer's")]}, "expire", "", id="a tag it has not"),
+        pytest.param(DUE, {"holds": [hold()], "audiences": [audience("campaign:c", names("s"))]}, "held", "hold h", id="before referenced"),
+        pytest.param(DUE, {"holds": [hold()], "hot": {}}, "held", "hold h", id="before empty"),
+        pytest.param(source(stopped_at=AS_OF), {"holds": [hold()]}, "recent", "", id="after recent"),
+        pytest.param(source(status="active"), {"holds": [hold()]}, "active", "", id="active"),
+        pytest.param(DUE, {"holds": [hold()], "events": [event("expired")], "hot": {}}, "expired", "in long-term storage", id="brings nothing back"),
+        pytest.param(DUE, {"holds": [hold()], "events": [event("expired")]}, "late", "follow into the archive", id="hides and shows nothing"),
+    ],
+)  # fmt: skip
+def test_r19_a_hold_keeps_what_is_due_and_nothing_else(
+    row: Row, given_: dict[str, Any], decision: str, says: str
+) -> None:
+    found = one(row, **given_)
+    assert (found.decision, found.clock_started_at) == (decision, row.get("stopped_at"))
+    assert says in found.reason
+    if decision == "held":
+        assert found.reason.startswith(f"{ENDED}, but hold ")
+
+
+def test_r19_a_hold_on_a_tag_keeps_what_carried_it_when_it_vanished() -> None:
+    vanished = arrow(VANISHED_SOURCES, [{"source_id": "s", "tags": ["summer"], "missed_at": LONG_AGO, "run_id": "r"}])
+    metadata = SyncedMetadata(arrow(SOURCES, []), arrow(AUDIENCES, []))
+    for tag, decision in (("summer", "held"), ("winter", "expire")):
+        placed = arrow(HOLDS, [hold(source_id=None, tag=tag)])
+        state = WarehouseState(arrow(LIFECYCLE_EVENTS, []), {"s": 5}, vanished=vanished, holds=placed)
+        assert decide_from(metadata, state, AS_OF, Rules()).rows["decision"].to_pylist() == [decision]
 
 
 # R8, R9, R10, R13, R18: what was moved before
@@ -794,7 +862,7 @@ def test_r24_a_deletion_that_cannot_be_right_hides_nothing(warehouse: Warehouse,
 
 
 def model(
-    sources: list[Row], audiences: list[Row], events: list[Row], hot: set[str], as_of: datetime
+    sources: list[Row], audiences: list[Row], events: list[Row], hot: set[str], held: set[str], as_of: datetime
 ) -> dict[str, tuple[str, set[str]]]:
     """The rules in plain Python: the decision of each source, and the owners that keep it."""
     uses: dict[str, list[Row]] = {}
@@ -813,12 +881,14 @@ def model(
                         seen.add(f"segment:{node['segment_id']}")
                         waiting.append(f"segment:{node['segment_id']}")
     return {
-        row["source_id"]: (_modelled(row, events, hot, kept_by, as_of), kept_by.get(row["source_id"], set()))
+        row["source_id"]: (_modelled(row, events, hot, held, kept_by, as_of), kept_by.get(row["source_id"], set()))
         for row in sources
     }
 
 
-def _modelled(row: Row, events: list[Row], hot: set[str], kept_by: dict[str, set[str]], as_of: datetime) -> str:
+def _modelled(
+    row: Row, events: list[Row], hot: set[str], held: set[str], kept_by: dict[str, set[str]], as_of: datetime
+) -> str:
     source_id = row["source_id"]
     moves = [found for found in events if found["source_id"] == source_id and found["event"] != "late_archived"]
     moves.sort(key=lambda found: (found["recorded_at"] or found["occurred_at"], found["occurred_at"], found["event"]))
@@ -837,6 +907,8 @@ def _modelled(row: Row, events: list[Row], hot: set[str], kept_by: dict[str, set
     known = [moment for moment in starts if moment]
     if not known or three_months_after(max(known)) > as_of:
         return "recent"
+    if source_id in held:
+        return "held"
     if kept_by.get(source_id):
         return "referenced"
     return "expire" if source_id in hot else "empty"
@@ -871,14 +943,15 @@ WORLD = st.tuples(
     st.lists(AUDIENCE, max_size=6, unique_by=lambda row: (row["owner_kind"], row["owner_id"])),
     st.lists(EVENT, max_size=4),
     st.sets(IDS),
+    st.sets(IDS, max_size=2),
 )
+World = tuple[list[Row], list[Row], list[Row], set[str], set[str]]
+"""Sources, audiences, events, and the ids of those that have hot rows and of those that are held."""
 
 
-def apart(
-    world: tuple[list[Row], list[Row], list[Row], set[str]], mark: str
-) -> tuple[list[Row], list[Row], list[Row], set[str]]:
+def apart(world: World, mark: str) -> World:
     """The same world with ids of its own, so that many can be decided at once."""
-    sources, audiences, events, hot = world
+    sources, audiences, events, hot, held = world
 
     def node(found: Row) -> Row:
         return {key: value if key == "filter" else mark + value for key, value in found.items()}
@@ -892,17 +965,18 @@ def apart(
         [marked(row) for row in audiences],
         [{**row, "source_id": mark + row["source_id"]} for row in events],
         {mark + source_id for source_id in hot},
+        {mark + source_id for source_id in held},
     )
 
 
 @hypothesis_settings(max_examples=20, deadline=None)
 @given(st.lists(WORLD, min_size=1, max_size=12))
-def test_decisions_agree_with_a_model_of_the_rules(
-    worlds: list[tuple[list[Row], list[Row], list[Row], set[str]]],
-) -> None:
+def test_decisions_agree_with_a_model_of_the_rules(worlds: list[World]) -> None:
     marked = [apart(world, f"{number}/") for number, world in enumerate(worlds)]
     sources, audiences, events = ([row for world in marked for row in world[part]] for part in range(3))
-    found = decided(*sources, audiences=audiences, events=events, hot={key: 1 for world in marked for key in world[3]})
+    hot, held = ({key for world in marked for key in world[part]} for part in (3, 4))
+    holds = [hold(f"of {source_id}", source_id) for source_id in held]
+    found = decided(*sources, audiences=audiences, events=events, hot=dict.fromkeys(hot, 1), holds=holds)
     owners = {name: {path.split(" > ")[0] for path in decision.referenced_by} for name, decision in found.items()}
-    expected = model(sources, audiences, events, {key for world in marked for key in world[3]}, AS_OF)
+    expected = model(sources, audiences, events, hot, held, AS_OF)
     assert {name: (decision.decision, owners[name]) for name, decision in found.items()} == expected

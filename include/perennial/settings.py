@@ -225,7 +225,9 @@ def _refuse_engine(url: str) -> None:
         if not urlsplit(url).hostname:
             raise _refused("ENGINE_URL", shown, "sc://host:port, where a Spark Connect server listens")
         if find_spec("pyspark") is None:
-            raise _refused("ENGINE_URL", shown, "another engine, or install its driver: pip install 'perennial[spark]'")
+            raise _refused(
+                "ENGINE_URL", shown, "another engine, or install its driver: pip install 'perennial-airflow[spark]'"
+            )
         return
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError

@@ -159,11 +159,21 @@ EXPIRY_DECISIONS = Table("expiry_decisions", "What an expiry run decided about a
     as_of* timestamptz The run's own now
     run_id* string Run that decided
     source_id* string Campaign or Canvas
-    decision* string deleted, reactivated, late, expired, active, recent, referenced, empty or expire
+    decision* string deleted, reactivated, late, expired, active, recent, held, referenced, empty or expire
     reason* string The same, for a person
     clock_started_at timestamptz Start of its clock (R3)
     expires_at timestamptz End of its clock (R3)
     referenced_by* list<string> Each referrer's whole path (R4); at most ten paths of referrers that might name any source
+"""))  # fmt: skip
+HOLDS = Table("holds", "A hold was placed or lifted: while it lasts, its sources stay hot (R19).", _columns("""
+    hold_id* string Id, the same in the row that lifts it
+    source_id string Campaign or Canvas; null in a hold on a tag
+    tag string Tag: whatever carries it when a run decides; null in a hold on a source
+    held_by* string Who placed or lifted it
+    reason* string Why, in their words
+    held_at* timestamptz Wall clock
+    until timestamptz End; null: until it is lifted
+    event* string placed or lifted
 """))  # fmt: skip
 LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
     file_uri* string Address of the file
@@ -248,7 +258,7 @@ ARCHIVE_CHECKS = Table("archive_checks", "A check of an archived file: whether w
 TABLES = (
     SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
-    LIFECYCLE_EVENTS, EXPIRY_DECISIONS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
+    LIFECYCLE_EVENTS, EXPIRY_DECISIONS, HOLDS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
     AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES, ARCHIVE_CHECKS,
 )  # fmt: skip
 # New names of columns, and those they had: `perennial init` renames, and the values stay.

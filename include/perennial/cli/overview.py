@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 STATES = ("available", "kept", "expired", "deleted")
-"""Values of `--state`; a source that is kept is available and would expire if no active referrer named it."""
+"""Values of `--state`; a source that is kept is available, and would expire without an active referrer or a hold."""
 _SHOWN_ROWS = 100
 # Tags that a sentence names.
 _NAMED_TAGS = 10
@@ -75,9 +75,11 @@ def list_workspace(
 
 def show_listed_sources(warehouse: Warehouse, session: DuckDBPyConnection) -> None:
     """Create relation `listed_sources` in a status session: every source, and who keeps it."""
+    from perennial.policy.holds import show_holds
     from perennial.policy.referrers import show_referrers
 
     show_referrers(session, warehouse)
+    show_holds(session, warehouse, datetime.now(UTC))
     for name in ("policy/create_source_keepers", "cli/create_listed_sources"):
         session.execute(statement(name))
 

@@ -94,7 +94,7 @@ def _refuse_without_sample() -> None:
     missing = [name for name in ("aiosmtpd", "numpy", "psutil") if find_spec(name) is None]
     if missing:
         raise TerminalSettingError(
-            f"The sample needs {' and '.join(missing)}, not installed here; run pip install 'perennial[sample]'."
+            f"The sample needs {' and '.join(missing)}, not installed here; run pip install 'perennial-airflow[sample]'."
         )
 
 
@@ -110,8 +110,8 @@ def status(
 ) -> None:
     """Show where the interactions of every source are, the history of one, or what a run moved; and what that costs.
 
-    A source that an active referrer keeps has no date of expiry. With --csv or --json, only the list of sources is
-    written.
+    A source that an active referrer or a hold without an end keeps has no date of expiry. With --csv or --json, only
+    the list of sources is written.
     """
     from perennial.engines.duckdb import open_status_session
     from perennial.moves.costs import archive_costs, run_costs

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from perennial.engines.duckdb import create_view, open_connection
 from perennial.operations import Run, wall_clock
+from perennial.policy.holds import held_sources
 from perennial.sql import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.warehouse import SourceTotal, Warehouse
@@ -70,16 +71,27 @@ def record_expired(
         The totals of the sources that may leave hot; the decision about the others is out of date.
     """
     outdated: set[str] = set()
+    moved = list(totals)
+
+    def look() -> None:
+        # After the trail was loaded: `place_hold` changes it too, so a hold that is missed here makes the commit fail.
+        held = held_sources(warehouse, run.now)
+        outdated.update(each.source_id for each in moved if each.source_id in held and not is_away(each))
+
+    def is_away(total: SourceTotal) -> bool:
+        return seen[total.source_id].move == "expired"
 
     def event_of(total: SourceTotal, last: LastEvent) -> Event | None:
         if last != seen[total.source_id]:
             outdated.add(total.source_id)
+        if total.source_id in outdated:
             return None
-        return "late_archived" if last.move == "expired" else "expired"
+        return "late_archived" if is_away(total) else "expired"
 
-    moved = list(totals)
-    _record(warehouse, run, operation, reasons, moved, event_of)
-    return [total for total in moved if total.source_id not in outdated]
+    _record(warehouse, run, operation, reasons, moved, event_of, look)
+    # An earlier attempt may have recorded fewer sources: what the trail does not say to be away must not leave.
+    last = last_events(warehouse, [total.source_id for total in moved])
+    return [total for total in moved if total.source_id not in outdated and last[total.source_id].move == "expired"]
 
 
 def record_restored(warehouse: Warehouse, run: Run, operation: str, totals: Collection[SourceTotal]) -> None:
@@ -108,8 +120,10 @@ def _record(
     reasons: Mapping[str, str | None],
     totals: Collection[SourceTotal],
     event_of: Callable[[SourceTotal, LastEvent], Event | None],
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     def rows(table: Table) -> list[dict[str, object]]:
+        look()
         last = last_events(warehouse, [total.source_id for total in totals], table)
         events = ((total, event_of(total, last[total.source_id])) for total in totals)
         return [

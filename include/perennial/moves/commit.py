@@ -15,7 +15,7 @@ from perennial.moves.copy import read_copies, read_results
 from perennial.moves.move_plan import CopyStep, MovePlan, file_name, operation_step, removed_by
 from perennial.moves.verify import whole_sources
 from perennial.operations import heartbeat
-from perennial.storage import storage_for
+from perennial.storage import list_together, storage_for
 from perennial.text import pluralize
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
@@ -76,16 +76,13 @@ def _refuse_missing(destination: Table, copies: list[DataFile]) -> None:
 
 
 def _sizes(destination: Table, uris: list[str]) -> dict[str, int]:
-    """Look at files one by one, or list their directory where that takes fewer requests."""
+    """Look at files together if that takes fewer requests, and at those that are missing there one by one."""
     if not uris:
         return {}
-    others = data_file_count(destination)
-    storage, directories = storage_for(uris[0]), {uri.rpartition("/")[0] for uri in uris}
-    if len(directories) == 1 and others is not None and others < storage.listed_at_once * len(uris):
-        return {stored.uri: stored.file_bytes for stored in storage.list_files(directories.pop())}
+    storage, found = storage_for(uris[0]), list_together(uris, data_file_count(destination))
     with ThreadPoolExecutor(storage.in_flight) as pool:
-        found = pool.map(storage.stat, uris)
-        return {stored.uri: stored.file_bytes for stored in found if stored is not None}
+        looked_at = pool.map(storage.stat, [uri for uri in uris if uri not in found])
+        return {stored.uri: stored.file_bytes for stored in (*found.values(), *looked_at) if stored is not None}
 
 
 def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:

@@ -15,10 +15,10 @@ from perennial.errors import PerennialError, TerminalDataError, TerminalSettingE
 from perennial.moves.move_plan import EXPIRE, CopyStep, MovePlan, file_name, planned_files
 from perennial.moves.rewrite import rewrite_files
 from perennial.operations import OperationStore, heartbeat
-from perennial.storage import algorithm_of, storage_for
+from perennial.storage import StoredFile, algorithm_of, list_together, storage_for
 from perennial.text import pluralize
 from perennial.warehouse import LiveFile, SourceTotal, Warehouse
-from perennial.warehouse.files import read_file_list, taken_over, write_file_list
+from perennial.warehouse.files import data_file_count, read_file_list, taken_over, write_file_list
 from perennial.warehouse.schemas import refuse_unlike
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ def copy_chunk(warehouse: Warehouse, plan: MovePlan, chunk: int, copied: Callabl
     listed = {file_name(live.uri): live for live in warehouse.live_files(destination, sources)}
     storage = storage_for(plan.steps[0].copy_uri)
     storage_class = warehouse.settings.archive_storage_class if plan.direction is EXPIRE else None
-    copying = _Copying(origin, destination, originals, listed, storage_class)
+    whole = [step.originals[0] for step in steps if not step.rewritten]
+    stored = list_together(whole, data_file_count(origin))
+    copying = _Copying(origin, destination, originals, stored, listed, storage_class)
     results: list[CopyResult] = []
     started = logged = time.monotonic()
     with ThreadPoolExecutor(storage.in_flight) as pool:
@@ -179,6 +181,7 @@ class _Copying:
     origin: Table
     destination: Table
     originals: dict[str, LiveFile]
+    stored: dict[str, StoredFile]
     listed: dict[str, LiveFile]
     storage_class: str | None
     rewritten: list[DataFile] = field(default_factory=list)
@@ -211,8 +214,9 @@ class _Copying:
     def _copy(self, step: CopyStep) -> CopyResult:
         (uri,) = step.originals
         original, expected = self.originals[uri], step.expected_checksums.get(uri, "")
+        wanted = self.storage_class, algorithm_of(expected), self.stored.get(uri)
         try:
-            copy = storage_for(step.copy_uri).copy(uri, step.copy_uri, self.storage_class, algorithm_of(expected))
+            copy = storage_for(step.copy_uri).copy(uri, step.copy_uri, *wanted)
         except FileNotFoundError as error:
             if storage_for(uri).stat(uri) is not None:
                 raise

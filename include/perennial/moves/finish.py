@@ -161,9 +161,9 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
     """Decide again about a plan's sources, from metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
-    saved after the last sync, or a source started again (R1). An audience that can no longer be read keeps what it
-    could name (R4); the others go. All stay where the platform's database looks broken, because it lacks too much of
-    what the last sync found.
+    saved after the last sync, a source started again (R1), or a hold placed (R19). An audience that can no longer be
+    read keeps what it could name (R4); the others go. All stay where the platform's database looks broken, because it
+    lacks too much of what the last sync found.
 
     Returns:
         The sources that are to leave hot, each with the reason.

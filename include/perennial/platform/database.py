@@ -141,7 +141,7 @@ def _refuse_missing_file(url: URL) -> None:
 def _unusable(url: URL, problem: str) -> TerminalSettingError:
     return TerminalSettingError(
         f"PERENNIAL_PLATFORM_URL is {_shown(url)}, but {problem}; "
-        "set it to the SQLAlchemy URL of the messaging platform's database (`perennial[postgres]` brings PostgreSQL's "
+        "set it to the SQLAlchemy URL of the messaging platform's database (`perennial-airflow[postgres]` brings PostgreSQL's "
         "driver)."
     )
 

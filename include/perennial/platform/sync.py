@@ -16,7 +16,7 @@ from perennial.platform.integrity import KeyLedger
 from perennial.platform.legacy_deletions import read_legacy_deletions
 from perennial.platform.reading import PlatformReading
 from perennial.platform.vanished import KEYS, keep_missed
-from perennial.tables import AUDIENCES, SOURCES, SYNCED, VANISHED_SOURCES
+from perennial.tables import AUDIENCES, SOURCE_TAGS, SOURCES, SYNCED, VANISHED_SOURCES, Table
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -59,10 +59,15 @@ class SyncOutcome:
 
 @dataclass(frozen=True)
 class PlatformMetadata:
-    """The platform's sources and audiences at one moment, with the columns of the contract, marks applied (R18)."""
+    """The platform's sources and audiences at one moment, with the columns of the contract, marks applied (R18).
+
+    Attributes:
+        source_tags: Reads its tags, which only holds on tags need (R19).
+    """
 
     sources: pa.Table
     audiences: pa.Table
+    source_tags: Callable[[], pa.Table]
 
 
 def sync_sources(
@@ -132,7 +137,7 @@ def _staged_tables(warehouse: Warehouse, reading: PlatformReading) -> dict[str, 
 def read_metadata(
     settings: Settings, deletions: Mapping[str, datetime] | None = None, now: datetime | None = None
 ) -> PlatformMetadata | None:
-    """Return the platform's current sources and audiences, for R7; the warehouse is not touched.
+    """Return the platform's current sources, audiences and tags, for R7; the warehouse is not touched.
 
     Args:
         settings: Where the platform is.
@@ -145,18 +150,22 @@ def read_metadata(
     Raises:
         TerminalMetadataError, TerminalSettingError, TransientError: As `sync_sources`.
     """
-    import pyarrow as pa
-
     default = settings.home and settings.home / "platform.db"
     if default and settings.platform_url == f"sqlite:///{default}" and not default.exists():
         return None
     reading = PlatformReading(now or datetime.now(UTC), deletions or {})
+    sources, audiences = _read_tables(settings, reading, (SOURCES, AUDIENCES))
+    return PlatformMetadata(sources, audiences, lambda: _read_tables(settings, reading, (SOURCE_TAGS,))[0])
+
+
+def _read_tables(settings: Settings, reading: PlatformReading, tables: Iterable[Table]) -> list[pa.Table]:
+    import pyarrow as pa
+
     with open_platform(settings) as database, KeyLedger() as ledger:
-        sources, audiences = (
+        return [
             pa.Table.from_batches(reading.checked_batches(table, database, ledger), arrow_schema(table))
-            for table in (SOURCES, AUDIENCES)
-        )
-    return PlatformMetadata(sources, audiences)
+            for table in tables
+        ]
 
 
 def _logged(run_id: str, findings: Iterable[Finding], said: str) -> dict[str, int]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from perennial.tables import Table
     from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -178,10 +179,10 @@ def known_ids(sources: pa.Table, vanished: pa.Table) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for column in ids for chunk in column.cast(text).chunks], text)
 
 
-def no_rows() -> pa.Table:
-    """Return an empty `vanished_sources`."""
+def no_rows(table: Table) -> pa.Table:
+    """Return an empty table of the contract."""
     import pyarrow as pa
 
     from perennial.engines.columns import arrow_type
 
-    return pa.schema([(column.name, arrow_type(column.type)) for column in VANISHED_SOURCES.columns]).empty_table()
+    return pa.schema([(column.name, arrow_type(column.type)) for column in table.columns]).empty_table()

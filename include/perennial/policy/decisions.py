@@ -1,4 +1,4 @@
-"""Decisions: which sources are due, which are kept and by whom, which come back (R1-R6, R9, R10, R13, R18).
+"""Decisions: which sources are due, which are kept and by whom, which come back (R1-R6, R9, R10, R13, R18, R19).
 
 The rules are SQL in `include/sql/policy/` and `include/sql/views/create_source_states.sql`, always run by DuckDB in
 process on Arrow tables: the metadata of a million sources fits in memory, and hot totals come from Iceberg manifests.
@@ -6,17 +6,27 @@ process on Arrow tables: the metadata of a million sources fits in memory, and h
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.errors import TerminalMetadataError
 from perennial.platform.vanished import absent_rows, known_ids, nearest_source, no_rows, unknown_source
+from perennial.policy.holds import Hold, create_source_holds, read_holds
 from perennial.policy.referrers import create_source_referrers, unread_referrers
 from perennial.settings import REFERRER_KINDS, dag_id
 from perennial.sql import statement
-from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES
+from perennial.tables import (
+    AUDIENCES,
+    HOLDS,
+    INTERACTIONS,
+    LIFECYCLE_EVENTS,
+    SOURCE_TAGS,
+    SOURCES,
+    VANISHED_SOURCES,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,13 +38,19 @@ SOURCE_KINDS = ("campaign", "canvas")
 
 
 class Metadata(Protocol):
-    """The platform's metadata at one moment: tables `sources` and `audiences`, with the columns of the contract."""
+    """The platform's metadata at one moment: tables `sources` and `audiences`, with the columns of the contract.
+
+    `source_tags` is read only if a hold on a tag needs it.
+    """
 
     @property
     def sources(self) -> pa.Table: ...
 
     @property
     def audiences(self) -> pa.Table: ...
+
+    @property
+    def source_tags(self) -> Callable[[], pa.Table]: ...
 
 
 @dataclass(frozen=True)
@@ -43,10 +59,12 @@ class SyncedMetadata:
 
     sources: pa.Table
     audiences: pa.Table
+    source_tags: Callable[[], pa.Table] = lambda: no_rows(SOURCE_TAGS)
 
     @classmethod
     def read(cls, warehouse: Warehouse) -> SyncedMetadata:
-        return cls(warehouse.read(SOURCES.name), warehouse.read(AUDIENCES.name))
+        tags = partial(warehouse.read, SOURCE_TAGS.name)
+        return cls(warehouse.read(SOURCES.name), warehouse.read(AUDIENCES.name), tags)
 
 
 @dataclass(frozen=True)
@@ -58,12 +76,14 @@ class WarehouseState:
         hot_rows: Interactions in the hot table, by source.
         locked: Sources that a restore is bringing back at this moment: none of their rows may leave hot.
         vanished: Rows of `vanished_sources` whose source is not in `sources` either.
+        holds: The table of the contract (R19).
     """
 
     lifecycle_events: pa.Table
     hot_rows: dict[str, int]
     locked: frozenset[str] = frozenset()
-    vanished: pa.Table = field(default_factory=no_rows)
+    vanished: pa.Table = field(default_factory=partial(no_rows, VANISHED_SOURCES))
+    holds: pa.Table = field(default_factory=partial(no_rows, HOLDS))
 
     @classmethod
     def read(
@@ -72,7 +92,8 @@ class WarehouseState:
         if hot_rows is None:
             totals = warehouse.source_totals(INTERACTIONS.name)
             hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
-        return cls(warehouse.read(LIFECYCLE_EVENTS.name), hot_rows, frozenset(locked), absent_rows(warehouse))
+        events, holds = warehouse.read(LIFECYCLE_EVENTS.name), warehouse.read(HOLDS.name)
+        return cls(events, hot_rows, frozenset(locked), absent_rows(warehouse), holds)
 
 
 @dataclass(frozen=True)
@@ -92,7 +113,7 @@ class Decision:
     """The decision about one source. Times are UTC.
 
     Attributes:
-        decision: deleted, reactivated, late, expired, active, recent, referenced, empty or expire.
+        decision: deleted, reactivated, late, expired, active, recent, held, referenced, empty or expire.
         reason: The decision in words.
         clock_started_at: R3; None while the clock does not run: the source is active, or was deleted.
         expires_at: The clock plus the retention period; None likewise.
@@ -115,10 +136,12 @@ class Decisions:
     Attributes:
         rows: One row a source, in order of source_id, with the columns of `Explanation` and `Decision`.
         unread_referrers: The paths of active referrers that cannot be read and could name any source.
+        holds: One row per source and hold that keeps it, due or not (R19): source_id and the columns of `Hold`.
     """
 
     rows: pa.Table
     unread_referrers: tuple[str, ...]
+    holds: pa.Table
 
 
 @dataclass(frozen=True)
@@ -131,6 +154,7 @@ class Explanation:
         last_restored_at: The last restore (R13).
         vanished_at: When a sync first missed it; None while the platform has it.
         hot_rows: Interactions in the hot table.
+        holds: The holds that keep it, even while it is not due (R19); the longest first.
     """
 
     decision: Decision
@@ -145,6 +169,7 @@ class Explanation:
     last_restored_at: datetime | None
     vanished_at: datetime | None
     hot_rows: int
+    holds: tuple[Hold, ...] = ()
 
     @property
     def clock_events(self) -> dict[str, datetime]:
@@ -165,7 +190,7 @@ class Explanation:
 
 
 DECISION_COLUMNS = tuple(field.name for field in fields(Decision))
-_EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.name != "decision")
+_EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.name not in ("decision", "holds"))
 
 
 def decide(
@@ -220,7 +245,8 @@ def explain(
 
     metadata = SyncedMetadata.read(warehouse)
     state = WarehouseState.read(warehouse, locked, None if hot_rows is None else {source_id: hot_rows})
-    rows = decide_from(metadata, state, as_of, Rules.from_settings(warehouse)).rows
+    decided = decide_from(metadata, state, as_of, Rules.from_settings(warehouse))
+    rows = decided.rows
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()
     if not found:
         from perennial.engines.duckdb import open_connection
@@ -229,7 +255,12 @@ def explain(
             connection.register("known_sources", rows)
             nearest = nearest_source(connection, source_id)
         raise unknown_source(source_id, state.hot_rows.get(source_id, 0), nearest)
-    return Explanation(decision=_decision(found[0]), **{name: found[0][name] for name in _EXPLAINED_COLUMNS})
+    holds = decided.holds.filter(pc.field("source_id") == source_id)
+    return Explanation(
+        decision=_decision(found[0]),
+        **{name: found[0][name] for name in _EXPLAINED_COLUMNS},
+        holds=tuple(read_holds(holds)),
+    )
 
 
 def _decision(row: dict[str, Any]) -> Decision:
@@ -239,7 +270,7 @@ def _decision(row: dict[str, Any]) -> Decision:
 
 def decide_from(metadata: Metadata, state: WarehouseState, as_of: datetime, rules: Rules) -> Decisions:
     """Decide from tables in memory; see `decide_all`."""
-    from perennial.engines.duckdb import create_state_views, open_connection
+    from perennial.engines.duckdb import create_state_views, create_views, open_connection
 
     _refuse_unknown_values(metadata)
     with open_connection() as connection:
@@ -255,10 +286,16 @@ def decide_from(metadata: Metadata, state: WarehouseState, as_of: datetime, rule
             lambda: known_ids(metadata.sources, state.vanished),
             rules.exempting_referrers,
         )
+        connection.register("holds", state.holds)
+        tagged = state.holds["tag"].null_count < len(state.holds)
+        connection.register("source_tags", metadata.source_tags() if tagged else no_rows(SOURCE_TAGS))
+        create_views(connection, ["known_source_tags"])
+        create_source_holds(connection, as_of)
         for view in ("source_stories", "source_keepers", "source_facts"):
             connection.execute(statement(f"policy/create_{view}"))
         rows = connection.sql(statement("policy/decide_sources"), params={"as_of": as_of}).to_arrow_table()
-        return Decisions(rows, unread_referrers(connection))
+        holds = connection.sql(statement("policy/list_source_holds")).to_arrow_table()
+        return Decisions(rows, unread_referrers(connection), holds)
 
 
 def refuse_stale_metadata(warehouse: Warehouse, wall_clock: datetime) -> None:

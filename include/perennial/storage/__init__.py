@@ -9,6 +9,8 @@ from enum import Enum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from io import BufferedReader
+from itertools import islice
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -28,12 +30,14 @@ class StoredFile:
         file_bytes: Size.
         modified_at: When its content or its name last changed, UTC.
         storage_class: By the storage's own name; empty if it has no classes.
+        etag: What the storage calls this version of its content; empty if it has no such name.
     """
 
     uri: str
     file_bytes: int
     modified_at: datetime
     storage_class: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,21 +140,31 @@ class Storage(Protocol):
             TerminalDataError: The algorithm can no longer be computed here.
         """
 
-    def copy(self, origin: str, destination: str, storage_class: str | None = None, algorithm: str = "") -> CopiedFile:
+    def copy(
+        self,
+        origin: str,
+        destination: str,
+        storage_class: str | None = None,
+        algorithm: str = "",
+        listed: StoredFile | None = None,
+    ) -> CopiedFile:
         """Copy a file to another address, replacing a file there in one step, and compare both.
+
+        The content would survive a loss of power when this returns, its name when `make_durable` does.
 
         Args:
             origin: The file, in this or another storage.
             destination: An address of this storage.
             storage_class: Storage class of the copy, if the storage has classes.
             algorithm: Algorithm of the checksums; by default as in `checksum`.
+            listed: What a listing says of the original, which may save a request.
 
         Raises:
             FileNotFoundError: There is no such file.
         """
 
     def make_durable(self, uris: Collection[str]) -> None:
-        """Return when files that were just copied would survive a loss of power."""
+        """Return when files that were just copied would survive a loss of power under their names."""
 
     def look_cold(self, uri: str) -> ColdState:
         """Return whether a file has to be thawed before it can be read. Raises FileNotFoundError."""
@@ -172,6 +186,28 @@ class Storage(Protocol):
         """Return the lifecycle rules of the storage at an address, in S3's form."""
 
 
+def list_together(uris: Collection[str], others: int | None) -> dict[str, StoredFile]:
+    """List files through the directory that they share, where that takes fewer requests than looking at each.
+
+    Args:
+        uris: The files, all in one storage.
+        others: About how many files lie there; None if nobody knows.
+
+    Returns:
+        Those found, by address. Whoever misses one has to look at it.
+    """
+    directory = commonprefix(list(uris)).rpartition("/")[0]  # noqa: RUF071 - a path would lose the scheme's slashes
+    # Nothing is shared by addresses in different buckets.
+    if others is None or directory.count("/") < 2:
+        return {}
+    storage, wanted = storage_for(directory), set(uris)
+    most = storage.listed_at_once * len(wanted)
+    if others >= most:
+        return {}
+    # Others may have put any number of files there.
+    return {stored.uri: stored for stored in islice(storage.list_files(directory), most) if stored.uri in wanted}
+
+
 def s3_module() -> Any:
     """Return the module of what lies on S3, whose libraries are an extra.
 
@@ -183,7 +219,7 @@ def s3_module() -> Any:
     except PackageNotFoundError:
         raise TerminalSettingError(
             "Amazon's libraries, which an address or a catalog on S3 needs, are not installed; "
-            "run pip install 'perennial[s3]'."
+            "run pip install 'perennial-airflow[s3]'."
         ) from None
     return import_module("perennial.storage.s3")
 

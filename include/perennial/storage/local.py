@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BufferedReader
@@ -19,6 +19,8 @@ from perennial.storage import ColdState, CopiedFile, StoredFile, Temperature, al
 
 # A link is refused across file systems, by file systems without links, and when an inode has too many of them.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+# A new link changes the inode, which fsync would commit to the journal, file by file.
+_flush_data = getattr(os, "fdatasync", os.fsync)
 
 
 class LocalStorage:
@@ -66,7 +68,7 @@ class LocalStorage:
         algorithm = algorithm or "sha256"
         if algorithm not in ("sha256", "md5"):
             raise TerminalDataError(f"{uri} has a recorded {algorithm}, which cannot be computed for a local file.")
-        with self.open(uri) as file:
+        with _path(uri).open("rb", buffering=0) as file:
             return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
     def copy(
@@ -75,33 +77,29 @@ class LocalStorage:
         destination: str,
         storage_class: str | None = None,  # noqa: ARG002
         algorithm: str = "",
+        listed: StoredFile | None = None,  # noqa: ARG002
     ) -> CopiedFile:
-        source = storage_for(origin)
-        with _replacing(_path(destination)) as temporary:
+        source, path = storage_for(origin), _path(destination)
+        if isinstance(source, LocalStorage) and _is_linked(_path(origin), path):
+            # Two names of one file: reading one verifies both. Whoever wrote it may not have flushed it.
+            checksum, file_bytes = self.checksum(destination, algorithm), path.stat().st_size
+            _flush(path, _flush_data)
+            return CopiedFile(file_bytes, file_bytes, checksum, checksum)
+        with _replacing(path) as temporary:
             if isinstance(source, LocalStorage):
                 _link_or_copy(_path(origin), temporary)
             else:
                 with source.open(origin) as original, temporary.open("wb") as copy:
                     shutil.copyfileobj(original, copy)
-        copied_checksum = self.checksum(destination, algorithm)
-        copied_bytes = _path(destination).stat().st_size
-        if isinstance(source, LocalStorage):
-            original_bytes = _path(origin).stat().st_size
-            # Two names of one file: reading one verifies both.
-            if _path(origin).samefile(_path(destination)):
-                return CopiedFile(original_bytes, copied_bytes, copied_checksum, copied_checksum)
-        else:
-            found = source.stat(origin)
-            original_bytes = found.file_bytes if found else 0
+            _flush(temporary)
+        copied_checksum, found = self.checksum(destination, algorithm), source.stat(origin)
         original_checksum = source.checksum(origin, algorithm_of(copied_checksum))
-        return CopiedFile(original_bytes, copied_bytes, original_checksum, copied_checksum)
+        original_bytes = found.file_bytes if found else 0
+        return CopiedFile(original_bytes, path.stat().st_size, original_checksum, copied_checksum)
 
     def make_durable(self, uris: Collection[str]) -> None:
-        # Directories first: on a journaling file system that flushes the files' own changes as well.
-        for directory in {_path(uri).parent for uri in uris}:
-            _flush(directory)
-        for uri in uris:
-            _flush(_path(uri))
+        for directory in {uri.rpartition("/")[0] for uri in uris}:
+            _flush(_path(directory))
 
     def look_cold(self, uri: str) -> ColdState:  # noqa: ARG002
         return ColdState(Temperature.READABLE)
@@ -141,18 +139,28 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _link_or_copy(origin: Path, destination: Path) -> None:
+def _is_linked(origin: Path, destination: Path) -> bool:
+    """Give a file a second name, unless another file has it; returns whether both names are of one file now."""
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
         os.link(origin, destination)
+    except FileExistsError:
+        return destination.samefile(origin)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
+        return False
+    return True
+
+
+def _link_or_copy(origin: Path, destination: Path) -> None:
+    if not _is_linked(origin, destination):
         shutil.copyfile(origin, destination)
 
 
-def _flush(path: Path) -> None:
+def _flush(path: Path, flush: Callable[[int], None] = os.fsync) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     finally:
         os.close(descriptor)

@@ -6,12 +6,9 @@ An object that has neither is read.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +38,9 @@ from perennial.storage import (
     algorithm_of,
     storage_for,
 )
+from perennial.storage.s3_checksums import COMPUTABLE, MD5, Digest, known_checksums, proved_by
 from perennial.storage.s3_cold import COLD_CLASSES, cold_state, runs_out
+from perennial.storage.s3_direct import DirectCopies
 from perennial.storage.s3_errors import CONNECTION, error_code, s3_errors
 
 if TYPE_CHECKING:
@@ -58,10 +57,6 @@ ATTEMPTS = 10
 THAWED_DAYS = 3
 # Under which file systems find them; pyiceberg may give the session the keys of a catalog.
 ROLE_CREDENTIALS = "perennial.role-credentials"
-
-_COMPUTABLE = frozenset(("sha256", "md5"))
-_WHOLE_OBJECT = {"sha256": "ChecksumSHA256", "crc64nvme": "ChecksumCRC64NVME"}
-_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def connection_properties() -> dict[str, Any]:
@@ -116,6 +111,7 @@ class S3Storage:
         self, client: BaseClient, multipart_bytes: int = MULTIPART_BYTES, part_bytes: int = PART_BYTES
     ) -> None:
         self.client: Any = client
+        self._direct = DirectCopies(client)
         # The callers use threads for many objects, not for many parts of one.
         self._transfer = TransferConfig(
             multipart_threshold=multipart_bytes, multipart_chunksize=part_bytes, use_threads=False
@@ -132,7 +128,8 @@ class S3Storage:
                     if not found["Key"].endswith("/"):
                         uri = f"{urlsplit(prefix).scheme}://{bucket}/{found['Key']}"
                         modified_at = _second(found["LastModified"])
-                        yield StoredFile(uri, found["Size"], modified_at, found.get("StorageClass", STANDARD))
+                        stored = found.get("StorageClass", STANDARD), found.get("ETag", "").strip('"')
+                        yield StoredFile(uri, found["Size"], modified_at, *stored)
 
     def stat(self, uri: str) -> StoredFile | None:
         try:
@@ -140,7 +137,8 @@ class S3Storage:
         except FileNotFoundError:
             return None
         modified_at = _second(head["LastModified"])
-        return StoredFile(uri, head["ContentLength"], modified_at, head.get("StorageClass", STANDARD))
+        stored = head.get("StorageClass", STANDARD), head.get("ETag", "").strip('"')
+        return StoredFile(uri, head["ContentLength"], modified_at, *stored)
 
     def open(self, uri: str) -> BufferedReader:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
@@ -174,7 +172,14 @@ class S3Storage:
     def checksum(self, uri: str, algorithm: str = "") -> str:
         return self._checksum(uri, self._head(uri), algorithm)
 
-    def copy(self, origin: str, destination: str, storage_class: str | None = None, algorithm: str = "") -> CopiedFile:
+    def copy(
+        self,
+        origin: str,
+        destination: str,
+        storage_class: str | None = None,
+        algorithm: str = "",
+        listed: StoredFile | None = None,
+    ) -> CopiedFile:
         if urlsplit(origin).scheme not in S3_SCHEMES:
             local = storage_for(origin)
             original = local.checksum(origin, "sha256")
@@ -185,17 +190,40 @@ class S3Storage:
                 self._put(file, destination, storage_class)
             copied = self._head(destination)
             return self._copied(destination, copied, original_bytes, original)
+        if listed is not None and (copied_at_once := self._copy_listed(listed, destination, storage_class, algorithm)):
+            return copied_at_once
         head = self._head(origin)
         original = self._checksum(origin, head, algorithm)
         answer = self._copy(origin, destination, head, storage_class, algorithm_of(original))
-        if _known(head).items() & _known(answer).items():
+        if known_checksums(head).items() & known_checksums(answer).items():
+            if proved_by(answer, known_checksums(head).get("md5", ""), algorithm):
+                self._direct.learn(_place(origin)[0], *_place(destination), algorithm)
             # The service's answer confirms the content that it has written, so no second request is needed.
             return CopiedFile(head["ContentLength"], head["ContentLength"], original, original)
         copied = self._head(destination)
-        if not algorithm and algorithm_of(original) not in _known(copied) and _COMPUTABLE & _known(copied).keys():
+        known = known_checksums(copied)
+        if not algorithm and algorithm_of(original) not in known and COMPUTABLE & known.keys():
             # An ETag stops being an MD5 in an encrypted bucket, say. A cold copy cannot be read, but the original can.
-            original = self._checksum(origin, head, next(name for name in _known(copied) if name in _COMPUTABLE))
+            original = self._checksum(origin, head, next(name for name in known if name in COMPUTABLE))
         return self._copied(destination, copied, head["ContentLength"], original)
+
+    def _copy_listed(
+        self, listed: StoredFile, destination: str, storage_class: str | None, algorithm: str
+    ) -> CopiedFile | None:
+        """Copy an object in one request; None if that does not prove that the copy is the object that was listed.
+
+        The service may ignore the condition that the object has not changed, so the proof is in the answer.
+        """
+        if not MD5.fullmatch(listed.etag) or listed.file_bytes >= self._transfer.multipart_threshold:
+            return None
+        origin, place = _place(listed.uri), _place(destination)
+        answer = self._direct.copy(origin, place, listed.etag, storage_class, algorithm)
+        if answer is None:
+            return None
+        if not (checksum := proved_by(answer, listed.etag, algorithm)):
+            self._direct.give_up(origin[0], place[0], algorithm)
+            return None
+        return CopiedFile(listed.file_bytes, listed.file_bytes, checksum, checksum)
 
     def _copied(self, uri: str, head: Mapping[str, Any], original_bytes: int, original: str) -> CopiedFile:
         copied = self._checksum(uri, head, algorithm_of(original))
@@ -288,16 +316,16 @@ class S3Storage:
             self.client.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=self._transfer)
 
     def _checksum(self, uri: str, head: Mapping[str, Any], algorithm: str) -> str:
-        known = _known(head)
+        known = known_checksums(head)
         algorithm = algorithm or next(iter(known), "sha256")
         if algorithm in known:
             return f"{algorithm}:{known[algorithm]}"
-        if algorithm not in _COMPUTABLE:
+        if algorithm not in COMPUTABLE:
             raise TerminalDataError(
                 f"{uri} no longer has a {algorithm}, which was recorded when it was archived; copy it with "
                 f"ChecksumAlgorithm={algorithm.upper()}, so that its content can be compared."
             )
-        digest = _Digest(algorithm)
+        digest = Digest(algorithm)
         self._download(uri, digest)
         return f"{algorithm}:{digest.hash.hexdigest()}"
 
@@ -359,33 +387,6 @@ class _Regions:
                     f"There is no bucket {bucket!r} ({error}). Create it, or correct the setting that names it."
                 ) from error
         return self._found[bucket]
-
-
-class _Digest(io.RawIOBase):
-    """A file that only computes the hash of what is written to it."""
-
-    def __init__(self, algorithm: str) -> None:
-        self.hash = hashlib.new(algorithm, usedforsecurity=False)
-
-    def write(self, content: Any) -> int:
-        self.hash.update(content)
-        return len(content)
-
-
-def _known(head: Mapping[str, Any]) -> dict[str, str]:
-    """The service's checksums of an object's content, by algorithm, the best first."""
-    known = {}
-    if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
-        known = {name: head[field] for name, field in _WHOLE_OBJECT.items() if head.get(field)}
-        if "sha256" in known:
-            known["sha256"] = base64.b64decode(known["sha256"]).hex()
-    etag = head.get("ETag", "").strip('"')
-    plain = not head.get("SSECustomerAlgorithm") and head.get("ServerSideEncryption", "AES256") == "AES256"
-    # Directory buckets invent an ETag.
-    plain = plain and head.get("StorageClass") != "EXPRESS_ONEZONE"
-    if plain and _MD5.fullmatch(etag):
-        known["md5"] = etag
-    return known
 
 
 def _place(uri: str) -> tuple[str, str]:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table, TableProperties, Transaction
-from pyiceberg.table.snapshots import ancestors_of
 
 from perennial.tables import COUNTED
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.heads import note_head, read_head
-from perennial.warehouse.lineage import OPERATION_KEY, operation_of, tagged
+from perennial.warehouse.lineage import OPERATION_KEY, History, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
 from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.races import repeat_lost_races
@@ -158,7 +157,7 @@ def operations(table: Table) -> set[str]:
     Operations that were undone by setting the table back do not count: they are missing until `perennial repair` has
     repeated them, and until then nothing else is committed.
     """
-    return {operation_of(snapshot) for snapshot in ancestors_of(table.current_snapshot(), table.metadata)} - {""}
+    return {operation_of(snapshot) for snapshot in History(table.metadata).lineage.values()} - {""}
 
 
 def removed_since(table: Table, snapshot_id: int | None) -> dict[str, str]:
@@ -183,7 +182,7 @@ def sources_removed_otherwise(table: Table, known: tuple[str, ...]) -> set[str]:
 
 
 def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[DataFile, str]]:
-    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+    for snapshot in History(table.metadata).lineage.values():
         if snapshot.snapshot_id == snapshot_id:
             return
         for manifest in snapshot.manifests(table.io):

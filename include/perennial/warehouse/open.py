@@ -12,6 +12,7 @@ from pyiceberg.utils.config import Config
 from perennial.errors import TerminalSettingError, TerminalUnsetError
 from perennial.settings import Settings
 from perennial.storage import s3_module
+from perennial.warehouse import metadata_once
 from perennial.warehouse.shared_files import HELD
 
 # The one property that pyiceberg needs as a number; it parses the others from text.
@@ -35,6 +36,7 @@ def describe_catalog(settings: Settings) -> str:
 
 def open_catalog(settings: Settings) -> Catalog:
     """Open the catalog in pyiceberg's configuration, or the embedded one if there is none."""
+    metadata_once.install()
     configured = Config().get_catalog_config(settings.catalog)
     if configured is not None:
         # What the catalog's own configuration says comes first; a local one needs no credentials.

@@ -96,6 +96,7 @@ def verdict(explained: Explanation, months: int, restoring: bool) -> str:
     ends = formatting.day(decision.expires_at)
     return {
         "recent": f"It can expire on {ends}, {period} after {since}.",
+        "held": f"It could have expired on {ends}, {period} after {since}, but is held.",
         "referenced": f"It could have expired on {ends}, {period} after {since}.",
         "empty": f"It has no interactions that could expire. Its time ended on {ends}, {period} after {since}.",
         "expire": f"It expires with the next daily run. Its time ended on {ends}, {period} after {since}, and no "

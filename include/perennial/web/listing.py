@@ -28,8 +28,8 @@ VANISHED = "vanished"
 """The status of a source that the platform no longer has."""
 STATES = ("available", DUE, KEPT, "expired", "restoring", "deleted")
 """Values of the state filter; of the available sources, `due` expire within `DUE_DAYS` days, and `kept` would expire
-then if no filter kept them."""
-_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would expire if no active filter kept it"
+then if no filter or hold kept them."""
+_STATES_HELP = f"Where its data is; due: expires within {DUE_DAYS} days; kept: would expire without a filter or hold"
 # Every column of the list, and what it is sorted by; sources that are equal are sorted by name.
 _ORDERS = {
     "name": (),
@@ -122,9 +122,10 @@ class ListedSource:
         vanished_at: When a sync first missed it; None while the platform has it.
         state: available, expired, restoring, or deleted under the previous policy.
         since: When that state began.
-        expires_at: When its clock ends; None while the clock does not run, or if nothing is hot.
+        expires_at: When its clock and its holds end; None while the clock does not run, or if nothing is hot.
         is_due: Whether its clock has ended: the next run expires it, unless a filter keeps it.
-        is_kept: Whether an active referrer keeps it, whatever its clock says (R4).
+        is_kept: Whether an active referrer or a hold without an end keeps it, whatever its clock says (R4, R19).
+        is_held: Whether a hold keeps it; until its end, which expires_at is then no earlier than.
         hot_rows: Interactions in the hot table.
         archived_rows: Interactions in long-term storage.
         total_bytes: Size of both.
@@ -140,6 +141,7 @@ class ListedSource:
     expires_at: datetime | None
     is_due: bool
     is_kept: bool
+    is_held: bool
     last_sent_at: datetime | None
     hot_rows: int
     archived_rows: int

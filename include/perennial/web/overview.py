@@ -95,7 +95,7 @@ class OverviewAnswer(BaseModel):
     states: list[StateSum]
     held: list[HeldOn]
     expiring: list[ExpiringOn]
-    kept_count: int = Field(description="Sources that would expire in that time if no filter kept them")
+    kept_count: int = Field(description="Sources that would expire in that time if no filter or hold kept them")
     undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
     archive: ArchiveItem | None = Field(description="What drills have proven; null before the first")
     undelivered: list[UndeliveredItem] = Field(description="Undelivered e-mails, at most the latest 100")

@@ -78,7 +78,7 @@ class Overview:
         states: Figures of each state.
         held: Figures of each day.
         expiring: What expires soon.
-        kept_count: Sources that would expire as soon if no filter kept them (R4).
+        kept_count: Sources that would expire as soon if no filter or hold kept them (R4, R19).
         undecided: Why nothing expires; empty if expiries are possible.
         restores: The latest first.
     """

@@ -9,10 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from perennial.operations import wall_clock
+from perennial.policy.holds import show_holds
 from perennial.policy.referrers import explain_unread, kept_sources
 from perennial.sql import statement
 from perennial.tables import (
     AUDIENCES,
+    HOLDS,
     INTERACTIONS,
     INTERACTIONS_ARCHIVE,
     LIFECYCLE_EVENTS,
@@ -36,7 +39,7 @@ _LOOK_EVERY_SECONDS = 2.0
 # A request waits this long for a newer state and is then answered from the last one. If the last one took longer to
 # build, it does not wait.
 _WAIT_SECONDS = 1.0
-_TABLES = (AUDIENCES, SOURCES, SOURCE_TAGS, LIFECYCLE_EVENTS, INTERACTIONS, INTERACTIONS_ARCHIVE)
+_TABLES = (AUDIENCES, SOURCES, SOURCE_TAGS, LIFECYCLE_EVENTS, INTERACTIONS, INTERACTIONS_ARCHIVE, HOLDS)
 
 _Version = tuple[int | None, ...]
 _Rows = tuple[tuple[Any, ...], ...]
@@ -187,6 +190,7 @@ def _load(warehouse: Warehouse, version: _Version, kept: Kept) -> Listed:
     show_tables(session, warehouse, [LOADED_FILES.name])
     session.execute(statement("web/keep_source_totals"))
     session.register("kept_sources", pa.table({"source_id": pa.array(list(kept.source_ids), pa.string())}))
+    show_holds(session, warehouse, wall_clock())
     session.execute(statement("web/create_listed_sources"))
     rows = session.sql(statement("web/list_sources")).pl()
     # Nobody types the separator. Python does this, because SQL's lower() does less than casefold().

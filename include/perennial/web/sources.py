@@ -33,7 +33,7 @@ COLUMNS = (
 STATE_LABELS = {
     "available": "available",
     "due": "due within 30 days",
-    "kept": "kept by an active filter",
+    "kept": "kept by an active filter or a hold",
     "expired": "expired",
     "restoring": "restoring",
     "deleted": "deleted under the previous policy",
@@ -54,8 +54,9 @@ class SourceItem(BaseModel):
     vanished_at: datetime | None = Field(description="When a sync first missed it; null while the platform has it")
     state: Literal["available", "expired", "restoring", "deleted"]
     since: datetime | None
-    expires_at: datetime | None = Field(description="When its clock ends; null while the clock does not run")
-    is_kept: bool = Field(description="Whether an active referrer keeps it, whatever its clock says")
+    expires_at: datetime | None = Field(description="When its clock and its holds end; null while no clock runs")
+    is_kept: bool = Field(description="Whether an active referrer or a hold without an end keeps it")
+    is_held: bool = Field(description="Whether a hold keeps it, at least until expires_at")
     last_sent_at: datetime | None
     row_count: int = Field(description="Interactions, hot and in long-term storage")
     hot_rows: int

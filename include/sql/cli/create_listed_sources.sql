@@ -1,7 +1,7 @@
 -- Where the interactions of every source are, when they expire, and who keeps them hot.
--- Grain: one row a source. Reads source_availability, source_keepers. Rules: R2, R4, R6, R18.
--- kept_by is of inactive sources alone: an active one has no clock that a referrer could hold up. What is kept has no
--- date, for it does not expire on it; nor has what holds no interactions to move.
+-- Grain: one row a source. Reads source_availability, source_keepers, held_sources. Rules: R2, R4, R6, R18, R19.
+-- kept_by is of inactive sources alone: an active one has no clock. What a referrer keeps, or a hold without an end,
+-- has no date, for it does not expire on it; nor has what has no interactions to move.
 CREATE VIEW listed_sources AS
 WITH kept AS (
     SELECT
@@ -19,13 +19,19 @@ SELECT
     sources.state,
     sources.since,
     CASE
-        WHEN sources.state = 'available' AND kept.source_id IS NULL AND sources.hot_rows > 0 THEN sources.expires_at
+        WHEN
+            sources.state = 'available' AND sources.hot_rows > 0 AND sources.clock_started_at IS NOT NULL
+            AND kept.source_id IS NULL AND (held.source_id IS NULL OR held.held_until IS NOT NULL)
+            THEN greatest(sources.expires_at, held.held_until)
     END AS expires_at,
     CASE
         WHEN sources.state = 'available' AND sources.clock_started_at IS NOT NULL
-            THEN kept.referrers[1] || CASE
-                WHEN len(kept.referrers) > 1 THEN ' and ' || (len(kept.referrers) - 1) || ' more' ELSE ''
-            END
+            THEN coalesce(
+                'hold ' || held.hold_id,
+                kept.referrers[1] || CASE
+                    WHEN len(kept.referrers) > 1 THEN ' and ' || (len(kept.referrers) - 1) || ' more' ELSE ''
+                END
+            )
     END AS kept_by,
     sources.hot_rows,
     sources.archived_rows,
@@ -33,3 +39,4 @@ SELECT
     sources.clock_started_at
 FROM source_availability AS sources
 LEFT JOIN kept ON sources.source_id = kept.source_id
+LEFT JOIN held_sources AS held ON sources.source_id = held.source_id

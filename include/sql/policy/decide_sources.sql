@@ -1,17 +1,17 @@
 -- The decision about every source, its reason, and who keeps it.
 -- Grain: one row a source that is known. Binds: $as_of, the run's own now. Reads source_facts.
--- Rules: R1, R2, R4, R9, R10, R18, R24; the branches stand in the contract's order of precedence.
+-- Rules: R1, R2, R4, R9, R10, R18, R19, R24, in order of precedence. Hot rows that a restore brings back are not late.
 WITH decided AS (
     SELECT
         *,
         CASE
             WHEN state = 'deleted' THEN 'deleted'
             WHEN state = 'expired' AND status = 'active' THEN 'reactivated'
-            -- Hot rows of a source that a restore is bringing back are not late.
             WHEN state = 'expired' AND hot_rows > 0 AND NOT locked THEN 'late'
             WHEN state = 'expired' THEN 'expired'
             WHEN status = 'active' THEN 'active'
             WHEN locked OR expires_at IS NULL OR expires_at > $as_of THEN 'recent'
+            WHEN held THEN 'held'
             WHEN len(referenced_by) > 0 THEN 'referenced'
             WHEN hot_rows = 0 THEN 'empty'
             ELSE 'expire'
@@ -37,9 +37,9 @@ SELECT
         WHEN expires_at IS NULL THEN 'All of its times are before 2000, which cannot be right: nothing is moved away.'
         ELSE upper(story[1]) || story[2:] || ': ' || period || CASE decision
             WHEN 'recent' THEN ' end on ' || expiry_date || '.'
-            WHEN 'referenced' THEN ' ended on ' || expiry_date || ', but ' || keeping || '.'
             WHEN 'empty' THEN ' ended on ' || expiry_date || '; it has no interactions to move.'
-            ELSE ' ended on ' || expiry_date || ' and no active referrer names it.'
+            WHEN 'expire' THEN ' ended on ' || expiry_date || ' and no active referrer names it.'
+            ELSE ' ended on ' || expiry_date || ', but ' || keeping || '.'
         END
     END || if(decision IN ('deleted', 'late', 'expired') OR locked, absence, '') AS reason,
     clock_started_at,

@@ -18,5 +18,6 @@ SELECT
     reason
 FROM ordered
 ORDER BY list_position(
-    ['deleted', 'reactivated', 'late', 'expired', 'active', 'recent', 'referenced', 'empty', 'expire'], decision
+    ['deleted', 'reactivated', 'late', 'expired', 'active', 'recent', 'held', 'referenced', 'empty', 'expire'],
+    decision
 )

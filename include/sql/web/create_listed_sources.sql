@@ -1,7 +1,7 @@
 -- The sources as lists show them, in order of name, so that the list needs no sorting; `position` is
 -- their place in it, from 0.
--- Grain: one row a source that is known. Reads kept_sources, source_availability, known_source_tags, source_totals,
--- known_sources. The status of a source that the platform has no longer is vanished.
+-- Grain: one row a source that is known. Reads kept_sources, held_sources, source_availability, known_source_tags,
+-- source_totals, known_sources. The status of a source that the platform has no longer is vanished. Rules: R4, R19.
 CREATE TABLE listed_sources AS
 WITH tags AS (
     SELECT
@@ -29,11 +29,13 @@ SELECT
     availability.vanished_at,
     availability.state,
     availability.since,
-    -- Of a source of which nothing is hot, nothing expires.
+    -- Of a source of which nothing is hot, nothing expires; a hold puts it off until its own end.
     CASE
-        WHEN availability.state = 'available' AND availability.hot_rows > 0 THEN availability.expires_at
+        WHEN availability.state = 'available' AND availability.hot_rows > 0 AND availability.expires_at IS NOT NULL
+            THEN greatest(availability.expires_at, holds.held_until)
     END AS expires_at,
-    kept_sources.source_id IS NOT NULL AS is_kept,
+    kept_sources.source_id IS NOT NULL OR (holds.source_id IS NOT NULL AND holds.held_until IS NULL) AS is_kept,
+    holds.source_id IS NOT NULL AS is_held,
     known_sources.last_sent_at,
     availability.hot_rows,
     availability.archived_rows,
@@ -43,6 +45,7 @@ SELECT
     coalesce(tags.tags, []) AS tags
 FROM source_availability AS availability
 LEFT JOIN known_sources ON availability.source_id = known_sources.source_id
+LEFT JOIN held_sources AS holds ON availability.source_id = holds.source_id
 LEFT JOIN kept_sources ON availability.source_id = kept_sources.source_id
 LEFT JOIN tags ON availability.source_id = tags.source_id
 LEFT JOIN held ON availability.source_id = held.source_id

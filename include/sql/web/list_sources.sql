@@ -12,6 +12,7 @@ SELECT
     since AT TIME ZONE 'UTC' AS since,
     expires_at AT TIME ZONE 'UTC' AS expires_at,
     is_kept,
+    is_held,
     last_sent_at AT TIME ZONE 'UTC' AS last_sent_at,
     hot_rows,
     archived_rows,
