@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from perennial.airflow import kept_error_of
-from perennial.drills.check import plan_check
-from perennial.settings import dag_id
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
 from tests.conftest import MadeOnce
@@ -55,11 +52,3 @@ def test_a_run_that_finds_damage_fails_and_mails_the_owner_and_who_is_to_be_noti
         assert "Checked 100 % of archived files in 90 days, 0 damaged, 2 missing." in " ".join(whole.text.split())
         assert "docs/runbooks/damaged-archive.md" in mail.text
         assert "docs/runbooks/damaged-archive.md" in mail.html
-
-
-def test_a_refused_run_checks_nothing_and_reports_nothing(warehouse: Warehouse, run_dag: RunDag) -> None:
-    plan_check(warehouse, 100)
-    run = run_dag("check_archive", {"sample": 5})
-    assert run.state == "failed"
-    assert "did you mean 'sample_percent'?" in kept_error_of(warehouse, dag_id("check_archive"), run.run_id)
-    assert warehouse.read("archive_checks").num_rows == 0

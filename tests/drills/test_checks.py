@@ -14,7 +14,7 @@ from perennial.drills.check_file import Finding, check_file
 from perennial.drills.inline import check_archive
 from perennial.drills.rehearsal import rehearse_restore
 from perennial.drills.report import latest_report
-from perennial.errors import TerminalDataError, TerminalRequestError
+from perennial.errors import TerminalRequestError
 from perennial.moves import Run, restore_sources
 from perennial.operations import wall_clock
 from perennial.storage import storage_for
@@ -173,18 +173,6 @@ def test_a_sample_that_is_no_share_is_refused(local_warehouse: Warehouse, percen
 def test_an_empty_archive_has_nothing_to_check(local_warehouse: Warehouse) -> None:
     report = check_archive(local_warehouse, Run("c1", NOW))
     assert (report.is_sound, report.sentence) == (True, "The archive is empty, so there is nothing to check.")
-
-
-def test_an_archive_that_was_set_back_is_not_checked(made_once: MadeOnce) -> None:
-    warehouse = made_once(three).warehouse
-    table = warehouse.table("interactions_archive")
-    restore_sources(warehouse, {"source_ids": ["a"], "notify": ["ann@example.com"]}, Run("back", NOW))
-    current = table.current_snapshot()
-    assert current is not None
-    with warehouse.table("interactions_archive").manage_snapshots() as snapshots:
-        snapshots.set_current_snapshot(current.snapshot_id)
-    with pytest.raises(TerminalDataError, match="perennial repair"):
-        plan_check(warehouse, 100)
 
 
 def test_cold_files_are_counted_and_thawed_only_if_asked(
