@@ -123,8 +123,9 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     with at_work("mover") as warehouse:
         run = Run("drill", NOW)
         check = plan_check(warehouse, 100, check_cold=True)
+        assert request_cold(warehouse, run, check) is not None
         assert request_cold(warehouse, run, check) is None
-        assert check_chunk(warehouse, run, check, 0) == {"sound": 1}
+        assert check_chunk(warehouse, run, check, 0) == {"sound": 2}
         drill = rehearse_restore(warehouse, run, check.rehearsed_source)
         assert drill is not None
         assert report_check(warehouse, run, drill).is_sound

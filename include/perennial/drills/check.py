@@ -16,13 +16,12 @@ from perennial.drills.check_file import Finding, Recorded, check_file
 from perennial.drills.listing import archive_session, files_listed_now
 from perennial.errors import TerminalRequestError
 from perennial.moves.plan import CHUNK_BYTES, MAX_CHUNKS
-from perennial.moves.thaw import thaw_files
+from perennial.moves.thaw import find_cold, thaw_files
 from perennial.moves.thaw_status import ThawStatus
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import BULK
 from perennial.settings import dag_id
 from perennial.sql import statement
-from perennial.storage import Temperature, storage_for
 from perennial.tables import ARCHIVE_CHECKS, INTERACTIONS_ARCHIVE
 from perennial.text import format_bytes, pluralize
 from perennial.warehouse import LiveFile, Warehouse
@@ -210,16 +209,10 @@ def _chunks(files: Iterable[SampledFile]) -> Iterator[list[SampledFile]]:
 
 def _rehearsed_source(warehouse: Warehouse, candidates: list[str], check_cold: bool) -> str:
     for source_id in candidates:
-        files = files_listed_now(warehouse, {source_id}).values()
+        files = files_listed_now(warehouse, {source_id})
         # Deletes of other engines stay with the table that they are in.
-        if not any(live.deletes for live in files) and (check_cold or all(_can_be_read(live.uri) for live in files)):
+        if any(live.deletes for live in files.values()):
+            continue
+        if check_cold or not find_cold(warehouse, files):
             return source_id
     return ""
-
-
-def _can_be_read(uri: str) -> bool:
-    storage = storage_for(uri)
-    try:
-        return not storage.cold_classes or storage.look_cold(uri).temperature is Temperature.READABLE
-    except FileNotFoundError:
-        return False

@@ -131,6 +131,12 @@ def _asked(run: Run, cold: Collection[ColdFiles], tier: str) -> ThawStatus:
     )
 
 
+def find_cold(warehouse: Warehouse, uris: Collection[str]) -> dict[str, ColdState]:
+    """Look which files cannot be read now, and request nothing; an absent one counts as readable."""
+    states = _each(_perhaps_cold(warehouse, uris), lambda storage, uri: storage.look_cold(uri))
+    return {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+
+
 def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
     """Let plans be carried out at once only if all their files can be read; the others are asked for.
 
@@ -298,9 +304,7 @@ def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
 
 def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
     for plan_uri in plan_uris:
-        candidates = _perhaps_cold(warehouse, _planned_files(read_plan(plan_uri)))
-        states = _each(candidates, lambda storage, uri: storage.look_cold(uri))
-        frozen = {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+        frozen = find_cold(warehouse, _planned_files(read_plan(plan_uri)))
         deep = [uri for uri, state in frozen.items() if state.frozen_as == "DEEP_ARCHIVE"]
         if deep:
             raise TerminalRequestError(
