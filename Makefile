@@ -18,6 +18,9 @@ demo: .venv/.runtime ## Build a sample workspace, expire and restore it through 
 up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher, until Ctrl-C
 	@$(BIN)/perennial up
 
+# Each process would compile the project and its tests anew where the environment says to write no bytecode.
+test quick: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/.dev ## Run every test (ARGS="-k restore" passes options to pytest)
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 

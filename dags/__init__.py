@@ -17,6 +17,7 @@ __all__ = [
     "check_archive",
     "expire_interactions",
     "export_user_data",
+    "hold_sources",
     "load_interactions",
     "maintain_warehouse",
     "restore_interactions",

@@ -82,11 +82,13 @@ def export_user_data() -> None:
     # Over all runs, as many at a time as a worker has memory for.
     @task(max_active_tis_per_dag=4)
     def write_csv() -> dict[str, Any]:
-        from perennial.exports.user_data import ExportRequest, write_user_data
+        from perennial.exports.user_data import UserDataRequest, write_user_data
 
         with step() as warehouse:
             run = current_run()
-            return asdict(write_user_data(warehouse, ExportRequest.from_params(current_params()), run.run_id, run.now))
+            return asdict(
+                write_user_data(warehouse, UserDataRequest.from_params(current_params()), run.run_id, run.now)
+            )
 
     @task(trigger_rule="all_done")
     def notify_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:

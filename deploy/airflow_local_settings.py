@@ -14,6 +14,7 @@ ROLES = {
     "expire_interactions": "mover",
     "restore_interactions": "mover",
     "check_archive": "mover",
+    "hold_sources": "mover",
     "maintain_warehouse": "maintainer",
     "export_user_data": "exporter",
 }

@@ -19,6 +19,7 @@ DAGS = (
     "check_archive",
     "expire_interactions",
     "export_user_data",
+    "hold_sources",
     "load_interactions",
     "maintain_warehouse",
     "restore_interactions",

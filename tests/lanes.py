@@ -15,12 +15,26 @@ STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "server",
 STARTED_BY_PARAM = STARTING | {"seaweedfs", "moto", "rest", "glue"}
 # What a module imports to start processes, and to kill them.
 PROCESSES = {"forked", "run_and_kill", "subprocess"}
-# Directories and modules whose tests play whole loads, expiries or restores, a second or more each.
+# Directories and modules whose tests play whole loads, expiries or restores, a second or more each. They are not even
+# imported: Airflow alone takes seconds.
 WHOLE_RUNS = (
-    *("currents", "dags", "exports", "integration", "maintenance", "moves", "others", "sample", "upgrade", "web"),
+    *(
+        "browser",
+        "currents",
+        "dags",
+        "exports",
+        "integration",
+        "maintenance",
+        "moves",
+        "others",
+        "sample",
+        "upgrade",
+        "web",
+    ),
     *("audiences/test_completeness.py", "audiences/test_hostile.py", "audiences/test_random_worlds.py"),
     *("engines/test_sessions.py", "test_analysts.py", "test_cli.py", "test_cli_restore.py", "test_cli_vanished.py"),
 )
+_WHOLE_RUNS = {TESTS / place for place in WHOLE_RUNS}
 
 # Modules whose tests share a world that takes seconds to make: one worker runs them.
 SHARED_WORLDS = (
@@ -37,12 +51,11 @@ SHARED_WORLDS = (
 
 
 def is_quick(item: pytest.Item) -> bool:
-    """Whether a test needs no server, no browser, no process of its own, and no whole run of the main job."""
+    """Whether a test that is no whole run needs no server, no browser and no process of its own."""
     params = getattr(item, "callspec", None)
     chosen = {value for value in params.params.values() if isinstance(value, str)} if params else set()
     return not (
-        any(item.path.is_relative_to(TESTS / place) for place in WHOLE_RUNS)
-        or STARTING & set(getattr(item, "fixturenames", ()))
+        STARTING & set(getattr(item, "fixturenames", ()))
         or STARTED_BY_PARAM & chosen
         or PROCESSES & vars(getattr(item, "module", item)).keys()
     )
@@ -53,6 +66,9 @@ class Quick:
 
     def __init__(self) -> None:
         self.left_out = 0
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        return True if collection_path in _WHOLE_RUNS else None
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         left_out = [item for item in items if not is_quick(item)]
@@ -71,5 +87,5 @@ class Quick:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
-            f"Left out: {self.left_out:,} tests that need a server, a browser, Airflow or a whole run. `make test` runs them."
+            f"Left out: whole runs, and {self.left_out:,} other tests that need a server or a process. `make test` runs them."
         )

@@ -664,9 +664,9 @@ def test_a_statement_that_fails_is_found_and_the_tables_after_it_are_read_all_th
         "sources": 6, "source_tags": 0, "source_variants": 2, "canvas_steps": 1, "audiences": 5, "users": 6,
     }  # fmt: skip
     assert [len(table.first_rows) for table in checked.values()] == [5, 0, 2, 1, 5, 5]
-    [finding] = [finding for table in checked.values() for finding in table.findings]
-    assert finding.kind == "refused"
-    assert f"{synced.settings.platform_sql}/select_source_tags.sql" in str(finding)
+    [issue] = [issue for table in checked.values() for issue in table.issues]
+    assert issue.kind == "refused"
+    assert f"{synced.settings.platform_sql}/select_source_tags.sql" in str(issue)
     assert platform.execute("SELECT count(*) FROM users") == [(6,)]
 
 

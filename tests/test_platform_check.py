@@ -248,7 +248,7 @@ def test_check_shows_five_rows_and_everything_at_once_and_changes_nothing(folder
         assert [line for line in lines if line.startswith(said)], said
     assert len([line for line in lines if line.lstrip().startswith("s") and " Name " in line]) == 5
     assert "sources: 9 rows from" in printed
-    assert "A sync would refuse this platform: 9 findings." in printed
+    assert "A sync would refuse this platform: 9 issues." in printed
     Warehouse(Settings.from_environment()).create_tables()
     assert refusal().removesuffix(" The previous metadata stays in place.") in printed
 

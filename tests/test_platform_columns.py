@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from perennial.errors import TerminalMetadataError
 from perennial.platform.columns import SelectedColumns, arrow_batch
-from perennial.platform.findings import FindingKind, Findings
+from perennial.platform.issues import IssueKind, Issues
 from perennial.tables import SOURCES, SYNCED, USERS, Table
 
 AT = datetime(2026, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
@@ -20,29 +20,29 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = [column.name for column in USERS.columns]
 
 
-def user(findings: Findings | None = None, **values: Any) -> dict[str, Any]:
-    return converted(USERS, {"user_id": "u-1", "invalid_phone": False, "feature_flags": []} | values, findings)
+def user(issues: Issues | None = None, **values: Any) -> dict[str, Any]:
+    return converted(USERS, {"user_id": "u-1", "invalid_phone": False, "feature_flags": []} | values, issues)
 
 
-def source(findings: Findings | None = None, **values: Any) -> dict[str, Any]:
+def source(issues: Issues | None = None, **values: Any) -> dict[str, Any]:
     row = {"source_id": "s-1", "kind": "campaign", "name": "S", "status": "stopped", "created_at": AT}
-    return converted(SOURCES, row | values, findings)
+    return converted(SOURCES, row | values, issues)
 
 
-def converted(table: Table, row: dict[str, Any], findings: Findings | None) -> dict[str, Any]:
+def converted(table: Table, row: dict[str, Any], issues: Issues | None) -> dict[str, Any]:
     names = [column.name for column in table.columns]
     selected = SelectedColumns.matched(table, names, f"select_{table.name}.sql")
     rows = [tuple(row.get(name) for name in names)]
     batch, found = arrow_batch(selected, rows, 1, NOW)
-    findings = Findings() if findings is None else findings
-    findings.add(found)
-    findings.refuse()
+    issues = Issues() if issues is None else issues
+    issues.add(found)
+    issues.refuse()
     values: dict[str, Any] = batch.to_pylist()[0]
     return values
 
 
-def counted(findings: Findings, kind: FindingKind) -> dict[tuple[str, str], int]:
-    return {(finding.table, finding.column): finding.row_count for finding in findings.of(kind)}
+def counted(issues: Issues, kind: IssueKind) -> dict[tuple[str, str], int]:
+    return {(issue.table, issue.column): issue.row_count for issue in issues.of(kind)}
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_what_is_no_time_is_refused(value: Any) -> None:
         TerminalMetadataError, match=r"(?s)sources, row source_id 's-1': column stopped_at is .*ISO 8601"
     ):
         source(stopped_at=value)
-    findings = Findings()
-    assert user(findings, created_at=value)["created_at"] is None
-    assert counted(findings, "read_as_null") == {("users", "created_at"): 1}
+    issues = Issues()
+    assert user(issues, created_at=value)["created_at"] is None
+    assert counted(issues, "read_as_null") == {("users", "created_at"): 1}
 
 
 NEVER = {
@@ -128,10 +128,10 @@ def test_r24_a_time_that_cannot_be_right_is_refused_with_the_sql_that_maps_it(
 
 @pytest.mark.parametrize("value", [value for value, _ in NEVER.values()], ids=NEVER)
 def test_r24_what_no_decision_uses_is_read_as_null_and_counted(value: Any) -> None:
-    findings = Findings()
-    assert [user(findings, created_at=value)["created_at"] for _ in range(2)] == [None, None]
-    assert counted(findings, "read_as_null") == {("users", "created_at"): 2}
-    assert all("u-1" in finding.examples[0] for finding in findings)
+    issues = Issues()
+    assert [user(issues, created_at=value)["created_at"] for _ in range(2)] == [None, None]
+    assert counted(issues, "read_as_null") == {("users", "created_at"): 2}
+    assert all("u-1" in issue.examples[0] for issue in issues)
 
 
 def test_r24_a_deletion_later_than_now_is_refused_and_one_within_the_tolerance_of_clocks_is_not() -> None:
@@ -142,18 +142,18 @@ def test_r24_a_deletion_later_than_now_is_refused_and_one_within_the_tolerance_o
 
 
 def test_r24_a_time_that_is_still_to_come_keeps_its_source_and_is_counted() -> None:
-    findings = Findings()
+    issues = Issues()
     last = datetime(9999, 12, 31, tzinfo=UTC)
-    assert source(findings, stopped_at="9999-12-31")["stopped_at"] == last
-    assert counted(findings, "later_than_now") == {("sources", "stopped_at"): 1}
-    assert not counted(findings, "read_as_null")
+    assert source(issues, stopped_at="9999-12-31")["stopped_at"] == last
+    assert counted(issues, "later_than_now") == {("sources", "stopped_at"): 1}
+    assert not counted(issues, "read_as_null")
 
 
 @pytest.mark.parametrize("value", ["{a}", "", b"{}", float("nan")], ids=repr)
 def test_attributes_that_are_no_json_are_read_as_null_and_counted(value: Any) -> None:
-    findings = Findings()
-    assert user(findings, custom_attributes=value)["custom_attributes"] is None
-    assert counted(findings, "read_as_null") == {("users", "custom_attributes"): 1}
+    issues = Issues()
+    assert user(issues, custom_attributes=value)["custom_attributes"] is None
+    assert counted(issues, "read_as_null") == {("users", "custom_attributes"): 1}
 
 
 @given(st.datetimes(timezones=st.timezones()))
@@ -239,12 +239,12 @@ def test_a_control_character_in_an_id_or_a_tag_is_refused_by_row_and_value(
     selected = SelectedColumns.matched(table, names, "select_x.sql")
     rows = [tuple(row.values()), tuple((row | {column: f"a{character}b"}).values())]
 
-    batch, [finding] = arrow_batch(selected, rows, 1, NOW)
+    batch, [issue] = arrow_batch(selected, rows, 1, NOW)
 
-    assert (finding.kind, finding.table, finding.column, finding.row_count) == ("refused", table.name, column, 1)
-    assert f"Platform table {table.name}, row " in str(finding)
-    assert f"column {column} is {f'a{character}b'!r}; " in str(finding)
-    assert "select_x.sql" in str(finding)
+    assert (issue.kind, issue.table, issue.column, issue.row_count) == ("refused", table.name, column, 1)
+    assert f"Platform table {table.name}, row " in str(issue)
+    assert f"column {column} is {f'a{character}b'!r}; " in str(issue)
+    assert "select_x.sql" in str(issue)
     assert batch[column].to_pylist() == ["x", None]
 
 
@@ -261,20 +261,20 @@ def test_a_row_without_id_is_named_by_its_number() -> None:
     selected = SelectedColumns.matched(SOURCES, [column.name for column in SOURCES.columns], "select_x.sql")
     rows = [(None if n == 2 else str(n), "campaign", "n", "draft", AT, None, None, None, None) for n in range(4)]
 
-    _, [finding] = arrow_batch(selected, rows, 101, NOW)
+    _, [issue] = arrow_batch(selected, rows, 101, NOW)
 
-    assert "sources, row number 103: column source_id is None; the column is required" in str(finding)
+    assert "sources, row number 103: column source_id is None; the column is required" in str(issue)
 
 
-def test_every_problem_of_a_column_is_one_finding_with_its_first_values() -> None:
+def test_every_problem_of_a_column_is_one_issue_with_its_first_values() -> None:
     selected = SelectedColumns.matched(SOURCES, [column.name for column in SOURCES.columns], "select_x.sql")
     statuses = ["on", "draft", None, "on", "off", "on hold", "no"]
     rows = [(str(n), "campaign", "n", status, AT, None, None, None, None) for n, status in enumerate(statuses)]
-    findings = Findings()
+    issues = Issues()
     for start in (0, 4):
-        findings.add(arrow_batch(selected, rows[start : start + 4], start + 1, NOW)[1])
+        issues.add(arrow_batch(selected, rows[start : start + 4], start + 1, NOW)[1])
 
-    unknown, missing = findings.of("refused")
+    unknown, missing = issues.of("refused")
 
     assert (unknown.row_count, missing.row_count) == (5, 1)
     assert [example.partition("; ")[0].rpartition(", ")[2] for example in unknown.examples] == [
@@ -286,12 +286,12 @@ def test_every_problem_of_a_column_is_one_finding_with_its_first_values() -> Non
 
 @pytest.mark.parametrize("names", [NAMES[1:], [*NAMES, "user_id"]], ids=["missing", "twice"])
 def test_each_column_is_selected_once(names: list[str]) -> None:
-    [finding] = SelectedColumns.matched(USERS, names, "select_x.sql").findings
-    assert "users has " + ("no" if "user_id" not in names else "more than one") + " column user_id" in str(finding)
-    assert finding.kind == "refused"
+    [issue] = SelectedColumns.matched(USERS, names, "select_x.sql").issues
+    assert "users has " + ("no" if "user_id" not in names else "more than one") + " column user_id" in str(issue)
+    assert issue.kind == "refused"
 
 
 def test_a_column_that_is_spelled_otherwise_is_named_beside_the_missing_one() -> None:
-    missing, left_out = SelectedColumns.matched(USERS, ["UserId", *NAMES[1:]], "select_x.sql").findings
+    missing, left_out = SelectedColumns.matched(USERS, ["UserId", *NAMES[1:]], "select_x.sql").issues
     assert "no column user_id; perhaps 'UserId' is meant. Select it once in select_x.sql" in str(missing)
     assert (left_out.kind, left_out.column) == ("left_out", "UserId")

@@ -59,38 +59,35 @@ def test_every_dag_file_is_named_after_its_dag():
         assert f'dag_id=dag_id("{path.stem}")' in text, f"{path.name} defines no DAG {path.stem}"
 
 
-@pytest.mark.parametrize("path", PRODUCT_FILES, ids=relative)
-def test_module_has_a_docstring_and_at_most_400_lines(path: Path):
-    text = path.read_text(encoding="utf-8")
-    assert text.startswith('"""')
-    assert len(text.splitlines()) <= 400
+def test_modules_have_a_docstring_and_at_most_400_lines():
+    texts = {relative(path): path.read_text(encoding="utf-8") for path in PRODUCT_FILES}
+    assert [name for name, text in texts.items() if not text.startswith('"""') or len(text.splitlines()) > 400] == []
 
 
-@pytest.mark.parametrize("path", SQL_FILES, ids=relative)
-def test_sql_file_is_short_and_says_what_it_is_for(path: Path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("-- "), "the first line is a comment: purpose, grain, binds, rules"
-    assert len(lines) <= 60
-    assert re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", path.stem), "a file is called <verb>_<object>.sql"
+def test_sql_files_are_short_and_say_what_they_are_for():
+    texts = {path: path.read_text(encoding="utf-8") for path in SQL_FILES}
+    # The comment says purpose, grain, binds, rules.
+    assert [relative(path) for path, text in texts.items() if not text.startswith("-- ")] == []
+    assert [relative(path) for path, text in texts.items() if len(text.splitlines()) > 60] == []
+    # A file is called <verb>_<object>.sql.
+    assert [relative(path) for path in texts if not re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", path.stem)] == []
 
 
-@pytest.mark.parametrize("path", SQL_FILES, ids=relative)
-def test_sql_statement_is_used(path: Path):
-    name = path.relative_to(PROJECT_ROOT / "include" / "sql").with_suffix("").as_posix()
-    # A name may be put together from a topic and a fixed list: `f"views/create_{view}"`, `f"platform/select_{table}"`.
-    topic, verb = name.split("/")[0], path.stem.split("_")[0]
+def test_every_sql_statement_is_used():
     code = "\n".join(module.read_text(encoding="utf-8") for module in PRODUCT_FILES)
-    assert f'"{name}"' in code or re.search(rf'f"{topic}/{verb}_\{{', code)
+    # A name may be put together from a topic and a fixed list: `f"views/create_{view}"`, `f"platform/select_{table}"`.
+    begun = set(re.findall(r'f"([a-z]+/[a-z]+_)\{', code))
+    names = [path.relative_to(PROJECT_ROOT / "include" / "sql").with_suffix("").as_posix() for path in SQL_FILES]
+    assert [name for name in names if f'"{name}"' not in code and name[: name.index("_") + 1] not in begun] == []
 
 
 # --- what no file may hold ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", list(written_files()), ids=relative)
-def test_file_names_no_machine_and_leaves_nothing_to_do(path: Path):
-    text = path.read_text(encoding="utf-8")
-    assert not [found for found in MACHINE_PATHS if re.search(rf"(?<![\w.]){found}", text)]
-    assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", text)
+def test_no_file_names_a_machine_or_leaves_anything_to_do():
+    forbidden = re.compile(rf"(?<![\w.])({'|'.join(MACHINE_PATHS)})|" + r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+    found = {path: forbidden.search(path.read_text(encoding="utf-8")) for path in written_files()}
+    assert [f"{relative(path)}: {match[0]}" for path, match in found.items() if match] == []
 
 
 # --- rules -------------------------------------------------------------------------------------------------------
@@ -106,13 +103,12 @@ def test_rules_are_numbered_without_gaps():
     assert [rule for rule, _ in RULES] == [f"R{number}" for number in range(1, 25)]
 
 
-@pytest.mark.parametrize(("rule", "begins"), RULES, ids=[rule for rule, _ in RULES])
-def test_rule_is_named_by_a_test_or_marked_as_not_built(rule: str, begins: str):
+def test_each_rule_is_named_by_a_test_or_marked_as_not_built():
     about_citations = (Path(__file__).name, "test_citations.py")
     tests = [path for path in PYTHON_FILES if relative(path).startswith("tests/") and path.name not in about_citations]
-    named = re.compile(rf"\b{rule}\b|def test_(\w+_)?{rule.lower()}_")
-    naming = [relative(path) for path in tests if named.search(path.read_text(encoding="utf-8"))]
-    assert bool(naming) is not begins.startswith("**Not built yet.**"), naming
+    text = "\n".join(path.read_text(encoding="utf-8") for path in tests)
+    named = {rule for rule, _ in RULES if re.search(rf"\b{rule}\b|def test_(\w+_)?{rule.lower()}_", text)}
+    assert named == {rule for rule, begins in RULES if not begins.startswith("**Not built yet.**")}
 
 
 # --- requirements ------------------------------------------------------------------------------------------------
@@ -197,21 +193,22 @@ def test_reference_check_finds_and_rewrites_a_stale_page(
     assert (tmp_path / "docs" / "reference" / "tables.md").read_text(encoding="utf-8") == reference.tables_page()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=relative)
-def test_links_of_a_page_lead_somewhere(page: Path):
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    targets = re.findall(r'(?:\]\(|src="|srcset=")([^)"#\s]+)', text)
-    assert not [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+def test_links_of_pages_lead_somewhere():
+    for page in PAGES:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        targets = re.findall(r'(?:\]\(|src="|srcset=")([^)"#\s]+)', text)
+        dead = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+        assert not dead, relative(page)
 
 
 def test_decision_records_are_numbered_without_gaps():
     assert [int(path.name[:4]) for path in ADRS] == list(range(1, len(ADRS) + 1))
 
 
-@pytest.mark.parametrize("path", ADRS, ids=relative)
-def test_decision_record_has_its_four_parts(path: Path):
-    headings = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert headings == ["Status", "Context", "Decision", "Consequences"]
+def test_decision_records_have_their_four_parts():
+    for path in ADRS:
+        headings = re.findall(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert headings == ["Status", "Context", "Decision", "Consequences"], relative(path)
 
 
 def test_make_help_lists_every_target():

@@ -10,14 +10,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import DAG, Asset, get_current_context
+from airflow.sdk import DAG, Asset, AssetAlias, get_current_context
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, DownstreamTasksSkipped
 except ImportError:  # Airflow 3.1
-    from airflow.exceptions import AirflowFailException, AirflowRescheduleException  # type: ignore[no-redef]
+    from airflow.exceptions import (  # type: ignore[no-redef]
+        AirflowFailException,
+        AirflowRescheduleException,
+        DownstreamTasksSkipped,
+    )
 
 from perennial.errors import (
     PerennialError,
@@ -72,6 +76,23 @@ def report_written(context: Any, counts: dict[str, dict[str, Any]]) -> None:
     """Add counts to the events of the assets that a task writes, by table."""
     for table, extra in counts.items():
         context["outlet_events"][asset(table)].extra.update(extra)
+
+
+def asset_alias(name: str) -> AssetAlias:
+    """Return the alias by which a task writes the assets that `report_aliased` names: none if it wrote nothing."""
+    return AssetAlias(f"{Settings.from_environment().namespace}.{name}", group="perennial")
+
+
+def report_aliased(context: Any, name: str, counts: dict[str, dict[str, Any]]) -> None:
+    """Say which assets a task with an alias has written, and how much, by table."""
+    for table, extra in counts.items():
+        context["outlet_events"][asset_alias(name)].add(asset(table), extra=extra)
+
+
+def skip_rest_of_group() -> NoReturn:
+    """End the current task as a success, and skip the other tasks of its group without starting a process for any."""
+    task = get_current_context()["task"]
+    raise DownstreamTasksSkipped(tasks=[other.task_id for other in task.task_group.iter_tasks() if other is not task])
 
 
 def testable(dag: DAG) -> DAG:

@@ -85,9 +85,14 @@ class OperationStore:
             Its address, which is what XCom carries.
         """
         uri = self._uri(topic, name or uuid.uuid4().hex)
+        self.write(uri, content)
+        return uri
+
+    @staticmethod
+    def write(uri: str, content: object) -> None:
+        """Write a document to an address."""
         # Plain ASCII: what people and platforms use as names may hold anything, half a surrogate pair too.
         storage_for(uri).write(uri, json.dumps(content).encode())
-        return uri
 
     @staticmethod
     def get(uri: str) -> Any:

@@ -111,6 +111,11 @@ def check_move(rows: Sequence[Reconciliation]) -> QualityReport:
     return _run("Move: copies against plan", frame, _move_checks())
 
 
+def preload() -> None:
+    """Import Great Expectations now, instead of at the first check."""
+    _great_expectations("expectations")
+
+
 def check_load(counts: Sequence[LoadCounts]) -> QualityReport:
     """Check that a load accounts for every record it read; a failed expectation is reported, not raised."""
     frame = _frame(counts, LoadCounts)

@@ -39,6 +39,19 @@ def read_params(request: type[_Request], params: Mapping[str, Any], remedies: Ma
     return found
 
 
+def read_moment(name: str, text: str) -> datetime:
+    """Read a moment that a person has written: ISO 8601, UTC if it has no offset.
+
+    Raises:
+        TerminalRequestError: It is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise TerminalRequestError(f"{name} is {text!r}; give a moment such as 2026-01-31T04:00.") from error
+
+
 def unknown_params(given: Iterable[str], known: Collection[str]) -> list[str]:
     """Return a sentence for each unknown param, with the nearest known one."""
     return [_unknown(name, known) for name in given if name not in known]

@@ -1,18 +1,31 @@
 """The tasks that both directions share: a move from its plans on, mapped over plans and over chunks of equal bytes.
 
-Their number does not depend on the number of sources. XCom carries addresses and counts; a task reads its plan once.
+A small move is one task (ADR 44). The number of tasks does not depend on the number of sources. XCom carries addresses and counts; a task reads its plan once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
-from perennial.airflow import assets, current_run, report_written, step
+from perennial.airflow import (
+    asset_alias,
+    assets,
+    current_run,
+    report_aliased,
+    report_written,
+    skip_rest_of_group,
+    step,
+)
 from perennial.settings import Settings
+
+if TYPE_CHECKING:
+    from perennial.moves.finish import MoveOutcome
+
+_WRITTEN = ("interactions", "interactions_archive", "lifecycle_events", "archived_files")
 
 
 @task_group
@@ -43,11 +56,29 @@ def move_files(plan_uris: Any) -> None:
 def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
     """Copy, verify, commit the destination, commit the origin; returns what became of every plan."""
 
-    @task
-    def split(plan_uris: list[str]) -> list[dict[str, Any]]:
+    # Runs of earlier versions have it by this id: there it only listed the chunks.
+    @task(
+        task_id="split",
+        task_display_name="move or split",
+        pool=Settings.from_environment().copy_pool,
+        outlets=asset_alias("moved"),
+    )
+    def move_or_split(plan_uris: list[str]) -> list[dict[str, Any]]:
+        """Carry out a move of one chunk here: each further task is a process, which takes as long as such a move."""
+        from perennial.moves.inline import carry_out
         from perennial.moves.move_plan import read_plan
 
-        return [{"plan_uri": uri, "chunk": chunk} for uri in plan_uris for chunk in range(read_plan(uri).chunk_count)]
+        chunks = [{"plan_uri": uri, "chunk": chunk} for uri in plan_uris for chunk in range(read_plan(uri).chunk_count)]
+        if len(chunks) == 1:
+            with step() as warehouse:
+                (moved,) = carry_out(warehouse, plan_uris, current_run()).values()
+            if moved.left:
+                # The other tasks find it done, until `commit_origin` says what is left.
+                return chunks
+            report_aliased(get_current_context(), "moved", dict.fromkeys(_WRITTEN, _counts(moved)))
+        if len(chunks) < 2:
+            skip_rest_of_group()
+        return chunks
 
     @task(pool=Settings.from_environment().copy_pool)
     def copy(plan_uri: str, chunk: int) -> int:
@@ -73,7 +104,7 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
         with step() as warehouse:
             return commit_destination(warehouse, read_plan(plan_uri))
 
-    @task(outlets=assets("interactions", "interactions_archive", "lifecycle_events", "archived_files"))
+    @task(outlets=assets(*_WRITTEN))
     def commit_origin(plan_uri: str) -> dict[str, Any]:
         from perennial.moves.finish import finish_move
         from perennial.moves.move_plan import read_plan
@@ -82,14 +113,17 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
             moved = finish_move(warehouse, read_plan(plan_uri), current_run())
             if is_last:
                 moved.refuse_rest()
-        counts = {"direction": moved.direction, "source_count": moved.source_count, "row_count": moved.row_count}
-        tables = ("interactions", "interactions_archive", "lifecycle_events")
-        report_written(get_current_context(), dict.fromkeys(tables, counts))
+        counts = _counts(moved)
+        report_written(get_current_context(), dict.fromkeys(_WRITTEN, counts))
         return {**counts, "plan_uri": plan_uri, "left_count": len(moved.left)}
 
-    copied = copy.expand_kwargs(split(plan_uris))
+    copied = copy.expand_kwargs(move_or_split(plan_uris))
     verified = verify.expand(plan_uri=plan_uris)
     added = commit_destination.expand(plan_uri=plan_uris)
     finished = commit_origin.expand(plan_uri=plan_uris)
     copied >> verified >> added >> finished
     return finished
+
+
+def _counts(moved: MoveOutcome) -> dict[str, Any]:
+    return {"direction": moved.direction, "source_count": moved.source_count, "row_count": moved.row_count}

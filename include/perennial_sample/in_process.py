@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from perennial.resources import resource
 
@@ -72,6 +73,7 @@ def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None
         conf: Params.
         at: Logical date; now where there is none.
     """
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.models.dagrun import DagRun
     from sqlalchemy import event
 
@@ -79,7 +81,8 @@ def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None
     defaults = [param.value for param in params]
     event.listen(DagRun, "before_insert", _start_now)
     try:
-        with warnings.catch_warnings():
+        # From the bundles DAG.test() would parse and write every DAG anew, which `open_dags` has done.
+        with warnings.catch_warnings(), patch.object(DagBundlesManager, "get_all_dag_bundles", return_value=[]):
             warnings.simplefilter("ignore")
             return dag.test(run_after=at, logical_date=at, run_conf=dict(conf or {}))
     finally:

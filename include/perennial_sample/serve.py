@@ -92,8 +92,12 @@ def running_airflow(
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__CORE__EXECUTOR": "perennial_sample.warm.WarmLocalExecutor",
+        # How long a task that can start waits until the scheduler sees that: by default a second, after each task.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        # New and changed files are seen soon; those that stay as they are do not take the processor from tasks.
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW_CONN_SMTP_DEFAULT": mailbox.airflow_connection(),
         "PERENNIAL_HOME": str(settings.home),
         # `airflow standalone` looks for `airflow` on PATH.

@@ -283,6 +283,6 @@ def test_segments_that_together_hold_too_much_are_refused(large: Warehouse) -> N
 
 
 def test_a_circle_of_segments_is_refused_with_its_path(large: Warehouse) -> None:
-    with pytest.raises(TerminalDefinitionError, match=r"it comes to a circle \(loop > pool > loop\)") as caught:
+    with pytest.raises(TerminalDefinitionError, match=r"it leads to a circle \(loop > pool > loop\)") as caught:
         ask(large, {"not": member("loop")})
     assert caught.value.path == "$.not.segment_id"

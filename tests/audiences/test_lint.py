@@ -220,7 +220,7 @@ def test_circles_depth_and_broken_definitions_are_listed_and_stop_no_other(works
     membership = "segment_membership"
 
     def circle(owner: str, path: str, name: str, trail: str) -> dict[str, Any]:
-        detail = f"Segment {name!r} cannot be evaluated: it comes to a circle ({trail})."
+        detail = f"Segment {name!r} cannot be evaluated: it leads to a circle ({trail})."
         return finding(owner, "unreadable", membership, path, name, detail, CORRECT)
 
     rows = written(workspace)

@@ -95,12 +95,12 @@ def test_a_dependency_names_every_place_and_both_sides_once() -> None:
     [
         pytest.param(
             {"s0": member("s0")},
-            Problem("$.segment_id", "segment 's0' cannot be evaluated: it comes to a circle (s0 > s0).", "s0"),
+            Problem("$.segment_id", "segment 's0' cannot be evaluated: it leads to a circle (s0 > s0).", "s0"),
             id="itself",
         ),
         pytest.param(
             {"s0": {"or": [{"not": member("s1")}]}, "s1": {"and": [member("s0")]}},
-            Problem("$.segment_id", "segment 's0' cannot be evaluated: it comes to a circle (s0 > s1 > s0).", "s0"),
+            Problem("$.segment_id", "segment 's0' cannot be evaluated: it leads to a circle (s0 > s1 > s0).", "s0"),
             id="circle",
         ),
         pytest.param(

@@ -165,7 +165,7 @@ def test_audiences_that_cannot_be_read_or_evaluated_are_problems_and_the_rest_is
             AudienceProblem(
                 "in a circle",
                 "$.and[0].segment_id",
-                "segment 'a' cannot be evaluated: it comes to a circle (a > b > a).",
+                "segment 'a' cannot be evaluated: it leads to a circle (a > b > a).",
             ),
             AudienceProblem(
                 "of a broken segment",

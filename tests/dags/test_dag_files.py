@@ -23,6 +23,7 @@ SCHEDULES = {
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
     "export_user_data": None,
+    "hold_sources": None,
     "restore_interactions": None,
     "sync_sources": "@hourly",
 }
@@ -32,6 +33,7 @@ PARAMS = {
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
     "export_user_data": {"source_id", "notify", "all_recipients"},
+    "hold_sources": {"source_id", "tag", "until", "reason", "lift"},
     "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run"},
     "sync_sources": {"allow_vanishing"},
 }
@@ -71,6 +73,7 @@ def test_a_dag_says_what_it_does_and_is_wired_as_the_contract_has_it(dags: Mappi
         ("restore_interactions", {"interactions", "interactions_archive", "lifecycle_events"}),
         ("maintain_warehouse", {"interactions"}),
         ("check_archive", {"archive_checks"}),
+        ("hold_sources", {"holds"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -135,7 +135,7 @@ def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_kn
     assert thaw.recipients == restored.recipients == ("ann@example.com",)
     ended = noted(warehouse)
     assert ended is not None
-    assert (ended.thawed_count, ended.told, ended.ended) == (2, True, True)
+    assert (ended.thawed_count, ended.requesters_notified, ended.ended) == (2, True, True)
 
 
 def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ COMPILED = [name for name in STATEMENTS if name.startswith("audience")]
 _PART = re.compile(r"^(?P<begin>WITH |\), )(?P<part>(?P<name>\w+) AS \(\n.*?)(?=^\))", flags=re.MULTILINE | re.DOTALL)
 
 
+@cache
 def sent(name: str, dialect: Dialect) -> Rendered:
     """What an engine is sent."""
     asked = STATEMENTS[name]
@@ -161,6 +163,7 @@ def _file(sql: str, binds: Mapping[str, Any]) -> str:
     return "\n".join([sql.rstrip(), *(f"-- {name} = {value!r}" for name, value in sorted(binds.items())), ""])
 
 
+@cache
 def files() -> dict[Path, str]:
     """Every file, with what it is to hold."""
     compiled = {f"{name}.duckdb.sql": _file(str(STATEMENTS[name].sql), STATEMENTS[name].params) for name in COMPILED}

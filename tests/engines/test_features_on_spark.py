@@ -21,7 +21,7 @@ from perennial.errors import TerminalRequestError
 from perennial.exports.models import parse_request, parse_segment_request
 from perennial.exports.profile import read_profile
 from perennial.exports.queries import narrowed_query, what_is_left_out
-from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.exports.users import export_users, open_segment_export
 from perennial.tables import INTERACTIONS_ARCHIVE, TABLES, VANISHED_SOURCES
 from perennial.warehouse import Warehouse
@@ -158,7 +158,7 @@ def streamed(warehouse: Warehouse, segment: str) -> Any:
 
 
 def user_data(warehouse: Warehouse, source: str) -> str:
-    request = ExportRequest(source_id=source, notify=("ann@example.com",), all_recipients=True)
+    request = UserDataRequest(source_id=source, notify=("ann@example.com",), all_recipients=True)
     try:
         written = write_user_data(warehouse, request, f"run-{next(ROUND)}", NOW)
     except TerminalRequestError as error:

@@ -15,7 +15,7 @@ import pytest
 
 from perennial.audiences.completeness import TerminalIncompleteError
 from perennial.errors import TerminalRequestError
-from perennial.exports.user_data import ExportRequest, check_request, write_user_data
+from perennial.exports.user_data import UserDataRequest, check_request, write_user_data
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
@@ -53,8 +53,8 @@ def did(source_id: str, number: int, user_id: str, what: str, **fields: Any) -> 
     return interaction(source_id, number, user_id=user_id, interaction=what, source_kind=kind, **fields)
 
 
-def request(source_id: str, all_recipients: bool = False) -> ExportRequest:
-    return ExportRequest(source_id=source_id, notify=("ann@example.com",), all_recipients=all_recipients)
+def request(source_id: str, all_recipients: bool = False) -> UserDataRequest:
+    return UserDataRequest(source_id=source_id, notify=("ann@example.com",), all_recipients=all_recipients)
 
 
 def export(warehouse: Warehouse, source_id: str, all_recipients: bool = False) -> list[dict[str, str]]:
@@ -273,7 +273,7 @@ def test_a_request_that_cannot_be_done_is_refused_before_anything_is_written(
 
 def test_a_param_that_is_null_means_its_default() -> None:
     asked = {"source_id": "cmp", "notify": ["ann@example.com"]}
-    assert ExportRequest.from_params({**asked, "all_recipients": None}) == ExportRequest.from_params(asked)
+    assert UserDataRequest.from_params({**asked, "all_recipients": None}) == UserDataRequest.from_params(asked)
 
 
 def test_a_run_writes_one_name_whatever_the_id_and_replaces_what_it_wrote(workspace: Workspace) -> None:

@@ -19,7 +19,7 @@ from perennial.audiences.filters import FILTERS, FilterGroup
 from perennial.engines.duckdb import open_session
 from perennial.exports.models import parse_request
 from perennial.exports.profile import read_profile
-from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.exports.users import export_users
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
@@ -59,7 +59,7 @@ def look(warehouse: Warehouse, scene: Scene, definitions: list[Node]) -> Moment:
 
 
 def user_data(warehouse: Warehouse, source_id: str) -> str:
-    request = ExportRequest(source_id=source_id, notify=("ann@example.com",), all_recipients=True)
+    request = UserDataRequest(source_id=source_id, notify=("ann@example.com",), all_recipients=True)
     try:
         written = write_user_data(warehouse, request, f"run-{next(ROUND)}", NOW)
     except TerminalIncompleteError:

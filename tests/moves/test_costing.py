@@ -145,7 +145,7 @@ def test_a_digest_is_sent_even_where_nothing_can_be_priced(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert notify_owners(on_s3(told, storage_class, prices), Run("r1", NOW)) == 2
-    assert "Digests say nothing of costs: The price table" in caplog.text
+    assert "Digests do not mention costs: The price table" in caplog.text
     assert not [message for message in mail.messages() if "Costs and savings" in message.html]
 
 

@@ -14,7 +14,8 @@ from perennial.moves import finish as finish_module
 from perennial.moves.expire import decide_expiry, plan_expiry
 from perennial.operations import wall_clock
 from perennial.policy.decisions import explain
-from perennial.policy.holds import HoldRequest, PlacedHold, lift_hold, place_hold, standing_holds
+from perennial.policy.hold_requests import HoldRequest, PlacedHold, lift_hold, place_hold
+from perennial.policy.holds import standing_holds
 from perennial.warehouse import Warehouse
 from tests.conftest import MadeOnce
 from tests.kill import Point, run_and_kill

@@ -19,8 +19,8 @@ from perennial.moves import Run, expire_sources, restore_sources, thaw
 from perennial.moves.move_plan import read_plan
 from perennial.moves.restore import check_request, plan_restore
 from perennial.moves.thaw import refuse_cold, start_thaw
-from perennial.moves.thaw_status import find_thaw_status
-from perennial.operations import pending_records, sources_under_way
+from perennial.moves.thaw_status import ThawStatus, find_thaw_status
+from perennial.operations import OperationStore, hashed_name, pending_records, sources_under_way
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from tests.aws import Aws, archive_uri, archived, workspace_on
@@ -308,7 +308,7 @@ def test_of_many_files_a_listing_tells_which_can_be_cold_and_only_those_are_look
     events = s3_storage().client.meta.events
     events.register("before-parameter-build.s3.HeadObject", lambda params, **_: looked_at.append(params["Key"]))
 
-    monkeypatch.setattr(thaw, "LISTED_FROM", 1)
+    monkeypatch.setattr(thaw, "MIN_FILES_TO_LIST", 1)
     status = start_thaw(warehouse, run2, plan_uris, "Standard")
 
     assert [uri for uri in (warm, cold) if f"cold/{uri.partition('/cold/')[2]}" in looked_at] == [cold]
@@ -321,7 +321,7 @@ def test_of_many_files_only_the_first_are_looked_at_while_they_are_not_ready(
     aws: Aws, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = workspace.warehouse
-    monkeypatch.setattr(thaw, "LOOKED_AT", 1)
+    monkeypatch.setattr(thaw, "MAX_FILES_PER_LOOK", 1)
     first, second = (
         uri for plan_uri in plan_restore(warehouse, check_request(warehouse, REQUEST), run("r2"))
         for step in read_plan(plan_uri).steps for uri in step.originals
@@ -387,3 +387,14 @@ def test_a_second_try_of_a_run_goes_on_counting_where_the_first_was(aws: Aws, wo
     ended = find_thaw_status(warehouse, "r2")
     assert ended is not None
     assert ended.done
+
+
+@pytest.mark.parametrize("notified", [False, True])
+def test_a_status_that_an_earlier_version_wrote_says_whether_its_requesters_were_notified(
+    local_warehouse: Warehouse, notified: bool
+) -> None:
+    at = NOW.isoformat()
+    written = {"run_id": "r1", "tier": "Bulk", "asked_at": at, "expected_at": at, "looked_at": at, "file_count": 2}
+    OperationStore.of(local_warehouse).put("thaws", {**written, "told": notified}, hashed_name("r1"))
+
+    assert find_thaw_status(local_warehouse, "r1") == ThawStatus(**written, requesters_notified=notified)

@@ -252,7 +252,7 @@ def test_a_run_whose_copies_vanish_midway_says_so_and_a_new_one_brings_the_data_
     assert run_queued(dags, started["run_id"], lose_the_copy) == "failed"
 
     failed = uma.get(started["progress_url"]).json()
-    assert (failed["phase"], failed["told"]) == ("failed", "Failed")
+    assert (failed["phase"], failed["message"]) == ("failed", "Failed")
     assert "is not what was verified; nothing was committed" in failed["error"]
     assert [(source["source_id"], source["outcome"]) for source in failed["sources"]] == [("old", "failed")]
     text = uma.get(started["progress_url"].replace("/api/", "/")).text
@@ -306,7 +306,6 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
     page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow import settings as airflow_settings
-
     from perennial.web import source_details
 
     kept = []

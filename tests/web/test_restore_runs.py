@@ -16,7 +16,7 @@ from perennial.moves.plan import plan_sources
 from perennial.moves.thaw_status import ThawStatus
 from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun
-from perennial.web.restore_runs import count_copied, phase_of, told_of
+from perennial.web.restore_runs import count_copied, describe_phase, phase_of
 from perennial_sample.mailbox import Mailbox
 from tests.rows import visible
 from tests.strict_mail_server import StrictServer, listening
@@ -57,10 +57,8 @@ def test_progress_goes_from_queued_to_done_while_the_tasks_run_and_the_mail_arri
 
     assert run_queued(dags, started.json()["run_id"], look) == "success"
 
-    # Nothing here has to thaw, so nobody is told to wait for that.
-    assert list(dict.fromkeys(seen)) == [
-        "queued", "checking", "planning", "copying", "verifying", "committing", "telling",
-    ]  # fmt: skip
+    # Nothing here has to thaw, so nobody is told to wait for that. A small move is one task.
+    assert list(dict.fromkeys(seen)) == ["queued", "checking", "planning", "copying", "notifying"]
     done = uma.get(address).json()
     assert (done["phase"], done["files_done"], done["files_total"], done["error"]) == ("done", 1, 1, "")
     assert [(source["source_id"], source["outcome"], source["row_count"]) for source in done["sources"]] == [
@@ -90,7 +88,7 @@ def test_a_run_that_waits_for_the_archive_says_so() -> None:
     assert phase_of(run, waiting) == "thawing"
     assert phase_of(run, {**waiting, "thaw": {-1: "success"}}) == "copying"
     thaw = ThawStatus("r", "Bulk", NOW.isoformat(), "2026-06-01T16:00:00+00:00", NOW.isoformat(), 120, thawed_count=31)
-    assert told_of("thawing", 0, 0, thaw) == (
+    assert describe_phase("thawing", 0, 0, thaw) == (
         "Thawing: 31 of 120 files can be read; all of them by 1 Jun 2026, 16:00 UTC, according to S3's documentation"
     )
 
@@ -161,5 +159,7 @@ def test_files_are_counted_while_a_copy_task_is_at_work(tmp_path: Path) -> None:
     chunks = [[str(tmp_path / f"{chunk}-{number}") for number in range(40)] for chunk in range(3)]
     for uri in chunks[1][:11]:
         Path(uri).touch()
-    assert count_copied(chunks, {}) == 0
-    assert count_copied(chunks, {0: "success", 1: "running", 2: None}) == 51
+    assert count_copied(chunks, {}, {}) == 0
+    assert count_copied(chunks, {0: "success", 1: "running", 2: None}, {-1: "success"}) == 51
+    # The only chunk is copied by the task that would have split it.
+    assert [count_copied(chunks[1:2], {}, {-1: state}) for state in (None, "running", "success")] == [0, 11, 40]

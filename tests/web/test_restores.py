@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from perennial.web.expiring_again import ExpiringAgain
+from perennial.web.restore_preview import ExpiringAgain
 from tests.web.conftest import As
 from tests.web.restoring import HOSTILE, ORDER, expired_workspace, forget_runs, form, hand_on, restore_dag_with, runs
 

@@ -20,7 +20,7 @@ from perennial.currents import load_interactions
 from perennial.drills.check import check_chunk, plan_check, request_cold
 from perennial.drills.rehearsal import rehearse_restore
 from perennial.drills.report import report_check
-from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.notifications import notify_owners
@@ -29,7 +29,7 @@ from perennial.settings import Settings
 from perennial.sql import statement
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
-from perennial.web.warehouse import _open
+from perennial.web.dependencies import _open
 from tests.aws import KEY, REGION, SECRET, Aws
 from tests.maintenance.maintain import maintain_warehouse
 from tests.rights import Right, enforced
@@ -118,7 +118,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
         for address in ADDRESSES:
             assert page("ann").get(f"/perennial{address}").status_code == 200, address
     with at_work("exporter") as warehouse:
-        write_user_data(warehouse, ExportRequest(source_id="running", notify=ME), "export", NOW)
+        write_user_data(warehouse, UserDataRequest(source_id="running", notify=ME), "export", NOW)
     request = {"source_ids": ["old"], "notify": list(ME)}
     with at_work("mover") as warehouse:
         run = Run("drill", NOW)

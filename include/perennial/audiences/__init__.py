@@ -1,1 +1,1 @@
-"""Audiences: definitions checked against the filter catalogue, what they refer to (R4), and the SQL they mean."""
+"""Audiences: checks definitions against the filter catalogue, tracks references (R4), and compiles them to SQL."""

@@ -1,7 +1,7 @@
-"""From a resolved audience to one SQL statement: pure, in DuckDB's dialect, every value a bind.
+"""Compiles a resolved audience to one SQL statement in DuckDB's dialect, with every value as a bind.
 
-All filters of a definition and of the segments it uses are answered by one pass over the interactions and one over the
-summaries: each becomes a column of flags per user, and the definition a condition over the columns.
+One pass over the interactions and one over the summaries evaluate all filters of a definition and of its segments: each
+filter becomes a column of flags per user, and the definition a condition over these columns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from perennial.sql import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
 
 INTERACTIONS_VIEW = "available_interactions"
-# Different filters of a definition and all its segments: engines take minutes to plan many more than that.
+# Maximum number of different filters of a definition and all its segments: more take engines minutes to plan.
 QUESTION_LIMIT = 5_000
 _TAG_SOURCES = "\n".join(
     line for line in statement("audiences/select_tag_sources").splitlines() if not line.startswith("--")
@@ -45,7 +45,7 @@ class AudienceQuery:
     Attributes:
         sql: Selects user_id, each user once, in no order. Reads `available_interactions` and `tables`.
         binds: Its values by name.
-        tables: The tables of the contract it reads.
+        tables: The tables of the contract that it reads.
     """
 
     sql: str
@@ -54,19 +54,19 @@ class AudienceQuery:
 
     @property
     def count_sql(self) -> str:
-        """Counts the users instead."""
+        """The statement that counts the users instead."""
         return f"SELECT count(*) AS user_count FROM (\n{self.sql}\n) AS audience"
 
 
 def compile_audience(audience: ResolvedAudience, now: datetime) -> AudienceQuery:
-    """Write the statement of an audience.
+    """Compile an audience to a statement.
 
     Args:
         audience: Without problems.
-        now: What `days_ago` is counted from.
+        now: The moment from which `days_ago` is counted.
 
     Raises:
-        TerminalDefinitionError: It is too large.
+        TerminalDefinitionError: The definition is too large.
     """
     building = _Statement(now)
     for layer in audience.layers:
@@ -76,13 +76,13 @@ def compile_audience(audience: ResolvedAudience, now: datetime) -> AudienceQuery
 
 @dataclass
 class _Flags:
-    """Columns of flags over one relation, one for each question asked of it."""
+    """Columns of flags over one relation, one for each different expression."""
 
     prefix: str
     columns: dict[str, str] = field(default_factory=dict)
 
     def column(self, expression: str) -> str:
-        """Return the column that holds an expression; the same expression is one column."""
+        """Return the column of an expression; equal expressions share one column."""
         return self.columns.setdefault(expression, f"{self.prefix}_{len(self.columns) + 1}")
 
     def selected(self) -> list[str]:
@@ -107,7 +107,7 @@ class _Statement:
     # --- conditions over flags -------------------------------------------------------------------------------------
 
     def condition(self, node: dict[str, Any]) -> str:
-        """Write a node as a condition over the columns of flags; never null."""
+        """Compile a node to a condition over the columns of flags, which is never null."""
         if "filter" in node:
             question = self._filter(FILTERS[node["filter"]], node)
             self.questions.add(question)
@@ -116,7 +116,7 @@ class _Statement:
         if "not" in node:
             return self._negated(node["not"])
         ((branch, children),) = node.items()
-        # The same question asked twice is one; the tree of what is left is balanced, for parsers have a depth limit.
+        # Equal conditions are joined into one; the tree of the others is balanced, because parsers have a depth limit.
         conditions = list(dict.fromkeys(self.condition(child) for child in children))
         return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
 
@@ -188,13 +188,13 @@ class _Statement:
         try:
             return self.now - timedelta(days=days)
         except OverflowError:
-            # Before the first moment there is, nothing has happened either.
+            # Nothing can have happened before the earliest possible time.
             return datetime.min.replace(tzinfo=UTC)
 
-    # --- what is asked of interactions ------------------------------------------------------------------------------
+    # --- conditions over interactions -------------------------------------------------------------------------------
 
     def _present(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
-        # The source first and by itself: engines evaluate the rest for its rows only.
+        # The source comes first and by itself, so that engines evaluate the rest for its rows only.
         return f"bool_or(CASE WHEN {self._source(declared, node)} THEN {self._matches(declared, node, match)} END)"
 
     def _latest_match(self, declared: Filter, node: dict[str, Any], match: InteractionMatch) -> str:
@@ -219,7 +219,7 @@ class _Statement:
         if channel is not None:
             conditions.append(f"channel = {self._bind(channel)}")
         if value is not None and value.machine_open is not None:
-            # An open of which nobody said that it was a machine is a person's.
+            # An open that is not marked as a machine's counts as a person's.
             conditions.append(f"machine_open IS {'' if value.machine_open else 'NOT '}TRUE")
         if node.get(EXCLUDE_SUSPECTED_BOTS.name):
             conditions.append("is_suspected_bot_click IS NOT TRUE")
@@ -232,7 +232,7 @@ class _Statement:
         ]
         return " AND ".join(conditions)
 
-    # --- the whole --------------------------------------------------------------------------------------------------
+    # --- the statement ----------------------------------------------------------------------------------------------
 
     def _bind(self, value: Any) -> str:
         return "$" + self.names.setdefault((type(value), value), f"v{len(self.names) + 1}")
@@ -254,7 +254,7 @@ class _Statement:
         parts.append(self._flagged_part())
         previous = "flagged"
         for depth, layer in enumerate(self.layers, start=1):
-            # Materialized, or an engine would put the conditions of one layer into the next, and double them each time.
+            # Materialized, because engines would otherwise copy each layer's conditions into the next and double them.
             columns = ",\n        ".join(["*", *layer])
             parts.append(f"{LAYER}{depth} AS MATERIALIZED (\n    SELECT\n        {columns}\n    FROM {previous}\n)")
             previous = f"{LAYER}{depth}"
@@ -264,7 +264,7 @@ class _Statement:
         return AudienceQuery(sql, binds, tuple(tables))
 
     def _tag_part(self) -> str:
-        # One relation for all tags, or each interaction would be joined once for each.
+        # One relation for all tags, so that interactions are joined once and not once per tag.
         columns = ["source_id", *(f"bool_or(tag = {self._bind(tag)}) AS {name}" for tag, name in self.tags.items())]
         looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(self.tags)), "        ")
         origin = f"FROM (\n{looked_at}\n    ) AS looked_at\n    GROUP BY source_id"

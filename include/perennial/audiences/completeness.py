@@ -1,4 +1,4 @@
-"""What an answer leaves out, and what that does to it (R16)."""
+"""What an answer leaves out, and how that changes the answer (R16)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from perennial.audiences.resolve import Dependency
     from perennial.notify.restore_command import RestoreCommand
 
-# How many of the sources that are left out an answer names, by default and at most.
+# How many of the missing sources an answer names, by default and at most.
 MISSING_LIMIT, MISSING_LIMIT_MOST = 20, 1_000
 
-# Sources that a sentence names; more of them are in the answer itself.
+# How many sources a sentence names; the answer itself has more.
 _NAMED = 5
-# Sources that one restore command names; nobody pastes more, and a shell takes no more than 128 kB.
+# How many sources one restore command names: nobody pastes more, and a shell accepts 128 kB at most.
 _RESTORED_AT_ONCE = 200
 _STATES = ("expired", "archived", "deleted")
 _NARROWS: frozenset[Effect] = frozenset({"narrows"})
@@ -33,11 +33,11 @@ _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 @dataclass(frozen=True)
 class MissingPage:
-    """Which of the sources that a list leaves out an answer names: some in a row, those that left last first.
+    """Which of the missing sources an answer names: one page of them, those that left last first.
 
     Attributes:
-        first: How many come before them.
-        limit: At most so many.
+        first: How many come before the page.
+        limit: How many the page has at most.
     """
 
     first: int = 0
@@ -48,7 +48,7 @@ FIRST_PAGE = MissingPage()
 
 
 class TerminalIncompleteError(TerminalRequestError):
-    """An answer would leave data out, and the caller asked for all of it or nothing.
+    """An answer would leave data out, and the caller has requested all of it or nothing.
 
     Attributes:
         completeness: What would be missing.
@@ -90,18 +90,18 @@ class MissingSource:
 
     @property
     def is_restorable(self) -> bool:
-        """Whether a restore brings back what is missing."""
+        """Whether a restore brings back its missing interactions."""
         return self.state != "deleted"
 
     @property
     def since_date(self) -> str:
-        """The day it began, for a person."""
+        """The day on which that began, for a person."""
         return f"{self.since:%Y-%m-%d}" if self.since else "an unknown date"
 
 
 @dataclass(frozen=True)
 class CountedSources:
-    """Missing sources that an answer counts and does not name.
+    """Missing sources that an answer counts but does not name.
 
     Attributes:
         state: As of a `MissingSource`.
@@ -116,12 +116,12 @@ class CountedSources:
 
 @dataclass(frozen=True)
 class Completeness:
-    """What an answer leaves out: every source it would have needed and did not have.
+    """What an answer leaves out: every source that it needs and whose interactions are missing.
 
     Attributes:
-        missing: The sources that it names: all that an audience names itself, and a page of the others.
-        counted: The rest, by state.
-        next_from: What `first` of the next page is; None where no source comes after these.
+        missing: The named sources: all that an audience names itself, and one page of the others.
+        counted: The others, by state.
+        next_from: `first` of the next page; None if there is none.
     """
 
     missing: tuple[MissingSource, ...] = ()
@@ -145,23 +145,23 @@ class Completeness:
 
     @property
     def can_narrow(self) -> bool:
-        """Whether users may be left out who belong in."""
+        """Whether users may be missing who belong to the audience."""
         return any("narrows" in source.effects for source in self.missing)
 
     @property
     def can_widen(self) -> bool:
-        """Whether users may be in who belong out."""
+        """Whether users may be included who do not belong to the audience."""
         return any("widens" in source.effects for source in self.missing)
 
     @property
     def restorable(self) -> tuple[str, ...]:
-        """Ids of the sources that are named and that a restore brings back."""
+        """Ids of the named sources that a restore brings back."""
         return tuple(source.source_id for source in self.missing if source.is_restorable)
 
     @property
     def restore(self) -> RestoreCommand | None:
-        """The request that brings back all that is named and can come back, or the first 200 of it."""
-        # Not above: the templates of e-mails come with it, and the command line reads the limits of this module.
+        """The request that restores all named sources that can be restored, or the first 200 of them."""
+        # Not at the top: it loads the templates of e-mails, and the command line needs only the limits of this module.
         from perennial.notify.restore_command import build_restore_command
 
         return build_restore_command(
@@ -169,7 +169,7 @@ class Completeness:
         )
 
     def sentence(self) -> str:
-        """Say for a person what is missing; empty where nothing is."""
+        """Describe for a person what is missing; empty if nothing is."""
         if self.complete:
             return ""
         expired, archived, deleted = map(self._of, _STATES)
@@ -193,7 +193,7 @@ class Completeness:
         return all(self._of(state).source_count <= _NAMED for state in _STATES) and not self.counted
 
     def remedy(self) -> str:
-        """Say how to get it back; empty where nothing can come back."""
+        """Describe how to get it back; empty if nothing can be restored."""
         if self.restore is None:
             return ""
         asked = min(len(self.restorable), _RESTORED_AT_ONCE)
@@ -230,12 +230,12 @@ def find_missing(
     source_ids: Collection[str] | None,
     dependencies: Mapping[str, Dependency] | None = None,
 ) -> Completeness:
-    """Find out which of the sources an answer needs are not there.
+    """Find out which of the sources that an answer needs are missing.
 
     Args:
         connection: With `source_states` and `lifecycle_events` in place.
-        source_ids: The sources the answer needs; None: all there are.
-        dependencies: What each is needed for, by source, where the answer is an audience's.
+        source_ids: The sources that the answer needs; None for all.
+        dependencies: For the answer of an audience: what each source is needed for.
     """
     binds = {"source_ids": None if source_ids is None else sorted(source_ids)}
     if source_ids is not None and not source_ids:
@@ -262,7 +262,7 @@ def find_missing(
 def find_missing_page(
     connection: duckdb.DuckDBPyConnection, kinds: Collection[str], page: MissingPage, named: Completeness
 ) -> Completeness:
-    """Find out which sources lists of what was received leave out: name some, and count the rest.
+    """Find out which sources the lists of received messages leave out: name some, and count the others.
 
     Args:
         connection: With `source_states`, `lifecycle_events` and `misplaced_rows` in place; later calls see what the

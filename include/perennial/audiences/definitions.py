@@ -1,4 +1,4 @@
-"""What an audience definition says: its filters, each with its place, and what they name (R4, R16)."""
+"""Audience definitions: their filters with their JSON paths, and the sources, segments and tags they name (R4, R16)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TerminalDefinitionError(TerminalMetadataError):
     """An audience definition cannot be read.
 
     Attributes:
-        path: Where, as a JSON path: `$.and[1].not.campaign_id`.
+        path: The place as a JSON path: `$.and[1].not.campaign_id`.
         remedy: What is wrong there and what to write instead.
     """
 
@@ -31,7 +31,7 @@ class TerminalDefinitionError(TerminalMetadataError):
 
 
 class Reference(NamedTuple):
-    """A filter that names a source or a segment; `any` stands for what cannot be read and could name any source."""
+    """A filter that names a source or a segment; `any` is for what cannot be read and could name any source."""
 
     filter: str
     kind: Literal["source", "segment", "any"]
@@ -39,10 +39,10 @@ class Reference(NamedTuple):
 
 
 class FilterUse(NamedTuple):
-    """A filter where it stands in a definition.
+    """A filter at its place in a definition.
 
     Attributes:
-        path: Where, as a JSON path.
+        path: The place as a JSON path.
         node: The JSON object.
         declared: The filter in the catalogue.
         effect: What it does to the audience when the interactions that the filter reads are missing.
@@ -93,12 +93,12 @@ class Definition:
 
 def _filters(node: dict[str, Any], path: str, effect: Effect) -> Iterator[FilterUse]:
     if "filter" in node:
-        # Without the latest match an earlier one counts, and it may lie before.
+        # If the latest match is missing, an earlier one counts, and it may lie on the other side.
         yield FilterUse(path, node, FILTERS[node["filter"]], effect, node.get("operator") == "before")
     elif "not" in node:
         child, path = node["not"], f"{path}.not"
         if "filter" in child and FILTERS[child["filter"]].negated_within == "entrants":
-            # The entrants come from the same interactions: without all of them, there is nobody to take from.
+            # The users who entered are known from the same interactions: if all are missing, the filter selects nobody.
             yield FilterUse(path, child, FILTERS[child["filter"]], effect, reverses=True)
         else:
             yield from _filters(child, path, OPPOSITE[effect])
@@ -113,14 +113,14 @@ def _filters(node: dict[str, Any], path: str, effect: Effect) -> Iterator[Filter
 
 @dataclass(frozen=True)
 class KnownIds:
-    """What the platform has; None: everything that anybody names.
+    """The ids that the platform has; None means that every id counts as known.
 
     Attributes:
         sources: `(kind, source_id)`.
         steps: `(source_id, step_id)`.
         variants: `(source_id, variant_id)`.
         segments: Ids of segments.
-        vanished: Sources that the platform has no longer: what their steps and variations were, nobody knows.
+        vanished: Sources that the platform no longer has; their steps and variations are unknown.
     """
 
     sources: Collection[tuple[str, str]] | None = None
@@ -134,10 +134,10 @@ class Problem(NamedTuple):
     """Why a definition cannot be evaluated.
 
     Attributes:
-        path: Where, as a JSON path.
+        path: The place as a JSON path.
         detail: What is wrong, and what to do about it.
-        id: The id that is to blame; empty where none is.
-        unknown: What the platform does not have under that id; None where something else is wrong.
+        id: The id that causes it; empty if none does.
+        unknown: What the platform does not have under that id; None if something else is wrong.
     """
 
     path: str
@@ -147,7 +147,7 @@ class Problem(NamedTuple):
 
 
 def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[Problem]:
-    """List the ids in a definition that name nothing the platform has."""
+    """List the ids in a definition that the platform does not have."""
     for use in definition.filters:
         for parameter in use.declared.parameters:
             kind = parameter.names
@@ -160,7 +160,7 @@ def unknown_ids(definition: Definition, known: KnownIds) -> Iterator[Problem]:
 def _unknown(
     use: FilterUse, kind: Literal["source", "step", "variant", "segment"], value: str, known: KnownIds
 ) -> str | None:
-    """Say what an id should have named; None where it names that."""
+    """Return what an id should have named; None if it does."""
     source_kind, source_id = use.declared.source_kind, use.node.get("campaign_id", use.node.get("canvas_id", ""))
     found: Collection[Any] | None
     found, key, noun = {

@@ -1,4 +1,4 @@
-"""Audiences evaluated: users or their number, what the answer leaves out, and which files it read (R14-R17)."""
+"""Evaluates audiences: their users or the number of users, what the answer leaves out, and the files read (R14-R17)."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import Warehouse
 
-# Further places of unknown ids that an error names.
+# How many further unknown ids an error names.
 _NAMED = 20
 
 
 @dataclass(frozen=True)
 class Audience:
-    """An audience that can be asked, as of one moment of the warehouse.
+    """An audience that is ready to be evaluated, as of one moment of the warehouse.
 
     Attributes:
-        query: The statement it is.
+        query: Its statement.
         completeness: What every answer leaves out (R16).
-        session: Where it is asked; shows the files it may read.
+        session: The session that evaluates it; it knows the files that may be read.
     """
 
     query: AudienceQuery
@@ -53,12 +53,12 @@ class Audience:
         return int(counted["user_count"][0].as_py())
 
     def define_users(self, name: str) -> None:
-        """Make the users a relation of the session, column user_id, for statements that ask more about them."""
+        """Make the users a relation of the session, with column user_id, for further statements about them."""
         self.session.queries.define(name, self.query.sql, self.query.binds)
 
 
 def segment_definition(segment_id: str) -> str:
-    """Write the definition of a segment's members."""
+    """Return the definition that selects the members of a segment."""
     return json.dumps({"filter": "segment_membership", "segment_id": segment_id})
 
 
@@ -66,19 +66,18 @@ def segment_definition(segment_id: str) -> str:
 def open_audience(
     warehouse: Warehouse, definition: str, now: datetime, strict: bool = False, all_sources: bool = False
 ) -> Iterator[Audience]:
-    """Check a definition against the platform and make it ready to be asked.
+    """Check a definition against the platform and prepare its evaluation.
 
     Args:
-        warehouse: Where everything is.
+        warehouse: The warehouse.
         definition: JSON, as in `docs/reference/filters.md`.
-        now: What `days_ago` is counted from.
-        strict: Refuse instead of answering short.
-        all_sources: Show the interactions of every source, for who asks more of the same moment than who is in the
-            audience.
+        now: The moment from which `days_ago` is counted.
+        strict: Whether to fail instead of returning an incomplete answer.
+        all_sources: Whether the session has the interactions of every source, for further queries at the same moment.
 
     Raises:
         TerminalDefinitionError: The definition, or that of a segment it uses, is wrong; names the JSON path.
-        TerminalIncompleteError: The answer would leave data out, and `strict` was asked for.
+        TerminalIncompleteError: The answer would leave data out, and `strict` is set.
     """
     parsed = parse(definition)
     audience = open_feature_session(
@@ -91,7 +90,7 @@ def open_audience(
 
 
 def _audience(opening: Opening, definition: Definition, now: datetime, all_sources: bool) -> Audience:
-    # A table takes some milliseconds to open: only those that are asked are.
+    # Opening a table takes some milliseconds, so only the tables that are read are opened.
     if definition.segment_uses:
         opening.show([AUDIENCES.name])
     if definition.references or all_sources:

@@ -1,4 +1,4 @@
-"""The catalogue of audience filters as plain values: what each takes, names, and reads.
+"""The catalogue of audience filters as plain values: the parameters of each, and what it names and reads.
 
 Parsing, reference tracking, evaluation and the JSON Schema are all driven by `FILTERS`; nothing else lists filters.
 """
@@ -28,7 +28,7 @@ TIMESTAMP_PATTERN = (
 )
 _TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
-# A century: every real question fits, and a date that far back can always be computed.
+# A century is enough for every real filter, and a date that far back can always be computed.
 DAYS_AGO_LIMIT = 36_500
 COUNT_LIMIT = 2**53 - 1
 
@@ -53,7 +53,7 @@ class InteractionValue:
     Attributes:
         interaction: `interactions.interaction`.
         channel: `interactions.channel`.
-        machine_open: What `interactions.machine_open` must be; None where it does not matter.
+        machine_open: What `interactions.machine_open` must be; None if it does not matter.
     """
 
     interaction: str
@@ -84,12 +84,12 @@ class Parameter:
 
     Attributes:
         name: Its key in the JSON.
-        type: `string` (never empty), `integer`, `boolean`, or `timestamp` (ISO 8601; UTC where it names no offset).
+        type: `string` (never empty), `integer`, `boolean`, or `timestamp` (ISO 8601; UTC if it has no offset).
         doc: What it means.
-        allowed: The only values it takes; empty where any will do.
+        allowed: The only allowed values; empty if any is allowed.
         minimum: Smallest integer.
         maximum: Largest integer.
-        names: What kind of thing a string is the id of, where it is one.
+        names: The kind of thing that the string is an id of, if it is an id.
         column: The column whose value it is compared with.
         only_with: `(parameter, values)`: refused where that parameter has another value; required with these, unless
             it is optional.
@@ -112,7 +112,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class InteractionMatch:
-    """Which interactions a source or tag filter selects, besides what its parameters say; None: any."""
+    """Which interactions a source or tag filter selects, in addition to its parameters; None means any."""
 
     interaction: str | None = None
     channel: str | None = None
@@ -121,7 +121,7 @@ class InteractionMatch:
 
 @dataclass(frozen=True)
 class SummaryMatch:
-    """Which rows of `user_message_summary` a filter selects; `dimension` None: what its parameter says, or any."""
+    """Which rows of `user_message_summary` a filter selects; `dimension` None: the value of its parameter, or any."""
 
     measure: str
     dimension: str | None = None
@@ -134,14 +134,14 @@ class Filter:
     Attributes:
         name: Its name in the JSON.
         group: How expiry treats it.
-        parameters: What it takes; none may be missing that is not optional, none added.
+        parameters: Its parameters; only optional ones may be missing, and no others are accepted.
         source_kind: Kind of the source it names (group SOURCE).
         interactions: Interactions it selects (groups SOURCE and TAG).
         summary: Summary rows it selects (group OTHER).
         user_column: Column of `users` it reads (group OTHER).
-        latest: Whether it looks at the user's latest match only (the *last …* filters).
+        latest: Whether only the user's latest match counts (the *last …* filters).
         absent: Whether it selects the users without a match.
-        negated_within: Whom its `not` is taken among: all users, or those who entered the Canvas.
+        negated_within: The users to whom its `not` applies: all, or those who entered the Canvas.
     """
 
     name: str
@@ -157,7 +157,7 @@ class Filter:
 
     @property
     def required(self) -> tuple[Parameter, ...]:
-        """The parameters that are always given; of the alternative ones exactly one is given besides."""
+        """The parameters that are always required; exactly one of the alternative ones is required as well."""
         return tuple(p for p in self.parameters if not (p.alternative or p.optional or p.only_with))
 
     @property
@@ -264,7 +264,7 @@ FILTERS = MappingProxyType({declared.name: declared for declared in _CATALOGUE})
 
 
 def timestamp(text: str) -> datetime | None:
-    """Read the parameter `at`: ISO 8601, UTC where it names no offset; None when it is no timestamp."""
+    """Parse the parameter `at`: ISO 8601, in UTC if it has no offset; None if it is not a timestamp."""
     if not _TIMESTAMP.fullmatch(text):
         return None
     try:

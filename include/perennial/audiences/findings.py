@@ -1,4 +1,4 @@
-"""What is wrong with one audience definition taken by itself: what it names and cannot have (R14, R16, R18)."""
+"""Findings about one audience definition by itself: it names something that is unknown or missing (R14, R16, R18)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _BECAME = {
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong with a definition.
+    """One finding about a definition.
 
     Attributes:
         kind: forbidden (a violation, R18), unknown, unreadable or incomplete.
-        filter: The filter, where it is one's.
-        path: Where, as a JSON path.
-        named_id: What the filter names.
+        filter: The name of the filter; None if the finding is not about a filter.
+        path: The place as a JSON path.
+        named_id: The id or tag that the filter names.
         detail: What is wrong, for a person.
         remedy: What to do about it.
         restorable: The sources that a restore brings back.
@@ -46,11 +46,11 @@ class Finding(NamedTuple):
 
 @dataclass
 class MissingData:
-    """The sources whose interactions are not all there, and what a filter that looks at them comes to.
+    """The sources with missing interactions, and the findings about filters that read them.
 
     Attributes:
-        missing: By id.
-        tags: For each tag, those of them that its filters look at.
+        missing: The sources by id.
+        tags: Those of them that the filters of a tag read, by tag.
     """
 
     missing: Mapping[str, MissingSource]
@@ -58,7 +58,7 @@ class MissingData:
     _found: dict[tuple[str, str], Finding | None] = field(default_factory=dict)
 
     def of(self, kind: Literal["source", "segment", "tag"], name: str) -> Finding | None:
-        """Return what naming a source or a tag comes to, but for filter and path; None where all is there."""
+        """Return the finding about a named source or tag, without filter and path; None if nothing is missing."""
         if kind == "segment":
             return None
         if (kind, name) not in self._found:
@@ -99,14 +99,14 @@ class MissingData:
 
 
 def lint_definition(definition: Definition, known: KnownIds, missing_data: MissingData) -> Iterator[Finding]:
-    """List what is wrong with a definition, segments it uses left aside.
+    """List the findings about a definition, without those about the segments it uses.
 
-    A tag filter names no source, so a deleted one that it would have looked at makes it incomplete, not forbidden.
+    A tag filter names no source, so a deleted source that it would have read makes it incomplete, not forbidden.
 
     Args:
         definition: Checked by `parse`.
-        known: What the platform has of all it names.
-        missing_data: What is not all there.
+        known: The ids that the platform has.
+        missing_data: The sources with missing interactions.
     """
     unknown = {problem.path: problem for problem in unknown_ids(definition, known)}
     for use in definition.filters:
@@ -114,7 +114,7 @@ def lint_definition(definition: Definition, known: KnownIds, missing_data: Missi
         problems = [unknown[path] for key in use.node if (path := f"{use.path}.{key}") in unknown] if unknown else []
         for problem in problems:
             yield Finding("unknown", name, problem.path, problem.id, sentence(problem.detail), CORRECT)
-        # Of a source that the platform does not have, more cannot be said.
+        # If the platform does not have the source, nothing else is known about it.
         if use.named and not any(problem.unknown == "source" for problem in problems):
             finding = missing_data.of(*use.named)
             if finding is not None:

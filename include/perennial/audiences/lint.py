@@ -1,4 +1,4 @@
-"""Findings: every audience that names what it cannot have, whoever owns it (R14, R16, R18)."""
+"""Checks every audience, whoever owns it, for what is unknown, missing or unreadable (R14, R16, R18)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 _TABLES = (AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name)
-# Definitions that are in memory as Python objects at a time, and rows on their way to the table.
+# How many definitions are in memory as Python objects at a time, and how many rows are written at a time.
 _BATCH = 5_000
 
 
 @dataclass(frozen=True)
 class AudienceFinding:
-    """One thing that is wrong with one audience.
+    """One finding about one audience.
 
     Attributes:
         owner: owner_kind, owner_id, owner_name, owner_status and part, as in `audiences`.
@@ -52,10 +52,10 @@ class AudienceFinding:
 
 
 class _Linted(NamedTuple):
-    """What is kept of a definition once it has been looked at.
+    """What is kept of a checked definition.
 
     Attributes:
-        findings: What is wrong with it, taken by itself.
+        findings: The findings about it by itself.
         uses: The segments it names.
     """
 
@@ -64,10 +64,10 @@ class _Linted(NamedTuple):
 
 
 def lint_audiences(warehouse: Warehouse) -> Iterator[AudienceFinding]:
-    """Check every audience of the last sync, whatever its owner's status; a mistake in one stops no other.
+    """Check every audience of the last sync, whatever its owner's status; a mistake in one does not affect the others.
 
     Yields:
-        Of each audience every place in its own definition, then once each what the segments it uses bring in.
+        The findings about each audience: every place in its own definition, then each finding of its segments once.
     """
     import pyarrow.compute as pc
 
@@ -86,7 +86,7 @@ def lint_audiences(warehouse: Warehouse) -> Iterator[AudienceFinding]:
 
 
 def write_findings(warehouse: Warehouse, run_id: str, checked_at: datetime) -> dict[str, int]:
-    """Replace `audience_violations` by what is found now, in one commit.
+    """Replace `audience_violations` by the current findings, in one commit.
 
     Returns:
         Findings by kind.
@@ -103,7 +103,7 @@ def write_findings(warehouse: Warehouse, run_id: str, checked_at: datetime) -> d
             yield pa.RecordBatch.from_pylist([each.row(checked_at) for each in some], schema)
 
     stream = pa.RecordBatchReader.from_batches(schema, batches())
-    # A repetition replaces everything again: it may know more than an earlier attempt.
+    # A repetition replaces everything again, because it may have newer data than an earlier attempt.
     warehouse.replace_rows(AUDIENCE_VIOLATIONS.name, stream, f"check:{run_id}:{uuid4().hex}")
     return dict(counts)
 
@@ -117,12 +117,12 @@ def _missing_data(connection: duckdb.DuckDBPyConnection) -> MissingData:
 def _lint(
     connection: duckdb.DuckDBPyConnection, missing_data: MissingData, segment_ids: frozenset[str], audiences: pa.Table
 ) -> Iterator[tuple[dict[str, Any], _Linted]]:
-    """Look at each definition by itself, a batch at a time; returns them with their owners."""
+    """Check each definition by itself, in batches; returns the results with their owners."""
     for batch in audiences.to_batches(max_chunksize=_BATCH):
         owners = batch.to_pylist()
         parsed = [_parsed(owner.pop("definition")) for owner in owners]
         known = find_known_ids(connection, [found for found in parsed if isinstance(found, Definition)])
-        # An audience that names what the platform has no longer is answered, but means nothing on the platform.
+        # An audience that names something vanished can be evaluated here, but means nothing on the platform.
         there = {source for source in known.sources or () if source[1] not in known.vanished}
         known = replace(known, sources=there, segments=segment_ids)
         for owner, found in zip(owners, parsed, strict=True):
@@ -140,10 +140,10 @@ def _parsed(text: str) -> Definition | Finding:
 
 
 def _of_segments(graph: SegmentGraph, segments: Mapping[str, _Linted], uses: Uses) -> Iterator[Finding]:
-    """List what the segments that an audience uses bring in.
+    """List the findings that an audience has because of its segments.
 
-    What several segments name is listed once, where the shortest chain names it first. An audience that cannot be
-    evaluated for its segments has that as its only finding of this kind.
+    What several segments name is listed once, at the place that the shortest chain of segments reaches first. If an
+    audience cannot be evaluated because of its segments, that is its only finding of this kind.
     """
     if problem := graph.problem(uses):
         named_by = "segment_membership" if problem.id else None
@@ -153,7 +153,7 @@ def _of_segments(graph: SegmentGraph, segments: Mapping[str, _Linted], uses: Use
     for name in graph.reached(uses):
         for finding in segments[name].findings:
             path = f"segment:{name} {finding.path}"
-            # What is said of something that is named holds wherever it is named.
+            # A finding about an id is the same wherever the id is named.
             said = finding.detail if finding.named_id else path
             if said not in seen:
                 seen.add(said)

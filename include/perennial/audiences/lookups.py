@@ -1,4 +1,4 @@
-"""What an audience names, looked up in a session: its segments, what the platform has, the sources of its tags."""
+"""Looks up in a session what an audience names: its segments, the platform's ids, the sources of its tags."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resolve_audience(connection: duckdb.DuckDBPyConnection, definition: Definiti
 
 
 def load_segments(connection: duckdb.DuckDBPyConnection, definition: Definition) -> dict[str, Definition]:
-    """Read the segments that a definition uses, itself or through others; those that do not exist are left out.
+    """Read the segments that a definition uses directly or through others; those that do not exist are left out.
 
     Raises:
         TerminalDefinitionError: The definition of a segment cannot be read; names the segment and the JSON path.
@@ -55,9 +55,9 @@ def _parse_segment(segment_id: str, text: str) -> Definition:
 
 
 def find_known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[Definition]) -> KnownIds:
-    """Look up what the platform has of the sources, steps and variations that some definitions name.
+    """Look up which of the sources, steps and variations that some definitions name are known.
 
-    What it has no longer can be asked for all the same.
+    Sources that have vanished from the platform count as known.
     """
     named = {ref.id for definition in definitions for ref in definition.references if ref.kind == "source"}
     if not named:
@@ -73,7 +73,7 @@ def find_known_ids(connection: duckdb.DuckDBPyConnection, definitions: Iterable[
 def dependencies_by_source(
     connection: duckdb.DuckDBPyConnection, dependencies: Iterable[Dependency]
 ) -> dict[str, Dependency]:
-    """Resolve tags into the sources that their filters look at, so that every dependency is a source's."""
+    """Replace tags by the sources that their filters read, so that every dependency is on a source."""
     wanted = list(dependencies)
     tagged = sources_by_tag(connection, [dependency.id for dependency in wanted if dependency.kind == "tag"])
     found: dict[str, Dependency] = {}
@@ -85,11 +85,11 @@ def dependencies_by_source(
 
 
 def sources_by_tag(connection: duckdb.DuckDBPyConnection, tags: Collection[str] | None = None) -> dict[str, list[str]]:
-    """List the sources that tag filters look at, by tag; those that nothing carries are left out.
+    """List the sources that tag filters read, by tag; tags without sources are left out.
 
     Args:
         connection: With `known_sources` and `known_source_tags` in place.
-        tags: Of these tags; None: of all there are.
+        tags: The tags; None for all.
     """
     if tags is not None and not tags:
         return {}

@@ -1,4 +1,4 @@
-"""From the JSON of an audience to a definition: every node is checked against the filter catalogue."""
+"""Parses the JSON of an audience to a definition: every node is checked against the filter catalogue."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BRANCHES = ("and", "or", "not", "filter")
 
 
 class RepeatedKey(dict[str, Any]):
-    """Stands for a JSON object that has a key twice, so that the walk can say where.
+    """A JSON object that has a key twice, kept so that the check can name its path.
 
     Attributes:
-        pairs: All that it holds.
+        pairs: All its keys and values.
     """
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
@@ -29,7 +29,7 @@ class RepeatedKey(dict[str, Any]):
 
 
 def parse(text: str) -> Definition:
-    """Read a definition.
+    """Parse a definition.
 
     Raises:
         TerminalDefinitionError: Names the JSON path of the first mistake, and the remedy.
@@ -52,10 +52,10 @@ def parse(text: str) -> Definition:
 
 
 def decoded(text: str) -> Any:
-    """Read JSON.
+    """Parse JSON.
 
     Raises:
-        TerminalDefinitionError: It is none.
+        TerminalDefinitionError: It is not JSON.
     """
     try:
         return _DECODER.decode(text)
@@ -84,7 +84,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_co
 
 
 class Mistake(Exception):  # noqa: N818  # on its way to becoming a TerminalDefinitionError
-    """What is wrong; each level it passes on its way up adds its step to the path."""
+    """What is wrong; each level that it passes on its way up adds its step to the path."""
 
     def __init__(self, remedy: str, *steps: str) -> None:
         super().__init__(remedy)
@@ -93,12 +93,12 @@ class Mistake(Exception):  # noqa: N818  # on its way to becoming a TerminalDefi
 
 
 class _Rule(NamedTuple):
-    """A filter, laid out for speed.
+    """A filter in a form that can be checked quickly.
 
     Attributes:
-        shapes: The sets of keys a node may have.
-        size: How many keys the smallest of them has.
-        plain: The parameters that take any string.
+        shapes: The sets of keys that a node may have.
+        size: The number of keys in the smallest of them.
+        plain: The parameters that accept any string.
         special: The others.
         reference: Name of the parameter that names a source or segment, and which of the two.
     """
@@ -113,7 +113,7 @@ class _Rule(NamedTuple):
 
 def _rule(declared: Filter) -> _Rule:
     fixed = {"filter", *(p.name for p in declared.required)}
-    # At most one of them: no two are taken with the same value of another parameter.
+    # At most one, because no two of them are accepted with the same value of another parameter.
     optional = [{p.name} for p in declared.parameters if p.optional or p.only_with]
     alternatives = [{p.name} for p in declared.parameters if p.alternative]
     shapes = [fixed | choice | extra for choice in alternatives or [set()] for extra in ([set(), *optional])]
@@ -134,7 +134,7 @@ _RULES = {name: _rule(declared) for name, declared in FILTERS.items()}
 
 
 def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
-    """Check a node and all below it, and collect what they refer to; returns how many nodes that was."""
+    """Check a node and all below it, and collect their references; returns the number of nodes."""
     if type(node) is not dict:
         raise Mistake(_no_node(node))
     if "filter" in node:
@@ -158,7 +158,7 @@ def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
 
 
 def check_filter(node: dict[str, Any], references: list[Reference]) -> None:
-    """Check a node that is a filter, and collect what it refers to.
+    """Check a node that is a filter, and collect its reference.
 
     Raises:
         Mistake: Something is wrong with it; nothing was collected.
@@ -229,11 +229,11 @@ def _check_value(key: str, parameter: Parameter, value: Any) -> None:
 
 
 def _expected(parameter: Parameter, value: Any) -> str | None:
-    """Say what a value should have been; None when it is that."""
+    """Return what a value should have been; None if it is valid."""
     if parameter.type == "boolean":
         return None if type(value) is bool else "true or false"
     if parameter.type == "integer":
-        # `True` is an int in Python, and no number in JSON.
+        # `True` is an int in Python, but not a number in JSON.
         if type(value) is int and parameter.minimum <= value <= parameter.maximum:
             return None
         return f"a whole number from {parameter.minimum} to {parameter.maximum}"
@@ -247,7 +247,7 @@ def _expected(parameter: Parameter, value: Any) -> str | None:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text holds no half of a surrogate pair, which no table takes."""
+    """Whether a text has no half of a surrogate pair, which cannot be stored in a table."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -262,7 +262,7 @@ def _not_one(value: Any, what: str, known: list[str]) -> str:
     )
 
 
-# The same slip may be in the definitions of 100,000 audiences.
+# The same mistake may be in the definitions of 100,000 audiences.
 @lru_cache(maxsize=1_000)
 def _nearest(value: str, known: tuple[str, ...]) -> str:
     return nearest_name(value[:100], known, nearness=0.6)

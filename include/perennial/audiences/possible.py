@@ -1,8 +1,8 @@
-"""What a definition that cannot be read could name: whoever might keep a source does (R4).
+"""What a definition that cannot be read could name: if it might keep a source, it does (R4).
 
-Each part that cannot be read is looked at by itself. It could name every source and segment whose id stands in it;
-where no known id does, it could name any source. Filters of the catalogue that never name a source (R5, R15) do not
-begin to by a mistake in their parameters.
+Each unreadable part is examined by itself. It could name every source and segment whose id is in it; if no known id is
+in it, it could name any source. Filters that never name a source (R5, R15) do not name one because of a mistake in
+their parameters either.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class UnreadPart(NamedTuple):
     """A part of a definition that cannot be read.
 
     Attributes:
-        label: What stands for a filter in a referrer's path.
-        names: Every text and whole number in it: what may be an id.
-        may_be_any: Whether it could name any source where it names no known one.
+        label: What a referrer's path shows instead of a filter.
+        names: Every text and whole number in it, because each may be an id.
+        may_be_any: Whether it could name any source if it names no known one.
     """
 
     label: str
@@ -40,8 +40,8 @@ class PossibleMeaning:
     """What a definition that `parse` refuses could mean.
 
     Attributes:
-        references: What its readable parts name.
-        unread: Its other parts.
+        references: The references in its readable parts.
+        unread: Its unreadable parts.
     """
 
     references: tuple[Reference, ...]
@@ -49,7 +49,7 @@ class PossibleMeaning:
 
 
 def possible_meaning(text: str) -> PossibleMeaning:
-    """Read what can be read of a definition."""
+    """Read the readable parts of a definition."""
     references: list[Reference] = []
     unread: list[UnreadPart] = []
     try:
@@ -62,7 +62,7 @@ def possible_meaning(text: str) -> PossibleMeaning:
 def possible_references(
     unread: Iterable[tuple[int, UnreadPart]], source_ids: pa.ChunkedArray, segment_ids: pa.ChunkedArray
 ) -> Iterator[tuple[int, Reference]]:
-    """Resolve unread parts into references, each with the number that its part came with.
+    """Resolve unreadable parts to references, each with the number of its part.
 
     Args:
         unread: Parts, each with the number of its audience.

@@ -1,4 +1,4 @@
-"""An audience resolved: its segments in order, and every source and tag whose interactions it reads (R16)."""
+"""Resolves an audience: its segments in order, and every source and tag whose interactions it reads (R16)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from perennial.audiences.segment_graph import SegmentGraph
 
 @dataclass(frozen=True)
 class Dependency:
-    """A source or a tag whose interactions an audience looks at.
+    """A source or a tag whose interactions an audience reads.
 
     Attributes:
         kind: source or tag.
         id: Id of the source, or the tag.
-        effects: What leaving its interactions out does to the audience (R16).
-        effects_in_part: What leaving some of them out does, nobody knows which.
+        effects: How the audience changes if its interactions are missing (R16).
+        effects_in_part: How it changes if an unknown part of them is missing.
         paths: Where it is named: `$.and[0].not`, or `segment:s1 $.or[2]` in a segment.
     """
 
@@ -29,7 +29,7 @@ class Dependency:
     paths: tuple[str, ...]
 
     def joined(self, other: Dependency) -> Dependency:
-        """Join it with what else looks at the same interactions."""
+        """Combine it with another dependency on the same interactions."""
         return replace(
             self,
             effects=self.effects | other.effects,
@@ -40,14 +40,14 @@ class Dependency:
 
 @dataclass(frozen=True)
 class ResolvedAudience:
-    """An audience, with all that it takes to answer it.
+    """An audience with everything that its evaluation needs.
 
     Attributes:
-        definition: As it was written.
-        segments: The segments it uses, itself or through others, by id.
-        layers: Their ids, so that each layer uses those of earlier layers only; none where a problem forbids it.
-        dependencies: The sources and tags whose interactions it looks at.
-        problems: Why it cannot be evaluated; empty where it can.
+        definition: Its own definition.
+        segments: The segments that it uses directly or through others, by id.
+        layers: Their ids in layers, each of which uses earlier layers only; empty if a problem prevents that.
+        dependencies: The sources and tags whose interactions it reads.
+        problems: Why it cannot be evaluated; empty if it can.
     """
 
     definition: Definition
@@ -60,12 +60,12 @@ class ResolvedAudience:
 def resolve(
     definition: Definition, segments: Mapping[str, Definition], known: KnownIds | None = None
 ) -> ResolvedAudience:
-    """Work out what an audience is answered from.
+    """Resolve an audience.
 
     Args:
         definition: Its own definition.
-        segments: The segments it uses, itself or through others, by id: all of them that exist.
-        known: What the platform has of all that these name; None: every source, step and variation.
+        segments: All existing segments that it uses directly or through others, by id.
+        known: Which of the named ids the platform has; None means that every id counts as known.
     """
     known = replace(known or KnownIds(), segments=segments.keys())
     parts = {"": definition} | {f"segment:{name} ": found for name, found in segments.items()}
@@ -89,7 +89,7 @@ def _dependencies(definition: Definition, segments: Mapping[str, Definition]) ->
     effects: dict[tuple[Literal["source", "tag"], str], set[Effect]] = {}
     in_part: dict[tuple[str, str], set[Effect]] = {}
     paths: dict[tuple[str, str], dict[str, None]] = {}
-    # Each segment twice at most, once for each side of a `not`, however often it is used.
+    # Each segment is visited at most twice, once for each side of a `not`, however often it is used.
     waiting: list[tuple[str, Definition, Effect]] = [("", definition, "narrows")]
     seen: set[tuple[str, Effect]] = set()
     while waiting:
@@ -106,7 +106,7 @@ def _dependencies(definition: Definition, segments: Mapping[str, Definition]) ->
                 continue
             both: set[Effect] = {effect, OPPOSITE[effect]} if use.reverses else {effect}
             in_part.setdefault((kind, name), set()).update(both)
-            # Of a tag, some sources can be missing and others not.
+            # Some sources of a tag can be missing and others not.
             effects.setdefault((kind, name), set()).update(both if kind == "tag" else {effect})
             paths.setdefault((kind, name), {})[f"{where}{use.path}"] = None
     return tuple(

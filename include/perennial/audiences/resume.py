@@ -31,7 +31,7 @@ class AudienceProblem:
 
     Attributes:
         part: audience, or the id of the Canvas step whose own audience it is.
-        path: Where, as a JSON path; in a segment preceded by `segment:<id>`.
+        path: The place as a JSON path, in a segment preceded by `segment:<id>`.
         detail: What is wrong and what to do about it.
     """
 
@@ -52,8 +52,8 @@ class ResumeCheck:
         state: Where its own interactions are: available, expired, or deleted under the previous policy.
         since: When that began.
         vanished_at: When a sync first missed it; None while the platform has it.
-        missing: The sources its audiences need and do not have, by part of the audience; each with what that does to
-            it and where it is named. Those of tag filters are among them.
+        missing: The missing sources that its audiences need, by part of the audience; each with its effects and the
+            places that name it. Sources of tag filters are among them.
         problems: Why some of its audiences cannot be evaluated at all.
     """
 
@@ -69,22 +69,22 @@ class ResumeCheck:
 
     @property
     def ready(self) -> bool:
-        """Whether its audiences have all they need; its own interactions come back by themselves (R10).
+        """Whether nothing is missing for its audiences; its own interactions come back by themselves (R10).
 
-        What the platform has no longer cannot be started there.
+        False if it has vanished from the platform, because it cannot be started there.
         """
         return self.vanished_at is None and not self.missing and not self.problems
 
     @property
     def restorable(self) -> tuple[str, ...]:
-        """Every source that a restore brings back, its own interactions included."""
+        """Every missing source that a restore brings back, itself included."""
         own = [self.source_id] if self.state == "expired" else []
         needed = [source.source_id for part in self.missing.values() for source in part if source.is_restorable]
         return tuple(dict.fromkeys([*own, *needed]))
 
     @property
     def restore(self) -> RestoreCommand | None:
-        """The one request that brings back all that can come back."""
+        """The request that brings back everything that can be restored."""
         return build_restore_command(self.restorable, (), (), f"To start {self.kind} {self.source_id} again")
 
 

@@ -11,7 +11,7 @@ from perennial.audiences.definitions import Problem
 
 SEGMENT_DEPTH_LIMIT = 100
 SEGMENT_LIMIT = 1_000
-# Segments of a circle that are named.
+# How many segments of a circle an error names.
 _NAMED = 10
 
 # The segments that a definition names: JSON path of the id, and the id.
@@ -23,9 +23,9 @@ class SegmentGraph:
     """Segments, and the segments that each uses.
 
     Attributes:
-        uses: What each names, by id; ids that nobody has are passed over.
-        levels: How many segments deep each is, itself counted; those that reach a circle have none.
-        circles: The circle that one of those reaches, once it has been asked for.
+        uses: The segments that each names, by id; unknown ids are ignored.
+        levels: How many segments deep each one is, itself included; those that reach a circle have none.
+        circles: The circle that each of those reaches, cached when it is first needed.
     """
 
     uses: Mapping[str, Uses]
@@ -36,7 +36,7 @@ class SegmentGraph:
     def of(cls, uses: Mapping[str, Uses]) -> SegmentGraph:
         used = {name: {other for _, other in named if other in uses} for name, named in uses.items()}
         sorter = TopologicalSorter(used)
-        # What reaches no circle still comes out.
+        # Segments that reach no circle still get a level.
         with suppress(CycleError):
             sorter.prepare()
         levels: dict[str, int] = {}
@@ -47,7 +47,7 @@ class SegmentGraph:
         return cls(uses, levels)
 
     def reached(self, named: Uses) -> list[str]:
-        """List the segments an audience uses, itself or through others, breadth first, each once."""
+        """List the segments that an audience uses directly or through others, breadth first, each once."""
         reached = dict.fromkeys(self._known(named))
         waiting = list(reached)
         for name in waiting:
@@ -57,17 +57,17 @@ class SegmentGraph:
         return waiting
 
     def layers(self, named: Uses) -> tuple[tuple[str, ...], ...]:
-        """List the segments an audience uses in layers: each uses those of earlier layers only."""
+        """List the segments that an audience uses in layers, each of which uses earlier layers only."""
         layers: dict[int, list[str]] = {}
         for name in self.reached(named):
             layers.setdefault(self.levels[name], []).append(name)
         return tuple(tuple(layers[level]) for level in sorted(layers))
 
     def problem(self, named: Uses) -> Problem | None:
-        """Say why an audience cannot be evaluated for the segments it names; None where it can."""
+        """Explain why an audience cannot be evaluated because of its segments; None if it can."""
         for path, name in named:
             if name in self.uses and name not in self.levels:
-                circle = f"segment {name!r} cannot be evaluated: it comes to a circle ({self._circle(name)})."
+                circle = f"segment {name!r} cannot be evaluated: it leads to a circle ({self._circle(name)})."
                 return Problem(path, circle, name)
             if self.levels.get(name, 0) > SEGMENT_DEPTH_LIMIT:
                 deep = f"more than {SEGMENT_DEPTH_LIMIT} segments deep; nest fewer."

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from perennial.cli.printing import console, moment_of, opened_warehouse, say_left_out
+from perennial.cli.printing import console, opened_warehouse, say_left_out
 from perennial.errors import TerminalRequestError
+from perennial.refusals import read_moment
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def audience(
     from perennial.audiences.evaluate import open_audience
 
     with opened_warehouse() as warehouse:
-        now = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
+        now = read_moment("--as-of", as_of) if as_of else datetime.now(UTC)
         with open_audience(warehouse, _definition(file, segment), now, strict) as found:
             # Before the first user: somebody who reads only the first few has to know as well.
             say_left_out(found.completeness)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,7 @@ from rich.markup import escape
 
 from perennial.cli.archive import check_archived_files
 from perennial.cli.platform import check_platform_selects
-from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
+from perennial.cli.printing import console, current_user, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
 from perennial.settings import dag_id
@@ -120,14 +118,14 @@ def adopt(
     with opened_warehouse() as warehouse:
         now = datetime.now(UTC)
         if cutoff is None:
-            revoke(warehouse, take_back or [], now, _user())
+            revoke(warehouse, take_back or [], now, current_user())
             console.print(f"Took {pluralize(len(set(take_back or [])), 'mark')} back.")
             return
         day = _day("--cutoff", cutoff)
         decided = (
             decide_legacy_deletions(warehouse, day, now)
             if dry_run
-            else import_legacy_deletions(warehouse, day, now, _user())
+            else import_legacy_deletions(warehouse, day, now, current_user())
         )
     listed = [deletion for deletion in decided if dry_run or deletion.decision in ("mark", "stored")]
     print_rows(["source_id", "decision", "reason"], [(each.source_id, each.decision, each.reason) for each in listed])
@@ -211,10 +209,3 @@ def _day(option: str, text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise TerminalRequestError(f"{option} is {text!r}; give a day such as 2024-01-01.") from error
-
-
-def _user() -> str | None:
-    # A container may run as a user without a name.
-    with suppress(OSError, KeyError):
-        return getpass.getuser()
-    return None

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from perennial.notify import Undelivered
     from perennial.warehouse import Warehouse
 
 STATES = ("available", "kept", "expired", "deleted")
@@ -131,9 +130,5 @@ def print_undelivered(warehouse: Warehouse, run_id: str | None) -> None:
     if missed:
         console.print("\n[bold]Undelivered e-mails[/]")
         columns = ["to", "mail", "why", "tried", "run"]
-        print_rows(columns, [_undelivered_row(each) for each in missed])
-
-
-def _undelivered_row(missed: Undelivered) -> tuple[str | datetime, ...]:
-    tried_at = datetime.fromisoformat(missed.tried_at)
-    return missed.recipient or "nobody", missed.subject, missed.reason, tried_at, missed.run_id
+        rows = [(each.recipient or "nobody", each.subject, each.reason, each.tried_at, each.run_id) for each in missed]
+        print_rows(columns, rows)

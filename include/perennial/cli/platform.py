@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from perennial.platform.check import CheckedTable
-    from perennial.platform.findings import Finding
+    from perennial.platform.issues import Issue
 
 
 def init_platform(folder: Path) -> None:
@@ -34,7 +34,7 @@ def init_platform(folder: Path) -> None:
 
 
 def check_platform_selects() -> None:
-    """Print the result of every SELECT and its findings; exit code 1 if a sync would refuse anything."""
+    """Print the result of every SELECT and its issues; exit code 1 if a sync would refuse anything."""
     from perennial.platform.check import check_platform
 
     with said_plainly():
@@ -42,9 +42,9 @@ def check_platform_selects() -> None:
         tables = check_platform(settings, _known(settings))
     for table in tables:
         _print_table(table)
-    refused = [finding for table in tables for finding in table.findings if finding.kind == "refused"]
+    refused = [issue for table in tables for issue in table.issues if issue.kind == "refused"]
     if refused:
-        console.print(f"\n[red]A sync would refuse this platform: {pluralize(len(refused), 'finding')}.[/]")
+        console.print(f"\n[red]A sync would refuse this platform: {pluralize(len(refused), 'issue')}.[/]")
         raise typer.Exit(1)
     console.print("\n[green]A sync would accept this platform as it is.[/]")
 
@@ -66,20 +66,20 @@ def _print_table(table: CheckedTable) -> None:
     )
     if table.first_rows:
         print_rows(table.columns, [tuple(map(_cell, row)) for row in table.first_rows])
-    for finding in table.findings:
-        _print_finding(finding)
+    for issue in table.issues:
+        _print_issue(issue)
 
 
-def _print_finding(finding: Finding) -> None:
+def _print_issue(issue: Issue) -> None:
     label, style = {
         "refused": ("Refused", "red"),
-        "read_as_null": (f"{finding.column} is read as null", "yellow"),
-        "later_than_now": (f"{finding.column} is later than now, so the source stays hot until then", "yellow"),
+        "read_as_null": (f"{issue.column} is read as null", "yellow"),
+        "later_than_now": (f"{issue.column} is later than now, so the source stays hot until then", "yellow"),
         "left_out": ("Left out", "dim"),
-    }[finding.kind]
-    rows = f" ({pluralize(finding.row_count, 'row')})" if finding.row_count else ""
-    console.print(f"[{style}]{label}{rows}:[/] {escape(str(finding))}", soft_wrap=True, highlight=False)
-    for example in finding.examples[1:]:
+    }[issue.kind]
+    rows = f" ({pluralize(issue.row_count, 'row')})" if issue.row_count else ""
+    console.print(f"[{style}]{label}{rows}:[/] {escape(str(issue))}", soft_wrap=True, highlight=False)
+    for example in issue.examples[1:]:
         console.print(f"  Also: {escape(example)}.", soft_wrap=True, highlight=False)
 
 

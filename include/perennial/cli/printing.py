@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -134,10 +136,9 @@ def shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def moment_of(option: str, text: str) -> datetime:
-    """Parse a moment given as an option: ISO 8601, UTC if it has no offset."""
+def current_user() -> str:
+    """Name who runs this; a container may run as a user without a name."""
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise TerminalRequestError(f"{option} is {text!r}; give a moment such as 2026-01-31T04:00.") from error
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

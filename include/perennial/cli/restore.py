@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from perennial.cli.printing import console, opened_warehouse, print_rows, say_exactly
+from perennial.cli.printing import console, current_user, opened_warehouse, print_rows, say_exactly
 from perennial.reports import STANDARD, THAW_TIERS
 from perennial.text import pluralize
 
@@ -60,7 +58,7 @@ def restore(
     run = Run(
         run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}",
         now=now,
-        requested_by=_user(),
+        requested_by=current_user(),
         reason=reason or None,
         requested_at=now,
     )
@@ -138,11 +136,3 @@ def _row(source: SourceOutcome, dry_run: bool) -> tuple[Any, ...]:
         source.expires_at,
         source.detail or None,
     )
-
-
-def _user() -> str:
-    # A container may run as a user without a name.
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())

@@ -17,7 +17,6 @@ from perennial.cli.overview import STATES, Wanted, list_workspace, print_undeliv
 from perennial.cli.platform import init_platform
 from perennial.cli.printing import (
     console,
-    moment_of,
     opened_warehouse,
     print_query,
     print_result,
@@ -27,6 +26,7 @@ from perennial.cli.printing import (
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalSettingError
+from perennial.refusals import read_moment
 from perennial.sql import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
@@ -94,7 +94,8 @@ def _refuse_without_sample() -> None:
     missing = [name for name in ("aiosmtpd", "numpy", "psutil") if find_spec(name) is None]
     if missing:
         raise TerminalSettingError(
-            f"The sample needs {' and '.join(missing)}, not installed here; run pip install 'perennial-airflow[sample]'."
+            f"The sample needs {' and '.join(missing)}, not installed here; "
+            "run pip install 'perennial-airflow[sample]'."
         )
 
 
@@ -197,7 +198,7 @@ def explain(
     from perennial.policy.decisions import explain as explained
 
     with opened_warehouse() as warehouse:
-        at = moment_of("--as-of", as_of) if as_of else datetime.now(UTC)
+        at = read_moment("--as-of", as_of) if as_of else datetime.now(UTC)
         try:
             found = explained(warehouse, source, at, locked=sources_under_way(warehouse, "restore"))
         except TerminalUnseenError as unseen:

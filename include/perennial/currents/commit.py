@@ -7,7 +7,6 @@ further commit is made once, by its operation id. A load that lost is dropped an
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def record_load(warehouse: Warehouse, prepared: PreparedLoad) -> None:
             lists[name] = f"{uri}/{name}.avro"
             write_file_list(warehouse.table(name), lists[name], data_files)
     plan = {"load_id": prepared.load_id, "ledger_snapshot_id": prepared.ledger_snapshot_id, "tables": lists}
-    storage_for(uri).write(f"{uri}/load.json", json.dumps(plan).encode())
+    OperationStore.write(f"{uri}/load.json", plan)
     record = new_record(KIND, prepared.load_id, plan_uri=f"{uri}/load.json", file_lists=lists.values())
     write_pending(warehouse, record)
 

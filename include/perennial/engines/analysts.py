@@ -16,9 +16,8 @@ from perennial.engines.duckdb import (
     open_session,
     source_totals,
 )
-from perennial.engines.open import open_engine
 from perennial.engines.protocol import Engine, QuerySession
-from perennial.engines.query_sessions import DuckDBSession, EngineSession
+from perennial.engines.query_sessions import DuckDBSession, EngineSession, open_engine
 from perennial.sql import statement
 from perennial.tables import TABLES
 

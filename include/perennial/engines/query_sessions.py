@@ -10,11 +10,25 @@ import duckdb
 
 from perennial.engines.protocol import BATCH_ROWS, Engine
 from perennial.errors import TerminalEngineError
+from perennial.settings import IN_PROCESS, SPARK_CONNECT, Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from perennial.engines.transpile import Relations
+
+
+def open_engine(settings: Settings) -> Engine | None:
+    """Return the engine of PERENNIAL_ENGINE_URL; None for DuckDB in process."""
+    if settings.engine_url.startswith(IN_PROCESS):
+        return None
+    if settings.engine_url.startswith(SPARK_CONNECT):
+        from perennial.engines.spark import SparkEngine
+
+        return SparkEngine(settings.engine_url)
+    from perennial.engines.sqlalchemy import SqlAlchemyEngine
+
+    return SqlAlchemyEngine(settings.engine_url)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ _SLUG_LENGTH = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportRequest:
+class UserDataRequest:
     """Params of `export_user_data`.
 
     Attributes:
@@ -76,7 +76,7 @@ class ExportRequest:
     all_recipients: StrictBool = False
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> ExportRequest:
+    def from_params(cls, params: Mapping[str, Any]) -> UserDataRequest:
         """Check the params of a run.
 
         Raises:
@@ -127,7 +127,7 @@ class ExportAttempt:
     page_url: str | None = None
 
 
-def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> ExportRequest:
+def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> UserDataRequest:
     """Check a request before anything is written.
 
     Raises:
@@ -135,12 +135,12 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> ExportRequ
         TerminalIncompleteError: The source's interactions are expired, or were deleted under the previous policy
             (R18), even if it is active again: the file would be short.
     """
-    request = ExportRequest.from_params(params)
+    request = UserDataRequest.from_params(params)
     with _open_whole_source(warehouse, request.source_id):
         return request
 
 
-def write_user_data(warehouse: Warehouse, request: ExportRequest, run_id: str, now: datetime) -> UserDataFile:
+def write_user_data(warehouse: Warehouse, request: UserDataRequest, run_id: str, now: datetime) -> UserDataFile:
     """Write the file of a request and put it into `PERENNIAL_EXPORTS_URI`; the same run writes the same address.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The use cases: expire what is due, restore what is asked for, finish what a dead run left behind.
+"""The use cases: expire what is due, restore what was requested, finish what a dead run left behind.
 
-Each is a row of small steps, so that Airflow can run, repeat and spread them; `expire_sources` and `restore_sources`
-run the same steps in one process.
+Each is a series of small steps that Airflow can run, repeat and distribute; `expire_sources` and `restore_sources` run
+the same steps in one process.
 """
 
 from perennial.moves.inline import expire_sources, restore_sources

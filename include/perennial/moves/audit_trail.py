@@ -1,7 +1,7 @@
-"""The audit trail, table `lifecycle_events`: expired, restored, expired, … of each source, whoever records it and when.
+"""The audit trail, table `lifecycle_events`: it alternates between expired and restored for each source.
 
-Two runs may end the same move, and two moves may bring back the same rows. So an event is recorded by comparing: what
-the trail says of a source when the event is committed decides whether the event is still true.
+Two runs may finish the same move, and two moves may bring back the same rows. So the last event of a source when a new
+one is committed decides whether that is still true.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Event = Literal["expired", "restored", "late_archived"]
 
 @dataclass(frozen=True)
 class LastEvent:
-    """The end of a source's trail.
+    """The last entries of a source in the audit trail.
 
     Attributes:
-        move: Which way it was moved last, expired or restored; None where it never was.
-        recorded_at: When its last event was recorded, whichever it is.
+        move: Its last move, expired or restored; None if it was never moved.
+        recorded_at: When its last event of any kind was recorded.
     """
 
     move: str | None = None
@@ -39,7 +39,7 @@ class LastEvent:
 
 
 def last_events(warehouse: Warehouse, source_ids: Collection[str], table: Table | None = None) -> dict[str, LastEvent]:
-    """Return the end of each source's trail, now or as a loaded table has it."""
+    """Return the last entries of each source, now or according to a loaded table."""
     table = table or warehouse.table(LIFECYCLE_EVENTS.name)
     with open_connection() as connection:
         create_view(connection, LIFECYCLE_EVENTS.name, list(warehouse.live_files(table)), table)
@@ -56,19 +56,19 @@ def record_expired(
     totals: Iterable[SourceTotal],
     seen: Mapping[str, LastEvent],
 ) -> list[SourceTotal]:
-    """Record that sources have expired, or that late rows of expired sources were archived (R9); once an operation.
+    """Record once per operation that sources have expired, or that late rows of expired ones were archived (R9).
 
     Args:
-        warehouse: Where to.
-        run: Whose events they are.
-        operation: Makes a repetition do nothing, and the events' ids the same.
-        reasons: Why, for each source.
-        totals: What was moved of each.
-        seen: The trails from before it was decided that the sources expire. Where somebody has recorded an event since,
-            that decision is out of date.
+        warehouse: The warehouse.
+        run: The run that the events belong to.
+        operation: Identifies the events, so that a repetition does nothing.
+        reasons: The reason for each source.
+        totals: What was moved of each source.
+        seen: The last entries from before the decision. If somebody has recorded an event of a source since, the
+            decision about it is out of date.
 
     Returns:
-        The totals of the sources that may leave hot; the decision about the others is out of date.
+        The totals of the sources that may leave hot; the decisions about the others are out of date.
     """
     outdated: set[str] = set()
     moved = list(totals)
@@ -95,9 +95,9 @@ def record_expired(
 
 
 def record_restored(warehouse: Warehouse, run: Run, operation: str, totals: Collection[SourceTotal]) -> None:
-    """Record that sources are back, which starts their clocks again (R13); once an operation.
+    """Record once per operation that sources are back, which starts their clocks again (R13).
 
-    A source that another run has said to be back is left out, and so is one that was never away.
+    Sources that another run has recorded as restored are left out, and so are sources that were never away.
     """
 
     def event_of(total: SourceTotal, last: LastEvent) -> Event | None:
@@ -149,6 +149,6 @@ def _record(
 
 
 def _after(last: LastEvent) -> datetime:
-    """Now, but after the last event: the clock of the machine that recorded that one may be ahead of this one's."""
+    """Now, but later than the last event, because the clock of the machine that recorded it may be ahead."""
     now = wall_clock()
     return now if last.recorded_at is None else max(now, last.recorded_at + timedelta(microseconds=1))

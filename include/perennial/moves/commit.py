@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
-    """Step 4: add the copies of all whole sources in one commit (M5), but for those that are listed already (M2).
+    """Step 4: add the copies of all undamaged sources in one commit (M5), except those already listed (M2).
 
     Returns:
         Files added by this call.
@@ -43,7 +43,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
     def change(destination: Table) -> FileChange:
         listed = _listed(warehouse, destination, chosen)
         there = _still_there(warehouse, plan, chosen)
-        # An original that has left meanwhile was moved by another run, or its rows live on in another file.
+        # If an original is gone, another run has moved it, or its rows are in another file now.
         return FileChange(
             add=[
                 copy
@@ -58,7 +58,7 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
 
 
 def _still_there(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
-    """Addresses of the originals that the origin lists; no manifest is read where nothing has changed since."""
+    """Addresses of the originals that the origin lists; no manifest is read if the table has not changed."""
     origin = warehouse.table(plan.direction.origin)
     if (snapshot := origin.current_snapshot()) is not None and snapshot.snapshot_id == plan.origin_snapshot_id:
         return {uri for step in plan.steps for uri in step.originals}
@@ -66,7 +66,7 @@ def _still_there(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> 
 
 
 def _refuse_missing(destination: Table, copies: list[DataFile]) -> None:
-    """A move that goes on after days may find its copies purged: a table must not list what is not there."""
+    """Refuse copies that are gone: those of a move that continues days later may have been purged."""
     found = _sizes(destination, [copy.file_path for copy in copies])
     for copy in copies:
         if found.get(copy.file_path) != copy.file_size_in_bytes:
@@ -76,7 +76,7 @@ def _refuse_missing(destination: Table, copies: list[DataFile]) -> None:
 
 
 def _sizes(destination: Table, uris: list[str]) -> dict[str, int]:
-    """Look at files together if that takes fewer requests, and at those that are missing there one by one."""
+    """Return the sizes of files: from listings if that takes fewer requests, otherwise with one request per file."""
     if not uris:
         return {}
     storage, found = storage_for(uris[0]), list_together(uris, data_file_count(destination))
@@ -97,11 +97,11 @@ def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
 def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[CopyStep]:
     """Step 5: remove exactly the planned files of some sources (M3) in one commit, if their copies have arrived.
 
-    A step whose originals another writer has replaced is withdrawn instead: its rows live on in the origin, so its
-    copy leaves the destination again.
+    If another writer has replaced the originals of a step, its rows are still in the origin. Such a step is withdrawn:
+    its copy is removed from the destination.
 
     Returns:
-        The steps whose rows live on in the origin: plan their sources again.
+        The withdrawn steps: plan their sources again.
 
     Raises:
         TerminalDataError: Files are gone and no retained snapshot says who removed them.
@@ -130,7 +130,7 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
 
 
 def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
-    """Take the copies of sources that are to stay in the origin out of the destination again (R7)."""
+    """Remove the copies of sources that stay in the origin after all from the destination (R7)."""
     chosen = set(source_ids)
     steps = [step for step in plan.steps if step.source_id in chosen]
     _align_destination(warehouse, plan, steps, steps)
@@ -139,10 +139,10 @@ def withdraw_kept(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
 def _align_destination(
     warehouse: Warehouse, plan: MovePlan, steps: list[CopyStep], unremoved: list[CopyStep]
 ) -> list[CopyStep]:
-    """Bring the destination in line with what has left the origin; returns the steps whose rows are still there.
+    """Make the destination match what was removed from the origin; returns the steps whose rows are still there.
 
-    No commit spans two tables, so what was seen before a commit is looked at again after it. Runs that do the same at
-    once may undo each other's commits; whichever looks last puts things right.
+    No commit spans two tables, so everything is checked again after each commit. Runs that do this at the same time may
+    undo each other's commits; the one that checks last corrects them.
     """
     left = _left_behind(warehouse, plan, unremoved)
     _withdraw(warehouse, plan, left)
@@ -153,7 +153,7 @@ def _align_destination(
 
 
 def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep]) -> None:
-    """Take copies out of the destination again, where it lists them: the origin keeps their rows."""
+    """Remove copies from the destination if it lists them, because the origin still has their rows."""
     names = {file_name(step.copy_uri) for step in steps}
     sources = {step.source_id for step in steps}
     if not names:
@@ -169,7 +169,7 @@ def _withdraw(warehouse: Warehouse, plan: MovePlan, steps: Collection[CopyStep])
 
 
 def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -> None:
-    """Add copies again that a run withdrew while another removed their originals."""
+    """Add copies again that one run withdrew while another one removed their originals."""
     sources = {step.source_id for step in done}
     names = {file_name(step.copy_uri) for step in done}
     if names <= _arrived(warehouse, plan, warehouse.table(plan.direction.destination), sources):
@@ -196,7 +196,7 @@ def _listed(warehouse: Warehouse, destination: Table, source_ids: set[str]) -> s
 
 
 def _arrived(warehouse: Warehouse, plan: MovePlan, destination: Table, source_ids: set[str]) -> set[str]:
-    """Names of copies that the destination lists, or whose rows live on there in a file another writer has made."""
+    """Names of copies that the destination lists, or whose rows are there in a file that another writer has made."""
     replaced = {
         file_name(uri)
         for uri, operation in removed_since(destination, plan.destination_snapshot_id).items()
@@ -206,7 +206,7 @@ def _arrived(warehouse: Warehouse, plan: MovePlan, destination: Table, source_id
 
 
 def _left_behind(warehouse: Warehouse, plan: MovePlan, unremoved: list[CopyStep]) -> list[CopyStep]:
-    """Return the steps that are not done already: their rows live on in the origin."""
+    """Return the steps that are not done yet: their rows are still in the origin."""
     if not unremoved:
         return []
     origin = warehouse.table(plan.direction.origin)
@@ -226,7 +226,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
     if len(gone) < len(step.originals):
         return False
     if step.rewritten:
-        # No other move makes a file of this name (M1): what another has taken away is in another file.
+        # No other move makes a file with this name (M1), so rows that another move has taken are in another file.
         return removed_by(plan, step, removers)
     # A plain copy has the same name whoever makes it.
     return all(

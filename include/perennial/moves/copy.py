@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import time
 from collections.abc import Callable, Collection
@@ -301,5 +300,4 @@ def _unwritable(step: CopyStep, error: OSError) -> PerennialError:
 
 
 def _write_results(plan: MovePlan, chunk: int, results: list[CopyResult]) -> None:
-    uri = f"{plan.uri}/chunk-{chunk}.json"
-    storage_for(uri).write(uri, json.dumps([vars(result) for result in results], ensure_ascii=False).encode())
+    OperationStore.write(f"{plan.uri}/chunk-{chunk}.json", [vars(result) for result in results])

@@ -1,4 +1,4 @@
-"""What the archive, a run or a source costs and saves, from the sizes of files that the warehouse's metadata holds."""
+"""What the archive, a run or a source costs and saves, computed from file sizes in the warehouse's metadata."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Costs:
     """Archived files by source, as their storage class bills them.
 
     Attributes:
-        prices: The table; None where the archive is not on S3, and then there are no sources.
-        storage_class: Storage class of the archive as it is configured now; earlier files may lie in another.
+        prices: The price table; None if the archive is not on S3, and then there are no sources.
+        storage_class: The archive's configured storage class; earlier files may be in another one.
         sources: Files by source.
     """
 
@@ -37,7 +37,7 @@ class Costs:
         return replace(self, sources=chosen)
 
     def facts(self) -> list[Fact]:
-        """Say what these files save a month, what moving them cost, and what bringing them back would.
+        """Say what these files save per month, what it cost to move them, and what a restore would cost.
 
         Raises:
             TerminalSettingError: The price table has no such storage class.
@@ -51,7 +51,7 @@ class Costs:
 
 
 def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = None) -> Costs:
-    """Look at what the archive holds now, of some sources or of all (None).
+    """Return the costs of what is in the archive now, of some sources or of all (None).
 
     Raises:
         TerminalSettingError: The price table cannot be used.
@@ -63,7 +63,7 @@ def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = Non
 
 
 def run_costs(warehouse: Warehouse, run_id: str) -> Costs:
-    """Look at what one run archived, whether it is still there or has been restored since.
+    """Return the costs of what one run archived, whether it is still there or has been restored since.
 
     Raises:
         TerminalSettingError: The price table cannot be used.
@@ -83,7 +83,7 @@ def is_on_s3(warehouse: Warehouse) -> bool:
 
 def _costs(warehouse: Warehouse, files: Iterable[tuple[str, int]]) -> Costs:
     name = warehouse.settings.archive_storage_class or STANDARD
-    # On other storage nothing is priced, so a price table that cannot be used is no reason to fail.
+    # On other storage nothing has a price, so an unusable price table does not matter.
     prices = read_prices(warehouse.settings.prices) if is_on_s3(warehouse) else None
     sizes: dict[str, list[int]] = {}
     for source_id, file_bytes in files:

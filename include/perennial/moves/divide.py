@@ -1,7 +1,7 @@
-"""Files that may hold rows of several sources, as another writer leaves them who has changed a table's partitioning.
+"""Divides files that may hold rows of several sources, because another writer has changed a table's partitioning.
 
-Everything that moves, hides or restores a source needs its rows in files of its own. So before anything is planned such
-files are written anew, one file a source, and replaced in one commit (M7: row count and hash prove the rows).
+Moving, hiding or restoring a source needs its rows in files of their own. So before anything is planned, such files are
+rewritten as one file per source and replaced in one commit (M7: row count and hash prove the rows).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What is read, written and replaced at once.
+# How much is read, written and replaced at once.
 _BYTES, _FILES = 256 << 20, 1000
 
 
 def divide_mixed_files(warehouse: Warehouse, name: str) -> int:
-    """Write the files of a table that may hold rows of several sources anew, one file a source.
+    """Rewrite the files of a table that may hold rows of several sources as one file per source.
 
     Returns:
-        Files replaced; those that another writer has changed meanwhile are left to the next call.
+        Number of replaced files; files that another writer has changed meanwhile are left to the next call.
 
     Raises:
-        TerminalDataError: A file cannot be read, or other rows were written than read; it was not replaced.
-        TransientConflictError: Other writers won every race.
+        TerminalDataError: A file cannot be read, or the written rows differ from those read; it was not replaced.
+        TransientConflictError: Other writers kept committing first.
     """
     table = warehouse.table(name)
     mixed = mixed_files(table)

@@ -1,4 +1,4 @@
-"""Expire: decide, move hot → archive what is due, bring back what became active again (R2, R8-R10)."""
+"""Expire: decide, move what is due from hot to the archive, bring back what is active again (R2, R8-R10)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DecidedExpiry:
     Attributes:
         uri: Address of the sources to move, for the next step.
         counts: Sources by decision.
-        unread_referrers: How many active referrers cannot be read and could name any source, so that none expires.
+        unread_referrers: How many active referrers cannot be read and could name any source, so that nothing expires.
     """
 
     uri: str
@@ -47,7 +47,7 @@ class DecidedExpiry:
 
 
 def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
-    """Decide about every source and keep the decisions, whether anything is moved or not."""
+    """Decide about every source and store the decisions, even if nothing is moved."""
     refuse_stale_metadata(warehouse, wall_clock())
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
     decided = decide_all(warehouse, run.now, locked=sources_under_way(warehouse, RESTORE.name))
@@ -68,9 +68,9 @@ def plan_expiry(warehouse: Warehouse, decided_uri: str, run: Run, unfinished: Se
 
     Args:
         warehouse: Where.
-        decided_uri: Address of what was decided.
+        decided_uri: Address of the stored decisions.
         run: Whose plans they are.
-        unfinished: Plans of dead restores of which something is left, from `recover_interrupted_moves`.
+        unfinished: Plans of dead restores that are not finished, from `recover_interrupted_moves`.
 
     Returns:
         The addresses of the plans that have something to move.
@@ -88,10 +88,10 @@ def plan_expiry(warehouse: Warehouse, decided_uri: str, run: Run, unfinished: Se
 
 
 def _readable_plans(warehouse: Warehouse, plan_uris: Collection[str]) -> list[str]:
-    """Leave out of some restores' plans the sources that have to be thawed (R10).
+    """Leave sources that have to be thawed out of the plans of restores (R10).
 
-    The thaw is requested, and the next run finds them readable: a day is longer than thawing takes, and shorter than
-    the days for which it lasts. The run itself, and what it expires, need not wait.
+    Their thaw is requested, and the next run finds them readable: thawing takes less than a day, and thawed files stay
+    readable for several days. So neither this run nor its expiries have to wait.
     """
     readable: list[str] = []
     again: set[str] = set()
@@ -104,14 +104,14 @@ def _readable_plans(warehouse: Warehouse, plan_uris: Collection[str]) -> list[st
         frozen = pluralize(len(cold), "source")
         log.warning("%s: %s must be thawed first; the next run restores them", plan.operation("plan"), frozen)
         abandon_restores(warehouse, [plan_uri])
-        # The rest of an earlier move is brought back whole, for it is that move's sources that become visible.
+        # The rest of an earlier move must come back completely, because it makes the sources of that move visible.
         again |= set(plan.source_ids) - cold if not plan.earlier else set()
     with restore_lock(warehouse, again):
         return [*readable, *plan_sources(warehouse, RESTORE, sorted(again))]
 
 
 def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None = None) -> ExpiryReport:
-    """Say what a run expired; of a dry run, what it would have."""
+    """Report what a run expired, or what a dry run would expire."""
     would = OperationStore.get(dry_run.uri)["expire"] if dry_run else []
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
     with open_status_session(warehouse) as session:
@@ -131,7 +131,7 @@ def _keep_decisions(warehouse: Warehouse, run: Run, decisions: pa.Table) -> None
 
     of_run = {"as_of": run.now, "run_id": run.run_id}
     known = {*of_run, *decisions.column_names}
-    # A column that somebody has added is left out: that reads as null.
+    # Columns that somebody has added are left out and read as null.
     schema = pa.schema(field for field in warehouse.arrow_schema(EXPIRY_DECISIONS.name) if field.name in known)
     columns = [
         pa.repeat(pa.scalar(of_run[field.name], field.type), len(decisions))

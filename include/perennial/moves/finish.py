@@ -1,12 +1,11 @@
-"""The end of a move: its data is said to have moved, then it leaves where it was (R7, R8, R10).
+"""The end of a move: an event records that the data has moved, then the origin's files are removed (R7, R8, R10).
 
-Every step finds out for itself what is left to do, so that it may be repeated, and another run
-finishes the move of a dead one.
+Every step finds out for itself what is left to do. So each can be repeated, and another run can finish the move of a
+dead one.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +20,9 @@ from perennial.moves.plan import sources_left
 from perennial.moves.verify import whole_sources
 from perennial.operations import OperationStore, Run, heartbeat, remove_pending, sources_under_way, wall_clock
 from perennial.platform import read_legacy_deletions, read_metadata
-from perennial.platform.vanished import find_losses
+from perennial.platform.vanished import find_mass_vanishing
 from perennial.policy.decisions import Metadata, SyncedMetadata, decide
 from perennial.settings import dag_id
-from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, AUDIENCES, SOURCES
 from perennial.text import pluralize
 from perennial.warehouse import SourceTotal, Warehouse
@@ -35,18 +33,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAVING = ("expire", "late")
-"""The decisions that take rows out of hot."""
+"""The decisions after which rows leave hot."""
 
 
 @dataclass(frozen=True)
 class MoveOutcome:
-    """What one move came to.
+    """The outcome of one move.
 
     Attributes:
         direction: expire or restore.
         source_count: Sources that have moved.
         row_count: Their rows.
-        left: Sources that other writers changed meanwhile: what is left of them has to be planned again.
+        left: Sources that other writers changed meanwhile: their remaining files have to be planned again.
     """
 
     direction: str
@@ -55,7 +53,7 @@ class MoveOutcome:
     left: tuple[str, ...] = ()
 
     def refuse_rest(self) -> None:
-        """Give up a restore of which something is left; what is left of an expiry moves with the next run.
+        """Fail a restore that could not move everything; the rest of an expiry moves with the next run.
 
         Raises:
             TransientConflictError: Names the sources.
@@ -68,17 +66,17 @@ class MoveOutcome:
 
 
 def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
-    """Steps 5 and 6 of either direction; what is left is for `recovery.plan_again`."""
+    """Carry out steps 5 and 6 in either direction; `recovery.plan_again` handles what is left."""
     return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
 
 
 def finish_expiry(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
-    """Look at the references once more, say that the data has expired, and only then remove it from hot.
+    """Check the references once more, record that the data has expired, and only then remove it from hot.
 
     The event comes before the removal: from then on features leave the source out and say so, whatever happens next.
     """
     seen = last_events(warehouse, plan.source_ids)
-    due = still_due(warehouse, plan, run)
+    due = _still_due(warehouse, plan, run)
     _record_checksums(warehouse, plan, due)
     moved = record_expired(warehouse, run, plan.record_operation, due, moved_totals(plan, due), seen)
     leaving = {total.source_id for total in moved}
@@ -90,11 +88,11 @@ def finish_expiry(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome
 
 
 def finish_restore(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
-    """Remove from the archive what is in hot now, and say that it is back when nothing is left in the archive.
+    """Remove what is in hot now from the archive, and record that it is back when nothing is left in the archive.
 
-    Until the event is recorded features leave the source out, so nobody sees half of it (M5). Where something is left,
-    because another writer has replaced or added archived files, the move stays under way: the one that brings the rest
-    back says it for both, and its totals are those of both.
+    Until the event is recorded, features leave the source out, so nobody sees half of it (M5). If something is left,
+    because another writer has replaced or added archived files, the move stays under way. The move that brings back the
+    rest then records the event for both, with the totals of both.
     """
     whole = whole_sources(plan)
     steps = commit_origin(warehouse, plan, whole)
@@ -112,7 +110,7 @@ def finish_restore(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcom
 
 @dataclass(frozen=True)
 class LeftBehind:
-    """What other writers have changed while a plan was carried out.
+    """What other writers changed while a plan was carried out.
 
     Attributes:
         sources: Sources that have to be planned again.
@@ -124,7 +122,7 @@ class LeftBehind:
 
 
 def read_left(plan: MovePlan) -> LeftBehind:
-    """Read what other writers have changed; of most plans nothing."""
+    """Read what other writers changed; for most plans, nothing."""
     uri = f"{plan.uri}/left.json"
     try:
         fields = OperationStore.get(uri)
@@ -138,14 +136,13 @@ def _outcome(
 ) -> MoveOutcome:
     left = LeftBehind(tuple(sorted(sources)), tuple(step.copy_uri for step in steps))
     if left != LeftBehind():
-        uri = f"{plan.uri}/left.json"
-        storage_for(uri).write(uri, json.dumps(asdict(left)).encode())
+        OperationStore.write(f"{plan.uri}/left.json", asdict(left))
         log.warning("%s: other writers changed %s", plan.operation("remove"), pluralize(len(left.sources), "source"))
     return MoveOutcome(plan.direction.name, len(moved), sum(total.row_count for total in moved), left.sources)
 
 
 def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
-    """Add up what the moves of a restore brought back of each source, but for those of which one found damage."""
+    """Add up by source what the moves of a restore brought back, except sources with damaged files."""
     totals: dict[str, SourceTotal] = {}
     for move in moves:
         whole = whole_sources(move)
@@ -157,16 +154,16 @@ def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
     return list(totals.values())
 
 
-def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
-    """Decide again about a plan's sources, from metadata read now (R7).
+def _still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
+    """Decide again about a plan's sources, based on metadata read now (R7).
 
     A source stays where it is if the warehouse's tables or the platform's own database say so: a filter may have been
-    saved after the last sync, a source started again (R1), or a hold placed (R19). An audience that can no longer be
-    read keeps what it could name (R4); the others go. All stay where the platform's database looks broken, because it
-    lacks too much of what the last sync found.
+    saved after the last sync, a source may have been started again (R1), or a hold placed (R19). An audience that can
+    no longer be read keeps every source that it could name (R4). No source leaves if the platform's database looks
+    broken, because much of what the last sync found is missing.
 
     Returns:
-        The sources that are to leave hot, each with the reason.
+        The sources that leave hot, each with the reason.
     """
     locked = sources_under_way(warehouse, RESTORE.name)
     synced = SyncedMetadata.read(warehouse)
@@ -176,7 +173,7 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
         if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
-    if platform is not None and (losses := find_losses(_by_table(synced), _by_table(platform))):
+    if platform is not None and (losses := find_mass_vanishing(_by_table(synced), _by_table(platform))):
         log.error(
             "%s: nothing leaves hot: the platform's database lacks %s, as if it were broken; run %s, which says "
             "what to do",
@@ -189,8 +186,8 @@ def still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]:
         fresh = decide(warehouse, run.now, locked=locked, metadata=platform)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in LEAVING for source_id in sources_decided(fresh, name)}
-        # A source that the platform has dropped since the last sync is judged by the synced tables alone: no sync has
-        # missed it yet, so its clock is its own.
+        # A source that has vanished from the platform since the last sync is decided by the synced tables alone,
+        # because no sync has missed it yet.
         decided = {key: due for key, due in decided.items() if key in moving or key not in known}
     kept = [source_id for source_id in plan.source_ids if source_id not in decided]
     if kept:
@@ -203,7 +200,7 @@ def _by_table(metadata: Metadata) -> dict[str, pa.Table]:
 
 
 def _record_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> None:
-    """Write down what each archived file is made of, so that a restore can tell a whole one from a damaged one."""
+    """Record the checksum of each archived file, so that a restore recognises damaged files."""
     made_of = {step.copy_uri: list(step.originals) for step in plan.steps}
     archived_at = wall_clock()
     rows: list[dict[str, object]] = [
@@ -224,7 +221,7 @@ def _record_checksums(warehouse: Warehouse, plan: MovePlan, source_ids: Collecti
 
 
 def sources_decided(decisions: pa.Table, name: str) -> list[str]:
-    """Return the sources about which `decide` came to a decision."""
+    """Return the sources for which `decide` made a given decision."""
     import pyarrow.compute as pc
 
     chosen: list[str] = decisions.filter(pc.field("decision") == name)["source_id"].to_pylist()

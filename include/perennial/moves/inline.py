@@ -28,11 +28,11 @@ from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
 
-# What other writers change while it is moved is planned again, so often at most.
+# How often, at most, files are planned that other writers change while they are moved.
 ROUNDS = 2
 
 Watch = Callable[[str, int, int], object]
-"""Called with what is being done, and how much of how many files or steps of it is done."""
+"""Called with the current activity, how many of its files or steps are done, and how many there are."""
 
 
 def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> ExpiryReport:
@@ -40,7 +40,7 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock and no dry run (R24).
-        TerminalMetadataError: The metadata is stale, or has a value that must not be guessed about.
+        TerminalMetadataError: The metadata is stale, or has a value that cannot be interpreted safely.
         TerminalDataError: Copies differ from their originals. Nothing was removed.
         TransientError: Trying again may help. Nothing was lost.
     """
@@ -60,12 +60,12 @@ def restore_sources(
         warehouse: Where.
         params: Of the request.
         run: Whose restore it is.
-        sleep: How to wait some seconds, between looks at files that have to be thawed; that may take hours.
+        sleep: Waits the given seconds between checks of files that have to be thawed, which may take hours.
 
     Raises:
         TerminalRequestError: The request cannot be done, or the run is dated after the wall clock and no dry run (R24);
             nothing was moved.
-        TerminalDataError: Nothing that was asked for is whole. Nothing was moved.
+        TerminalDataError: All requested sources are damaged. Nothing was moved.
         TransientError: Trying again may help. Nothing was lost.
     """
     request_uri = check_request(warehouse, params)
@@ -92,17 +92,17 @@ def restore_and_notify(
 ) -> tuple[RestoreReport, Delivery]:
     """Run a whole restore and send its mails, as the DAG `restore_interactions` does.
 
-    Once the request is accepted, the requesters have one mail of how it ended, whatever went wrong (R12).
+    Once the request is accepted, the requesters get one e-mail about the outcome, whatever goes wrong (R12).
 
     Args:
         warehouse: Where.
         params: Those of the DAG.
         run: Whose restore it is.
-        watch: Sees how far it is.
+        watch: Is called with the progress.
         sleep: As in `restore_sources`.
 
     Returns:
-        What became of every source, and of the mail.
+        The outcome of every source, and of the e-mail.
 
     Raises:
         TerminalRequestError: The request cannot be done; nothing was moved, and nobody was notified.
@@ -131,7 +131,7 @@ def _restore_watched(
     watch: Watch,
     sleep: Callable[[float], object],
 ) -> None:
-    """Carry out a request; `plan_uris` is filled with its plans as soon as there are any."""
+    """Carry out a request; its plans are appended to `plan_uris` as soon as there are any."""
     request, _ = read_resolution(OperationStore.get(request_uri))
     if request.dry_run:
         return
@@ -152,18 +152,24 @@ def _restore_watched(
 
 
 def _move(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch = lambda *_: None) -> None:
-    """Carry out plans; what other writers change meanwhile is planned again, in as many rounds as the DAGs have."""
+    """Carry out plans, and plan again what other writers change meanwhile, in as many rounds as the DAGs have."""
     for _ in range(ROUNDS - 1):
-        outcomes = _carry_out(warehouse, plan_uris, run, watch)
+        outcomes = carry_out(warehouse, plan_uris, run, watch)
         unfinished = [uri for uri, outcome in outcomes.items() if outcome.left]
         if not unfinished:
             return
         plan_uris = plan_next_round(warehouse, unfinished, run)
-    for outcome in _carry_out(warehouse, plan_uris, run, watch).values():
+    for outcome in carry_out(warehouse, plan_uris, run, watch).values():
         outcome.refuse_rest()
 
 
-def _carry_out(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch) -> dict[str, MoveOutcome]:
+def carry_out(
+    warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch = lambda *_: None
+) -> dict[str, MoveOutcome]:
+    """Carry out plans, one after the other; returns the outcome of each.
+
+    What other writers change meanwhile is left for `plan_next_round`.
+    """
     outcomes = {}
     for done, plan_uri in enumerate(plan_uris):
         plan = read_plan(plan_uri)
@@ -197,9 +203,9 @@ def _copy(warehouse: Warehouse, plan: MovePlan, watch: Watch) -> None:
 
 
 def _page_url() -> str | None:
-    # Airflow is imported for it, and so only when a mail is written, which needs Airflow's connection anyway.
+    # This imports Airflow, so it is only called when an e-mail is written, which needs Airflow's connection anyway.
     try:
         return page_url(base_url) if (base_url := airflow_url()) else None
-    except Exception:  # whatever it is, without the link the mail says the same
+    except Exception:  # whatever the error is: the e-mail says the same without the link
         log.warning("Airflow does not say where the page is", exc_info=True)
         return None

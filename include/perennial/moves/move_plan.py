@@ -1,9 +1,8 @@
-"""What one move will do, as it lies in storage for every task of the move and for whoever has to finish it."""
+"""What one move will do: a document in storage for every task of the move, and for the run that has to finish it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,7 +10,6 @@ from functools import cached_property
 
 from perennial.engines.write_files import written_name
 from perennial.operations import OperationRecord, OperationStore
-from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import LiveFile, Warehouse
 
@@ -27,7 +25,7 @@ class Direction:
 
 EXPIRE = Direction("expire", INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
 RESTORE = Direction("restore", INTERACTIONS_ARCHIVE.name, INTERACTIONS.name)
-# What a move of either direction commits to.
+# The tables that a move in either direction commits to.
 WRITTEN_TABLES = (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name, LIFECYCLE_EVENTS.name, ARCHIVED_FILES.name)
 DIRECTIONS = {direction.name: direction for direction in (EXPIRE, RESTORE)}
 
@@ -38,14 +36,14 @@ class CopyStep:
 
     Attributes:
         source_id: Its source.
-        copy_uri: Where it will lie; its name is a hash of what it is made of (M1).
-        originals: Addresses of the files it is made of.
+        copy_uri: Its address; its name is a hash of its originals (M1).
+        originals: Addresses of the files that it is made from.
         deletes: Delete files of other engines that applied to them when the plan was made.
         rewritten: Whether rows are read and written (M7) instead of bytes copied.
         chunk: The copy task it belongs to.
-        row_count: Rows the manifests give for the originals, deleted ones included.
+        row_count: Rows of the originals according to the manifests, deleted ones included.
         file_bytes: Size of the originals.
-        expected_checksums: Checksums from when originals entered the archive, by address, where there are any.
+        expected_checksums: Checksums that were recorded when originals entered the archive, by address.
     """
 
     source_id: str
@@ -60,7 +58,7 @@ class CopyStep:
 
     @property
     def stem(self) -> str:
-        """Start of the copy's name where it is rewritten."""
+        """Start of the copy's name if it is rewritten."""
         return file_name(self.copy_uri).removesuffix(written_name("", 0))
 
 
@@ -71,14 +69,14 @@ class MovePlan:
     Attributes:
         move_id: Its id.
         direction: Which way it goes.
-        origin_snapshot_id: The pinned snapshot of the table that it takes files from.
-        destination_snapshot_id: What the other table's snapshot was.
+        origin_snapshot_id: The pinned snapshot of the table from which files move.
+        destination_snapshot_id: The snapshot that the other table had.
         planned_at: Wall clock.
-        uri: Directory where it lies, and all that its steps write down; tasks pass on this address, never the plan.
+        uri: Directory of the plan and of everything that its steps record; tasks pass on this address, never the plan.
         chunk_count: How many copy tasks it has.
         steps: The files.
-        earlier: Ids of the moves of the same restore that have brought back the rest of these sources, the first one
-            first: it is that one which says in the end that everything is back. Empty for most moves.
+        earlier: Ids of the moves of the same restore that have brought back other files of these sources, oldest first.
+            The restored event is recorded under the id of the oldest. Empty for most moves.
     """
 
     move_id: str
@@ -98,7 +96,7 @@ class MovePlan:
 
     @property
     def record(self) -> OperationRecord:
-        """What is recorded of it while it is under way."""
+        """Its record while it is under way."""
         return OperationRecord(
             kind=self.direction.name,
             id=self.move_id,
@@ -110,7 +108,7 @@ class MovePlan:
 
     @property
     def record_operation(self) -> str:
-        """Name the commit that says that the data has moved: the first move of a restore says it for all."""
+        """Name the commit that records that the data has moved; all moves of a restore have the name of the first."""
         return f"{self.direction.name}:{(*self.earlier, self.move_id)[0]}:record"
 
     @property
@@ -129,16 +127,16 @@ class MovePlan:
         return f"{self.direction.name}:{self.move_id}:{step}"
 
     def repeatable_operation(self, step: str) -> str:
-        """Name a commit that may be made again: it looks for itself at what is left to do."""
+        """Name a commit that may be made again, because it checks for itself what is left to do."""
         return f"{self.operation(step)}:{uuid.uuid4().hex}"
 
 
 def write_plan(plan: MovePlan) -> None:
     """Write a plan to storage."""
-    # Not asdict: it copies every text of a hundred thousand steps.
+    # Not asdict, which would copy every string of a hundred thousand steps.
     written = {declared.name: getattr(plan, declared.name) for declared in fields(plan)}
     written |= {"direction": plan.direction.name, "steps": [vars(step) for step in plan.steps]}
-    storage_for(plan.uri).write(f"{plan.uri}/plan.json", json.dumps(written, ensure_ascii=False).encode())
+    OperationStore.write(f"{plan.uri}/plan.json", written)
 
 
 def read_plan(uri: str) -> MovePlan:
@@ -154,7 +152,7 @@ def read_plan(uri: str) -> MovePlan:
 
 
 def find_plan(uri: str) -> MovePlan | None:
-    """Read a plan from storage, if it had been written before its move died."""
+    """Read a plan from storage; None if its move died before it was written."""
     try:
         return read_plan(uri)
     except FileNotFoundError:
@@ -178,12 +176,12 @@ def copy_names(files: Iterable[LiveFile]) -> set[str]:
 
 
 def removed_by(plan: MovePlan, step: CopyStep, removers: Mapping[str, str]) -> bool:
-    """Whether it was this move that took a step's originals out of its origin."""
+    """Whether this move has removed a step's originals from the origin."""
     return all(removers.get(uri, "").startswith(plan.operation("remove")) for uri in step.originals)
 
 
 def operation_step(operation: str) -> str:
-    """Which step of a move a commit was; empty for a commit that was none."""
+    """Return the step of a move that a commit belongs to; empty for other commits."""
     parts = operation.split(":")
     return parts[2] if len(parts) > 2 and parts[0] in DIRECTIONS else ""
 
@@ -194,10 +192,10 @@ def file_name(uri: str) -> str:
 
 
 def rewritten_stem(move_id: str, originals: Iterable[str], deletes: Iterable[str]) -> str:
-    """Start of the name of a file made of the rows of others: one that no other move uses.
+    """Return the start of the name of a rewritten file, which no other move uses.
 
-    A plain copy is the same whoever makes it. Of two rewritten files of the same rows one has to go again, and it must
-    be clear which.
+    Two plain copies of a file are equal, whichever move makes them. Of two rewritten files with the same rows one has
+    to be withdrawn, and it must be clear which.
     """
     return _hash([move_id, *originals, *deletes])
 

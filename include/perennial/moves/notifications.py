@@ -56,13 +56,13 @@ def notify_owners(
         run: The run.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page.
-        last_attempt: Whether this is not tried again.
+        last_attempt: Whether there is no further attempt.
 
     Returns:
         How many owners have their digest.
 
     Raises:
-        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+        TransientDeliveryError: The server refused somebody temporarily, and there is another attempt.
     """
     report = replace(expiry_report(warehouse, run), run_url=run_url, page_url=page_url)
     digests = digests_by_owner(report)
@@ -79,7 +79,7 @@ def notify_owners(
 
 
 def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) -> dict[str, Sequence[Fact]]:
-    """What the move of each owner's sources saves; nothing to say of a local disk, nor without usable prices."""
+    """Say what the move of each owner's sources saves; nothing on a local disk, or without usable prices."""
     if not digests or not is_on_s3(warehouse):
         return dict.fromkeys(digests, ())
     try:
@@ -89,8 +89,8 @@ def _saved(warehouse: Warehouse, run: Run, digests: Mapping[str, ExpiryReport]) 
             for owner, digest in digests.items()
         }
     except TerminalSettingError as error:
-        # Owners hear what has expired whether or not it can be priced.
-        log.warning("Digests say nothing of costs: %s", error)
+        # Owners are notified of what has expired even if its costs are unknown.
+        log.warning("Digests do not mention costs: %s", error)
         return dict.fromkeys(digests, ())
 
 
@@ -102,8 +102,8 @@ def notify_of_thaw(
     run_url: str | None = None,
     page_url: str | None = None,
 ) -> None:
-    """Notify the requesters once how long their data thaws. A mail that cannot be sent delays nothing."""
-    if thawing.told:
+    """Notify the requesters once of how long the thaw takes. An e-mail that cannot be sent delays nothing."""
+    if thawing.requesters_notified:
         return
     request, sources = read_resolution(OperationStore.get(request_uri))
     report = ThawReport(
@@ -125,10 +125,10 @@ def notify_of_thaw(
     letter = Letter(message=thaw_message(report), to=request.notify)
     delivery = deliver(DeliveryRecord.of(warehouse, THAW, run.run_id), [letter])
     if delivery.undelivered:
-        # The data is worth more than the word of it; the last mail of the run fails visibly.
+        # The restore matters more than this e-mail; if the last e-mail of the run fails too, its task fails.
         log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
     if not delivery.is_worth_repeating:
-        write_thaw_status(warehouse, replace(thawing, told=True))
+        write_thaw_status(warehouse, replace(thawing, requesters_notified=True))
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ class Attempt:
     """How far a restore run came.
 
     Attributes:
-        request_uri: Address of the checked request; None when it was refused.
+        request_uri: Address of the checked request; None if it was refused.
         plan_uris: Addresses of its plans.
-        error: What went wrong last, for a person; empty when nothing did.
+        error: The last error, for a person; empty if there was none.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page.
     """
@@ -151,12 +151,12 @@ class Attempt:
 
 
 def notify_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt) -> RestoreReport:
-    """As `send_report`, and let it pass only if everybody has the mail.
+    """As `send_report`, but fail unless everybody has the e-mail.
 
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be notified.
-        TransientDeliveryError: Somebody was refused for now; the next attempt sends nobody a second mail.
-        TerminalDeliveryError: Somebody was refused for good.
+        TransientDeliveryError: The server refused somebody temporarily; the next attempt sends nobody a second e-mail.
+        TerminalDeliveryError: The server refused somebody permanently.
     """
     report, delivery = send_report(warehouse, run, params, attempt)
     delivery.refuse_gaps()
@@ -166,7 +166,7 @@ def notify_requesters(warehouse: Warehouse, run: Run, params: Mapping[str, Any],
 def send_report(
     warehouse: Warehouse, run: Run, params: Mapping[str, Any], attempt: Attempt
 ) -> tuple[RestoreReport, Delivery]:
-    """Send the one e-mail of a request, finished or failed, and forget the moves of a failed one that nothing came of.
+    """Send the one e-mail of a finished or failed request, and give up moves of a failed one that moved nothing.
 
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be notified.
@@ -192,7 +192,7 @@ def _details(report: RestoreReport) -> str:
 def _refused(run: Run, params: Mapping[str, Any], error: str) -> RestoreReport:
     """The report of a request that was refused before anything moved, in the requester's own words."""
     notify = _texts(params.get("notify"))
-    # A bad address may be why it was refused; whoever has a good one gets the mail.
+    # An invalid address may be the reason for the refusal; people with valid addresses get the e-mail.
     if not any(map(is_address, notify)):
         refuse_bad_addresses(notify)
     return RestoreReport(

@@ -1,4 +1,4 @@
-"""Step 1: from one pinned snapshot of the table it leaves, list the files of the chosen sources."""
+"""Step 1: list the files of the chosen sources from one pinned snapshot of the origin."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# One copy task's share, and the most tasks a move is spread over whatever its size.
+# How much one copy task copies, and the maximum number of copy tasks of a move of any size.
 CHUNK_BYTES = 1 << 30
 MAX_CHUNKS = 64
 # Airflow maps a task over 1,024 items at most. This is how many copy tasks a run has for one direction; the daily run
 # has both.
 RUN_CHUNKS = 500
-# What one move lists, plans and commits at once; memory grows with it, to about half a gigabyte.
+# How many files one move lists, plans and commits at once; memory grows with it, to about half a gigabyte.
 MOVE_FILES = 25_000
-# M7: from so many files of a source, those below this size leave as one: cold classes charge per object.
+# M7: if a source has this many files below this size, they leave as one: cold classes charge per object.
 MERGE_FROM_FILES = 8
 MERGE_BELOW_BYTES = 1 << 20
 
 
 def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Plan the move of some sources, in as many moves as keep each in bounds.
+    """Plan the move of some sources, divided into moves of limited size.
 
     Returns:
-        The plans by their addresses: the sources of each. There is none when there is nothing to move.
+        The sources of each plan by its address; empty if there is nothing to move.
     """
     batches = batched_sources(warehouse, direction, source_ids)
     plans = (plan_move(warehouse, direction, batch, max_chunks=RUN_CHUNKS // len(batches)) for batch in batches)
@@ -66,9 +66,9 @@ def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collect
 
 
 def batched_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> list[list[str]]:
-    """Spread sources over moves of so many files at most; a source is never divided (M5).
+    """Divide sources among moves with a maximum number of files; a source is never divided (M5).
 
-    In order of source, and the origin's manifests likewise: each move reads and writes its own part of them.
+    Sources and the origin's manifests are in the same order, so each move reads and writes its own part of them.
     """
     if not source_ids:
         return []
@@ -96,25 +96,25 @@ def plan_move(
     max_chunks: int = MAX_CHUNKS,
     earlier: tuple[str, ...] = (),
 ) -> MovePlan | None:
-    """List the files of some sources and write down how each will be moved.
+    """List the files of some sources and record how each will be moved.
 
-    A file that is itself the copy of one still listed in the destination is left out: another move is under way.
+    A file that is a copy of one still listed in the destination is left out, because another move is under way.
 
     Args:
         warehouse: Where.
         direction: Which way.
         source_ids: The sources.
-        move_id: Id of the move; a new one where none is given.
-        max_chunks: How many copy tasks it may have.
+        move_id: Id of the move; None for a new one.
+        max_chunks: The maximum number of copy tasks.
         earlier: The moves that this one continues, as `MovePlan.earlier`.
 
     Returns:
-        The plan as written to storage; None when there is nothing to move.
+        The plan as written to storage; None if there is nothing to move.
 
     Raises:
         TerminalDataError: A file is of a kind that cannot be moved.
         TerminalSettingError: The two tables have columns that contradict each other, or one cannot be written.
-        TransientConflictError: Somebody changes columns meanwhile, or adds files that no move can take.
+        TransientConflictError: Somebody changed columns meanwhile, or added files that cannot be moved.
     """
     warehouse.refuse_unwritable(WRITTEN_TABLES)
     warehouse.align_facts()
@@ -123,7 +123,7 @@ def plan_move(
     move_id = move_id or uuid.uuid4().hex
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
     record = new_record(direction.name, move_id, sorted(source_ids), uri)
-    # Before the snapshot is pinned: an expiry that does not see this record has looked for the last time before.
+    # Before the snapshot is pinned: an expiry that does not see this record has made its last check before.
     write_pending(warehouse, record)
     try:
         plan = _planned(warehouse, direction, source_ids, record, min(max_chunks, MAX_CHUNKS), earlier)
@@ -136,7 +136,7 @@ def plan_move(
 
 
 def _refuse_unusable_storage(warehouse: Warehouse, direction: Direction) -> None:
-    """Try what a move needs: that there is a destination, and the rights that it needs at its end only."""
+    """Check what a move needs: the destination, and the rights that it uses only at its end."""
     place = warehouse.table(direction.destination).location_provider().new_data_location
     any(storage_for(place("rights")).list_files(place("rights")))
     uri = f"{warehouse.operations_uri()}/rights/{uuid.uuid4().hex}"
@@ -176,12 +176,12 @@ def _planned(
 
 
 def sources_left(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[str]:
-    """Return those of a plan's sources of which its origin has rows now that a new plan would move."""
+    """Return the sources of a plan whose origin has rows now that a new plan would move."""
     files = list(warehouse.live_files(warehouse.table(plan.direction.origin), source_ids))
     if not files:
         return []
     if any(live.is_mixed for live in files):
-        # Whose rows such a file holds is known when it has been divided, which a new plan does first.
+        # The sources of such a file are known only after it has been divided, which a new plan does first.
         return list(source_ids)
     in_transit = _in_transit(warehouse, plan.direction, source_ids)
     left = {live.source_id for live in files if file_name(live.uri) not in in_transit}
@@ -235,7 +235,7 @@ def _steps(
     chunk_bytes = max(CHUNK_BYTES, math.ceil(total_bytes / max(max_chunks, 1)))
     steps: list[CopyStep] = []
     planned = 0
-    # In the order of the manifests, so that a copy task reads its own part of them.
+    # In the order of the manifests, so that each copy task reads only its own part of them.
     for source_id, group in sorted(by_source.items()):
         for members in _grouped(group, merge=direction is EXPIRE):
             uris = tuple(sorted(live.uri for live in members))
@@ -259,9 +259,9 @@ def _steps(
 
 
 def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:
-    """Decide what is copied as it is, and what is rewritten: tiny files together, files with deletes each (M7).
+    """Decide which files are copied as they are, and which are rewritten: tiny files together, those with deletes (M7).
 
-    Only on their way out: two restores that merge different sets would both show their rows for a while.
+    Only an expiry merges tiny files: two restores that merge different sets would both show their rows for a while.
     """
     tiny = [live for live in files if merge and not live.deletes and live.file_bytes < MERGE_BELOW_BYTES]
     if len(tiny) < MERGE_FROM_FILES:
@@ -275,9 +275,9 @@ def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:
 def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[CopyStep]) -> tuple[CopyStep, ...]:
     if direction is not RESTORE:
         return tuple(steps)
-    # The latest checksum of a file stands: a repeated move may have written it again.
+    # The latest checksum of a file counts, because a repeated move may have written it again.
     frame = warehouse.read(ARCHIVED_FILES.name).sort_by("archived_at")
-    # Version 0.1 wrote SHA-256 without saying so.
+    # Version 0.1 recorded SHA-256 without its name.
     checksums = [text if ":" in text else f"sha256:{text}" for text in frame["checksum"].to_pylist()]
     known = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
     return tuple(

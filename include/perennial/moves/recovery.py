@@ -1,4 +1,4 @@
-"""What dead runs and lost races have left: moves to finish, to continue with another plan, or to give up."""
+"""Recovers what dead runs and lost races left behind: finishes moves, continues them with a new plan, or drops them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from perennial.warehouse.heads import refuse_losses
 
 log = logging.getLogger(__name__)
 
-# A restore that has been silent so long is dead; an expiry needs no such patience, its runs take turns.
+# A restore without a heartbeat for this long is dead. An expiry needs no such limit, because its runs take turns.
 RESTORE_SILENT_SECONDS = 15 * 60
-# A move that has been silent so long without reaching its destination will not go on: its plan is out of date.
+# A move without a heartbeat for this long that has not reached its destination is given up: its plan is out of date.
 ABANDONED_SECONDS = 24 * 60 * 60
 
 
 def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> list[str]:
-    """Finish every move that had reached its destination when its run died; forget the others after a day.
+    """Finish every move that had reached its destination when its run died; give up the others after a day.
 
-    Finishing is safe even while the run is still alive: every step finds out for itself what is left to do (M2).
+    This is safe even if the run is still alive, because every step finds out for itself what is left to do (M2).
 
     Returns:
-        Addresses of the plans of restores of which something is left, for `plan_again`. What is left of an expiry is
-        not among them: the run's own decisions find it.
+        Addresses of the plans of restores that are not finished, for `plan_again`. Unfinished expiries are not among
+        them, because the run's own decisions find what is left of those.
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock (R24).
@@ -55,11 +55,11 @@ def recover_interrupted_moves(warehouse: Warehouse, run: Run) -> list[str]:
 
 @dataclass(frozen=True)
 class ResumedMoves:
-    """What became of moves that had not come to their end.
+    """The outcome of resumed moves.
 
     Attributes:
-        arrived: Ids of those whose verified copies had reached their destination.
-        unfinished: Addresses of the plans of restores of which other writers have left something.
+        arrived: Ids of the moves whose verified copies had reached their destination.
+        unfinished: Addresses of the plans of restores whose files other writers have changed in part.
     """
 
     arrived: frozenset[str]
@@ -72,16 +72,16 @@ def resume_moves(warehouse: Warehouse, records: Sequence[OperationRecord], run: 
     Args:
         warehouse: Where.
         records: The moves, oldest first.
-        run: Who finishes them.
+        run: The run that finishes them.
     """
     arrived: set[str] = set()
     unfinished = []
-    # The newest first: a move that continues earlier ones ends them too, or is the one to be continued.
+    # The newest first: a move that continues earlier ones also finishes them, or has to be continued itself.
     for record in reversed(records):
         plan = find_plan(record.plan_uri)
         if record.id in arrived or plan is None or not _has_arrived(warehouse, plan):
             continue
-        log.warning("%s %s had not come to its end, finishing it", record.kind, record.id)
+        log.warning("%s %s was interrupted, finishing it", record.kind, record.id)
         outcome = finish_move(warehouse, plan, run)
         arrived |= {plan.move_id, *plan.earlier}
         if outcome.left and plan.direction is RESTORE:
@@ -94,13 +94,13 @@ def _has_arrived(warehouse: Warehouse, plan: MovePlan) -> bool:
 
 
 def plan_next_round(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list[str]:
-    """Plan again what other writers have changed of some moves, to be carried out at once.
+    """Plan the files of some moves again that other writers have changed; the new plans are to be carried out at once.
 
     Returns:
         The new plans' addresses.
 
     Raises:
-        TransientError: Files that have entered the archive meanwhile have to be thawed first, which has been requested.
+        TransientError: Files that entered the archive meanwhile have to be thawed first, which has been requested.
     """
     planned = plan_again(warehouse, plan_uris, run)
     try:
@@ -115,24 +115,24 @@ def plan_again(warehouse: Warehouse, plan_uris: Sequence[str], run: Run) -> list
     """Plan what is left of some moves; returns the new plans' addresses.
 
     Raises:
-        TransientConflictError: Other writers are still at it.
+        TransientConflictError: Other writers are still changing the archive.
     """
     plans = (_plan_rest(warehouse, read_plan(uri), run, RUN_CHUNKS // len(plan_uris)) for uri in plan_uris)
     return [plan.uri for plan in plans if plan]
 
 
 def _plan_rest(warehouse: Warehouse, plan: MovePlan, run: Run, max_chunks: int) -> MovePlan | None:
-    # What is left of an expiry is a move of its own: that its source has expired is recorded already.
+    # The rest of an expiry is a move of its own, because the expiry of its sources has been recorded already.
     earlier = (*plan.earlier, plan.move_id) if plan.direction is RESTORE else ()
     rest = plan_move(warehouse, plan.direction, read_left(plan).sources, max_chunks=max_chunks, earlier=earlier)
     if rest is None and plan.direction is RESTORE and finish_restore(warehouse, plan, run).left:
-        # Another run had taken the rest, but now there is more.
-        raise TransientConflictError(f"Other writers change the archive while {plan.uri} is continued; run it again.")
+        # Another run had moved the rest, but now there are more files.
+        raise TransientConflictError(f"Other writers changed the archive while {plan.uri} was continued; run it again.")
     return rest
 
 
 def abandon_restores(warehouse: Warehouse, plan_uris: Collection[str]) -> None:
-    """Forget failed restores that have not reached hot, so that they keep no source from expiring."""
+    """Give up failed restores that have not reached hot, so that they do not prevent expiries."""
     for record in pending_records(warehouse, RESTORE.name):
         if record.plan_uri not in plan_uris:
             continue

@@ -1,4 +1,4 @@
-"""What a restore was asked for: checked and resolved in full before anything moves (R11, R12, R18)."""
+"""The request of a restore, checked and resolved completely before anything moves (R11, R12, R18)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
 TO_RESTORE = "restored"
-# For so many unknown names it is looked up what was meant.
+# For how many unknown names similar ones are suggested.
 _GUESSED = 20
 _LIST = "a list of texts that are not empty"
 REMEDIES = {
@@ -50,9 +50,9 @@ class RestoreRequest:
         source_ids: Campaigns and Canvases by id.
         tags: All sources that carry one of these tags when the run starts (R11).
         notify: E-mail addresses that are notified when it has ended (R12).
-        reason: Goes into the audit trail and the e-mail.
-        thaw_tier: How fast files of a cold storage class are thawed.
-        dry_run: Say what would come back, move nothing.
+        reason: Reason for the audit trail and the e-mail.
+        thaw_tier: How fast files in a cold storage class are thawed.
+        dry_run: Whether to report what would come back without moving anything.
     """
 
     source_ids: Texts = ()
@@ -67,7 +67,7 @@ class RestoreRequest:
         """Check the params of a run.
 
         Raises:
-            TerminalRequestError: Names every param that cannot be used, its value and the remedy.
+            TerminalRequestError: Names every unusable param, its value and the remedy.
         """
         request, wrong = read_params(cls, params, REMEDIES), []
         if not request.source_ids and not request.tags:
@@ -82,16 +82,16 @@ class RestoreRequest:
 
 @dataclass(frozen=True)
 class RequestedSource:
-    """One source a request came to, and what will become of it if nothing goes wrong.
+    """One source of a resolved request, and its expected outcome.
 
     Attributes:
         source_id: Campaign or Canvas.
         name: Its name on the platform.
         kind: campaign or canvas.
-        outcome: What will become of it.
-        archived_rows: What the archive holds of it.
-        was_expired: Whether it had expired; another program may put rows of any source into the archive. Requests that
-            an earlier version has checked do not say.
+        outcome: Its outcome if nothing goes wrong.
+        archived_rows: Its rows in the archive.
+        was_expired: Whether it had expired; another program may put rows of any source into the archive. True in
+            requests that an earlier version has checked.
     """
 
     source_id: str
@@ -103,7 +103,7 @@ class RequestedSource:
 
 
 def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[RequestedSource]:
-    """Find every source a request means, tags resolved now (R11).
+    """Find every source of a request, with its tags resolved now (R11).
 
     Raises:
         TerminalRequestError: Names all unknown ids and all tags that no source carries.
@@ -113,7 +113,7 @@ def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[Reque
 
 
 def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> list[RequestedSource]:
-    """As `resolve_request`, at the moment of an open status session."""
+    """As `resolve_request`, in an open status session."""
     binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
     unknown = session.execute(statement("moves/find_unknown_names"), binds).fetchall()
     rows = session.execute(statement("moves/resolve_request"), binds).fetchall()
@@ -123,7 +123,7 @@ def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> l
 
 
 def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]]) -> str:
-    """Name everything that is not known, and last what was meant, perhaps."""
+    """Name everything that is unknown, and suggest similar names at the end."""
     tags = [tag for (tag,) in session.execute("SELECT DISTINCT tag FROM known_source_tags").fetchall()]
     guesses = {
         (kind, name): nearest_name(name, tags) if kind == "tag" else nearest_source(session, name)
@@ -144,10 +144,10 @@ def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]
 
 
 def refuse_deleted(sources: list[RequestedSource]) -> None:
-    """Refuse a request of which nothing can ever come back (R18).
+    """Refuse a request of which nothing can be restored (R18).
 
     Raises:
-        TerminalRequestError: Everything that was asked for was deleted under the previous policy.
+        TerminalRequestError: Everything requested was deleted under the previous policy.
     """
     if sources and all(source.outcome == DELETED for source in sources):
         raise TerminalRequestError(
@@ -157,11 +157,11 @@ def refuse_deleted(sources: list[RequestedSource]) -> None:
 
 
 def resolution(request: RestoreRequest, sources: list[RequestedSource]) -> dict[str, Any]:
-    """Put a request and what it came to in a form that can be written down."""
+    """Return a request and its resolved sources as a JSON document."""
     return {"request": asdict(request), "sources": [asdict(source) for source in sources]}
 
 
 def read_resolution(content: Mapping[str, Any]) -> tuple[RestoreRequest, list[RequestedSource]]:
-    """Read what `resolution` put together."""
+    """Read a document of `resolution`."""
     request = RestoreRequest.from_params(content["request"])
     return request, [RequestedSource(**source) for source in content["sources"]]

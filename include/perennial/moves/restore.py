@@ -1,4 +1,4 @@
-"""Restore: move archive → hot what was asked for, and show it only when all of it is there (R10-R13)."""
+"""Restore: move what was requested from the archive to hot, and show it only when all of it is there (R10-R13)."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
     """Check a request and resolve its tags, before anything moves (R11, R12).
 
     Returns:
-        Address of the request and what it came to.
+        Address of the request and its resolved sources.
 
     Raises:
-        TerminalRequestError: The request cannot be done; the text names everything that is wrong with it.
-        TerminalSettingError: Another writer has made a table what cannot be written.
+        TerminalRequestError: The request cannot be carried out; the text names everything that is wrong with it.
+        TerminalSettingError: Another writer has changed a table so that it cannot be written.
     """
     request = RestoreRequest.from_params(params)
     warehouse.refuse_unwritable(WRITTEN_TABLES)
@@ -45,7 +45,7 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
 
 
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
-    """Step 1 for a request; returns the plans' addresses, none when no file has to move.
+    """Carry out step 1 for a request; returns the plans' addresses, none if no file has to move.
 
     Raises:
         TerminalDataError: A table was set back; nothing was moved.
@@ -57,19 +57,19 @@ def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
 
 
 def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
-    """Plan the return of some sources. Those that have no file in the archive are available again at once.
+    """Plan to bring back some sources. Those without files in the archive are available again at once.
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock (R24).
     """
     refuse_future_run(run)
     with restore_lock(warehouse, source_ids):
-        # The copies of an expiry would be passed over (M4); what another restore has brought back would be in no event.
+        # The plan would omit copies of an expiry (M4), and no event would record what another restore brought back.
         records = [record for record in pending_records(warehouse) if record.kind in DIRECTIONS]
         others = [record for record in records if not set(record.source_ids).isdisjoint(source_ids)]
         unfinished = resume_moves(warehouse, others, run).unfinished
         plan_uris = plan_again(warehouse, unfinished, run)
-        # Who brings back the rest says it of all sources of the move that began it, also of those that have no rest.
+        # The move that brings back the rest records all sources of the earlier move, also those without a rest.
         begun = [read_plan(uri).first_uri for uri in unfinished]
         continued = {source_id for uri in begun for source_id in whole_sources(read_plan(uri))}
         fresh = [source_id for source_id in source_ids if source_id not in continued]
@@ -83,7 +83,7 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
 def restore_report(
     warehouse: Warehouse, request_uri: str, run: Run, finished_at: datetime, plan_uris: Collection[str] = ()
 ) -> RestoreReport:
-    """Say what became of every requested source (R12), as the warehouse has it now."""
+    """Report the outcome of every requested source (R12) according to the warehouse now."""
     request, sources = read_resolution(OperationStore.get(request_uri))
     verified = _verified(plan_uris)
     damaged = {key: texts for _, verification in verified for key, texts in verification.damaged.items()}

@@ -1,4 +1,4 @@
-"""What came back of the sources that a restore was asked for, whichever run brought it back."""
+"""What came back of the sources of a restore request, whichever run brought it back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perennial.operations import Run
 from perennial.sql import statement
 from perennial.warehouse import SourceTotal, Warehouse
 
-# What is recorded so soon after a run is taken for what the run waited for: the clocks of two machines differ.
+# Events up to this long after a run's end count as what the run waited for, because the clocks of machines differ.
 _CLOCKS_DIFFER = timedelta(hours=1)
 
 
@@ -23,10 +23,10 @@ class RestoredRows:
     """What came back of one source, and where it is.
 
     Attributes:
-        event_ids: The events by which the run itself has said that it is back.
+        event_ids: The events by which the run itself has recorded that the source is back.
         total: What came back.
-        last_move: Which way it was moved last, expired or restored, whichever run did it; None where it never was.
-        is_archived: Whether the archive holds rows of it now.
+        last_move: Its last move by any run, expired or restored; None if it was never moved.
+        is_archived: Whether the archive has rows of it now.
         expires_at: When it expires again; None while something keeps it.
     """
 
@@ -37,7 +37,7 @@ class RestoredRows:
     expires_at: datetime | None
 
     def is_back(self, was_expired: bool) -> bool:
-        """Whether the request is done, of a source that was expired when it was checked, or only had archived rows."""
+        """Whether the source, which had expired or only had archived rows when the request was checked, is back."""
         if self.event_ids:
             return True
         return self.last_move == "restored" if was_expired else not self.is_archived
@@ -46,13 +46,13 @@ class RestoredRows:
 def find_restored_rows(
     warehouse: Warehouse, run: Run, source_ids: Sequence[str], plans: Collection[MovePlan], finished_at: datetime
 ) -> dict[str, RestoredRows]:
-    """Look what came back of some sources.
+    """Find out what came back of some sources.
 
     Args:
-        warehouse: Where.
-        run: The run that was asked.
+        warehouse: The warehouse.
+        run: The run that was requested.
         source_ids: The sources.
-        plans: The verified moves of the run; their rows count also where another run has recorded that they are back.
+        plans: The verified moves of the run; their rows count even if another run has recorded that they are back.
         finished_at: When the run ended.
     """
     binds = {"run_id": run.run_id, "now": run.now, "source_ids": source_ids, "until": finished_at + _CLOCKS_DIFFER}

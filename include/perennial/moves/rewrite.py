@@ -1,6 +1,6 @@
-"""M7: rows are read and written only where bytes cannot be copied: delete files attached, or many tiny files.
+"""M7: rows are read and written only if bytes cannot be copied: files with delete files, or many tiny files.
 
-The proof is the row count plus an order-free hash of the rows, taken from what was read and from what was written.
+The row count and an order-independent hash, of the rows read and of the rows written, prove that they are the same.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RewrittenFiles:
-    """Files made of the rows of others, one a source.
+    """Files with the rows of other files, one per source.
 
     Attributes:
-        data_files: Their descriptions; none where other engines have deleted every row.
-        read_rows: Rows that were read.
-        read_hash: Order-free hash of the rows that were read.
-        written_hash: The same of the rows that the new files hold.
+        data_files: Their descriptions; none if other engines have deleted every row.
+        read_rows: Number of rows that were read.
+        read_hash: Order-independent hash of the rows that were read.
+        written_hash: The same hash of the rows in the new files.
     """
 
     data_files: tuple[DataFile, ...]
@@ -41,14 +41,14 @@ class RewrittenFiles:
 def rewrite_files(
     origin: Table, destination: Table, live_files: list[LiveFile], stem: str, storage_class: str | None = None
 ) -> RewrittenFiles:
-    """Write the rows of some files, deletes of other engines applied, into one new file a source.
+    """Write the rows of some files, with other engines' deletes applied, to one new file per source.
 
-    An unpartitioned table gets one file. What was written is read before it is put in its place, for from a cold
-    storage class it could not be read.
+    An unpartitioned table gets one file. The new file is read before it is uploaded, because it could not be read from
+    a cold storage class.
     """
     refuse_unrewritable(destination)
     with open_connection() as connection:
-        # Both sides as the destination has them, so that the hashes are of the same columns in the same order.
+        # Both sides have the destination's columns, so that the hashes cover the same columns in the same order.
         create_view(connection, "originals", live_files, origin, destination.schema())
         with staged_files(connection, "originals", destination, stem) as staged:
             written = [LiveFile(relocated(one.data_file, str(one.path))) for one in staged]

@@ -7,7 +7,6 @@ says only where files go from now on.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
@@ -30,12 +29,12 @@ from perennial.warehouse.files import data_file_count
 log = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 10.0
-# A look costs a request a file: first after this, then when a tenth more time has passed, at the latest after that.
+# A look costs one request per file, so the pauses grow: each is a tenth of the time waited so far, within these bounds.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 900.0
-# Of more files that are not ready so many are looked at each time; they tend to thaw in the order of asking.
-LOOKED_AT = 1_000
-# From so many files a listing, 1,000 files a request, is worth its requests: if it has at most so many others.
-LISTED_FROM, LISTED_SHARE = 1_000, 20
+# How many of the files that are not ready are looked at each time. Files tend to thaw in the order of the requests.
+MAX_FILES_PER_LOOK = 1_000
+# A request lists 1,000 files or looks at one: listing is cheaper for many files, unless it finds many more than wanted.
+MIN_FILES_TO_LIST, MAX_LISTED_PER_FILE = 1_000, 20
 
 Files = Mapping[str, tuple[str, int]]
 """Source and size of files, by address."""
@@ -43,13 +42,13 @@ Files = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True)
 class ColdFiles:
-    """The files of a plan that cannot be read yet; all of them have been asked for.
+    """The files of a plan that cannot be read yet; the thaw of all of them has been requested.
 
     Attributes:
-        frozen_as: Address of each, and the class that it is frozen in.
+        frozen_as: The storage class of each file, by address.
         source_ids: Their sources.
-        total_bytes: Their size as the plan has it.
-        tier: The slowest that one of them is thawed in; Bulk where somebody else has asked before, in whatever tier.
+        total_bytes: Their size according to the plan.
+        tier: The slowest retrieval tier of any of them; Bulk for files that somebody else has requested before.
     """
 
     frozen_as: dict[str, str]
@@ -59,7 +58,7 @@ class ColdFiles:
 
 
 def request_thaw(warehouse: Warehouse, plan: MovePlan, tier: str) -> ColdFiles:
-    """Ask for every file of a plan that cannot be read, once, and return at once."""
+    """Request the thaw of every file of a plan that cannot be read, once, and do not wait."""
     return _request(warehouse, _planned_files(plan), tier)
 
 
@@ -72,13 +71,13 @@ def _request(warehouse: Warehouse, files: Files, tier: str) -> ColdFiles:
 
 
 def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: str) -> ThawStatus | None:
-    """Request what a run's plans need, and write down how far that is.
+    """Request the thaw of what a run's plans need, and record its status.
 
     Returns:
-        What has to be waited for; None when everything can be read.
+        The status of the thaw to wait for; None if everything can be read.
 
     Raises:
-        TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
+        TerminalRequestError: The tier is Expedited, and a file is in DEEP_ARCHIVE. No thaw was requested.
     """
     if tier == EXPEDITED:
         # Before anything is requested, so each plan is read twice.
@@ -98,7 +97,7 @@ def thaw_files(warehouse: Warehouse, run: Run, wanted: Iterable[tuple[str, Files
     cold = {uri: _request(warehouse, files, tier) for uri, files in wanted}
     for uri, files in cold.items():
         if files.frozen_as:
-            storage_for(uri).write(_list_uri(uri), json.dumps(list(files.frozen_as), ensure_ascii=False).encode())
+            OperationStore.write(_list_uri(uri), list(files.frozen_as))
     before = find_thaw_status(warehouse, run.run_id)
     if not any(files.frozen_as for files in cold.values()):
         if before is not None:
@@ -106,7 +105,7 @@ def thaw_files(warehouse: Warehouse, run: Run, wanted: Iterable[tuple[str, Files
         return None
     thawing = _asked(run, cold.values(), tier)
     if before is not None and not before.ended:
-        # Another try of the same run finds readable what an earlier one has asked for.
+        # A retry of the same run finds files readable that an earlier attempt has requested.
         count = max(before.file_count, thawing.file_count)
         thawing = replace(before, looked_at=_now(), file_count=count, thawed_count=count - thawing.file_count)
     write_thaw_status(warehouse, thawing)
@@ -138,7 +137,7 @@ def find_cold(warehouse: Warehouse, uris: Collection[str]) -> dict[str, ColdStat
 
 
 def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
-    """Let plans be carried out at once only if all their files can be read; the others are asked for.
+    """Refuse plans with files that cannot be read yet, and request the thaw of those files.
 
     Raises:
         TransientError: Says how long to wait.
@@ -158,10 +157,10 @@ def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
 
 
 def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> Iterator[float]:
-    """Look until every file that a run waits for can be read; the hold on its sources stays alive meanwhile.
+    """Check until every file that a run waits for can be read; heartbeats keep its restore lock meanwhile.
 
     Yields:
-        Seconds to wait before the next look.
+        Seconds to wait before the next check.
     """
     thawing = find_thaw_status(warehouse, run_id)
     if thawing is None:
@@ -171,7 +170,7 @@ def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> I
     while waiting:
         try:
             for record in pending_records(warehouse, RESTORE.name):
-                # What has been given up stays so until its move goes on.
+                # A restore that was given up stays so until its move continues.
                 if record.plan_uri in plan_uris:
                     heartbeat(warehouse, record)
             waiting = _still_cold(waiting, thawing.tier)
@@ -180,7 +179,7 @@ def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> I
             write_thaw_status(warehouse, thawing)
             log.info("%s: %s", run_id, thawing)
         except TransientError as error:
-            log.warning("%s: not looked at for now: %s", run_id, error)
+            log.warning("%s: the thawing files cannot be checked at the moment: %s", run_id, error)
         if waiting:
             elapsed = (wall_clock() - started).total_seconds()
             yield min(max(elapsed / 10, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
@@ -194,18 +193,18 @@ def wait_for_thaw(
     sleep: Callable[[float], object] = time.sleep,
     asked: Callable[[ThawStatus], object] = lambda _: None,
 ) -> None:
-    """Ask and wait in this process, for hours if need be.
+    """Request the thaw and wait in this process, which may take hours.
 
     Args:
-        warehouse: Where.
-        run: Who waits.
+        warehouse: The warehouse.
+        run: The run that waits.
         plan_uris: Its plans.
-        tier: How fast files are thawed.
-        sleep: How to wait some seconds.
-        asked: Called each time that files have been asked for.
+        tier: The retrieval tier.
+        sleep: Waits the given seconds.
+        asked: Called each time that a thaw has been requested.
 
     Raises:
-        TerminalRequestError: Expedited was asked for, and a file lies in DEEP_ARCHIVE. Nothing was asked for.
+        TerminalRequestError: The tier is Expedited, and a file is in DEEP_ARCHIVE. No thaw was requested.
     """
     while (thawing := start_thaw(warehouse, run, plan_uris, tier)) is not None:
         asked(thawing)
@@ -222,7 +221,7 @@ def _list_uri(plan_uri: str) -> str:
 
 
 def _listed(plan_uris: Iterable[str]) -> list[str]:
-    """What was cold when it was last asked for; nothing of plans that had no such file."""
+    """The files that were cold at the last request; none for plans without such files."""
     uris: list[str] = []
     for plan_uri in plan_uris:
         with suppress(FileNotFoundError):
@@ -231,7 +230,7 @@ def _listed(plan_uris: Iterable[str]) -> list[str]:
 
 
 def _planned_files(plan: MovePlan) -> dict[str, tuple[str, int]]:
-    """Source and size of every file that a plan reads; of a step with many originals each counts an equal share."""
+    """Source and size of every file that a plan reads; the originals of one step share its size equally."""
     files: dict[str, tuple[str, int]] = {}
     for step in plan.steps:
         files |= dict.fromkeys(step.deletes, (step.source_id, 0))
@@ -244,11 +243,11 @@ def _now() -> str:
 
 
 def _still_cold(uris: Sequence[str], tier: str) -> list[str]:
-    """Drop what can be read from the front of a list, as far as it is looked at."""
+    """Remove readable files from the front of a list, up to the first that are still cold."""
     waiting = list(uris)
     while waiting:
-        looked_at, rest = waiting[:LOOKED_AT], waiting[LOOKED_AT:]
-        # Asks again for what is frozen after all: thawed, and cold again before its turn came.
+        looked_at, rest = waiting[:MAX_FILES_PER_LOOK], waiting[MAX_FILES_PER_LOOK:]
+        # Requests files again that were thawed and are cold again before they were read.
         states = _each(looked_at, lambda storage, uri: storage.thaw(uri, tier))
         cold = [uri for uri, state in states.items() if state.temperature is not Temperature.READABLE]
         waiting = cold + rest
@@ -258,7 +257,7 @@ def _still_cold(uris: Sequence[str], tier: str) -> list[str]:
 
 
 def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict[str, ColdState]:
-    """Ask something of many files at once; an absent one is left to the copy step, which names it as damaged."""
+    """Ask the storage about many files at once; the copy step reports missing files as damaged."""
     if not uris:
         return {}
     storage = storage_for(uris[0])
@@ -278,17 +277,17 @@ def _each(uris: Sequence[str], ask: Callable[[Storage, str], ColdState]) -> dict
                 logged = time.monotonic()
                 rate = len(states) / (logged - started)
                 asked_for = pluralize(len(uris), "file")
-                log.info("thaw: %d of %s asked for, %.0f a second", len(states), asked_for, rate)
+                log.info("thaw: %d of %s checked, %.0f a second", len(states), asked_for, rate)
     return states
 
 
 def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
-    """Leave out what cannot be cold: on a disk everything, in a bucket what its listing says, where that is cheaper."""
+    """Leave out files that cannot be cold: all on a disk; in a bucket, what a listing rules out if that is cheaper."""
     candidates = [uri for uri in uris if storage_for(uri).cold_classes]
-    if len(candidates) < LISTED_FROM:
+    if len(candidates) < MIN_FILES_TO_LIST:
         return candidates
     archived = data_file_count(warehouse.table(RESTORE.origin))
-    if archived is None or archived > len(candidates) * LISTED_SHARE:
+    if archived is None or archived > len(candidates) * MAX_LISTED_PER_FILE:
         return candidates
     asked = set(candidates)
     found = []

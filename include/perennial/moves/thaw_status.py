@@ -1,4 +1,4 @@
-"""How far the thawing for a run is: a document that the task, its trigger, the page and the deadline share."""
+"""The status of a run's thaw: a document that the task, its trigger, the page and the deadline share."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _TOPIC = "thaws"
 
 @dataclass(frozen=True)
 class ThawStatus:
-    """How far the thawing for one run is, as it lies in storage for whoever wants to know.
+    """The status of one run's thaw.
 
     Attributes:
         run_id: The run.
-        tier: As it was asked for.
-        expected_tier: The slowest that a file may be thawed in, for another run may have asked for it before.
-        asked_at: Wall clock of the first asking, ISO 8601.
-        expected_at: When all is thawed by what the service documents, ISO 8601.
-        looked_at: Wall clock of the latest look, ISO 8601.
-        file_count: Files that had to be thawed.
-        thawed_count: Those of them that can be read, at the least.
-        total_bytes: Of the files that had to be thawed.
-        frozen_as: Files by the class that they were frozen in.
-        told: Whether the requesters have been notified; a name that is stored.
-        ended: Whether the run has come to its end.
+        tier: The requested retrieval tier.
+        expected_tier: The slowest tier of any file, because another run may have requested it before.
+        asked_at: Wall clock of the first request, ISO 8601.
+        expected_at: When everything is thawed according to the service's documentation, ISO 8601.
+        looked_at: Wall clock of the latest check, ISO 8601.
+        file_count: Number of files to thaw.
+        thawed_count: How many of them can be read, at least.
+        total_bytes: Size of the files to thaw.
+        frozen_as: Number of files by storage class.
+        requesters_notified: Whether the requesters have been notified that it takes time.
+        ended: Whether the run has ended.
     """
 
     run_id: str
@@ -40,7 +40,7 @@ class ThawStatus:
     total_bytes: int = 0
     frozen_as: dict[str, int] = field(default_factory=dict)
     expected_tier: str = ""
-    told: bool = False
+    requesters_notified: bool = False
     ended: bool = False
 
     @property
@@ -53,17 +53,22 @@ class ThawStatus:
 
 
 def find_thaw_status(warehouse: Warehouse, run_id: str) -> ThawStatus | None:
-    """Read how far the thawing for a run is; None where nothing had to be thawed."""
+    """Read the status of a run's thaw; None if nothing had to be thawed."""
     fields = OperationStore.of(warehouse).find(_TOPIC, hashed_name(run_id))
-    return None if fields is None else ThawStatus(**fields)
+    if fields is None:
+        return None
+    if "told" in fields:
+        # The name that earlier versions wrote.
+        fields["requesters_notified"] = fields.pop("told")
+    return ThawStatus(**fields)
 
 
 def write_thaw_status(warehouse: Warehouse, status: ThawStatus) -> None:
-    """Write down how far the thawing for a run is."""
+    """Write the status of a run's thaw."""
     OperationStore.of(warehouse).put(_TOPIC, asdict(status), hashed_name(status.run_id))
 
 
 def end_thaw(warehouse: Warehouse, run_id: str) -> None:
-    """Write down that a run is over, if it had to thaw anything."""
+    """Record that a run has ended, if it had to thaw anything."""
     if (status := find_thaw_status(warehouse, run_id)) is not None:
         write_thaw_status(warehouse, replace(status, ended=True))

@@ -1,8 +1,7 @@
-"""Step 3: every copy against its original, one reconciliation row a source, before anything is committed."""
+"""Step 3: compare every copy with its original before anything is committed; one reconciliation row per source."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field
 
@@ -20,11 +19,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found.
+    """The result of a verification.
 
     Attributes:
         report_uri: The reconciliation report, for people.
-        damaged: Sources whose archived files are missing or corrupted, with every such file; they stay where they are.
+        damaged: Sources whose archived files are missing or corrupted, with every such file; they are not moved.
     """
 
     report_uri: str
@@ -34,10 +33,10 @@ class Verification:
 def verify_move(warehouse: Warehouse, plan: MovePlan) -> Verification:
     """Step 3: compare every copy with its original and write the report.
 
-    A damaged original stops an expiry. Of a restore it stops only its own source: the others come back.
+    A damaged original stops an expiry. In a restore it stops only its own source; the others come back.
 
     Raises:
-        TerminalDataError: A copy is not what it should be, or nothing that was asked for is whole. Nothing was removed.
+        TerminalDataError: A copy differs from its original, or all requested sources are damaged. Nothing was removed.
     """
     heartbeat(warehouse, plan.record)
     results = read_results(plan)
@@ -46,7 +45,7 @@ def verify_move(warehouse: Warehouse, plan: MovePlan) -> Verification:
         if result.damage:
             damaged.setdefault(result.source_id, []).append(result.damage)
     everything = damaged.keys() == {result.source_id for result in results}
-    # A move that continues another is no reason to leave unsaid what that one has brought back.
+    # If this move continues another one, what that one has brought back must still be recorded.
     if damaged and (plan.direction is EXPIRE or (everything and not plan.earlier)):
         texts = "; ".join(text for texts in damaged.values() for text in texts)
         raise TerminalDataError(f"Nothing was moved: {texts}. See docs/runbooks/restore.md.")
@@ -57,26 +56,25 @@ def verify_move(warehouse: Warehouse, plan: MovePlan) -> Verification:
             f"Copies differ from their originals, nothing was removed: {'; '.join(report.failures)}. "
             f"Report: {verification.report_uri}"
         )
-    uri = f"{plan.uri}/verified.json"
-    storage_for(uri).write(uri, json.dumps(asdict(verification), ensure_ascii=False).encode())
+    OperationStore.write(f"{plan.uri}/verified.json", asdict(verification))
     verified = pluralize(len(results), "copy", "copies"), pluralize(len(damaged), "source")
     log.info("%s: %s verified, %s damaged", plan.operation("verify"), *verified)
     return verification
 
 
 def read_verification(plan: MovePlan) -> Verification:
-    """Read what `verify_move` found."""
+    """Read the result of `verify_move`."""
     return Verification(**OperationStore.get(f"{plan.uri}/verified.json"))
 
 
 def whole_sources(plan: MovePlan) -> list[str]:
-    """Return the sources of a verified plan none of whose files is damaged."""
+    """Return the sources of a verified plan that have no damaged file."""
     damaged = read_verification(plan).damaged
     return [source_id for source_id in plan.source_ids if source_id not in damaged]
 
 
 def is_verified(plan: MovePlan) -> bool:
-    """Whether a move came as far as being verified."""
+    """Whether a move has been verified."""
     return storage_for(plan.uri).stat(f"{plan.uri}/verified.json") is not None
 
 

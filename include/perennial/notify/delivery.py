@@ -7,9 +7,11 @@ one e-mail a second time, under the same Message-ID; nobody else gets a second o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
 from perennial.notify.addresses import is_address
@@ -26,25 +28,20 @@ RESTORE, THAW, LATE, EXPIRY, EXPORT, ARCHIVE = "restore", "thaw", "late", "expir
 
 @dataclass(frozen=True, kw_only=True)
 class Undelivered:
-    """One e-mail that did not reach somebody.
+    """One e-mail that did not reach somebody."""
 
-    Attributes:
-        recipient: The address, or what the platform has in its place; empty where it has nothing.
-        subject: Subject of the e-mail.
-        topic: restore, thaw, late, expiry, export or archive.
-        run_id: The run that the e-mail is about.
-        reason: The server's words, or what is wrong with the address.
-        for_good: Whether a retry is useless until somebody has changed something.
-        tried_at: Wall clock of the last attempt, ISO 8601.
-    """
-
-    recipient: str
+    recipient: Annotated[
+        str, Field(description="The address, or what the platform has in its place; empty if it has nothing")
+    ]
     subject: str
-    topic: str
-    run_id: str
-    reason: str
-    for_good: bool
-    tried_at: str
+    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export or archive")]
+    run_id: Annotated[str, Field(description="The run that the e-mail is about")]
+    reason: Annotated[str, Field(description="The mail server's words, or what is wrong with the address")]
+    for_good: Annotated[bool, Field(description="Whether a retry is useless until somebody has changed something")]
+    tried_at: Annotated[datetime, Field(description="Wall clock of the last attempt")]
+
+
+_STORED = TypeAdapter(list[Undelivered])
 
 
 @dataclass(frozen=True)
@@ -111,8 +108,8 @@ class DeliveryRecord:
         return dict(self._find("deliveries"))
 
     def undelivered(self) -> list[Undelivered]:
-        """Return who could not be told in the latest attempt."""
-        return [Undelivered(**each) for each in self._find("undelivered")]
+        """Return who could not be notified in the latest attempt."""
+        return _STORED.validate_python([*self._find("undelivered")])
 
     def note_delivered(self, delivered: Mapping[str, str]) -> None:
         """Write down who has a mail."""
@@ -120,7 +117,7 @@ class DeliveryRecord:
 
     def note_undelivered(self, undelivered: Iterable[Undelivered]) -> None:
         """Record who could not be notified; an empty list replaces an earlier one, as not every role may delete."""
-        missed = [asdict(each) for each in undelivered]
+        missed = _STORED.dump_python([*undelivered], mode="json")
         if missed or self.undelivered():
             self._put("undelivered", missed)
 
@@ -166,7 +163,7 @@ def deliver(
 def list_undelivered(warehouse: Warehouse) -> list[Undelivered]:
     """List every mail that did not reach somebody, the latest first; maintenance forgets old ones."""
     documents = OperationStore.of(warehouse).documents("undelivered")
-    found = [Undelivered(**each) for missed in documents for each in missed]
+    found = [missed for document in documents for missed in _STORED.validate_python(document)]
     return sorted(found, key=lambda missed: (missed.tried_at, missed.recipient), reverse=True)
 
 
@@ -177,7 +174,7 @@ _NO_OWNER = "the platform names no owner"
 def _undelivered(
     record: DeliveryRecord, refusals: Mapping[str, Refusal], subjects: Mapping[str, str]
 ) -> tuple[Undelivered, ...]:
-    tried_at = datetime.now(UTC).isoformat(timespec="seconds")
+    tried_at = datetime.now(UTC).replace(microsecond=0)
     return tuple(
         Undelivered(
             recipient=to,

@@ -1,4 +1,4 @@
-"""Checks whether a sync would accept the platform: runs every SELECT, lists every finding, changes nothing."""
+"""Checks whether a sync would accept the platform: runs every SELECT, lists every issue, changes nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from perennial.errors import TerminalMetadataError
 from perennial.platform.columns import arrow_schema
 from perennial.platform.database import PlatformDatabase, open_platform
-from perennial.platform.findings import Finding
 from perennial.platform.integrity import KeyLedger
+from perennial.platform.issues import Issue
 from perennial.platform.reading import PlatformReading
 from perennial.platform.vanished import KEYS
 from perennial.tables import SYNCED, Table
@@ -35,7 +35,7 @@ class CheckedTable:
         row_count: Rows that it returned.
         columns: Names of the table's columns.
         first_rows: The first rows as the warehouse would have them; null for values that cannot be used.
-        findings: What a sync would refuse or remark on.
+        issues: What a sync would refuse or remark on.
     """
 
     name: str
@@ -43,7 +43,7 @@ class CheckedTable:
     row_count: int
     columns: list[str]
     first_rows: list[tuple[Any, ...]]
-    findings: list[Finding]
+    issues: list[Issue]
 
 
 def check_platform(settings: Settings, known: Mapping[str, pa.Table] | None = None) -> list[CheckedTable]:
@@ -68,7 +68,7 @@ def check_platform(settings: Settings, known: Mapping[str, pa.Table] | None = No
                 while waiting and (table := waiting.pop(0)) and _is_read(reading, table, database, ledger, rows):
                     pass
     if known is not None and reading.keys.keys() >= KEYS.keys():
-        reading.findings.add(reading.mass_vanishing(known))
+        reading.issues.add(reading.mass_vanishing(known))
     return [_checked(reading, table, rows[table.name]) for table in SYNCED]
 
 
@@ -85,7 +85,7 @@ def _is_read(
             wanted = batch.slice(0, _SHOWN_ROWS - len(first)).to_pylist()
             first += [tuple(row.values()) for row in wanted]
     except TerminalMetadataError as error:
-        reading.findings.add([Finding("refused", table.name, "", (str(error),))])
+        reading.issues.add([Issue("refused", table.name, "", (str(error),))])
         return False
     return True
 
@@ -97,5 +97,5 @@ def _checked(reading: PlatformReading, table: Table, first_rows: list[tuple[Any,
         reading.row_counts[table.name],
         arrow_schema(table).names,
         first_rows,
-        [finding for finding in reading.findings if finding.table == table.name],
+        [issue for issue in reading.issues if issue.table == table.name],
     )

@@ -1,6 +1,6 @@
 """Rows as database drivers return them, converted strictly to the Arrow columns of the contract.
 
-Only lossless conversions are made (`conversions`). Every other value is a finding that a sync refuses, except in
+Only lossless conversions are made (`conversions`). Every other value is an issue that a sync refuses, except in
 columns that no decision uses (`_UNDECISIVE`), where it is read as null and counted. Audience definitions pass
 unchanged: one that cannot be read does not stop a sync (R4), and is listed in `audience_violations`.
 """
@@ -23,7 +23,7 @@ from perennial.platform.conversions import (
     refuse_others,
     refuse_unreadable_json,
 )
-from perennial.platform.findings import EXAMPLES, Finding, FindingKind
+from perennial.platform.issues import EXAMPLES, Issue, IssueKind
 from perennial.platform.times import mapped_time, refuse_deletion_to_come, refuse_too_early
 from perennial.refusals import CLOCK_DIFFERENCE, nearest_name
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_TAGS, SOURCE_VARIANTS, SOURCES, SYNCED, USERS, Table
@@ -60,21 +60,21 @@ class SelectedColumns:
         schema: Its Arrow columns.
         positions: The position of each column by name, without those that are missing or come twice.
         place: Where the SELECT is, as written in a sentence.
-        findings: Columns that are missing, come twice, or are unknown.
+        issues: Columns that are missing, come twice, or are unknown.
     """
 
     table: Table
     schema: pa.Schema
     positions: dict[str, int]
     place: str
-    findings: tuple[Finding, ...]
+    issues: tuple[Issue, ...]
 
     @classmethod
     def matched(cls, table: Table, names: Sequence[str], place: str) -> SelectedColumns:
         """Find every column of the contract; others are ignored."""
         positions = {column.name: names.index(column.name) for column in table.columns if names.count(column.name) == 1}
-        findings = tuple(_unmatched(table, names, positions, place))
-        return cls(table, arrow_schema(table), positions, place, findings)
+        issues = tuple(_unmatched(table, names, positions, place))
+        return cls(table, arrow_schema(table), positions, place, issues)
 
     @property
     def has_key(self) -> bool:
@@ -82,7 +82,7 @@ class SelectedColumns:
         return all(name in self.positions for name in PRIMARY_KEYS[self.table.name])
 
 
-def _unmatched(table: Table, names: Sequence[str], positions: dict[str, int], place: str) -> Iterator[Finding]:
+def _unmatched(table: Table, names: Sequence[str], positions: dict[str, int], place: str) -> Iterator[Issue]:
     known = [column.name for column in table.columns]
     others = [name for name in names if name not in known]
     for name in known:
@@ -91,12 +91,12 @@ def _unmatched(table: Table, names: Sequence[str], positions: dict[str, int], pl
             near = nearest_name(name, others)
             remedy = f"Select it once in {place} (it returns {', '.join(names)})."
             meant = f"; perhaps {near!r} is meant" if near and name not in names else ""
-            yield Finding(
+            yield Issue(
                 "refused", table.name, problem, (f"Platform table {table.name} has {problem}{meant}",), remedy, name
             )
     for name in others:
         example = f"Column {name!r} of {table.name} is left out: the table has no such column"
-        yield Finding("left_out", table.name, "no such column", (example,), column=name)
+        yield Issue("left_out", table.name, "no such column", (example,), column=name)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Case:
 
 def arrow_batch(
     selected: SelectedColumns, rows: Sequence[Sequence[Any]], first_row: int, now: datetime
-) -> tuple[pa.RecordBatch, list[Finding]]:
+) -> tuple[pa.RecordBatch, list[Issue]]:
     """Convert rows to a batch of the table's schema.
 
     Args:
@@ -120,14 +120,14 @@ def arrow_batch(
         now: Wall clock.
 
     Returns:
-        The batch, with null for every value that cannot be used, and the findings in it.
+        The batch, with null for every value that cannot be used, and the issues in it.
     """
     import pyarrow as pa
 
     by_position = list(zip(*rows, strict=True))
     values = {name: by_position[position] for name, position in selected.positions.items()}
     arrays: list[pa.Array] = []
-    findings: list[Finding] = []
+    issues: list[Issue] = []
     for field in selected.schema:
         if field.name not in values:
             arrays.append(pa.nulls(len(rows), field.type))
@@ -136,13 +136,13 @@ def arrow_batch(
         arrays.append(pa.array(converted, type=field.type))
         name_row = partial(_row_name, selected.table, values, first_row)
         for kind, cases in found.items():
-            findings += _findings(kind, selected, field.name, cases, name_row, now)
-    return pa.record_batch(arrays, schema=selected.schema), findings
+            issues += _issues(kind, selected, field.name, cases, name_row, now)
+    return pa.record_batch(arrays, schema=selected.schema), issues
 
 
 def _converted(
     table: Table, name: str, values: tuple[Any, ...], now: datetime
-) -> tuple[Sequence[Any], dict[FindingKind, list[_Case]]]:
+) -> tuple[Sequence[Any], dict[IssueKind, list[_Case]]]:
     """Convert one column of one batch; a batch that already has the right type is not changed."""
     column = next(column for column in table.columns if column.name == name)
     place = (table.name, name)
@@ -152,7 +152,7 @@ def _converted(
         return values, {}
     convert = json_text if place in _JSON else CONVERSIONS[column.type]
     converted, cases = _each(values, convert, check, column.required)
-    found: dict[FindingKind, list[_Case]] = {"read_as_null" if place in _UNDECISIVE else "refused": cases}
+    found: dict[IssueKind, list[_Case]] = {"read_as_null" if place in _UNDECISIVE else "refused": cases}
     if place in _STARTS_OF_CLOCKS:
         found["later_than_now"] = _to_come(converted, now)
     return converted, found
@@ -198,15 +198,15 @@ def _to_come(moments: Sequence[datetime | None], now: datetime) -> list[_Case]:
     ]
 
 
-def _findings(
-    kind: FindingKind,
+def _issues(
+    kind: IssueKind,
     selected: SelectedColumns,
     column: str,
     cases: Iterable[_Case],
     name_row: Callable[[int], str],
     now: datetime,
-) -> Iterator[Finding]:
-    """Combine all cases of a problem into one finding; the first ones are its examples."""
+) -> Iterator[Issue]:
+    """Combine all cases of a problem into one issue; the first ones are its examples."""
     table, is_private = selected.table.name, (selected.table.name, column) in _JSON
     by_problem: dict[str, list[_Case]] = {}
     for case in cases:
@@ -224,7 +224,7 @@ def _findings(
                 f"row {name_row(case.index)}{value} ({problem})" for case, value in zip(first, said, strict=True)
             ]
             remedy = ""
-        yield Finding(kind, table, problem, tuple(examples), remedy, column, len(counted))
+        yield Issue(kind, table, problem, tuple(examples), remedy, column, len(counted))
 
 
 def value_example(table: str, row: str, column: str, value: object, problem: str) -> str:

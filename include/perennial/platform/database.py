@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perennial.errors import PerennialError, TerminalMetadataError, TerminalSettingError, TransientError
-from perennial.platform.postgres import keep_times_as_text
 from perennial.platform.selects import PlatformSelect, read_selects
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ BATCH_ROWS = 20_000
 _SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+# PostgreSQL has times that Python cannot represent.
+_TIME_TYPES = ("timestamptz", "timestamp", "date")
 _TRANSIENT_SQLITE_CODES = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -103,7 +104,7 @@ def open_platform(settings: Settings) -> Iterator[PlatformDatabase]:
             # The driver opens a transaction only before a write, so each SELECT would see a different moment.
             connection.exec_driver_sql("BEGIN")
         if engine.driver == "psycopg":
-            keep_times_as_text(connection)
+            _keep_times_as_text(connection)
         yield PlatformDatabase(connection, url, selects)
 
 
@@ -141,8 +142,8 @@ def _refuse_missing_file(url: URL) -> None:
 def _unusable(url: URL, problem: str) -> TerminalSettingError:
     return TerminalSettingError(
         f"PERENNIAL_PLATFORM_URL is {_shown(url)}, but {problem}; "
-        "set it to the SQLAlchemy URL of the messaging platform's database (`perennial-airflow[postgres]` brings PostgreSQL's "
-        "driver)."
+        "set it to the SQLAlchemy URL of the messaging platform's database "
+        "(`perennial-airflow[postgres]` brings PostgreSQL's driver)."
     )
 
 
@@ -183,3 +184,30 @@ def _without_secrets(text: str, url: URL) -> str:
         if isinstance(secret, str) and secret:
             text = text.replace(secret, "***")
     return text
+
+
+def _keep_times_as_text(connection: Connection) -> None:
+    """Make psycopg return infinity and years before 1 or after 9999 as text instead of failing the statement."""
+    from psycopg import DataError
+    from psycopg.adapt import Buffer, Loader
+
+    adapters = connection.connection.driver_connection.adapters  # type: ignore[union-attr]  # psycopg's
+
+    for name in _TIME_TYPES:
+        oid = adapters.types[name].oid
+        own = adapters.get_loader(oid, 0)
+
+        class TimeOrText(Loader):
+            _own = own
+
+            def __init__(self, oid: int, context: Any = None) -> None:
+                super().__init__(oid, context)
+                self._load = self._own(oid, context).load
+
+            def load(self, data: Buffer) -> Any:
+                try:
+                    return self._load(data)
+                except DataError:
+                    return bytes(data).decode()
+
+        adapters.register_loader(oid, TimeOrText)

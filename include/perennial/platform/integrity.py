@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from perennial.platform.columns import PRIMARY_KEYS, TABLES_OF_SOURCES, value_example, value_remedy
-from perennial.platform.findings import EXAMPLES, Finding
+from perennial.platform.issues import EXAMPLES, Issue
 from perennial.sql import statement
 from perennial.tables import SOURCES
 
@@ -58,7 +58,7 @@ class KeyLedger:
         self._connection.execute(statement("sync/insert_platform_keys"), {"table_name": table})
         self._connection.unregister("batch_keys")
 
-    def findings(self, table: str, place: str) -> Iterator[Finding]:
+    def issues(self, table: str, place: str) -> Iterator[Issue]:
         """Check a complete table, `sources` first: duplicate keys, unknown sources.
 
         Args:
@@ -73,17 +73,17 @@ class KeyLedger:
                 for row in found
             )
             remedy = f"Correct the platform, or {place}."
-            yield Finding("refused", table, problem, examples, remedy, row_count=found[0][4])
+            yield Issue("refused", table, problem, examples, remedy, row_count=found[0][4])
         if table in TABLES_OF_SOURCES and SOURCES.name in self._checked:
             yield from self._unknown_sources(table, place, binds)
         self._checked.add(table)
 
-    def _unknown_sources(self, table: str, place: str, binds: dict[str, Any]) -> Iterator[Finding]:
+    def _unknown_sources(self, table: str, place: str, binds: dict[str, Any]) -> Iterator[Issue]:
         if found := self._connection.execute(statement("sync/find_unknown_sources"), binds).fetchall():
             problem = "the platform's table sources has no such source"
             examples = tuple(value_example(table, _row_name(table, row), "source_id", row[3], problem) for row in found)
             remedy = value_remedy(place)
-            yield Finding("refused", table, problem, examples, remedy, "source_id", row_count=found[0][4])
+            yield Issue("refused", table, problem, examples, remedy, "source_id", row_count=found[0][4])
 
 
 def _row_name(table: str, found: tuple[Any, ...]) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from perennial.platform.columns import SelectedColumns, arrow_batch
 from perennial.platform.database import PlatformDatabase
-from perennial.platform.findings import Finding, Findings
 from perennial.platform.integrity import KeyLedger
+from perennial.platform.issues import Issue, Issues
 from perennial.platform.legacy_deletions import with_legacy_deletions
-from perennial.platform.vanished import KEYS, find_losses
+from perennial.platform.vanished import KEYS, find_mass_vanishing
 from perennial.settings import dag_id
 from perennial.tables import SOURCES, Table
 
@@ -27,7 +27,7 @@ class PlatformReading:
     Attributes:
         now: Wall clock: no deletion is later (R24).
         deletions: Marks of what the previous policy deleted, applied to `sources` (R18).
-        findings: What is wrong, or worth a person's look.
+        issues: What is wrong, or worth a person's look.
         row_counts: By table.
         keys: The keys of the rows of the tables in KEYS.
         places: Where the SELECT of each table is, as written in a sentence.
@@ -35,7 +35,7 @@ class PlatformReading:
 
     now: datetime
     deletions: Mapping[str, datetime] = field(default_factory=dict)
-    findings: Findings = field(default_factory=Findings)
+    issues: Issues = field(default_factory=Issues)
     row_counts: dict[str, int] = field(default_factory=dict)
     keys: dict[str, pa.Table] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
@@ -44,15 +44,15 @@ class PlatformReading:
         """As `batches`, of rows that a sync accepts.
 
         Raises:
-            TerminalMetadataError: The first finding that a sync refuses.
+            TerminalMetadataError: The first issue that a sync refuses.
         """
         for batch in self.batches(table, database, ledger):
-            self.findings.refuse()
+            self.issues.refuse()
             yield batch
-        self.findings.refuse()
+        self.issues.refuse()
 
     def batches(self, table: Table, database: PlatformDatabase, ledger: KeyLedger) -> Iterator[pa.RecordBatch]:
-        """Stream a table, with null for unusable values, and record findings; `sources` has to be the first.
+        """Stream a table, with null for unusable values, and record issues; `sources` has to be the first.
 
         Raises:
             TerminalMetadataError: The database refuses the statement.
@@ -64,10 +64,10 @@ class PlatformReading:
         self.row_counts[table.name] = 0
         with database.selected(table.name) as (columns, partitions):
             selected = SelectedColumns.matched(table, columns, place)
-            self.findings.add(selected.findings)
+            self.issues.add(selected.issues)
             for rows in partitions:
                 batch, found = arrow_batch(selected, rows, self.row_counts[table.name] + 1, self.now)
-                self.findings.add(found)
+                self.issues.add(found)
                 self.row_counts[table.name] += batch.num_rows
                 if table.name in KEYS:
                     keys.append(pa.table({name: batch[name] for name in KEYS[table.name]}))
@@ -77,7 +77,7 @@ class PlatformReading:
         if selected.has_key:
             if table.name in KEYS:
                 self.keys[table.name] = pa.concat_tables(keys)
-            self.findings.add(ledger.findings(table.name, place))
+            self.issues.add(ledger.issues(table.name, place))
 
     def refuse_mass_vanishing(self, known: Mapping[str, pa.Table]) -> None:
         """Refuse a platform that looks like a broken database.
@@ -85,12 +85,12 @@ class PlatformReading:
         Raises:
             TerminalMetadataError: Names the numbers, and the param that accepts them.
         """
-        self.findings.add(self.mass_vanishing(known))
-        self.findings.refuse()
+        self.issues.add(self.mass_vanishing(known))
+        self.issues.refuse()
 
-    def mass_vanishing(self, known: Mapping[str, pa.Table]) -> Iterator[Finding]:
+    def mass_vanishing(self, known: Mapping[str, pa.Table]) -> Iterator[Issue]:
         """Compare with the earlier tables, by name: suspiciously many rows may be missing."""
-        if losses := find_losses(known, self.keys):
+        if losses := find_mass_vanishing(known, self.keys):
             selects = " and ".join(self.places[loss.table] for loss in losses)
             lacks = f"The platform's database lacks {' and '.join(map(str, losses))}"
             problem = "that looks like a broken database or statement"
@@ -99,7 +99,7 @@ class PlatformReading:
                 f"{dag_id('sync_sources')} once with "
                 '{"allow_vanishing": true}.'
             )
-            yield Finding("refused", losses[0].table, problem, (f"{lacks}: {problem}",), remedy)
+            yield Issue("refused", losses[0].table, problem, (f"{lacks}: {problem}",), remedy)
 
 
 def _key_schema(table: Table) -> pa.Schema:

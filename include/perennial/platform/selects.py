@@ -54,7 +54,7 @@ def write_selects(folder: Path) -> list[Path]:
     Raises:
         TerminalRequestError: A file exists and differs, and nothing was written; or the folder cannot be written.
     """
-    texts = {folder / name: described_select(table) for name, table in FILES.items()}
+    texts = {folder / name: _described_select(table) for name, table in FILES.items()}
     there = [path for path in texts if path.exists()]
     if differing := [path for path in there if not path.is_file() or path.read_bytes() != texts[path].encode()]:
         raise TerminalRequestError(
@@ -72,7 +72,7 @@ def write_selects(folder: Path) -> list[Path]:
     return missing
 
 
-def described_select(table: Table) -> str:
+def _described_select(table: Table) -> str:
     """Return the package's SELECT of a table with the expected columns in its header comment."""
     lines = statement(f"platform/select_{table.name}").splitlines()
     head = next(number for number, line in enumerate(lines) if not line.startswith("--"))

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from perennial.platform.columns import arrow_schema
 from perennial.platform.database import open_platform
-from perennial.platform.findings import Finding
 from perennial.platform.integrity import KeyLedger
+from perennial.platform.issues import Issue
 from perennial.platform.legacy_deletions import read_legacy_deletions
 from perennial.platform.reading import PlatformReading
 from perennial.platform.vanished import KEYS, keep_missed
@@ -116,8 +116,8 @@ def sync_sources(
         else:
             warehouse.replace_files(name, data_files, operation)
         log.info("%s: %s has %s", run_id, name, pluralize(reading.row_counts[name], "row"))
-    unusable = _logged(run_id, reading.findings.of("read_as_null"), "unusable and read as null")
-    to_come = _logged(run_id, reading.findings.of("later_than_now"), "later than now, so a source stays hot until then")
+    unusable = _logged(run_id, reading.issues.of("read_as_null"), "unusable and read as null")
+    to_come = _logged(run_id, reading.issues.of("later_than_now"), "later than now, so a source stays hot until then")
     return SyncOutcome(run_id, reading.row_counts, unusable, to_come)
 
 
@@ -168,11 +168,11 @@ def _read_tables(settings: Settings, reading: PlatformReading, tables: Iterable[
         ]
 
 
-def _logged(run_id: str, findings: Iterable[Finding], said: str) -> dict[str, int]:
+def _logged(run_id: str, issues: Iterable[Issue], said: str) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for finding in findings:
-        place = f"{finding.table}.{finding.column}"
-        values = "1 value is" if finding.row_count == 1 else f"{finding.row_count:,} values are"
-        log.warning("%s: of %s, %s %s: %s", run_id, place, values, said, finding.examples[0])
-        counts[place] = counts.get(place, 0) + finding.row_count
+    for issue in issues:
+        place = f"{issue.table}.{issue.column}"
+        values = "1 value is" if issue.row_count == 1 else f"{issue.row_count:,} values are"
+        log.warning("%s: of %s, %s %s: %s", run_id, place, values, said, issue.examples[0])
+        counts[place] = counts.get(place, 0) + issue.row_count
     return counts

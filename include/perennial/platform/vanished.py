@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id", "part")}
 """The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
 CHECK_ID = f"check the id, or run {dag_id('sync_sources')} if it is new on the platform."
-# More than one of so many, and no fewer than the other.
+# Suspicious: more than one row in so many, and at least this many rows.
 _MISSING_SHARE = 10
 _MIN_MISSING_ROWS = 10
 
 
 @dataclass(frozen=True)
-class Loss:
+class VanishedRows:
     """How many rows of a table are missing.
 
     Attributes:
@@ -55,22 +55,24 @@ class Loss:
         return f"{self.missing_count:,} of {self.known_count:,} known {self.table}"
 
 
-def find_losses(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) -> list[Loss]:
+def find_mass_vanishing(known: Mapping[str, pa.Table], found: Mapping[str, pa.Table]) -> list[VanishedRows]:
     """List the tables of which suspiciously many rows are missing: more than a tenth, and at least ten.
 
     Args:
         known: The earlier tables, by name; at least the columns of KEYS.
         found: The platform's current tables.
     """
-    losses = [Loss(name, len(rows), len(missing_rows(name, rows, found[name]))) for name, rows in known.items()]
+    vanished = [
+        VanishedRows(name, len(rows), len(_missing_rows(name, rows, found[name]))) for name, rows in known.items()
+    ]
     return [
-        loss
-        for loss in losses
-        if loss.missing_count >= _MIN_MISSING_ROWS and loss.missing_count * _MISSING_SHARE > loss.known_count
+        rows
+        for rows in vanished
+        if rows.missing_count >= _MIN_MISSING_ROWS and rows.missing_count * _MISSING_SHARE > rows.known_count
     ]
 
 
-def missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
+def _missing_rows(table: str, known: pa.Table, found: pa.Table) -> pa.Table:
     """Return the known rows of `sources` or `audiences` that are not among the found ones, in their order."""
     import pyarrow as pa
 
@@ -95,7 +97,7 @@ def keep_missed(warehouse: Warehouse, known: pa.Table, found: pa.Table, run_id: 
     """
     from perennial.warehouse.replace import make_snapshot
 
-    missing = missing_rows(SOURCES.name, known, found).to_pylist()
+    missing = _missing_rows(SOURCES.name, known, found).to_pylist()
     tags: dict[str, list[str]] = {source["source_id"]: [] for source in missing}
     if missing:
         for row in warehouse.read(SOURCE_TAGS.name).to_pylist():

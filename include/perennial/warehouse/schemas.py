@@ -38,7 +38,7 @@ class UnlikeError(Exception):
     """Two definitions of one column that no third one covers."""
 
 
-def iceberg_type(name: str, element_id: int) -> IcebergType:
+def _iceberg_type(name: str, element_id: int) -> IcebergType:
     """Return a type of the contract."""
     if name == "list<string>":
         return ListType(element_id, StringType(), element_required=True)
@@ -49,7 +49,7 @@ def declared_schema(declared: Table) -> Schema:
     """Return the columns of a table as the contract declares them."""
     fields = []
     for position, column in enumerate(declared.columns, start=1):
-        kind = iceberg_type(column.type, 1000 + position)
+        kind = _iceberg_type(column.type, 1000 + position)
         fields.append(NestedField(position, column.name, kind, column.required, doc=column.doc))
     return Schema(*fields)
 
@@ -181,7 +181,7 @@ def refuse_broken(name: str, table: IcebergTable) -> None:
     present = {field.name: field for field in table.schema().fields}
     for column in _DECLARED[name].columns if name in _DECLARED else ():
         found = present.get(column.name)
-        if found is None or not serves(column, found):
+        if found is None or not _serves(column, found):
             _refuse_unfit(name, column, table)
             what = f"has no column {column.name!r}" if found is None else f"has column {defined(found)}"
             remedy = "adds it or brings it back" if found is None else f"makes it {column.type}"
@@ -204,18 +204,18 @@ def completed(declared: Table, table: IcebergTable) -> list[NestedField]:
         if field is None and former is not None:
             present[column.name] = former
         elif field is None:
-            kind = iceberg_type(column.type, next_id + 1)
+            kind = _iceberg_type(column.type, next_id + 1)
             present[column.name] = NestedField(next_id, column.name, kind, doc=column.doc)
             next_id += 2
-        elif not serves(column, field):
-            kind = iceberg_type(column.type, 0)
+        elif not _serves(column, field):
+            kind = _iceberg_type(column.type, 0)
             present[column.name] = NestedField(field.field_id, field.name, kind, field.required, doc=field.doc)
     return list(present.values())
 
 
-def serves(column: Column, field: NestedField) -> bool:
+def _serves(column: Column, field: NestedField) -> bool:
     """Whether a column can be used as that of the contract: the same type, or a wider one."""
-    kind, wanted = field.field_type, iceberg_type(column.type, 0)
+    kind, wanted = field.field_type, _iceberg_type(column.type, 0)
     if isinstance(wanted, ListType):
         return isinstance(kind, ListType) and kind.element_type == wanted.element_type
     return _wider(wanted, kind) is not None
@@ -225,7 +225,7 @@ def _former_fields(table: IcebergTable, column: Column) -> list[NestedField]:
     """Find a column of the contract among a table's earlier schemas."""
     known = sorted(table.metadata.schemas, key=lambda schema: schema.schema_id)
     fields = (field for schema in known for field in schema.fields)
-    return [field for field in fields if field.name == column.name and serves(column, field)]
+    return [field for field in fields if field.name == column.name and _serves(column, field)]
 
 
 def _former_field(table: IcebergTable, column: Column) -> NestedField | None:
@@ -238,7 +238,7 @@ def _refuse_unfit(name: str, column: Column, table: IcebergTable) -> None:
     present = {field.field_id: field for field in table.schema().fields}
     field = next((field for field in present.values() if field.name == column.name), None)
     if field is not None:
-        if serves(column, field) or _wider(field.field_type, iceberg_type(column.type, 0)) is not None:
+        if _serves(column, field) or _wider(field.field_type, _iceberg_type(column.type, 0)) is not None:
             return
         raise TerminalSettingError(
             f"Table {name} has column {defined(field)}, where the contract has {column.name!r}, {column.type}. Rename "

@@ -32,9 +32,8 @@ from perennial.exports.models import (
     parse_segment_request,
 )
 from perennial.web.access import EXPORT, EXPORT_DAG
-from perennial.web.missing import MissingPageDep
+from perennial.web.dependencies import MissingPageDep, WarehouseDep, until_answered
 from perennial.web.problems import problem
-from perennial.web.warehouse import WarehouseDep, until_answered
 
 if TYPE_CHECKING:
     from perennial.exports.users import SegmentExport

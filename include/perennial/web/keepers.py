@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from perennial.policy.decisions import Explanation
     from perennial.warehouse import Warehouse
-    from perennial.web.source_details import Reference
+    from perennial.web.source_details import Referrer
 
 MOST_SHOWN = 20
 KINDS = {"campaign": "campaign", "canvas": "Canvas", "content_card": "Content Card", "segment": "segment"}
@@ -104,28 +104,28 @@ def verdict(explained: Explanation, months: int, restoring: bool) -> str:
     }[decision.decision]
 
 
-def find_keepers(warehouse: Warehouse, source_id: str, references: Sequence[Reference]) -> list[Keeper]:
+def find_keepers(warehouse: Warehouse, source_id: str, referrers: Sequence[Referrer]) -> list[Keeper]:
     """Describe the referrers of a source, with the platform's names for them and their segments."""
     from perennial.engines.duckdb import open_connection
 
-    if not references:
+    if not referrers:
         return []
     with open_connection() as connection:
         connection.register("audiences", warehouse.read(AUDIENCES.name))
-        ways = [_split(reference.way) for reference in references]
-        wanted = {reference.id for reference in references} | {segment for segments, _ in ways for segment in segments}
+        ways = [_split(referrer.way) for referrer in referrers]
+        wanted = {referrer.id for referrer in referrers} | {segment for segments, _ in ways for segment in segments}
         rows = connection.execute(statement("web/list_audience_names"), {"owner_ids": sorted(wanted)}).fetchall()
         names = {(kind, owner_id): name for kind, owner_id, name in rows}
         return [
             Keeper(
-                kind=KINDS.get(reference.kind, reference.kind),
-                id=reference.id,
-                name=reference.name or names.get((reference.kind, reference.id)) or "",
-                known=reference.known,
-                targets=_targets(connection, source_id, reference, named_by),
+                kind=KINDS.get(referrer.kind, referrer.kind),
+                id=referrer.id,
+                name=referrer.name or names.get((referrer.kind, referrer.id)) or "",
+                known=referrer.known,
+                targets=_targets(connection, source_id, referrer, named_by),
                 segments=tuple(names.get(("segment", segment)) or segment for segment in segments),
             )
-            for reference, (segments, named_by) in zip(references, ways, strict=True)
+            for referrer, (segments, named_by) in zip(referrers, ways, strict=True)
         ]
 
 
@@ -135,11 +135,11 @@ def _split(way: str) -> tuple[list[str], str]:
     return (trail.removeprefix(" > segment:").split(" > segment:") if trail else []), named_by
 
 
-def _targets(connection: duckdb.DuckDBPyConnection, source_id: str, reference: Reference, named_by: str) -> str:
+def _targets(connection: duckdb.DuckDBPyConnection, source_id: str, referrer: Referrer, named_by: str) -> str:
     deed = DEEDS.get(named_by)
     if deed is None:
         return "may use it: its audience cannot be read"
-    binds = {"kind": reference.kind, "source_id": reference.id}
+    binds = {"kind": referrer.kind, "source_id": referrer.id}
     parts = connection.execute(statement("audiences/list_source_audiences"), binds).fetchall()
     effects = {effect for _, text in parts for effect in _effects(connection, source_id, text)}
     if effects == {"narrows"}:

@@ -2,91 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from perennial import text as formatting
 from perennial.drills.report import latest_report
-from perennial.notify import list_undelivered, run_url
+from perennial.notify import Undelivered, list_undelivered, run_url
+from perennial.sql import statement
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.charts import Chart, Narrow, Theme, drawn
-from perennial.web.dependencies import PageContextDep
-from perennial.web.overview_figures import ExpiringOn, HeldOn, Overview, Restored, StateSum, read_overview
+from perennial.web.dependencies import PageContext, PageContextDep
+from perennial.web.listing import DUE_DAYS, count_kept
 from perennial.web.pages import render
+from perennial.web.source_details import airflow_runs
 
 router = APIRouter(dependencies=[READ], tags=["overview"])
 
 _SHOWN_UNDELIVERED = 100
+_RESTORES_DAYS = 183
+_YEAR_DAYS = 365
+_LEAST_DAYS = 30
 
 
-class RestoredItem(BaseModel):
+@dataclass(frozen=True)
+class StateSum:
+    """How many sources are in a state, and how much data they have."""
+
+    state: str
+    source_count: int
+    hot_bytes: int
+    archived_bytes: int
+
+
+@dataclass(frozen=True)
+class HeldOn:
+    """Bytes at the end of a day, bytes moved that day, and bytes loaded, estimated from the mean interaction size."""
+
+    day: date
+    hot_bytes: int
+    archived_bytes: int
+    moved_to_archive: int
+    restored: int
+    loaded: int
+
+
+@dataclass(frozen=True)
+class ExpiringOn:
+    """What expires on a day; without a day: what is due already."""
+
+    day: date | None
+    source_count: int
+    row_count: int
+    total_bytes: int
+
+
+class Restored(BaseModel):
     """A run that restored something."""
 
-    run_id: str
-    restored_at: datetime
+    run_id: str = Field(description="Id of the run in Airflow, or of a direct call")
+    restored_at: datetime = Field(description="When its last source was recorded as restored")
     requested_by: str | None
     source_count: int
     row_count: int
     total_bytes: int
-    took_seconds: float | None
+    took_seconds: float | None = Field(description="From the request until then; null if Airflow has no such run")
 
 
-class UndeliveredItem(BaseModel):
-    """An e-mail that did not reach somebody."""
+@dataclass(frozen=True)
+class Overview:
+    """Everything the overview shows.
 
-    model_config = ConfigDict(from_attributes=True)
+    Attributes:
+        states: Figures of each state.
+        held: Figures of each day.
+        expiring: What expires soon.
+        kept_count: Sources that would expire as soon if no filter or hold kept them (R4, R19).
+        undecided: Why nothing expires; empty if expiries are possible.
+        restores: The latest first.
+    """
 
-    recipient: str = Field(description="The address, or what the platform has in its place; empty if it has nothing")
-    subject: str
-    topic: str = Field(description="restore, thaw, late, expiry, export or archive")
-    run_id: str
-    reason: str = Field(description="The mail server's words, or what is wrong with the address")
-    for_good: bool = Field(description="Whether a retry is useless until somebody has changed something")
-    tried_at: datetime
+    states: Mapping[str, StateSum]
+    held: Sequence[HeldOn]
+    expiring: Sequence[ExpiringOn]
+    kept_count: int
+    undecided: str
+    restores: Sequence[Restored]
 
+    @property
+    def hot_bytes(self) -> int:
+        return sum(state.hot_bytes for state in self.states.values())
 
-class DamagedItem(BaseModel):
-    """An archived file that cannot be restored as it is."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    file_uri: str
-    source_id: str
-    outcome: str = Field(description="damaged or missing")
-    detail: str = Field(description="What is wrong, for a person")
-
-
-class DrillItem(BaseModel):
-    """A source whose restore was rehearsed in tables that nobody else sees."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    source_id: str
-    row_count: int
-    total_bytes: int
-    restore_seconds: float
-    return_seconds: float
-    error: str = Field(description="What went wrong; empty if every row was the same")
-
-
-class ArchiveItem(BaseModel):
-    """How much of the archive is proven readable, as of the latest run of check_archive."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    sentence: str = Field(description="The same in words")
-    run_id: str
-    checked_at: datetime
-    archived_count: int = Field(description="Files that the archive lists")
-    checked_count: int = Field(description="Those of them that were read in full in the 90 days before")
-    cold_count: int = Field(description="Files of the run's sample that would have to be thawed first")
-    damaged: list[DamagedItem]
-    drill: DrillItem | None
+    @property
+    def archived_bytes(self) -> int:
+        return sum(state.archived_bytes for state in self.states.values())
 
 
 class OverviewAnswer(BaseModel):
@@ -97,9 +111,8 @@ class OverviewAnswer(BaseModel):
     expiring: list[ExpiringOn]
     kept_count: int = Field(description="Sources that would expire in that time if no filter or hold kept them")
     undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
-    archive: ArchiveItem | None = Field(description="What drills have proven; null before the first")
-    undelivered: list[UndeliveredItem] = Field(description="Undelivered e-mails, at most the latest 100")
-    restores: list[RestoredItem] = Field(description="Restores of the last six months, latest first, at most 50")
+    undelivered: list[Undelivered] = Field(description="Undelivered e-mails, at most the latest 100")
+    restores: Sequence[Restored] = Field(description="Restores of the last six months, latest first, at most 50")
 
 
 @router.get("/overview", response_class=HTMLResponse, include_in_schema=False)
@@ -108,8 +121,8 @@ def overview_page(request: Request, context: PageContextDep) -> HTMLResponse:
     found = _now(context)
     airflow = request.scope.get("root_path", "").rpartition("/")[0]
     restores = [
-        (restore, formatting.duration(restore.took), run_url(airflow, RESTORE_DAG, restore.run_id))
-        if restore.took is not None
+        (restore, _duration(restore.took_seconds), run_url(airflow, RESTORE_DAG, restore.run_id))
+        if restore.took_seconds is not None
         else (restore, "", "")
         for restore in found.restores
     ]
@@ -130,12 +143,8 @@ def show_overview(context: PageContextDep) -> OverviewAnswer:
         expiring=list(found.expiring),
         kept_count=found.kept_count,
         undecided=found.undecided,
-        archive=None if (report := latest_report(context.warehouse)) is None else ArchiveItem.model_validate(report),
         undelivered=_undelivered(context),
-        restores=[
-            RestoredItem(**vars(restore), took_seconds=None if restore.took is None else restore.took.total_seconds())
-            for restore in found.restores
-        ],
+        restores=found.restores,
     )
 
 
@@ -148,34 +157,86 @@ def overview_chart(
 ) -> Response:
     """Draw one of the charts."""
     found = _now(context)
-    charts = {"held": lambda: _held(found.held), "expiring": lambda: _expiring(found.expiring),
-              "restores": lambda: _restores(found.restores)}  # fmt: skip
+    charts = {"held": lambda: _held_chart(found.held), "expiring": lambda: _expiring_chart(found.expiring),
+              "restores": lambda: _restores_chart(found.restores)}  # fmt: skip
     return drawn(charts[figures](), theme, narrow)
 
 
-def _undelivered(context: PageContextDep) -> list[UndeliveredItem]:
-    return [
-        UndeliveredItem.model_validate(missed) for missed in list_undelivered(context.warehouse)[:_SHOWN_UNDELIVERED]
-    ]
+def _undelivered(context: PageContextDep) -> list[Undelivered]:
+    return list_undelivered(context.warehouse)[:_SHOWN_UNDELIVERED]
 
 
 def _now(context: PageContextDep) -> Overview:
-    return read_overview(context, datetime.now(UTC))
+    """Read the figures as of now."""
+    now = datetime.now(UTC)
+    listed = context.snapshot.now()
+    states = [StateSum(*row) for row in listed.states]
+    binds = {"now": now, "soon": now + timedelta(days=DUE_DAYS)}
+    with listed.connection.cursor() as cursor:
+        expiring = [ExpiringOn(*row) for row in cursor.execute(statement("web/list_expiring_days"), binds).fetchall()]
+    since = now - timedelta(days=_RESTORES_DAYS)
+    restores = [row for row in listed.restores if row[1] >= since]
+    hot, archived = sum(state.hot_bytes for state in states), sum(state.archived_bytes for state in states)
+    return Overview(
+        states={state.state: state for state in states},
+        held=_held(listed.moves, hot, archived, int(listed.rows["row_count"].sum()), now.astimezone(UTC).date()),
+        expiring=expiring,
+        kept_count=count_kept(listed),
+        undecided=listed.kept.undecided,
+        restores=_timed(context, restores),
+    )
 
 
-def _held(days: Sequence[HeldOn]) -> Chart:
+def _held(
+    moves: Sequence[tuple[date, int, int, int]], hot: int, archived: int, row_count: int, today: date
+) -> list[HeldOn]:
+    """Walk back from today's bytes, undoing each day's moves and loads."""
+    # The size of a file that compaction has merged is not recorded.
+    row_bytes = (hot + archived) / row_count if row_count else 0
+    moved = {day: (gone, back, round(rows * row_bytes)) for day, gone, back, rows in moves}
+    # Runs can be dated after today.
+    last = max([today, *moved])
+    first = min([today - timedelta(days=_LEAST_DAYS), *(day - timedelta(days=1) for day in moved)])
+    found = []
+    for back in range(min((last - first).days, _YEAR_DAYS) + 1):
+        day = last - timedelta(days=back)
+        to_archive, restored, loaded = moved.get(day, (0, 0, 0))
+        found.append(HeldOn(day, hot, archived, to_archive, restored, loaded))
+        # Compaction rewrites files, so the restored bytes can differ slightly from the archived bytes.
+        hot, archived = max(0, hot + to_archive - restored - loaded), max(0, archived - to_archive + restored)
+    return found[::-1]
+
+
+def _timed(context: PageContext, rows: Sequence[tuple[Any, ...]]) -> list[Restored]:
+    asked = airflow_runs(context.session, [row[0] for row in rows])
+    names = tuple(Restored.model_fields)
+    return [
+        Restored(**dict(zip(names, (*row, _took(row[1], asked.get((RESTORE_DAG, row[0])))), strict=True)))
+        for row in rows
+    ]
+
+
+def _took(restored_at: datetime, asked_at: datetime | None) -> float | None:
+    return None if asked_at is None else max(0.0, (restored_at - asked_at).total_seconds())
+
+
+def _duration(seconds: float) -> str:
+    return formatting.duration(timedelta(seconds=seconds))
+
+
+def _held_chart(days: Sequence[HeldOn]) -> Chart:
     series = {"hot": [day.hot_bytes for day in days], "long-term storage": [day.archived_bytes for day in days]}
     return Chart([day.day.isoformat() for day in days], series, "lines", _size)
 
 
-def _expiring(days: Sequence[ExpiringOn]) -> Chart:
+def _expiring_chart(days: Sequence[ExpiringOn]) -> Chart:
     labels = [day.day.isoformat() if day.day else "due already" for day in days]
     return Chart(labels, {"sources": [day.source_count for day in days]}, "bars", "{:,.0f}".format, whole=True)
 
 
-def _restores(restores: Sequence[Restored]) -> Chart:
-    timed = [(restore.restored_at, restore.took) for restore in reversed(restores) if restore.took is not None]
-    minutes = [took.total_seconds() / 60 for _, took in timed]
+def _restores_chart(restores: Sequence[Restored]) -> Chart:
+    timed = [(each.restored_at, each.took_seconds) for each in reversed(restores) if each.took_seconds is not None]
+    minutes = [seconds / 60 for _, seconds in timed]
     return Chart([formatting.moment(at) for at, _ in timed], {"minutes": minutes}, "bars", "{:,.1f} min".format)
 
 

@@ -67,7 +67,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         count=formatting.pluralize, size=formatting.format_bytes, moment=formatting.moment, day=formatting.day,
-        dated=formatting.dated, shown=escape_for_page, segment=segment, query=query, named=named,
+        dated=formatting.dated, shown=_escape_for_page, segment=segment, query=query, named=named,
         json_lists=json_lists,
     )  # fmt: skip
     environment.globals["dag_id"] = dag_id
@@ -79,7 +79,7 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def escape_for_page(text: str) -> str:
+def _escape_for_page(text: str) -> str:
     """As `text.escape_invisible`, but fast for text that is entirely visible, as nearly all of it is."""
     return text if text.isprintable() else formatting.escape_invisible(text)
 

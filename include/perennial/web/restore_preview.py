@@ -12,11 +12,12 @@ from perennial.reports import STANDARD, THAW_TIMES
 from perennial.sql import statement
 from perennial.web.airflow_runs import find_obstacle
 from perennial.web.dependencies import PageContext, restoring_sources
-from perennial.web.expiring_again import ExpiringAgain, expiring_again
 from perennial.web.restore_times import ExpectedTime, expect_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    import duckdb
 
     from perennial.moves import RestoreRequest
     from perennial.moves.requests import RequestedSource
@@ -57,6 +58,38 @@ class Resolved:
     coming: tuple[RequestedSource, ...]
     under_way: tuple[SourceGroup, ...]
     staying: tuple[SourceGroup, ...]
+
+
+@dataclass(frozen=True)
+class ExpiringAgain:
+    """When restored sources expire again, unless something keeps them.
+
+    Attributes:
+        source_count: How many come back.
+        first_at: When the first of them expires; None where none does.
+        last_at: When the last one does.
+        active_count: How many do not expire, because they are active.
+    """
+
+    source_count: int
+    first_at: datetime | None
+    last_at: datetime | None
+    active_count: int
+
+    @property
+    def sentence(self) -> str:
+        """The dates as a sentence."""
+        one = self.source_count == 1
+        if self.first_at is None or self.last_at is None:
+            return f"{'It does' if one else 'They do'} not expire while {'it is' if one else 'they are'} active."
+        first, last = formatting.day(self.first_at), formatting.day(self.last_at)
+        when = f"on {first}" if first == last else f"between {first} and {last}"
+        they, are = ("It", "it is") if one else ("They", "they are")
+        dates = f"{they} will expire again {when}, unless {are} active or used by an active audience then."
+        if not self.active_count:
+            return dates
+        verb = "is active and does not expire" if self.active_count == 1 else "are active and do not expire"
+        return f"{dates} {formatting.pluralize(self.active_count, 'source')} {verb} until stopped."
 
 
 @dataclass(frozen=True)
@@ -151,7 +184,7 @@ def preview_restore(context: PageContext, request: RestoreRequest) -> Preview:
     coming = [source.source_id for source in resolved.coming]
     with context.snapshot.cursor() as cursor:
         (total_bytes,) = cursor.execute(statement("web/sum_archived_bytes"), {"source_ids": coming}).fetchall()[0]
-        again = expiring_again(cursor, coming, datetime.now(UTC), context.warehouse.settings.retention_months)
+        again = _expiring_again(cursor, coming, datetime.now(UTC), context.warehouse.settings.retention_months)
     return replace(
         preview,
         row_count=sum(source.archived_rows for source in resolved.coming),
@@ -195,3 +228,27 @@ def _thaw(storage_class: str) -> str:
     """Say how long a storage class needs before data can be read; empty if it can be read at once."""
     times = THAW_TIMES.get((storage_class, STANDARD))
     return f"The archive ({storage_class}) has to thaw it first: usually {formatting.span(*times)}." if times else ""
+
+
+def _expiring_again(
+    cursor: duckdb.DuckDBPyConnection, source_ids: Sequence[str], now: datetime, months: int
+) -> ExpiringAgain:
+    """Find out when some sources would expire again.
+
+    Args:
+        cursor: With view `known_sources`.
+        source_ids: The sources to restore.
+        now: When they are restored.
+        months: PERENNIAL_RETENTION_MONTHS.
+    """
+    from perennial.engines.duckdb import create_views, open_connection
+
+    chosen = {"source_ids": list(source_ids)}
+    known = cursor.sql(statement("web/select_known_sources"), params=chosen).to_arrow_table()
+    with open_connection() as connection:
+        connection.register("known_sources", known)
+        connection.sql(statement("web/list_moves_if_restored"), params={**chosen, "now": now}).create("source_moves")
+        connection.execute(statement("views/create_retention"), {"months": months})
+        create_views(connection, ["source_states"])
+        first_at, last_at, active_count = connection.execute(statement("web/sum_expiry_days")).fetchall()[0]
+    return ExpiringAgain(len(source_ids), first_at, last_at, active_count)

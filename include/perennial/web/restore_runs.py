@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 router = APIRouter(dependencies=[READ], tags=["restores"])
 
 State = Literal[
-    "queued", "checking", "planning", "thawing", "copying", "verifying", "committing", "telling", "done", "failed"
+    "queued", "checking", "planning", "thawing", "copying", "verifying", "committing", "notifying", "done", "failed"
 ]  # fmt: skip
 # The tasks of the DAG, in the order in which the page shows them.
 _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
@@ -102,7 +102,7 @@ class RestoreProgress(RestoreSummary):
     """How far a restore is."""
 
     phase: State
-    told: str = Field(description="The phase as a sentence")
+    message: str = Field(description="The phase as a sentence")
     files_done: int = Field(description="Files copied so far")
     files_total: int = Field(description="Files to copy; 0 until that is known")
     source_count: int = Field(description="Requested sources; 0 until that is known")
@@ -192,12 +192,12 @@ def _progress(request: Request, context: PageContext, run: RestoreRun) -> Restor
         # The task looks at every archive; most have nothing to thaw.
         phase = "planning"
     total = sum(map(len, chunks))
-    copied = count_copied(chunks, states.get("move_files.copy", {}))
+    copied = count_copied(chunks, states.get("move_files.copy", {}), states.get("move_files.split", {}))
     sources = _sources(context, run, request_uri, plan_uris or ())
     return RestoreProgress(
         **_summary(request, run),
         phase=phase,
-        told=told_of(phase, copied, total, thawing),
+        message=describe_phase(phase, copied, total, thawing),
         files_done=copied,
         files_total=total,
         source_count=len(sources),
@@ -220,7 +220,7 @@ def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) ->
     for phase, task_ids in _PHASES:
         if any(state not in _FINISHED for task_id in task_ids for state in states.get(task_id, {}).values()):
             return phase
-    return "telling"
+    return "notifying"
 
 
 def _thawing(context: PageContext, run: RestoreRun) -> ThawStatus | None:
@@ -229,7 +229,7 @@ def _thawing(context: PageContext, run: RestoreRun) -> ThawStatus | None:
     return find_thaw_status(context.warehouse, run.run_id)
 
 
-def told_of(phase: State, copied: int, total: int, thawing: ThawStatus | None = None) -> str:
+def describe_phase(phase: State, copied: int, total: int, thawing: ThawStatus | None = None) -> str:
     """Describe a phase for a person, with its progress if that is known."""
     if phase == "copying" and total:
         return f"Copying: {copied:,} of {formatting.pluralize(total, 'file')}"
@@ -244,24 +244,27 @@ def told_of(phase: State, copied: int, total: int, thawing: ThawStatus | None = 
         "copying": "Copying",
         "verifying": "Verifying: comparing every copy with its original",
         "committing": "Committing: the data is shown when everything is back",
-        "telling": "Sending the e-mail",
+        "notifying": "Sending the e-mail",
         "done": "Done",
         "failed": "Failed",
     }[phase]
 
 
-def count_copied(chunks: Sequence[Sequence[str]], states: Mapping[int, str | None]) -> int:
+def count_copied(
+    chunks: Sequence[Sequence[str]], states: Mapping[int, str | None], split: Mapping[int, str | None]
+) -> int:
     """Count the files that have been copied.
 
     Args:
         chunks: Target addresses of the files of each copy task.
         states: State of each of those tasks by its index; none before they are known.
+        split: State of the task that splits the copies into tasks, and makes those of a single chunk itself.
     """
     from perennial.storage import storage_for
 
     copied = 0
     for index, uris in enumerate(chunks):
-        state = states.get(index)
+        state = states.get(index, split.get(-1) if len(chunks) == 1 else None)
         if state == "success":
             copied += len(uris)
         elif state is not None and len(uris) <= _FILES_CHECKED_SINGLY:

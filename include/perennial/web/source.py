@@ -16,7 +16,7 @@ from perennial.notify import run_url
 from perennial.policy.decisions import Explanation
 from perennial.web.access import READ
 from perennial.web.charts import Chart, Narrow, Theme, by_period, drawn
-from perennial.web.dependencies import PageContext, PageContextDep
+from perennial.web.dependencies import PageContext, PageContextDep, SnapshotDep, WarehouseDep
 from perennial.web.keepers import MOST_SHOWN, find_keepers, verdict
 from perennial.web.listing import form_method
 from perennial.web.pages import render
@@ -25,13 +25,12 @@ from perennial.web.source_details import (
     LifecycleEvent,
     SourceDetails,
     airflow_runs,
-    find_references,
+    find_referrers,
     known_source,
     load_source_details,
     recorded,
 )
 from perennial.web.sources import SourceItem
-from perennial.web.warehouse import SnapshotDep, WarehouseDep
 
 router = APIRouter(dependencies=[READ], tags=["sources"])
 
@@ -99,7 +98,7 @@ def source_page(request: Request, context: PageContextDep, source_id: SourceId) 
         request, "source.html.j2", details=details, source=details.source, names=list(series), labels=labels,
         table=[row for row in reversed(table) if any(row[1])],
         verdict=_verdict(context, details),
-        keepers=find_keepers(context.warehouse, source_id, find_references(context, paths[:MOST_SHOWN])),
+        keepers=find_keepers(context.warehouse, source_id, find_referrers(context, paths[:MOST_SHOWN])),
         keeper_count=len(paths),
         history=_linked(request, context, details.history),
         method=form_method(details.resume.restorable), obstacle=context.obstacle,

@@ -57,7 +57,7 @@ class DailyCount:
 
 
 @dataclass(frozen=True)
-class Reference:
+class Referrer:
     """A referrer that keeps a source (R4).
 
     Attributes:
@@ -153,7 +153,7 @@ def airflow_runs(session: Any, run_ids: Collection[str]) -> dict[tuple[str, str]
     }
 
 
-def find_references(context: PageContext, paths: Sequence[str]) -> list[Reference]:
+def find_referrers(context: PageContext, paths: Sequence[str]) -> list[Referrer]:
     """Read the paths of `referenced_by`."""
     # An id may itself contain the separator of a path; the ids that exist show where the first one ends.
     heads = {path: _heads(path) for path in paths}
@@ -161,13 +161,13 @@ def find_references(context: PageContext, paths: Sequence[str]) -> list[Referenc
     with context.snapshot.cursor() as cursor:
         rows = cursor.execute(statement("web/find_known_sources"), {"source_ids": candidates}).fetchall()
     known = dict(rows)
-    references = []
+    referrers = []
     for path, found in heads.items():
         kind = path.partition(":")[0]
         head = next((source_id for source_id in found if source_id in known), found[0])
         is_source = kind in ("campaign", "canvas") and head in known
-        references.append(Reference(kind, head, known.get(head, ""), is_source, path[len(f"{kind}:{head}") :]))
-    return references
+        referrers.append(Referrer(kind, head, known.get(head, ""), is_source, path[len(f"{kind}:{head}") :]))
+    return referrers
 
 
 def _heads(path: str) -> list[str]:

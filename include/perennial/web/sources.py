@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.policy.decisions import SOURCE_KINDS, STATUSES
 from perennial.web.access import READ
-from perennial.web.dependencies import PageContextDep, restoring_sources
+from perennial.web.dependencies import PageContextDep, SnapshotDep, restoring_sources
 from perennial.web.listing import PAGE_SIZE, STATES, VANISHED, SelectionDep, find_page, form_method
 from perennial.web.pages import fragment, render
-from perennial.web.warehouse import SnapshotDep
 
 router = APIRouter(dependencies=[READ])
 

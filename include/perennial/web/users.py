@@ -17,11 +17,10 @@ from perennial.exports.received import CampaignReceived, CanvasReceived
 from perennial.sql import statement
 from perennial.tables import USERS
 from perennial.web.access import READ, MayExportDep
+from perennial.web.dependencies import MissingPageDep, WarehouseDep
 from perennial.web.listing import form_method
-from perennial.web.missing import MissingPageDep
 from perennial.web.pages import render
 from perennial.web.problems import NotFoundError
-from perennial.web.warehouse import WarehouseDep
 
 if TYPE_CHECKING:
     from perennial.audiences.completeness import Completeness
