@@ -62,13 +62,13 @@ def fill_warehouse(
             stem = uuid.uuid4().hex
             files = write_files(connection, "fresh", warehouse.table(INTERACTIONS.name), stem)
         warehouse.append_files(INTERACTIONS.name, files, stem)
-    replace(warehouse, SOURCES.name, [_source(number, status) for number in range(sources)])
+    replace(warehouse, SOURCES.name, [source_row(number, status) for number in range(sources)])
     replace(warehouse, SOURCE_TAGS.name, [{"source_id": f"source-{n}", "tag": "all"} for n in range(sources)])
     replace(warehouse, AUDIENCES.name, [])
     return warehouse
 
 
-def _source(number: int, status: str) -> dict[str, object]:
+def source_row(number: int, status: str) -> dict[str, object]:
     return {
         "source_id": f"source-{number}",
         "kind": "campaign",

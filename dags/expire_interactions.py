@@ -94,10 +94,19 @@ def expire_interactions() -> None:
         with step() as warehouse:
             return notify_owners(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
 
+    @task(trigger_rule="none_failed")
+    def give_notice() -> int:
+        from perennial.moves.notices import give_notice
+
+        if current_params().get("dry_run"):
+            return 0
+        with step() as warehouse:
+            return give_notice(warehouse, current_run(), current_run_url(), current_page_url(), is_last_attempt())
+
     unfinished = recover()
     decided = decide()
     # What a dead run has moved is recorded before it is decided what is to move.
-    unfinished >> decided
+    unfinished >> decided >> give_notice()
     move_files(plan(decided, unfinished)) >> notify_owners()
 
 

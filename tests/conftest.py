@@ -50,7 +50,7 @@ from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
-from tests.lanes import SHARED_WORLDS, Quick  # noqa: E402
+from tests.lanes import CHECKING, SHARED_WORLDS, Quick  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 from tests.workspace import Workspace  # noqa: E402
 
@@ -212,6 +212,7 @@ def pytest_collection_finish() -> None:
 # pytest 9.2 (pytest-xdist 1386).
 _TOGETHER = {"browser": re.compile("^tests/browser/"), "spark": re.compile(r"\[.*\bspark\b")}
 _TOGETHER |= {module: re.compile(re.escape(f"tests/{module}::")) for module in SHARED_WORLDS}
+_TOGETHER["checks"] = re.compile("|".join(re.escape(f"tests/{module}::") for module in CHECKING))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -38,7 +38,9 @@ _WHOLE_RUNS = {TESTS / place for place in WHOLE_RUNS}
 
 # Modules whose tests share a world that takes seconds to make: one worker runs them.
 SHARED_WORLDS = (
+    "audiences/test_cases.py",
     "audiences/test_hostile.py",
+    "audiences/test_many_missing.py",
     "exports/test_profile.py",
     "moves/test_costing.py",
     "moves/test_set_back.py",
@@ -47,6 +49,14 @@ SHARED_WORLDS = (
     "web/test_outages.py",
     "web/test_source.py",
     "web/test_users.py",
+)
+# Modules of `make quick` that need Great Expectations, which takes seconds to import: one worker does.
+CHECKING = (
+    "audiences/test_lint.py",
+    "audiences/test_resume.py",
+    "test_quality.py",
+    "test_status.py",
+    "warehouse/test_catalogs.py",
 )
 
 

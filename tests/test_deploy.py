@@ -187,7 +187,7 @@ def test_compose_runs_every_part_of_airflow_from_our_image() -> None:
         "scheduler": ["airflow", "scheduler"],
         "dag-processor": ["airflow", "dag-processor"],
         "triggerer": ["airflow", "triggerer"],
-        "worker": ["airflow", "celery", "worker"],
+        "worker": ["python", "-m", "perennial.preload", "celery", "worker"],
     }
     for name, service in services.items():
         assert set(service.get("depends_on", {})) <= services.keys(), name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests import conftest
-from tests.lanes import SHARED_WORLDS, STARTING, TESTS, WHOLE_RUNS
+from tests.lanes import CHECKING, SHARED_WORLDS, STARTING, TESTS, WHOLE_RUNS
 
 
-@pytest.mark.parametrize("place", [*WHOLE_RUNS, *SHARED_WORLDS])
+@pytest.mark.parametrize("place", [*WHOLE_RUNS, *SHARED_WORLDS, *CHECKING])
 def test_directories_and_modules_that_are_named_exist(place: str) -> None:
     # One that has moved would have its tests run in the wrong lane, or make its world once a worker.
     assert (TESTS / place).exists()

@@ -24,7 +24,9 @@ MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "root", "home", "Users", "
 
 def written_files() -> Iterator[Path]:
     """Every text file a person or a generator wrote."""
-    yield from (path for path in PROJECT_ROOT.iterdir() if path.is_file() and path.suffix not in (".lock", ".log"))
+    top = (path for path in PROJECT_ROOT.iterdir() if path.is_file() and path.suffix not in (".lock", ".log"))
+    # In a linked checkout `.git` is a file.
+    yield from (path for path in top if path.name != ".git")
     for folder in FOLDERS:
         for path in (PROJECT_ROOT / folder).rglob("*"):
             generated = path.suffix == ".pyc" or any(part.endswith(".egg-info") for part in path.parts)

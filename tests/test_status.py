@@ -109,11 +109,14 @@ def test_who_keeps_a_source_is_a_column_and_what_is_kept_has_no_date() -> None:
     ids=" ".join,
 )
 def test_it_lists_the_sources_that_are_asked_for(arguments: tuple[str, ...], found: list[str]) -> None:
-    rows = listed(*arguments)
-    assert sorted(rows) == found
+    assert sorted(listed(*arguments)) == found
+
+
+def test_a_list_of_some_sources_has_no_totals_and_is_the_same_as_csv() -> None:
+    arguments = ("--tag", "spring", "--state", "available")
     header, *lines = csv.reader(io.StringIO(status("--csv", *arguments)))
-    assert [dict(zip(header, line, strict=True))["source_id"] for line in lines] == list(rows)
-    assert "All sources" not in status("--state", "expired")
+    assert [dict(zip(header, line, strict=True))["source_id"] for line in lines] == list(listed(*arguments))
+    assert "All sources" not in status(*arguments)
 
 
 def test_a_long_list_is_cut_and_says_how_to_see_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +138,10 @@ def test_a_long_list_is_cut_and_says_how_to_see_the_rest(monkeypatch: pytest.Mon
 )
 def test_a_wrong_value_is_answered_with_the_nearest_right_one(arguments: tuple[str, ...], said: str) -> None:
     assert said in " ".join(status(*arguments, exit_code=1).split())
-    assert said in " ".join(status("--json", *arguments, exit_code=1).split())
+
+
+def test_a_program_is_told_of_a_wrong_value_as_well() -> None:
+    assert "did you mean 'expired'?" in " ".join(status("--json", "--state", "expird", exit_code=1).split())
 
 
 def test_the_options_of_the_list_are_refused_for_one_source() -> None:

@@ -1,12 +1,18 @@
-"""Imports what tasks need once, in a process that forks for each of them: a worker of Celery, a LocalExecutor.
+"""Imports what tasks need once, in a process that forks for each of them: a LocalExecutor, or a worker of Celery.
 
-Else each task imports it again: for a second whatever works on tables, for three more what verifies a move or a load.
+Otherwise every task imports it again: a second for what works on tables, three more for what verifies a move or a load.
+
+    AIRFLOW__CORE__EXECUTOR=perennial.preload.PreloadingLocalExecutor
+    python -m perennial.preload celery worker      # instead of `airflow celery worker`
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from importlib import import_module
+
+from airflow.executors.local_executor import LocalExecutor
 
 from perennial import quality
 from perennial.airflow import asset
@@ -30,12 +36,29 @@ MODULES = (
 
 
 def preload() -> None:
-    """Import it; whatever cannot be imported is left to the task that needs it, which says so."""
+    """Import it. What cannot be imported is left to the task that needs it, which says so."""
     for name in MODULES:
         try:
             import_module(name)
         except Exception:  # whatever it is: Airflow has to start
             log.warning("%s was not imported in advance", name, exc_info=True)
     quality.preload()
-    # The first asset of a process has Airflow import whatever knows kinds of addresses.
+    # The first asset of a process makes Airflow import all providers that know kinds of addresses.
     asset("interactions")
+
+
+class PreloadingLocalExecutor(LocalExecutor):
+    """Airflow's LocalExecutor, which imports before it forks: its workers are forks of the scheduler, tasks of them."""
+
+    def start(self) -> None:
+        """Start the workers."""
+        preload()
+        super().start()
+
+
+if __name__ == "__main__":
+    from airflow.__main__ import main
+
+    preload()
+    sys.argv[0] = "airflow"
+    main()

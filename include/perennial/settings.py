@@ -54,6 +54,7 @@ class Settings:
         exports_uri: Where User data files of campaigns and Canvases go; they contain personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
+        notice_days: R20, how many days before a source expires its owner is told; 0 sends none.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
@@ -75,6 +76,7 @@ class Settings:
     exports_uri: str | None = None
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
+    notice_days: int = 14
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
@@ -109,6 +111,7 @@ class Settings:
             exports_uri=_local_path(value["EXPORTS_URI"]) or None,
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
+            notice_days=_whole_number("NOTICE_DAYS", value, minimum=0),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
@@ -161,6 +164,7 @@ DEFAULTS = {
     "EXPORTS_URI": "{home}/exports",
     "RETENTION_MONTHS": "3",
     "EXEMPTING_REFERRERS": "campaign,canvas",
+    "NOTICE_DAYS": "14",
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",

@@ -175,6 +175,15 @@ HOLDS = Table("holds", "A hold was placed or lifted: while it lasts, its sources
     until timestamptz End; null: until it is lifted
     event* string placed or lifted
 """))  # fmt: skip
+NOTICES = Table("notices", "Somebody was told that a source will expire, or that a hold will end (R19, R20).", _columns("""
+    source_id string Campaign or Canvas; null where it is about a hold
+    hold_id string Hold; null where it is about a source
+    clock_started_at timestamptz Start of the clock of the source: one notice each
+    ends_at* timestamptz When the source was due, or the hold to end
+    recipient* string Who was told; empty where the platform names no owner
+    noticed_at* timestamptz Wall clock
+    run_id* string Run that told them
+"""))  # fmt: skip
 LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
     file_uri* string Address of the file
     loaded_at* timestamptz When its load was prepared
@@ -258,7 +267,7 @@ ARCHIVE_CHECKS = Table("archive_checks", "A check of an archived file: whether w
 TABLES = (
     SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
-    LIFECYCLE_EVENTS, EXPIRY_DECISIONS, HOLDS, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
+    LIFECYCLE_EVENTS, EXPIRY_DECISIONS, HOLDS, NOTICES, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
     AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES, ARCHIVE_CHECKS,
 )  # fmt: skip
 # New names of columns, and those they had: `perennial init` renames, and the values stay.

@@ -92,7 +92,7 @@ def running_airflow(
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        "AIRFLOW__CORE__EXECUTOR": "perennial_sample.warm.WarmLocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "perennial.preload.PreloadingLocalExecutor",
         # How long a task that can start waits until the scheduler sees that: by default a second, after each task.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         # New and changed files are seen soon; those that stay as they are do not take the processor from tasks.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from perennial.notify import is_address
+from perennial.preload import MODULES, preload
 from perennial_sample.in_process import airflow_environment, parse_dags
 from tests import PROJECT_ROOT
 
@@ -92,6 +93,13 @@ def test_no_dag_file_imports_anything_heavy(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code, *DAG_FILES], capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1].strip() == ""
+
+
+def test_everything_can_be_imported_before_tasks_start(caplog: pytest.LogCaptureFixture) -> None:
+    preload()
+
+    assert not [record for record in caplog.records if record.name == preload.__module__]
+    assert set(sys.modules) >= {*MODULES, "great_expectations"}
 
 
 def test_the_trigger_form_requires_only_what_has_no_default(dags: Mapping[str, Any]) -> None:

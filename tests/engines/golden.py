@@ -171,8 +171,9 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    texts = files()
     FOLDER.mkdir(exist_ok=True)
     for left in FOLDER.glob("*.sql"):
         left.unlink()
-    for path, text in files().items():
+    for path, text in texts.items():
         path.write_text(text, encoding="utf-8")

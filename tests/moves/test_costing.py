@@ -6,20 +6,21 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from perennial.cli import app
-from perennial.cost import Fact, count_objects, read_prices
+from perennial.cost import GB, Fact, Objects, count_objects, move_cost, read_prices
 from perennial.errors import TerminalSettingError
 from perennial.moves import Run, expire_sources, restore_sources
-from perennial.moves.costs import LOCAL, NOTHING, archive_costs, run_costs
+from perennial.moves.costs import LOCAL, NOTHING, archive_costs, run_costs, storage_costs
 from perennial.moves.notifications import notify_owners
 from perennial.settings import Settings
 from perennial.storage import storage_for
-from perennial.tables import INTERACTIONS_ARCHIVE
+from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
 from tests.rows import append_hot, interaction
@@ -80,6 +81,32 @@ def test_the_archive_is_priced_file_by_file_as_its_storage_class_bills_it(told: 
     assert archive_costs(warehouse, ["two"]).sources.keys() == {"two"}
     assert archive_costs(warehouse, ["stays"]).facts() == [NOTHING]
     assert archive_costs(warehouse).of(["one", "nobody"]).sources.keys() == {"one"}
+
+
+def test_what_storage_costs_and_has_saved_adds_up(told: Warehouse) -> None:
+    assert storage_costs(told, NOW, Decimal(0)) is None
+    warehouse = on_s3(told, "STANDARD_IA")
+    now = NOW + timedelta(days=130)
+    found = storage_costs(warehouse, now, Decimal("0.5"))
+    assert found is not None
+    prices = read_prices()
+    hot = sum(total.total_bytes for total in warehouse.source_totals(INTERACTIONS.name).values())
+    archived = move_cost(prices, "STANDARD_IA", sum(archive_costs(warehouse).sources.values(), Objects()))
+    standard = prices.standard.storage_per_gb_month
+    assert found.today_per_month == hot * standard / GB + archived.archive_per_month
+    assert (found.saved_per_month, found.next_per_month) == (
+        archived.saved_per_month,
+        found.today_per_month - Decimal("0.5"),
+    )
+    # What came back at once saved nothing; the rest has been there since r1 or r2.
+    events = warehouse.read(LIFECYCLE_EVENTS.name).to_pylist()
+    stays = {("r1", "two"): 130, ("r2", "one"): 30, ("r2", "two"): 30, ("r1", "one"): 0}
+    moved = [event for event in events if (event["run_id"], event["source_id"]) in stays]
+    byte_days = sum(event["total_bytes"] * stays[event["run_id"], event["source_id"]] for event in moved)
+    price = prices.classes["STANDARD_IA"].storage_per_gb_month
+    count = sum(event["file_count"] for event in moved)
+    requests = move_cost(prices, "STANDARD_IA", Objects(count=count)).move_once
+    assert float(found.saved_so_far) == pytest.approx(float(byte_days * (standard - price) / 30 / GB - requests))
 
 
 def test_a_run_is_priced_by_the_files_that_it_moved_and_no_other(told: Warehouse) -> None:

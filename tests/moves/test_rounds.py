@@ -13,10 +13,12 @@ from pyiceberg.expressions import EqualTo
 from perennial.errors import TransientConflictError
 from perennial.moves import Run, expire_sources, inline, recovery, restore_sources
 from perennial.moves.move_plan import MovePlan
+from perennial.moves.restore import check_request, plan_restore
 from perennial.operations import pending_records
 from perennial.storage import storage_for
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
+from tests.moves.steps import finish_move, prepare
 from tests.moves.trails import assert_trails_alternate
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
@@ -120,6 +122,24 @@ def test_what_another_writer_changed_comes_back_in_a_second_round_and_all_of_it_
     assert seen == [Counter()]
     assert rows == restored_events(warehouse) == {"a": 20 + (LATE if interfere is appended else 0), "b": 20}
     assert_all_is_back(warehouse, hot_and_archive(warehouse))
+
+
+@pytest.mark.usefixtures("undisturbed")
+@pytest.mark.parametrize(("step", "interfere"), CASES, ids=lambda value: getattr(value, "__name__", value))
+def test_the_tasks_of_a_large_move_find_a_small_one_done_and_bring_back_what_is_left_of_it(
+    warehouse: Warehouse, step: str, interfere: Interfere
+) -> None:
+    run = Run("r2", NOW + DAY)
+    (plan_uri,) = plan_restore(warehouse, check_request(warehouse, REQUEST), run)
+    disturb(step, interfere, 1)
+    assert inline.carry_out(warehouse, [plan_uri], run)[plan_uri].left == ("a",)
+    everything = hot_and_archive(warehouse)
+
+    prepare(warehouse, plan_uri)
+    assert finish_move(warehouse, plan_uri, run).left == ("a",)
+
+    assert restored_events(warehouse) == {"a": 20 + (LATE if interfere is appended else 0), "b": 20}
+    assert_all_is_back(warehouse, Counter(dict.fromkeys(everything, 1)))
 
 
 @pytest.mark.usefixtures("undisturbed")

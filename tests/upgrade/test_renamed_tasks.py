@@ -1,4 +1,7 @@
-"""Runs of the DAGs as an earlier version had them, whose last task had another name: they go on under today's."""
+"""Runs of the DAGs as an earlier version had them: they go on under today's names, and with today's tasks.
+
+Their last task had another name, and of a move of any size every step was a task of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from perennial.moves import Run, expire_sources
+from perennial.moves.move_plan import read_plan
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.in_process import BUNDLE
@@ -54,11 +58,18 @@ def old_dag(dags: Mapping[str, Any], tmp_path: Path) -> Iterator[Callable[[str],
         path = tmp_path / dag_file(dag_id).name
         path.write_text(renamed, encoding="utf-8")
         changed.append(dag_id)
-        return synced(path, dag_id)
+        dag = synced(path, dag_id)
+        dag.task_dict["move_files.split"].python_callable = split
+        return dag
 
     yield old
     for dag_id in changed:
         upgrade(dag_id)
+
+
+def split(plan_uris: list[str]) -> list[dict[str, Any]]:
+    """What the task did that carries out small moves now."""
+    return [{"plan_uri": uri, "chunk": chunk} for uri in plan_uris for chunk in range(read_plan(uri).chunk_count)]
 
 
 def dag_file(dag_id: str) -> Path:
@@ -123,9 +134,16 @@ def fail(run_id: str, task_id: str) -> None:
 LATEST = pytest.mark.parametrize("latest", [None, True], ids=["clear", "clear on the latest version"])
 
 
-@LATEST
+@pytest.mark.parametrize(
+    ("latest", "task_id"), [(None, "commit_destination"), (True, "commit_destination"), (True, "split")]
+)
 def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
-    workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
+    workspace: Workspace,
+    old_dag: Callable[[str], Any],
+    airflow: TestClient,
+    mailbox: Mailbox,
+    latest: bool | None,
+    task_id: str,
 ) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
@@ -146,7 +164,7 @@ def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
     miss_deadline(run_id)
 
     new = upgrade(RESTORE)
-    clear(airflow, RESTORE, run_id, task_ids=["move_files.commit_destination"], run_on_latest_version=latest)
+    clear(airflow, RESTORE, run_id, task_ids=[f"move_files.{task_id}"], run_on_latest_version=latest)
 
     assert go_on(new, run_id) == "success"
     assert states(RESTORE, run_id)[OLD["requesters"]] == "removed"

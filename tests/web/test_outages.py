@@ -16,6 +16,8 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 
+from perennial.moves import inline
+from perennial.moves.move_plan import MovePlan
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
@@ -241,15 +243,18 @@ def test_a_run_whose_copies_vanish_midway_says_so_and_a_new_one_brings_the_data_
     location = local(fresh.warehouse.table("interactions").location())
     there = set(location.rglob("*.parquet"))
     states = []
+    really_verify = inline.verify_move
 
-    def lose_the_copy(task_id: str) -> None:
+    def lose_the_copy(warehouse: Warehouse, plan: MovePlan) -> None:
+        really_verify(warehouse, plan)
         states.append(state_of(uma, "old"))
-        if task_id == "move_files.verify":
-            (copy,) = set(location.rglob("*.parquet")) - there
-            copy.unlink()
+        (copy,) = set(location.rglob("*.parquet")) - there
+        copy.unlink()
 
     started = uma.post("/perennial/api/restores", json=ORDER).json()
-    assert run_queued(dags, started["run_id"], lose_the_copy) == "failed"
+    with monkeypatch.context() as patch:
+        patch.setattr(inline, "verify_move", lose_the_copy)
+        assert run_queued(dags, started["run_id"], lambda _: states.append(state_of(uma, "old"))) == "failed"
 
     failed = uma.get(started["progress_url"]).json()
     assert (failed["phase"], failed["message"]) == ("failed", "Failed")
@@ -306,6 +311,7 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
     page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow import settings as airflow_settings
+
     from perennial.web import source_details
 
     kept = []

@@ -44,6 +44,7 @@ LANDED = "currents/event_type=users.messages.email.Send/date=2026-01-31-23"
 ME = ("ann@example.com",)
 ADDRESSES = (
     "/overview",
+    "/forecast?audiences=true",
     "/sources",
     "/source?id=old",
     "/api/source?id=old",

@@ -6,7 +6,7 @@ filter becomes a column of flags per user, and the definition a condition over t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from textwrap import indent
@@ -71,7 +71,51 @@ def compile_audience(audience: ResolvedAudience, now: datetime) -> AudienceQuery
     building = _Statement(now)
     for layer in audience.layers:
         building.add_segments({segment_id: audience.segments[segment_id].root for segment_id in layer})
-    return building.finished(building.condition(audience.definition.root))
+    condition = building.condition(audience.definition.root)
+    return building.finished(["user_id"], condition)
+
+
+def compile_impact(
+    audiences: Sequence[ResolvedAudience], without: Collection[str], now: datetime, sampled: float = 1
+) -> AudienceQuery:
+    """Write one statement that counts the users of several audiences, with and without the interactions of sources.
+
+    Args:
+        audiences: Without problems.
+        without: The sources.
+        now: What `days_ago` is counted from.
+        sampled: The share of users that are looked at; less than 1 in DuckDB only.
+
+    Returns:
+        Selects one row: of the first audience now_1 (users now), after_1 (users without them), lost_1 and gained_1;
+        and so on.
+
+    Raises:
+        TerminalDefinitionError: Together they are too large.
+    """
+    building = _Statement(now, frozenset(without))
+    depth = max((len(audience.layers) for audience in audiences), default=0)
+    for level in range(depth):
+        # A segment is as deep in every audience.
+        used = {
+            name: found.segments[name].root
+            for found in audiences
+            if level < len(found.layers)
+            for name in found.layers[level]
+        }
+        building.add_segments(used)
+    counted = []
+    for number, audience in enumerate(audiences, start=1):
+        present = building.condition(audience.definition.root)
+        absent = building.reduced(audience.definition.root)
+        chosen = {"now": present, "after": absent}
+        chosen |= {"lost": f"({present} AND NOT {absent})", "gained": f"({absent} AND NOT {present})"}
+        counted += [f"sum(CASE WHEN {test} THEN 1 ELSE 0 END) AS {name}_{number}" for name, test in chosen.items()]
+    return building.finished(counted, _sample(sampled))
+
+
+def _sample(share: float) -> str:
+    return "TRUE" if share >= 1 else f"hash(user_id) % 1000000 < {round(share * 1_000_000)}"
 
 
 @dataclass
@@ -90,17 +134,24 @@ class _Flags:
 
 
 class _Statement:
-    """A statement under construction."""
+    """A statement under construction.
 
-    def __init__(self, now: datetime) -> None:
+    Attributes:
+        without: Sources whose interactions `reduced` leaves out.
+        reducing: Whether they are being left out.
+    """
+
+    def __init__(self, now: datetime, without: frozenset[str] = frozenset()) -> None:
         self.now = now
+        self.without = without
+        self.reducing = False
         self.names: dict[tuple[type, Any], str] = {}
         self.interactions, self.summaries, self.users = _Flags("interaction"), _Flags("summary"), _Flags("profile")
         self.kinds: dict[str, None] = {}
         self.measures: dict[str, None] = {}
         self.sources: dict[str, None] = {}
-        self.tags: dict[str, str] = {}
-        self.segments: dict[str, str] = {}
+        self.tags: dict[tuple[str, bool], str] = {}
+        self.segments: dict[tuple[str, bool], str] = {}
         self.layers: list[list[str]] = []
         self.questions: set[str] = set()
 
@@ -120,13 +171,23 @@ class _Statement:
         conditions = list(dict.fromkeys(self.condition(child) for child in children))
         return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
 
+    def reduced(self, node: dict[str, Any]) -> str:
+        """Write the same condition as it is without the interactions of the sources that go."""
+        self.reducing = True
+        condition = self.condition(node)
+        self.reducing = False
+        return condition
+
     def add_segments(self, layer: dict[str, dict[str, Any]]) -> None:
         """Make each segment a column of its layer, so that it is computed once however often it is used."""
         columns = []
         for segment_id, root in layer.items():
-            condition = self.condition(root)
-            self.segments[segment_id] = f"segment_{len(self.segments) + 1}"
-            columns.append(f"{condition} AS {self.segments[segment_id]}")
+            conditions = {False: self.condition(root)}
+            if self.without:
+                conditions[True] = self.reduced(root)
+            for reducing, condition in conditions.items():
+                name = self.segments[segment_id, reducing] = f"segment_{len(self.segments) + 1}"
+                columns.append(f"{condition} AS {name}")
         self.layers.append(columns)
 
     def _refuse_too_many(self) -> None:
@@ -145,7 +206,7 @@ class _Statement:
 
     def _filter(self, declared: Filter, node: dict[str, Any]) -> str:
         if declared.group is FilterGroup.SEGMENT:
-            return self.segments[node["segment_id"]]
+            return self.segments[node["segment_id"], self.reducing]
         if declared.user_column is not None:
             return self.users.column(self._of_user(declared.user_column, node))
         if declared.summary is not None:
@@ -203,8 +264,10 @@ class _Statement:
 
     def _source(self, declared: Filter, node: dict[str, Any]) -> str:
         if declared.group is FilterGroup.TAG:
-            return f"tag_sources.{self.tags.setdefault(node['tag'], f'tag_{len(self.tags) + 1}')}"
+            return f"tag_sources.{self.tags.setdefault((node['tag'], self.reducing), f'tag_{len(self.tags) + 1}')}"
         source_id = node["campaign_id" if declared.source_kind == "campaign" else "canvas_id"]
+        if self.reducing and source_id in self.without:
+            return "FALSE"
         self.sources.setdefault(source_id)
         return f"seen.source_id = {self._bind(source_id)}"
 
@@ -240,8 +303,13 @@ class _Statement:
     def _binds(self, values: Iterable[str]) -> str:
         return ", ".join(self._bind(value) for value in values)
 
-    def finished(self, condition: str) -> AudienceQuery:
-        """Put the statement together."""
+    def finished(self, selected: list[str], condition: str) -> AudienceQuery:
+        """Put the statement together.
+
+        Args:
+            selected: What it selects of the users and their flags.
+            condition: Which of them.
+        """
         tables = [USERS.name]
         parts = []
         if self.interactions.columns:
@@ -260,13 +328,17 @@ class _Statement:
             previous = f"{LAYER}{depth}"
         binds = {name: value for (_, value), name in self.names.items()}
         with_parts = ",\n".join(parts)
-        sql = f"WITH\n{with_parts}\nSELECT user_id FROM {previous}\nWHERE {condition}"
+        sql = f"WITH\n{with_parts}\nSELECT {', '.join(selected)} FROM {previous}\nWHERE {condition}"
         return AudienceQuery(sql, binds, tuple(tables))
 
     def _tag_part(self) -> str:
         # One relation for all tags, so that interactions are joined once and not once per tag.
-        columns = ["source_id", *(f"bool_or(tag = {self._bind(tag)}) AS {name}" for tag, name in self.tags.items())]
-        looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(self.tags)), "        ")
+        columns = ["source_id"]
+        for (tag, reducing), name in self.tags.items():
+            kept = f" AND source_id NOT IN ({self._binds(sorted(self.without))})" if reducing else ""
+            columns.append(f"bool_or(tag = {self._bind(tag)}{kept}) AS {name}")
+        tags = dict.fromkeys(tag for tag, _ in self.tags)
+        looked_at = indent(_TAG_SOURCES.replace("$tags", self._binds(tags)), "        ")
         origin = f"FROM (\n{looked_at}\n    ) AS looked_at\n    GROUP BY source_id"
         return f"tag_sources AS (\n    SELECT\n        {_listed(columns)}\n    {origin}\n)"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -75,10 +75,15 @@ def dependencies_by_source(
 ) -> dict[str, Dependency]:
     """Replace tags by the sources that their filters read, so that every dependency is on a source."""
     wanted = list(dependencies)
-    tagged = sources_by_tag(connection, [dependency.id for dependency in wanted if dependency.kind == "tag"])
+    tags = [dependency.id for dependency in wanted if dependency.kind == "tag"]
+    return spread_tags(wanted, sources_by_tag(connection, tags))
+
+
+def spread_tags(dependencies: Iterable[Dependency], tagged: Mapping[str, Sequence[str]]) -> dict[str, Dependency]:
+    """Write dependencies by source: those on a tag become one on each of the sources that its filters look at."""
     found: dict[str, Dependency] = {}
-    for dependency in wanted:
-        for source_id in [dependency.id] if dependency.kind == "source" else tagged.get(dependency.id, []):
+    for dependency in dependencies:
+        for source_id in [dependency.id] if dependency.kind == "source" else tagged.get(dependency.id, ()):
             one = replace(dependency, kind="source", id=source_id)
             found[source_id] = found[source_id].joined(one) if source_id in found else one
     return found

@@ -35,6 +35,11 @@ def money(amount: Decimal, currency: str) -> str:
     return f"{currency} {amount:,.{0 if amount >= 1000 else 2}f}"
 
 
+def signed_money(amount: Decimal, currency: str) -> str:
+    """Write an amount that may be negative: `-USD 0.10`."""
+    return f"-{money(-amount, currency)}" if amount < 0 else money(amount, currency)
+
+
 def payback(months: Decimal | None) -> str:
     """Write how long a move takes to pay for its requests."""
     if months is None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
 from urllib.parse import urlsplit
 
-from perennial.cost import STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
+from perennial.cost import GB, STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
 from perennial.engines.duckdb import open_session
 from perennial.sql import statement
 from perennial.storage import S3_SCHEMES
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
 
 LOCAL = Fact("Each month", "No saving: the archive is not on S3.")
@@ -50,6 +52,59 @@ class Costs:
         return move_facts(self.prices, move_cost(self.prices, self.storage_class, total))
 
 
+@dataclass(frozen=True, kw_only=True)
+class StorageCosts:
+    """What the interactions of both tables cost to store, as decimals in the currency.
+
+    Attributes:
+        currency: The price table's.
+        today_per_month: What they cost a month as they are stored now.
+        saved_per_month: What they would cost more a month if all were hot; negative if less.
+        saved_so_far: What the archive has saved since the first expiry, requests of the moves taken off: an estimate
+            from the bytes of each move at today's prices.
+        next_per_month: What they will cost a month once what is forecast has moved.
+    """
+
+    currency: str
+    today_per_month: Decimal
+    saved_per_month: Decimal
+    saved_so_far: Decimal
+    next_per_month: Decimal
+
+
+def storage_costs(warehouse: Warehouse, now: datetime, soon_saved: Decimal) -> StorageCosts | None:
+    """Work out what storage costs and saves; None if the archive is not on S3.
+
+    Args:
+        warehouse: Where.
+        now: The moment.
+        soon_saved: What the next expiries will save a month.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    archived = archive_costs(warehouse)
+    prices = archived.prices
+    if prices is None:
+        return None
+    hot_bytes = sum(total.total_bytes for total in warehouse.source_totals(INTERACTIONS.name).values())
+    hot = hot_bytes * prices.standard.storage_per_gb_month / GB
+    cost = move_cost(prices, archived.storage_class, sum(archived.sources.values(), Objects()))
+    with open_session(warehouse, [LIFECYCLE_EVENTS.name]) as session:
+        rows = session.execute(statement("moves/sum_archived_months"), {"now": now}).fetchall()
+    ((byte_months, file_count),) = rows
+    difference = prices.standard.storage_per_gb_month - cost.price.storage_per_gb_month
+    requests = move_cost(prices, archived.storage_class, Objects(count=file_count)).move_once
+    today = hot + cost.archive_per_month
+    return StorageCosts(
+        currency=prices.currency,
+        today_per_month=today,
+        saved_per_month=cost.saved_per_month,
+        saved_so_far=Decimal(round(byte_months)) * difference / GB - requests,
+        next_per_month=today - soon_saved,
+    )
+
+
 def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = None) -> Costs:
     """Return the costs of what is in the archive now, of some sources or of all (None).
 
@@ -59,6 +114,18 @@ def archive_costs(warehouse: Warehouse, source_ids: Collection[str] | None = Non
     if not is_on_s3(warehouse):
         return _costs(warehouse, ())
     live = warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), source_ids)
+    return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
+
+
+def hot_costs(warehouse: Warehouse, source_ids: Collection[str]) -> Costs:
+    """Look at what the hot table holds of some sources, as the archive would bill it.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    if not is_on_s3(warehouse):
+        return _costs(warehouse, ())
+    live = warehouse.live_files(warehouse.table(INTERACTIONS.name), source_ids)
     return _costs(warehouse, ((file.source_id, file.file_bytes) for file in live))
 
 

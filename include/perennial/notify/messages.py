@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from perennial.cost import Fact
@@ -17,11 +17,13 @@ from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import restore_advice
-from perennial.reports import DELETED, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+from perennial.reports import DELETED, ExpiredSource, ExpiryReport, NoticeReport, RestoreReport, SourceOutcome
 from perennial.text import bidi_isolate, duration, one_line, pluralize, spoken
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
 BODY_ROWS = 100
+
+_Report = TypeVar("_Report", ExpiryReport, NoticeReport)
 
 _OUTCOME_ORDER = (
     "failed", DELETED, "never had data", "restored", "already available",
@@ -95,22 +97,25 @@ def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
     )
 
 
-def digests_by_owner(report: ExpiryReport) -> dict[str, ExpiryReport]:
+def digests_by_owner(report: _Report) -> dict[str, _Report]:
     """Split a run's report by owner: one digest each, however many sources.
+
+    Args:
+        report: What has expired, or what will.
 
     Returns:
         Address of an owner (as first written; case does not make another owner) → the report on their sources.
         Sources whose owner cannot be written to are in none; `sources_without_owner` has them.
     """
-    owned: dict[str, list[ExpiredSource]] = {}
+    owned: dict[str, list[Any]] = {}
     for source in report.sources:
         if is_address(address := _owner(source)):
             owned.setdefault(address.casefold(), []).append(source)
     return {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
 
 
-def sources_without_owner(report: ExpiryReport) -> tuple[ExpiredSource, ...]:
-    """Return the expired sources whose owner cannot be notified, because the platform has no usable address."""
+def sources_without_owner(report: ExpiryReport | NoticeReport) -> tuple[ExpiredSource, ...]:
+    """Return the sources whose owner cannot be notified, because the platform has no usable address."""
     return tuple(source for source in report.sources if not is_address(_owner(source)))
 
 

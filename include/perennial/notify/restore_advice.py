@@ -59,6 +59,13 @@ def restore_command(ids: Sequence[str], tags: Sequence[str], notify: Sequence[st
     return " ".join([_word(_program()), "restore", *map(_word, words)])
 
 
+def hold_command(source_id: str) -> str:
+    """Return the shell command that holds a source, free of invisible characters."""
+    options = ["--reason", "why it is needed", *(["--"] if source_id.startswith("-") else [])]
+    words = [*options, source_id] if len(options) > 2 else [source_id, *options]
+    return " ".join([_word(_program()), "hold", *map(_word, words)])
+
+
 def _program() -> str:
     """Return the program's name, or the path it was called by where a shell would not find it by its name."""
     called = sys.argv[0]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from perennial.resources import resource
 from perennial.web.archive import router as archive
 from perennial.web.exports import router as exports
+from perennial.web.forecast import router as forecast
 from perennial.web.openapi import describe
 from perennial.web.openapi import router as openapi
 from perennial.web.overview import router as overview
@@ -21,7 +22,7 @@ from perennial.web.source import router as source
 from perennial.web.sources import router as sources
 from perennial.web.users import router as users
 
-ROUTERS = (overview, archive, sources, source, restores, restore_runs, users, exports, openapi)
+ROUTERS = (overview, archive, forecast, sources, source, restores, restore_runs, users, exports, openapi)
 # Room for the ids of 100,000 sources; nobody sends more than that.
 BODY_LIMIT_BYTES = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.

@@ -19,7 +19,7 @@ WITH retention AS (
       PARTITION BY vanished_sources.source_id
       ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC NULLS LAST
     ) AS place
-  FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 19 AS vanished_sources
+  FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 20 AS vanished_sources
 ), absent_sources AS (
   SELECT
     missed.source_id AS source_id,

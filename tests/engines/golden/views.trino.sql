@@ -50,7 +50,7 @@ WITH source_totals AS (
         PARTITION BY vanished_sources.source_id
         ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC
       ) AS place
-    FROM "lake"."messaging"."vanished_sources" FOR VERSION AS OF 19 AS vanished_sources
+    FROM "lake"."messaging"."vanished_sources" FOR VERSION AS OF 20 AS vanished_sources
   )
   SELECT
     missed.source_id AS source_id,

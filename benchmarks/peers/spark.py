@@ -1,0 +1,84 @@
+"""Spark 3.5 with Iceberg's own runtime, two tables: `INSERT … SELECT`, then `DELETE`, which drops whole files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from benchmarks.peers.peer import MODULUS, serve
+
+EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+
+
+class Spark:
+    """In a catalog of its own; or, if PEER_SPARK has `catalog`, `jars`, `hot` and `archive` as JSON, with those."""
+
+    def open(self, home: Path) -> None:
+        there = json.loads(os.environ.get("PEER_SPARK", "{}"))
+        self.hot, self.archive = (there.get(name, f"lake.messaging.{name}") for name in ("hot", "archive"))
+        catalog = there.get("catalog", {"type": "hadoop", "warehouse": f"file://{home}/warehouse"})
+        self.spark = _session(home, catalog, there.get("jars", []))
+        self.spark.sql("SELECT 1").collect()
+
+    def load(self, files: list[str], moved: int) -> None:
+        for load in (files[: len(files) // 2], files[len(files) // 2 :]):
+            self.spark.read.parquet(*load).createOrReplaceTempView("fresh")
+            for name in (self.hot, self.archive):
+                made = f"CREATE TABLE IF NOT EXISTS {name} USING iceberg PARTITIONED BY (source_id)"
+                self.spark.sql(f"{made} AS SELECT * FROM fresh LIMIT 0")
+            self.spark.sql(f"INSERT INTO {self.hot} SELECT * FROM fresh")
+
+    def move_out(self, sources: list[str], pause: Callable[[], None]) -> None:
+        self._move(self.hot, self.archive, sources, pause)
+
+    def move_back(self, sources: list[str], pause: Callable[[], None]) -> None:
+        self._move(self.archive, self.hot, sources, pause)
+
+    def _move(self, origin: str, destination: str, sources: list[str], pause: Callable[[], None]) -> None:
+        these = "FROM {} WHERE source_id IN ({})".format(origin, ", ".join(f"'{source}'" for source in sources))
+        columns = ", ".join(self.spark.table(destination).columns)
+        self.spark.sql(f"INSERT INTO {destination} SELECT {columns} {these}")
+        pause()
+        self.spark.sql(f"DELETE {these}")
+
+    def rows_seen(self) -> tuple[int, int, int]:
+        every = f"SELECT occurred_at, 0 AS archived FROM {self.hot} UNION ALL SELECT occurred_at, 1 FROM {self.archive}"
+        counted = f"SELECT count(*), sum(unix_micros(occurred_at) % {MODULUS}), sum(archived) FROM ({every})"
+        return tuple(self.spark.sql(counted).collect()[0])
+
+    def close(self) -> None:
+        self.spark.stop()
+
+
+def _session(home: Path, catalog: dict[str, str], jars: list[str]) -> SparkSession:
+    """Start Spark on all cores; `lake` is the catalog."""
+    (iceberg,) = Path(str(package_files("snowpark_connect_deps_iceberg"))).glob(
+        "jars/iceberg-spark-runtime-3.5_2.12-*.jar"
+    )
+    settings = {
+        "spark.jars": ",".join([str(iceberg), *jars]),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.memory": "4g",
+        "spark.local.dir": str(home.with_suffix(".spark")),
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.extensions": EXTENSIONS,
+        "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
+        # Others commit too, and queries have to see it.
+        "spark.sql.catalog.lake.cache-enabled": "false",
+    }
+    settings |= {f"spark.sql.catalog.lake.{key}": value for key, value in catalog.items()}
+    builder = SparkSession.builder.master(f"local[{os.cpu_count()}]")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+if __name__ == "__main__":
+    serve(Spark())

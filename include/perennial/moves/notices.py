@@ -1,0 +1,247 @@
+"""What owners and holders hear before something expires: once for each clock, and once for each hold (R19, R20).
+
+A notice is information. Whether it reaches anybody decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from perennial.audiences.definitions import TerminalDefinitionError
+from perennial.audiences.parse import parse
+from perennial.engines.duckdb import open_status_session
+from perennial.notify.addresses import is_address
+from perennial.notify.delivery import NOTICE, DeliveryRecord, deliver, describe
+from perennial.notify.message import Letter
+from perennial.notify.messages import digests_by_owner, sources_without_owner
+from perennial.notify.notice_message import ending_holds_message, notice_message
+from perennial.operations import Run, sources_under_way, wall_clock
+from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
+from perennial.policy.holds import Hold, standing_holds
+from perennial.reports import DueSource, EndingHold, HoldsReport, NoticeReport
+from perennial.sql import statement
+from perennial.tables import AUDIENCES, NOTICES
+from perennial.text import pluralize
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from perennial.policy.decisions import Decisions
+    from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What will be decided NOTICE_DAYS from now, if nothing changes.
+
+    Attributes:
+        due: Sources that will be due by then and are not due yet, with when that is.
+        holds: Holds that end by then, with how many sources are due then.
+        decided: The decisions of today, with their reasons and clocks.
+    """
+
+    due: dict[str, datetime]
+    holds: dict[str, tuple[Hold, int]]
+    decided: dict[str, dict[str, Any]]
+
+
+def look_ahead(warehouse: Warehouse, now: datetime, days: int) -> Ahead:
+    """Decide as of today and as of some days from now: what is kept by then, by whatever, is not due."""
+    locked = sources_under_way(warehouse, "restore")
+    metadata, state = SyncedMetadata.read(warehouse), WarehouseState.read(warehouse, locked)
+    rules, horizon = Rules.from_settings(warehouse), now + timedelta(days=days)
+    today, later = (decide_from(metadata, state, at, rules) for at in (now, horizon))
+    coming = set(_due(later)) - set(_due(today))
+    decided = {row["source_id"]: row for row in _rows_of(today, coming)}
+    ends: dict[str, datetime] = {}
+    held: dict[str, int] = {}
+    for hold in today.holds.to_pylist():
+        if hold["source_id"] in coming:
+            ends[hold["source_id"]] = max(hold["until"], ends.get(hold["source_id"], hold["until"]))
+        held[hold["hold_id"]] = held.get(hold["hold_id"], 0) + (hold["source_id"] in coming)
+    due = {key: max(row["expires_at"], ends.get(key, row["expires_at"])) for key, row in decided.items()}
+    ending = {
+        hold.hold_id: (hold, held.get(hold.hold_id, 0))
+        for hold in standing_holds(warehouse)
+        if hold.until is not None and now < hold.until <= horizon
+    }
+    return Ahead(due, ending, decided)
+
+
+def give_notice(
+    warehouse: Warehouse,
+    run: Run,
+    run_url: str | None = None,
+    page_url: str | None = None,
+    last_attempt: bool = False,
+) -> int:
+    """Tell every owner what expires within NOTICE_DAYS, and every holder which of their holds end.
+
+    Args:
+        warehouse: Where the run looks ahead.
+        run: The run.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
+        last_attempt: Whether this is not tried again; the next daily run tries again in any case.
+
+    Returns:
+        How many people have an e-mail.
+
+    Raises:
+        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+    """
+    days = warehouse.settings.notice_days
+    if not days:
+        return 0
+    told = _told(warehouse)
+    ahead = look_ahead(warehouse, run.now, days)
+    report = NoticeReport(
+        run_id=run.run_id, as_of=run.now, notice_days=days, run_url=run_url, page_url=page_url,
+        sources=_due_sources(warehouse, ahead, told),
+    )  # fmt: skip
+    notices = digests_by_owner(report)
+    letters = [Letter(message=notice_message(notice), to=(owner,)) for owner, notice in notices.items()]
+    # Two e-mails to one person are two topics: who has the one may still lack the other.
+    delivery = deliver(DeliveryRecord.of(warehouse, NOTICE, run.run_id), letters, _ownerless(report))
+    holds = _ending(ahead, told)
+    reminders = _holds_by_holder(holds, HoldsReport(run_id=run.run_id, holds=(), run_url=run_url, page_url=page_url))
+    reminded = deliver(DeliveryRecord.of(warehouse, f"{NOTICE}-holds", run.run_id), reminders)
+    _keep_told(warehouse, run, report.sources, holds, {*delivery.delivered, *reminded.delivered})
+    for each in (delivery, reminded):
+        if each.is_worth_repeating and not last_attempt:
+            each.refuse_gaps()
+        if each.undelivered:
+            log.warning("%s: %s", run.run_id, describe(each.undelivered))
+    return len(delivery.delivered) + len(reminded.delivered)
+
+
+def audiences_naming(audiences: pa.Table, source_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Find the audiences whose filters name some sources, as a person reads them, by source.
+
+    None of them keeps its source: what an active campaign or Canvas names is not due.
+    """
+    found: dict[str, set[str]] = {}
+    wanted = set(source_ids)
+    columns = ("owner_kind", "owner_id", "owner_name", "definition")
+    for kind, owner_id, name, definition in zip(*(audiences[column].to_pylist() for column in columns), strict=True):
+        try:
+            named = {reference.id for reference in parse(definition).references if reference.kind == "source"}
+        except TerminalDefinitionError:
+            # `perennial check` lists it; the linter's violations say more than a notice could.
+            continue
+        for source_id in named & wanted:
+            found.setdefault(source_id, set()).add(f"{kind.replace('_', ' ')} {name or owner_id}")
+    return {source_id: tuple(sorted(names)) for source_id, names in found.items()}
+
+
+def _due(decisions: Decisions) -> list[str]:
+    import pyarrow.compute as pc
+
+    return list(decisions.rows.filter(pc.field("decision") == "expire")["source_id"].to_pylist())
+
+
+def _rows_of(decisions: Decisions, source_ids: Collection[str]) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = ["source_id", "reason", "clock_started_at", "expires_at"]
+    chosen = decisions.rows.filter(pc.field("source_id").isin(pa.array(list(source_ids), pa.string())))
+    return list(chosen.select(columns).to_pylist())
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Who was told before: the clocks of sources, and holds."""
+
+    clocks: frozenset[tuple[str, datetime]]
+    hold_ids: frozenset[str]
+
+
+def _told(warehouse: Warehouse) -> _Told:
+    rows = warehouse.read(NOTICES.name).to_pylist()
+    return _Told(
+        frozenset((row["source_id"], row["clock_started_at"]) for row in rows if row["source_id"] is not None),
+        frozenset(row["hold_id"] for row in rows if row["hold_id"] is not None),
+    )
+
+
+def _due_sources(warehouse: Warehouse, ahead: Ahead, told: _Told) -> tuple[DueSource, ...]:
+    clocks = {key: ahead.decided[key]["clock_started_at"] for key in ahead.due}
+    wanted = [key for key, clock in clocks.items() if (key, clock) not in told.clocks]
+    if not wanted:
+        return ()
+    with open_status_session(warehouse) as session:
+        binds = {"run_id": "", "as_of": wall_clock(), "would_expire": wanted}
+        result = session.execute(statement("moves/report_expired_sources"), binds)
+        columns = [column[0] for column in result.description or ()]
+        rows = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+    naming = audiences_naming(warehouse.read(AUDIENCES.name), wanted)
+    return tuple(
+        DueSource(
+            **row | {"reason": ahead.decided[row["source_id"]]["reason"]},
+            ends_at=ahead.due[row["source_id"]],
+            clock_started_at=clocks[row["source_id"]],
+            audiences=naming.get(row["source_id"], ()),
+        )
+        for row in rows
+    )
+
+
+def _ownerless(report: NoticeReport) -> dict[str, str]:
+    counts: dict[str, int] = {}
+    for source in sources_without_owner(report):
+        owner = (source.owner_email or "").strip()
+        counts[owner] = counts.get(owner, 0) + 1
+    return {
+        owner: f"{pluralize(count, 'source')} {'expires' if count == 1 else 'expire'} soon"
+        for owner, count in counts.items()
+    }
+
+
+def _ending(ahead: Ahead, told: _Told) -> list[EndingHold]:
+    return [
+        EndingHold(hold_id=hold.hold_id, what=hold.what, held_by=hold.held_by, reason=hold.reason,
+                   ends_at=hold.until, due_count=due_count)
+        for hold, due_count in ahead.holds.values()
+        if hold.until is not None and hold.hold_id not in told.hold_ids
+    ]  # fmt: skip
+
+
+def _holds_by_holder(holds: Iterable[EndingHold], report: HoldsReport) -> list[Letter]:
+    held: dict[str, list[EndingHold]] = {}
+    for hold in holds:
+        held.setdefault(hold.held_by.casefold(), []).append(hold)
+    return [
+        Letter(message=ending_holds_message(replace(report, holds=tuple(own))), to=(own[0].held_by,))
+        for own in held.values()
+    ]
+
+
+def _keep_told(
+    warehouse: Warehouse, run: Run, sources: Sequence[DueSource], holds: Sequence[EndingHold], delivered: set[str]
+) -> None:
+    """Note who was told; whoever has no address is noted as well, for tomorrow would be no different."""
+    reached = {address.casefold() for address in delivered}
+
+    def is_over(recipient: str) -> bool:
+        return recipient.casefold() in reached or not is_address(recipient)
+
+    noted = {"noticed_at": wall_clock(), "run_id": run.run_id}
+    rows: list[dict[str, object]] = [
+        {"source_id": each.source_id, "clock_started_at": each.clock_started_at, "ends_at": each.ends_at,
+         "recipient": (each.owner_email or "").strip(), **noted}
+        for each in sources
+        if is_over((each.owner_email or "").strip())
+    ]  # fmt: skip
+    rows += [
+        {"hold_id": each.hold_id, "ends_at": each.ends_at, "recipient": each.held_by, **noted}
+        for each in holds
+        if is_over(each.held_by)
+    ]
+    warehouse.append_rows(NOTICES.name, rows, f"notice:{run.run_id}:{wall_clock().isoformat()}")
