@@ -18,9 +18,8 @@ from perennial.errors import TerminalRequestError
 from perennial.moves import Run, restore_sources
 from perennial.operations import wall_clock
 from perennial.storage import storage_for
-from perennial.storage.s3 import s3_storage
 from perennial.warehouse import LiveFile, Warehouse
-from tests.aws import Aws, archive_uri, workspace_on
+from tests.aws import Aws, archive_uri, forget_client, workspace_on
 from tests.conftest import MadeOnce
 from tests.drills import archives
 from tests.drills.archives import NOW, archive_of, archived, check, three
@@ -200,5 +199,5 @@ def test_cold_files_are_counted_and_thawed_only_if_asked(
         # The scratch copies were of no class that is paid for by the month.
         assert {key.storage_class for key in aws.objects(archive_uri(warehouse)).values()} <= {"GLACIER", "STANDARD"}
     finally:
-        s3_storage.cache_clear()
+        forget_client()
     assert workspace.sources.keys() == {"old", "older", "running"}

@@ -50,6 +50,10 @@ class SampledFile:
     checksum: str = ""
     row_count: int | None = None
 
+    @property
+    def recorded(self) -> Recorded:
+        return Recorded(self.checksum, self.row_count)
+
 
 @dataclass(frozen=True)
 class CheckPlan:
@@ -159,13 +163,15 @@ def check_chunk(warehouse: Warehouse, run: Run, plan: CheckPlan, chunk: int) -> 
 def _checked(
     warehouse: Warehouse, archive: Table, files: list[LiveFile], sampled: dict[str, SampledFile]
 ) -> Iterator[tuple[LiveFile, Finding]]:
-    def check(live: LiveFile) -> Finding | None:
-        return _confirmed(warehouse, archive, live, sampled[live.uri])
+    def check(live: LiveFile) -> Finding:
+        return check_file(archive, live, sampled[live.uri].recorded)
 
     started = logged = time.monotonic()
     done = done_bytes = 0
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        for live, finding in zip(files, pool.map(check, files), strict=True):
+        for live, found in zip(files, pool.map(check, files), strict=True):
+            # Not in the pool: there would be a connection to the catalog for each thread.
+            finding = _confirmed(warehouse, live, sampled[live.uri], found)
             done, done_bytes = done + 1, done_bytes + live.file_bytes
             if (now := time.monotonic()) - logged > _LOG_EVERY_SECONDS or done == len(files):
                 logged, seconds = now, max(now - started, 1e-9)
@@ -178,14 +184,12 @@ def _checked(
             yield live, finding
 
 
-def _confirmed(warehouse: Warehouse, archive: Table, live: LiveFile, sampled: SampledFile) -> Finding | None:
-    """Check a file; what seems wrong is looked at again. None if the archive lists it no longer: it was moved."""
-    recorded = Recorded(sampled.checksum, sampled.row_count)
-    finding = check_file(archive, live, recorded)
+def _confirmed(warehouse: Warehouse, live: LiveFile, sampled: SampledFile, finding: Finding) -> Finding | None:
+    """Look again at what seems wrong. None if the archive lists the file no longer: it was moved."""
     if finding.outcome in ("sound", "cold"):
         return finding
     now = files_listed_now(warehouse, {live.source_id}).get(live.uri)
-    return None if now is None else check_file(warehouse.table(INTERACTIONS_ARCHIVE.name), now, recorded)
+    return None if now is None else check_file(warehouse.table(INTERACTIONS_ARCHIVE.name), now, sampled.recorded)
 
 
 def _chunk(plan: CheckPlan, chunk: int) -> list[SampledFile]:
