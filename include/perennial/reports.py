@@ -190,7 +190,7 @@ class DueSource(ExpiredSource):
     Attributes:
         ends_at: When it is due: the end of its clock and of its holds.
         clock_started_at: The clock of which this is the one notice.
-        audiences: The audiences that name it without keeping it, as a person reads them.
+        audiences: What happens to each audience that would lose or gain users, a sentence each.
     """
 
     ends_at: datetime

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from perennial.cli import audiences, checks, forecast, holds, people, repair, restore, workspace
+from perennial.cli import audiences, checks, explaining, forecast, holds, people, repair, restore, workspace
 
 app = typer.Typer(
     help="Interaction data that expires, is kept for ever, and comes back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (workspace.app, restore.app, holds.app, audiences.app, people.app, checks.app, forecast.app, repair.app):
-    app.add_typer(group)
+GROUPS = (workspace, restore, holds, explaining, forecast, audiences, people, checks, repair)
+for group in GROUPS:
+    app.add_typer(group.app)

@@ -8,6 +8,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,11 @@ def row_writer(as_csv: bool, as_json: bool) -> Callable[[DuckDBPyConnection], No
     if as_csv and as_json:
         raise typer.BadParameter("Give either --csv or --json, and not both.")
     return _write_csv if as_csv else _write_json if as_json else None
+
+
+def write_object(value: Any) -> None:
+    """Write a dataclass as one JSON object."""
+    sys.stdout.write(json.dumps(_plain(asdict(value)), ensure_ascii=False, indent=1) + "\n")
 
 
 def _columns(result: DuckDBPyConnection) -> list[str]:

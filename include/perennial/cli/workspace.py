@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from perennial.cli.explaining import print_basis, print_explanation
 from perennial.cli.overview import STATES, Wanted, list_workspace, print_undelivered, show_listed_sources
 from perennial.cli.platform import init_platform
 from perennial.cli.printing import (
@@ -22,7 +22,6 @@ from perennial.cli.printing import (
     print_result,
     said_plainly,
     say_exactly,
-    shown,
 )
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalSettingError
@@ -34,7 +33,6 @@ from perennial.text import pluralize
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from perennial.policy.decisions import Decision
     from perennial.warehouse import Warehouse
 
 app = typer.Typer()
@@ -192,35 +190,28 @@ def explain(
     source: Annotated[str, typer.Argument(help="Id of a campaign or Canvas.")],
     as_of: Annotated[str | None, typer.Option(help="Decide as of this moment (ISO 8601; UTC by default).")] = None,
 ) -> None:
-    """Explain what an expiry would decide about a source now: its clock, the date, who keeps it."""
+    """Explain what an expiry would decide about a source: its clock, the date, who keeps it.
+
+    A moment of the past is answered from what was decided then and from the tables as they were, one to come from the
+    tables as they are.
+    """
     from perennial.operations import sources_under_way
     from perennial.platform.vanished import TerminalUnseenError
-    from perennial.policy.decisions import explain as explained
+    from perennial.policy.past import explain_at
 
+    now = datetime.now(UTC)
     with opened_warehouse() as warehouse:
-        at = read_moment("--as-of", as_of) if as_of else datetime.now(UTC)
+        at = read_moment("--as-of", as_of) if as_of else now
         try:
-            found = explained(warehouse, source, at, locked=sources_under_way(warehouse, "restore"))
+            found = explain_at(warehouse, source, at, now, locked=sources_under_way(warehouse, "restore"))
         except TerminalUnseenError as unseen:
             # There is no clock to explain, and that is the answer.
             console.print(Text(str(unseen)), soft_wrap=True)
             return
-    decision = found.decision
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, value in (
-        ("source", f"{found.name} ({found.kind} {decision.source_id})"),
-        ("as of", shown(at)),
-        ("decision", decision.decision),
-        ("reason", decision.reason),
-        ("state", f"{found.state} since {shown(found.since)}" if found.since else found.state),
-        ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
-        ("clock", _clock(found.clock_events, found.clock_started_by)),
-        ("expires", _expiry(decision)),
-        ("in hot", pluralize(found.hot_rows, "interaction")),
-        *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
-    ):
-        table.add_row(f"[bold]{label}[/]", Text(value))
-    console.print(table)
+    if found.explanation is not None:
+        print_explanation(found.explanation, at)
+    if as_of:
+        print_basis(found)
 
 
 @app.command()
@@ -245,15 +236,3 @@ def sql(
             write(session.execute(asked))
             if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
                 say_exactly(left_out, "yellow")
-
-
-def _expiry(decision: Decision) -> str:
-    if decision.expires_at is None:
-        return "its clock does not run"
-    date = shown(decision.expires_at)
-    return f"not while it is kept; its clock ended on {date}" if decision.decision == "referenced" else date
-
-
-def _clock(events: dict[str, datetime], started_by: str | None) -> str:
-    times = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items()) or "no plausible time"
-    return f"{times}; started by: {started_by}" if started_by else f"{times}; not running"

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from perennial.audiences.definitions import TerminalDefinitionError
-from perennial.audiences.parse import parse
+from perennial.audiences.impact import find_impact
 from perennial.engines.duckdb import open_status_session
 from perennial.notify.addresses import is_address
 from perennial.notify.delivery import NOTICE, DeliveryRecord, deliver, describe
@@ -24,12 +23,10 @@ from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, de
 from perennial.policy.holds import Hold, standing_holds
 from perennial.reports import DueSource, EndingHold, HoldsReport, NoticeReport
 from perennial.sql import statement
-from perennial.tables import AUDIENCES, NOTICES
+from perennial.tables import NOTICES
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from perennial.policy.decisions import Decisions
     from perennial.warehouse import Warehouse
 
@@ -103,7 +100,7 @@ def give_notice(
     ahead = look_ahead(warehouse, run.now, days)
     report = NoticeReport(
         run_id=run.run_id, as_of=run.now, notice_days=days, run_url=run_url, page_url=page_url,
-        sources=_due_sources(warehouse, ahead, told),
+        sources=_due_sources(warehouse, ahead, told, run.now),
     )  # fmt: skip
     notices = digests_by_owner(report)
     letters = [Letter(message=notice_message(notice), to=(owner,)) for owner, notice in notices.items()]
@@ -119,25 +116,6 @@ def give_notice(
         if each.undelivered:
             log.warning("%s: %s", run.run_id, describe(each.undelivered))
     return len(delivery.delivered) + len(reminded.delivered)
-
-
-def audiences_naming(audiences: pa.Table, source_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Find the audiences whose filters name some sources, as a person reads them, by source.
-
-    None of them keeps its source: what an active campaign or Canvas names is not due.
-    """
-    found: dict[str, set[str]] = {}
-    wanted = set(source_ids)
-    columns = ("owner_kind", "owner_id", "owner_name", "definition")
-    for kind, owner_id, name, definition in zip(*(audiences[column].to_pylist() for column in columns), strict=True):
-        try:
-            named = {reference.id for reference in parse(definition).references if reference.kind == "source"}
-        except TerminalDefinitionError:
-            # `perennial check` lists it; the linter's violations say more than a notice could.
-            continue
-        for source_id in named & wanted:
-            found.setdefault(source_id, set()).add(f"{kind.replace('_', ' ')} {name or owner_id}")
-    return {source_id: tuple(sorted(names)) for source_id, names in found.items()}
 
 
 def _due(decisions: Decisions) -> list[str]:
@@ -171,7 +149,7 @@ def _told(warehouse: Warehouse) -> _Told:
     )
 
 
-def _due_sources(warehouse: Warehouse, ahead: Ahead, told: _Told) -> tuple[DueSource, ...]:
+def _due_sources(warehouse: Warehouse, ahead: Ahead, told: _Told, now: datetime) -> tuple[DueSource, ...]:
     clocks = {key: ahead.decided[key]["clock_started_at"] for key in ahead.due}
     wanted = [key for key, clock in clocks.items() if (key, clock) not in told.clocks]
     if not wanted:
@@ -181,13 +159,13 @@ def _due_sources(warehouse: Warehouse, ahead: Ahead, told: _Told) -> tuple[DueSo
         result = session.execute(statement("moves/report_expired_sources"), binds)
         columns = [column[0] for column in result.description or ()]
         rows = [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
-    naming = audiences_naming(warehouse.read(AUDIENCES.name), wanted)
+    impact = find_impact(warehouse, wanted, now)
     return tuple(
         DueSource(
             **row | {"reason": ahead.decided[row["source_id"]]["reason"]},
             ends_at=ahead.due[row["source_id"]],
             clock_started_at=clocks[row["source_id"]],
-            audiences=naming.get(row["source_id"], ()),
+            audiences=tuple(each.sentence() for each in impact.of_source(row["source_id"]) if each.changes),
         )
         for row in rows
     )

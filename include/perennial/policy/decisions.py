@@ -160,6 +160,7 @@ class Explanation:
         vanished_at: When a sync first missed it; None while the platform has it.
         hot_rows: Interactions in the hot table.
         holds: The holds that keep it, even while it is not due (R19); the longest first.
+        held_by: The same in words.
     """
 
     decision: Decision
@@ -175,6 +176,7 @@ class Explanation:
     vanished_at: datetime | None
     hot_rows: int
     holds: tuple[Hold, ...] = ()
+    held_by: tuple[str, ...] = ()
 
     @property
     def clock_events(self) -> dict[str, datetime]:
@@ -195,7 +197,9 @@ class Explanation:
 
 
 DECISION_COLUMNS = tuple(field.name for field in fields(Decision))
-_EXPLAINED_COLUMNS = tuple(field.name for field in fields(Explanation) if field.name not in ("decision", "holds"))
+_EXPLAINED_COLUMNS = tuple(
+    field.name for field in fields(Explanation) if field.name not in ("decision", "holds", "held_by")
+)
 
 
 def decide(
@@ -280,6 +284,7 @@ def explain(
         decision=_decision(found[0]),
         **{name: found[0][name] for name in _EXPLAINED_COLUMNS},
         holds=tuple(read_holds(holds)),
+        held_by=tuple(holds["words"].to_pylist()),
     )
 
 

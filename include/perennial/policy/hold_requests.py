@@ -43,6 +43,34 @@ class HoldParams:
     lift: str | None = None
 
 
+def read_request(params: Mapping[str, Any], by: str) -> HoldRequest | str:
+    """Read the params of the DAG `hold_sources`: a hold to place, or the id of one to lift.
+
+    Raises:
+        TerminalRequestError: They cannot be meant.
+    """
+    asked = read_params(HoldParams, params, _REMEDIES)
+    if asked.lift:
+        if asked.source_id or asked.tag or asked.until:
+            raise TerminalRequestError("To lift a hold, give its id and a reason: nothing else of it can be changed.")
+        return asked.lift
+    until = read_moment("until", asked.until) if asked.until else None
+    return HoldRequest(asked.source_id or None, asked.tag or None, by, asked.reason, until)
+
+
+def refuse_request(warehouse: Warehouse, params: Mapping[str, Any], by: str, now: datetime) -> None:
+    """Refuse what `carry_out` would refuse; nothing is recorded.
+
+    Raises:
+        TerminalRequestError: It cannot be done.
+    """
+    asked = read_request(params, by)
+    if isinstance(asked, HoldRequest):
+        _refuse_impossible(warehouse, asked, now)
+    else:
+        _refuse_unliftable(_rows_of(warehouse, warehouse.table(HOLDS.name)), asked)
+
+
 def carry_out(warehouse: Warehouse, params: Mapping[str, Any], by: str, now: datetime, run_id: str = "") -> str:
     """Place or lift a hold as the params of the DAG `hold_sources` say; returns what was done, as a sentence.
 
@@ -56,14 +84,10 @@ def carry_out(warehouse: Warehouse, params: Mapping[str, Any], by: str, now: dat
     Raises:
         TerminalRequestError: It cannot be done; nothing was recorded.
     """
-    asked = read_params(HoldParams, params, _REMEDIES)
-    if asked.lift is None:
-        until = read_moment("until", asked.until) if asked.until else None
-        request = HoldRequest(asked.source_id or None, asked.tag or None, by, asked.reason, until)
-        return place_hold(warehouse, request, now, run_id).sentences
-    if asked.source_id or asked.tag or asked.until:
-        raise TerminalRequestError("To lift a hold, give its id and a reason: nothing else of it can be changed.")
-    hold = lift_hold(warehouse, asked.lift, by, now, asked.reason, run_id)
+    asked = read_request(params, by)
+    if isinstance(asked, HoldRequest):
+        return place_hold(warehouse, asked, now, run_id).sentences
+    hold = lift_hold(warehouse, asked, by, now, str(params.get("reason") or ""), run_id)
     return f"Hold {hold.hold_id} on {hold.what} is lifted; its clock has run on underneath, and nothing restarts."
 
 
@@ -109,10 +133,9 @@ class PlacedHold:
     @property
     def sentences(self) -> str:
         """What it does and what it does not do."""
-        end = f"until {self.hold.until:%Y-%m-%d %H:%M} UTC" if self.hold.until else "until it is lifted"
         count = self.states.get("available", 0)
         keeps = f"{self.hold.what}, {pluralize(count, 'source')} now," if self.hold.tag else self.hold.what
-        text = f"Hold {self.hold.hold_id} keeps {keeps} {end.replace(' 00:00 UTC', '')}."
+        text = f"Hold {self.hold.hold_id} keeps {keeps} {self.hold.period}."
         if expired := self.states.get("expired", 0):
             asked = f"--tag '{self.hold.tag}'" if self.hold.tag else self.hold.source_id
             text += (
@@ -139,12 +162,7 @@ def place_hold(warehouse: Warehouse, request: HoldRequest, now: datetime, run_id
     """
     from perennial.warehouse.replace import make_snapshot
 
-    if request.until is not None and request.until <= now:
-        raise TerminalRequestError(
-            f"until is {request.until:%Y-%m-%d %H:%M} UTC, which has passed; give a later day, or none to hold it "
-            "until it is lifted."
-        )
-    _refuse_unknown(warehouse, request)
+    _refuse_impossible(warehouse, request, now)
     hold = Hold(hashed_name(run_id or uuid.uuid4().hex)[:8], held_at=now, **vars(request))
 
     def rows(table: Table) -> list[dict[str, object]]:
@@ -188,7 +206,12 @@ def lift_hold(
     return _placed(_rows_of(warehouse, warehouse.table(HOLDS.name)), hold_id)
 
 
-def _refuse_unknown(warehouse: Warehouse, request: HoldRequest) -> None:
+def _refuse_impossible(warehouse: Warehouse, request: HoldRequest, now: datetime) -> None:
+    if request.until is not None and request.until <= now:
+        raise TerminalRequestError(
+            f"until is {request.until:%Y-%m-%d %H:%M} UTC, which has passed; give a later day, or none to hold it "
+            "until it is lifted."
+        )
     from perennial.engines.duckdb import open_status_session
 
     with open_status_session(warehouse) as session:

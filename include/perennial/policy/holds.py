@@ -44,6 +44,13 @@ class Hold:
     until: datetime | None
 
     @property
+    def period(self) -> str:
+        """How long it lasts, in a sentence."""
+        if self.until is None:
+            return "until it is lifted"
+        return f"until {self.until:%Y-%m-%d %H:%M} UTC".replace(" 00:00 UTC", "")
+
+    @property
     def what(self) -> str:
         """What it keeps, in a sentence."""
         return f"everything with the tag {self.tag!r}" if self.tag is not None else repr(self.source_id)

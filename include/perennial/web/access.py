@@ -1,4 +1,4 @@
-"""Who may do what: every route asks Airflow for one of the three rights below.
+"""Who may do what: every route asks Airflow for one of the rights below.
 
 The rights are those to the DAGs that do the work, so that a role in Airflow means the same on its page, in its API and
 here.
@@ -16,6 +16,7 @@ from perennial.settings import dag_id
 
 RESTORE_DAG = dag_id("restore_interactions")
 EXPORT_DAG = dag_id("export_user_data")
+HOLD_DAG = dag_id("hold_sources")
 
 READ = Depends(requires_access_dag("GET", param_dag_id=RESTORE_DAG))
 """Needed to read pages: the right to see the restore DAG."""
@@ -23,6 +24,9 @@ RESTORE = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=
 """Needed to restore: the right to trigger the restore DAG."""
 EXPORT = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=EXPORT_DAG))
 """Needed to export people's data: the right to trigger the export DAG, which viewers do not have."""
+
+HOLD = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=HOLD_DAG))
+"""Needed to place and lift holds: the right to trigger the DAG that records them."""
 
 
 def may_trigger(user: Any, dag_id: str) -> bool:

@@ -91,24 +91,30 @@ def _text(value: object) -> str:
 
 
 @brief
-def find_obstacle(session: Session) -> str:
-    """Say why no restore can be started at the moment, and who can fix that; empty if one can be started."""
+def find_obstacle(session: Session, dag_id: str = RESTORE_DAG, what: str = "restore") -> str:
+    """Say why no run of a DAG can be started at the moment, and who can fix that; empty if one can be started.
+
+    Args:
+        session: Airflow's.
+        dag_id: The DAG.
+        what: What its runs do: restore or hold.
+    """
     from airflow.models.dag import DagModel
 
-    dag = session.get(DagModel, RESTORE_DAG, populate_existing=True)
+    dag = session.get(DagModel, dag_id, populate_existing=True)
     if dag is None or dag.is_stale:
         return (
-            f"Airflow does not have the DAG {RESTORE_DAG} at the moment, so nothing can be restored. Whoever runs "
+            f"Airflow does not have the DAG {dag_id} at the moment, so no {what} is possible. Whoever runs "
             "Airflow should see that its DAG processor reads the project's dags folder."
         )
     if dag.has_import_errors:
         return (
-            f"Airflow cannot read the DAG {RESTORE_DAG}, so nothing can be restored. Whoever runs Airflow finds the "
+            f"Airflow cannot read the DAG {dag_id}, so no {what} is possible. Whoever runs Airflow finds the "
             "error among the import errors on its page."
         )
     if dag.is_paused:
         return (
-            f"The DAG {RESTORE_DAG} is paused: a restore would wait unnoticed. Somebody who may edit it has to "
+            f"The DAG {dag_id} is paused: a {what} would wait unnoticed. Somebody who may edit it has to "
             "unpause it in Airflow first."
         )
     return ""
@@ -124,27 +130,49 @@ def trigger_restore(session: Session, request: RestoreRequest, user_name: str, b
         user_name: The user who requests it.
         by_page: Whether a person requested it on the page; otherwise a program did.
     """
-    from airflow.api.common.trigger_dag import trigger_dag
-    from airflow.models.log import Log
-    from airflow.utils.types import DagRunTriggeredByType
-
     conf = {
         "source_ids": list(request.source_ids),
         "tags": list(request.tags),
         "notify": list(request.notify),
         "reason": request.reason,
     }
+    told = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
+    return trigger_run(session, RESTORE_DAG, conf, told, user_name, by_page)
+
+
+@brief
+def trigger_run(
+    session: Session,
+    dag_id: str,
+    conf: dict[str, Any],
+    told: Mapping[str, Any],
+    user_name: str,
+    by_page: bool,
+) -> str:
+    """Start a run of a DAG in the user's name and record that in Airflow's audit log; returns the run's id.
+
+    Args:
+        session: Airflow's; it is committed.
+        dag_id: The DAG.
+        conf: Its params.
+        told: What the audit log has of them.
+        user_name: The user who requests it.
+        by_page: As in `trigger_restore`.
+    """
+    from airflow.api.common.trigger_dag import trigger_dag
+    from airflow.models.log import Log
+    from airflow.utils.types import DagRunTriggeredByType
+
     by = DagRunTriggeredByType.UI if by_page else DagRunTriggeredByType.REST_API
-    run = trigger_dag(RESTORE_DAG, triggered_by=by, triggering_user_name=user_name, conf=conf, session=session)
+    run = trigger_dag(dag_id, triggered_by=by, triggering_user_name=user_name, conf=conf, session=session)
     assert run is not None
     # Airflow's own action_logging would record neither the DAG nor the run, nor anything of a form.
-    told = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
     session.add(
         Log(
             event="trigger_dag_run",
             owner=user_name,
             owner_display_name=user_name,
-            dag_id=RESTORE_DAG,
+            dag_id=dag_id,
             run_id=run.run_id,
             extra=json.dumps(told),
         )
@@ -154,12 +182,12 @@ def trigger_restore(session: Session, request: RestoreRequest, user_name: str, b
 
 
 @brief
-def find_run(session: Session, run_id: str) -> RestoreRun | None:
-    """Look one run up."""
+def find_run(session: Session, run_id: str, dag_id: str = RESTORE_DAG) -> RestoreRun | None:
+    """Look one run up, of the restore DAG or of another."""
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select
 
-    found = session.scalar(select(DagRun).where(DagRun.dag_id == RESTORE_DAG, DagRun.run_id == run_id))
+    found = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     return None if found is None else _run(found)
 
 

@@ -11,9 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from perennial.resources import resource
 from perennial.web.exports import router as exports
 from perennial.web.forecast import router as forecast
+from perennial.web.holds import router as holds
 from perennial.web.openapi import describe
 from perennial.web.openapi import router as openapi
 from perennial.web.overview import router as overview
+from perennial.web.preview import router as preview
 from perennial.web.problems import handle_problems, http_problem, problem, unexpected_problem
 from perennial.web.restore_runs import router as restore_runs
 from perennial.web.restores import router as restores
@@ -21,7 +23,7 @@ from perennial.web.source import router as source
 from perennial.web.sources import router as sources
 from perennial.web.users import router as users
 
-ROUTERS = (overview, forecast, sources, source, restores, restore_runs, users, exports, openapi)
+ROUTERS = (overview, forecast, preview, sources, source, holds, restores, restore_runs, users, exports, openapi)
 # Room for the ids of 100,000 sources; nobody sends more than that.
 BODY_LIMIT_BYTES = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.

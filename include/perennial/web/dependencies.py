@@ -22,7 +22,7 @@ from perennial.audiences.completeness import MISSING_LIMIT, MISSING_LIMIT_MOST, 
 from perennial.errors import TransientError
 from perennial.settings import Settings
 from perennial.sql import statement
-from perennial.web.access import RESTORE_DAG, may_trigger
+from perennial.web.access import HOLD_DAG, RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.source_index import SourceSnapshot
 
@@ -164,6 +164,18 @@ class PageContext:
             return (
                 "Your role in Airflow lets you look, but not restore: for that it needs the right to trigger the DAG "
                 f"{RESTORE_DAG}. Ask somebody who has it."
+            )
+        return ""
+
+    @property
+    def hold_obstacle(self) -> str:
+        """Why the user cannot place or lift a hold at the moment; empty if they can."""
+        if obstacle := find_obstacle(self.session, HOLD_DAG, "hold"):
+            return obstacle
+        if not may_trigger(self.user, HOLD_DAG):
+            return (
+                "Your role in Airflow lets you look, but not hold: for that it needs the right to trigger the DAG "
+                f"{HOLD_DAG}. Ask somebody who has it."
             )
         return ""
 

@@ -46,6 +46,7 @@ class DecisionItem(BaseModel):
     clock_started_by: str | None = Field(description="stopped, last sent, restored, vanished or created")
     expires_at: datetime | None
     referenced_by: tuple[str, ...]
+    held_by: tuple[str, ...] = Field(description="The holds that keep it, due or not, the longest first")
 
 
 class MissingItem(BaseModel):
@@ -101,7 +102,7 @@ def source_page(request: Request, context: PageContextDep, source_id: SourceId) 
         keepers=find_keepers(context.warehouse, source_id, find_referrers(context, paths[:MOST_SHOWN])),
         keeper_count=len(paths),
         history=_linked(request, context, details.history),
-        method=form_method(details.resume.restorable), obstacle=context.obstacle,
+        method=form_method(details.resume.restorable), obstacle=context.obstacle, hold_obstacle=context.hold_obstacle,
     )  # fmt: skip
 
 
@@ -129,7 +130,9 @@ def show_source(context: PageContextDep, source_id: SourceId) -> SourceDetail:
 def _decision(explanation: Explanation | None) -> DecisionItem | None:
     if explanation is None:
         return None
-    return DecisionItem(**vars(explanation.decision), clock_started_by=explanation.clock_started_by)
+    return DecisionItem(
+        **vars(explanation.decision), clock_started_by=explanation.clock_started_by, held_by=explanation.held_by
+    )
 
 
 @router.get("/charts/source.svg", response_class=Response, include_in_schema=False)
