@@ -166,6 +166,7 @@ class ExpiryReport:
         run_id: Run that did it.
         as_of: The run's date.
         sources: The sources that expired.
+        held: The sources that would have, but for a hold (R19).
         retention_months: R2.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
@@ -176,6 +177,7 @@ class ExpiryReport:
     run_id: str
     as_of: datetime
     sources: tuple[ExpiredSource, ...]
+    held: tuple[ExpiredSource, ...] = ()
     retention_months: int = 3
     report_uri: str | None = None
     run_url: str | None = None

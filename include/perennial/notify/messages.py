@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -111,7 +111,14 @@ def digests_by_owner(report: _Report) -> dict[str, _Report]:
     for source in report.sources:
         if is_address(address := _owner(source)):
             owned.setdefault(address.casefold(), []).append(source)
-    return {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
+    digests = {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
+    if not isinstance(report, ExpiryReport):
+        return digests
+    return {owner: replace(digest, held=_of_owner(report.held, owner)) for owner, digest in digests.items()}
+
+
+def _of_owner(sources: Iterable[ExpiredSource], owner: str) -> tuple[ExpiredSource, ...]:
+    return tuple(source for source in sources if _owner(source).casefold() == owner.casefold())
 
 
 def sources_without_owner(report: ExpiryReport | NoticeReport) -> tuple[ExpiredSource, ...]:
