@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -111,14 +111,15 @@ def digests_by_owner(report: _Report) -> dict[str, _Report]:
     for source in report.sources:
         if is_address(address := _owner(source)):
             owned.setdefault(address.casefold(), []).append(source)
-    digests = {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
-    if not isinstance(report, ExpiryReport):
-        return digests
-    return {owner: replace(digest, held=_of_owner(report.held, owner)) for owner, digest in digests.items()}
+    return {_owner(sources[0]): _of_owner(report, sources) for sources in owned.values()}
 
 
-def _of_owner(sources: Iterable[ExpiredSource], owner: str) -> tuple[ExpiredSource, ...]:
-    return tuple(source for source in sources if _owner(source).casefold() == owner.casefold())
+def _of_owner(report: _Report, sources: Sequence[Any]) -> _Report:
+    changed: dict[str, Any] = {"sources": tuple(sources)}
+    if isinstance(report, ExpiryReport):
+        owner = _owner(sources[0]).casefold()
+        changed["held"] = tuple(source for source in report.held if _owner(source).casefold() == owner)
+    return replace(report, **changed)
 
 
 def sources_without_owner(report: ExpiryReport | NoticeReport) -> tuple[ExpiredSource, ...]:
