@@ -1,10 +1,12 @@
-"""Decisions about 100,000 sources whose audiences are 50,000, segments nested six deep: the whole of `decide_from`."""
+"""Decisions about 100,000 sources and 50,000 audiences, segments nested six deep; and a day that moves nothing."""
 
 from __future__ import annotations
 
 import json
 import random
+import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -12,15 +14,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.commits import list_files
+from benchmarks.sample import replace
 from perennial.audiences.parse import parse
+from perennial.moves.expire import decide_expiry, expiry_report
+from perennial.operations import Run
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
-from perennial.tables import AUDIENCES, LIFECYCLE_EVENTS, SOURCES, Table
+from perennial.settings import Settings
+from perennial.tables import AUDIENCES, INTERACTIONS, LIFECYCLE_EVENTS, SOURCES, Table
+from perennial.warehouse import Warehouse
 
 SOURCE_COUNT = 100_000
 AUDIENCE_COUNT = 50_000
 SEGMENT_COUNT = 10_000
 NESTING = 6
 REPETITIONS = 5
+FILES_OF_SOURCE = 2
 TARGET_SECONDS = 2.0
 AS_OF = datetime(2026, 6, 1, 4, tzinfo=UTC)
 _TYPES = {"string": pa.string(), "timestamptz": pa.timestamp("us", "UTC"), "long": pa.int64()}
@@ -50,7 +59,50 @@ def run() -> list[dict[str, Any]]:
             "target": "< 1 s",
             "detail": "ratio: ours / json.loads",
         },
+        *_idle_day(metadata),
     ]
+
+
+def _idle_day(metadata: SyncedMetadata) -> list[dict[str, Any]]:
+    """Measure a daily run that moves nothing: the processor time of its steps, without starting processes."""
+    with tempfile.TemporaryDirectory() as home:
+        warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": home}))
+        warehouse.create_tables()
+        list_files(warehouse, [f"source-{number}" for number in range(SOURCE_COUNT)], FILES_OF_SOURCE)
+        active = [{**source, "status": "active"} for source in metadata.sources.to_pylist()]
+        replace(warehouse, SOURCES.name, active)
+        replace(warehouse, AUDIENCES.name, metadata.audiences.to_pylist())
+        first, later = (_cpu_of_day(warehouse) for _ in range(2))
+        opening = _cpu(lambda: list(warehouse.live_files(warehouse.table(INTERACTIONS.name), ["source-77"])))
+    files = f"{SOURCE_COUNT:,} sources, {SOURCE_COUNT * FILES_OF_SOURCE:,} files"
+    common = {"other_seconds": None, "ratio": None}
+    return [
+        {
+            "name": f"daily run with nothing to do, {files} (CPU)",
+            "ours_seconds": later,
+            "target": "<= 3 s",
+            "detail": f"decide and report; {first:.1f} s where every manifest is new",
+            **common,
+        },
+        {
+            "name": f"opening one source, {files} (CPU)",
+            "ours_seconds": opening,
+            "target": "<= 0.1 s",
+            "detail": "",
+            **common,
+        },
+    ]
+
+
+def _cpu_of_day(warehouse: Warehouse) -> float:
+    run = Run(uuid.uuid4().hex, datetime.now(UTC))
+    return _cpu(lambda: (decide_expiry(warehouse, run), expiry_report(warehouse, run)))
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def workspace(chance: random.Random) -> tuple[SyncedMetadata, WarehouseState]:

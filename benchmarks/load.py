@@ -6,11 +6,12 @@ Files are as Currents writes them: Avro, some twenty fields, mostly nullable uni
 from __future__ import annotations
 
 import random
+import resource
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -19,13 +20,17 @@ from typing import Any
 import fastavro
 
 from perennial.currents import load_interactions
+from perennial.engines.duckdb import open_connection
+from perennial.engines.write_files import write_files
 from perennial.settings import Settings
+from perennial.tables import LOADED_EVENTS
 from perennial.warehouse import Warehouse
 
 EVENT_COUNT = 1_000_000
 SOURCE_COUNT = 500
 USER_COUNT = 100_000
 FILE_EVENTS = 10_000
+LEDGER_FILES, LEDGER_ROWS, LEDGER_DAYS = 167, 600_000, 100
 REPETITIONS = 3
 TARGET_RATIO = 1.5
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -57,7 +62,54 @@ _SCHEMA = fastavro.parse_schema(
 
 def run(event_count: int = EVENT_COUNT) -> list[dict[str, Any]]:
     """Measure both codecs that Currents writes with, half of the events each."""
-    return [_compare(codec, event_count // 2) for codec in ("deflate", "null")]
+    return [*(_compare(codec, event_count // 2) for codec in ("deflate", "null")), _large_ledger()]
+
+
+def _large_ledger() -> dict[str, Any]:
+    """Load 1,000 events, some of them late, beside a ledger in whose files some are late as well."""
+    with TemporaryDirectory() as folder:
+        variables = {"PERENNIAL_HOME": f"{folder}/home", "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+        warehouse = Warehouse(Settings.from_environment(variables))
+        warehouse.create_tables()
+        _fill_ledger(warehouse)
+        chance = random.Random(1)
+        days = [LEDGER_DAYS - 1] * 996 + [LEDGER_DAYS - 5, LEDGER_DAYS - 31, LEDGER_DAYS - 32, 3]
+        sources, users = [(_id(chance), _id(chance), "Campaign")], [(_id(chance), "customer")]
+        events = [event for day in days for event in _events(chance, 1, START + day * 86_400, sources, users)]
+        path = Path(folder) / "home" / "landing" / f"event_type={EVENT_TYPES[0]}" / "date=2026-02-01-01" / "late.avro"
+        path.parent.mkdir(parents=True)
+        with path.open("wb") as file:
+            fastavro.writer(file, _SCHEMA, events, codec="deflate")
+        started, cpu = time.monotonic(), time.process_time()
+        assert load_interactions(warehouse, NOW + timedelta(days=LEDGER_DAYS)).interactions == len(events)
+        seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    return {
+        "name": f"load 1,000 events beside a ledger of {LEDGER_FILES * LEDGER_ROWS:,}, some of them late",
+        "ours_seconds": seconds,
+        "other_seconds": None,
+        "ratio": None,
+        "target": "<= 3 s",
+        "detail": f"CPU {cpu:.2f} s; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:,} MB of all",
+    }
+
+
+def _fill_ledger(warehouse: Warehouse) -> None:
+    """Write a ledger as compaction leaves it: files of about half a day, 1 event in 200 late by up to 60 days."""
+    table, written = warehouse.table(LOADED_EVENTS.name), []
+    with open_connection() as connection:
+        connection.execute(
+            "CREATE TABLE drawn AS SELECT uuid()::VARCHAR AS event_id, random() AS at, random() < 0.005 AS late, "
+            f"random() * 60 AS back FROM range({LEDGER_ROWS})"
+        )
+        for number in range(LEDGER_FILES):
+            connection.sql(
+                "SELECT printf('%04d', $number) || event_id[5:] AS event_id, "
+                "to_timestamp($start + (drawn.at + $number) * $length - if(late, back, 0) * 86400) AS occurred_at "
+                "FROM drawn",
+                params={"number": number, "start": START, "length": LEDGER_DAYS * 86_400 / LEDGER_FILES},
+            ).create_view("ledger_part", replace=True)
+            written += write_files(connection, "ledger_part", table, uuid.uuid4().hex)
+    warehouse.append_files(LOADED_EVENTS.name, written, uuid.uuid4().hex)
 
 
 def _compare(codec: str, event_count: int) -> dict[str, Any]:

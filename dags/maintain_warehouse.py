@@ -3,9 +3,9 @@
 Keeps tables fast and storage tidy, every day at 05:30 UTC.
 
 **What it does.** It merges small files of the hot table and of the append-only tables, and applies the delete files
-that other engines have written. It removes snapshots that are older than the retention window. It deletes files that
-no retained snapshot of any table and no operation in progress refers to, and the plans and reports of operations that
-are over.
+that other engines have written. It removes snapshots that are older than the retention window, and of those older than
+a day that only added files all but one an hour. It deletes files that no retained snapshot of any table and no
+operation in progress refers to, and the plans and reports of operations that are over.
 
 **What it never does.** It never changes a row. It never merges files in the archive, or of a source that is being
 expired or restored. It never deletes a file that a retained snapshot lists, or that may belong to somebody else: in

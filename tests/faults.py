@@ -7,15 +7,28 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-KINDS = ("internal", "slow-down", "reset", "cut")
-_ERRORS = {"internal": (500, "InternalError"), "slow-down": (503, "SlowDown")}
+KINDS = ("internal", "slow-down", "reset", "cut", "late-error")
+"""What a client has to repeat."""
+STALL_SECONDS = 2.0
+_ERRORS = {
+    "internal": (500, "InternalError"),
+    "slow-down": (503, "SlowDown"),
+    # A copy that takes long is answered before it has failed; of any other request it is an error like the first.
+    "late-error": (200, "InternalError"),
+    "expired": (400, "ExpiredToken"),
+    "denied": (403, "AccessDenied"),
+    "elsewhere": (301, "PermanentRedirect"),
+    "not-implemented": (501, "NotImplemented"),
+}
 
 
 @dataclass
@@ -25,20 +38,28 @@ class Faults:
     Attributes:
         url: Endpoint of the proxy.
         share: Of the requests that go wrong, from 0 to 1.
+        kinds: How they go wrong: one of KINDS, of the other errors, or "stall".
+        header: Only requests that have it go wrong; empty for all.
         chance: Decides which; seeded, so that a failure can be run again.
         done: How often each kind of fault was dealt.
+        signed_by: The access keys of all requests, in turn.
     """
 
     url: str = ""
     share: float = 0.0
+    kinds: tuple[str, ...] = KINDS
+    header: str = ""
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     done: Counter[str] = field(default_factory=Counter)
+    signed_by: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next(self) -> str:
+    def next(self, headers: Message) -> str:
         with self.lock:
-            kind = self.chance.choice(KINDS) if self.chance.random() < self.share else ""
+            goes_wrong = self.chance.random() < self.share and (not self.header or self.header in headers)
+            kind = self.chance.choice(self.kinds) if goes_wrong else ""
             self.done[kind] += 1
+            self.signed_by.append(headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0])
         return kind
 
 
@@ -72,7 +93,9 @@ class _Proxy(BaseHTTPRequestHandler):
         """Nobody reads along."""
 
     def _pass(self) -> None:
-        fault = self.dealer.next()
+        fault = self.dealer.next(self.headers)
+        if fault == "late-error" and "x-amz-copy-source" not in self.headers:
+            fault = "internal"
         length = int(self.headers.get("Content-Length") or 0)
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send_response_only(100)
@@ -80,6 +103,9 @@ class _Proxy(BaseHTTPRequestHandler):
         body = self.rfile.read(length) if "chunked" not in self.headers.get("Transfer-Encoding", "") else self._chunks()
         if fault in _ERRORS:
             self._refuse(*_ERRORS[fault])
+        elif fault == "stall":
+            time.sleep(STALL_SECONDS)
+            self._reset()
         elif fault == "reset" and self.dealer.chance.random() < 0.5:
             # Before the server has seen anything; else it has done what was asked, and nobody is told.
             self._reset()

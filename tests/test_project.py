@@ -203,6 +203,15 @@ def test_links_of_pages_lead_somewhere():
         assert not dead, relative(page)
 
 
+def test_the_version_is_the_same_wherever_it_is_written():
+    version = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    pages = [PROJECT_ROOT / "README.md", *(PROJECT_ROOT / "docs").glob("*.md"), *(PROJECT_ROOT / "deploy").rglob("*.*")]
+    named = re.compile(r'(?:perennial_airflow-|example\.com/perennial:|\btag: ")(\d+(?:\.\d+)+)')
+    found = {relative(page): set(named.findall(page.read_text(encoding="utf-8"))) for page in pages}
+    assert len([page for page, versions in found.items() if versions]) == 5
+    assert not [page for page, versions in found.items() if versions - {version}]
+
+
 def test_decision_records_are_numbered_without_gaps():
     assert [int(path.name[:4]) for path in ADRS] == list(range(1, len(ADRS) + 1))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from perennial.errors import TerminalSettingError
-from perennial.storage import Storage, Temperature, algorithm_of, storage_for
+from perennial.storage import Storage, Temperature, algorithm_of, list_together, storage_for
 from perennial.storage.s3 import s3_storage
 from tests.aws import Aws
 from tests.lake import ARCHIVE, Lake
@@ -109,7 +112,7 @@ def test_an_address_is_literal_whatever_characters_it_holds(place: str, storage:
         assert found.uri == uri
         assert storage.stat(uri) == found
 
-        copy = storage.copy(uri, f"{place}/copies/{name}")
+        copy = storage.copy(uri, f"{place}/copies/{name}", listed=found)
 
         assert storage.read(uri) == storage.read(f"{place}/copies/{name}") == name.encode()
         assert copy.original_checksum == copy.copied_checksum
@@ -207,3 +210,79 @@ def test_without_the_extra_an_address_on_s3_says_what_to_install(monkeypatch: py
     monkeypatch.setattr("perennial.storage.version", version)
     with pytest.raises(TerminalSettingError, match=r"not installed; run pip install 'perennial\[s3\]'"):
         storage_for("s3://bucket/key")
+
+
+# --- disks ------------------------------------------------------------------------------------------------------------
+
+
+def test_copies_on_one_disk_share_their_bytes_and_are_flushed_once_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    for name in ("fsync", "fdatasync"):
+        really = getattr(os, name)
+
+        def noted(descriptor: int, name: str = name, really: Callable[[int], None] = really) -> None:
+            flushed.append(f"{name} {Path(f'/proc/self/fd/{descriptor}').readlink()}")
+            really(descriptor)
+
+        monkeypatch.setattr(os, name, noted)
+    storage, copies = storage_for(str(tmp_path)), [f"{tmp_path}/to/{number}" for number in range(3)]
+    (tmp_path / "from").mkdir()
+    for number, copy in enumerate(copies):
+        (tmp_path / f"from/{number}").write_bytes(CONTENT)
+        storage.copy(f"{tmp_path}/from/{number}", copy)
+        assert Path(copy).samefile(tmp_path / f"from/{number}")
+    # The originals may be another program's, which has not flushed them.
+    assert flushed == [f"fdatasync {copy}" for copy in copies]
+
+    storage.make_durable(copies)
+    assert flushed[len(copies) :] == [f"fsync {tmp_path}/to"]
+
+
+def test_a_copy_that_is_made_again_counts_as_new(tmp_path: Path) -> None:
+    """Maintenance deletes what is old and in no table: the copy of a dead move, which the next move makes again."""
+    storage, copy = storage_for(str(tmp_path)), f"{tmp_path}/copy"
+    (tmp_path / "file").write_bytes(CONTENT)
+    storage.copy(f"{tmp_path}/file", copy)
+    first = storage.stat(copy)
+    time.sleep(0.05)
+    storage.copy(f"{tmp_path}/file", copy)
+    again = storage.stat(copy)
+
+    assert first is not None
+    assert again is not None
+    assert again.modified_at > first.modified_at
+    assert listed(str(tmp_path)) == [copy, f"{tmp_path}/file"]
+
+
+def test_where_no_link_can_be_made_the_bytes_are_copied_and_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "link", link)
+    storage = storage_for(str(tmp_path))
+    (tmp_path / "file").write_bytes(CONTENT)
+    copy = storage.copy(f"{tmp_path}/file", f"{tmp_path}/deep/copy")
+    (tmp_path / "file").write_bytes(b"later")
+
+    assert storage.read(f"{tmp_path}/deep/copy") == CONTENT
+    assert copy.original_checksum == copy.copied_checksum == sha256(CONTENT)
+
+
+# --- listings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["seaweedfs", "moto"], indirect=True)
+def test_files_are_listed_together_only_where_that_takes_fewer_requests(place: str, storage: Storage) -> None:
+    uris = [f"{place}/data/{name}" for name in ("a/1", "a/2", "b/1")]
+    for uri in (*uris, f"{place}/data/other"):
+        storage.write(uri, CONTENT)
+
+    assert list_together(uris, 4).keys() == set(uris)
+    assert list_together([*uris, f"{place}/data/absent"], 4).keys() == set(uris)
+    assert list_together(uris, storage.listed_at_once * len(uris)) == {}
+    assert list_together(uris, None) == list_together([], 0) == {}
+    assert list_together([uris[0], "s3://another-bucket/data/a"], 4) == {}

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perennial.settings import Settings
 from perennial.warehouse import FileChange, Warehouse
@@ -182,7 +184,7 @@ def test_an_event_delivered_again_with_another_time_is_loaded_once(settings: Set
     assert [row["event_id"] for row in warehouse.read("interactions").to_pylist()] == ["same"]
 
 
-def test_a_large_ledger_is_read_only_where_its_files_overlap_the_load(
+def test_of_a_large_ledger_only_files_of_the_days_of_the_load_are_read(
     settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from perennial.currents import prepare
@@ -204,4 +206,34 @@ def test_a_large_ledger_is_read_only_where_its_files_overlap_the_load(
     one_far_off = [event(9, time=TIME + 7 * DAY), event(10, time=int((NOW - timedelta(days=900)).timestamp()))]
     land_json(settings, OPEN, one_far_off, "late.json")
     load(warehouse)
-    assert looked_at == [1]
+    assert looked_at == [0, 1], "one span of time after the other"
+
+
+def test_late_events_are_known_again_in_a_large_ledger_whatever_else_their_files_hold(
+    settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perennial.currents import prepare
+
+    # The last day that a time can have, and the first.
+    times = [TIME, TIME - 400 * DAY, TIME - 401 * DAY, TIME - 90 * DAY, 253_402_300_799, 0]
+    delivered = [event(number, time=time) for number, time in enumerate(times)]
+    land_json(settings, OPEN, delivered, "first.json")
+    assert load(warehouse).duplicates == 0
+    land_json(settings, OPEN, [*delivered, event(9, time=TIME - 90 * DAY)], "again.json")
+    monkeypatch.setattr(prepare, "WHOLE_LEDGER_ROWS", 0)
+    again = load(warehouse)
+    assert (again.duplicates, again.read) == (len(times), len(times) + 1)
+
+
+@given(st.sets(st.integers(0, 4_000), max_size=200))
+def test_the_days_of_a_load_are_searched_in_a_bounded_number_of_spans(numbers: set[int]) -> None:
+    from perennial.currents.prepare import MAX_SPANS, _spans
+
+    first = datetime(2015, 1, 1, tzinfo=UTC)
+    days = [first + timedelta(days=number) for number in sorted(numbers)]
+    spans = _spans(days)
+    assert len(spans) <= MAX_SPANS
+    assert all(sum(start <= day <= end for start, end in spans) == 1 for day in days)
+    alone = [day for day in days if day - timedelta(days=1) not in days]
+    if len(alone) <= MAX_SPANS:
+        assert [start for start, _ in spans] == alone

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from perennial.audiences.compile import compile_audience
 from perennial.audiences.parse import parse
@@ -142,9 +143,9 @@ def written(dialect: Dialect) -> dict[str, str]:
 
 def _relations(asked: Asked, dialect: Dialect) -> Relations:
     relations = Relations()
-    for number, table in enumerate(TABLES, start=1):
-        # One table never had a snapshot.
-        snapshot_id = None if table == LOADED_FILES else number
+    for table in TABLES:
+        # One table never had a snapshot. The number comes from the name, so that a new table changes no other's.
+        snapshot_id = None if table == LOADED_FILES else crc32(table.name.encode()) % 10_000
         relations.tables[table.name] = TableAtSnapshot(table.name, ("lake", "messaging", table.name), snapshot_id)
     for table in (INTERACTIONS, INTERACTIONS_ARCHIVE):
         pinned = relations.tables[table.name]

@@ -37,6 +37,12 @@ COMMON = [
 ]
 EXPIRING = [*COMMON, Point("after", "commit:checksums")]
 EXPIRING.append(Point("before", "perennial.moves.finish:remove_pending"))
+# A copy that is not flushed, or whose name is not; and one copy of several.
+WHILE_COPYING = [
+    ("local", Point("before", "perennial.storage.local:_flush_content")),
+    ("local", Point("before", "perennial.storage.local:LocalStorage.make_durable")),
+    ("lake", Point("after", "perennial.storage.s3:S3Storage.copy")),
+]
 RESTORING = [*COMMON, Point("before", "perennial.moves.finish:remove_pending")]
 
 
@@ -104,7 +110,9 @@ def assert_restored(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_trails_alternate(warehouse)
 
 
-@pytest.mark.parametrize(("warehouse", "point"), in_places(EXPIRING), indirect=["warehouse"], ids=str)
+@pytest.mark.parametrize(
+    ("warehouse", "point"), [*in_places(EXPIRING), *WHILE_COPYING], indirect=["warehouse"], ids=str
+)
 def test_a_killed_expiry_is_finished_by_its_next_try_or_by_tomorrows_run(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
@@ -113,7 +121,7 @@ def test_a_killed_expiry_is_finished_by_its_next_try_or_by_tomorrows_run(workspa
     assert_nothing_lost_or_doubled(warehouse, before)
 
     # Both ways of going on, each from the same wreck in half of the cases.
-    if EXPIRING.index(point) % 2 or not carry_on(warehouse, "expire", Run("r1", NOW)):
+    if point not in EXPIRING or EXPIRING.index(point) % 2 or not carry_on(warehouse, "expire", Run("r1", NOW)):
         expire(warehouse, "tomorrow", NOW + timedelta(days=1))
     assert_expired(warehouse, before)
 

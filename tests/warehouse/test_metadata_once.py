@@ -15,6 +15,7 @@ from pyiceberg.table.metadata import TableMetadata, TableMetadataWrapper
 
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse, metadata_once
+from perennial.warehouse.lineage import operation_of
 from tests.maintenance.steps import append_loads
 
 
@@ -34,6 +35,13 @@ def test_what_a_commit_has_written_is_what_the_file_says(warehouse: Warehouse) -
 
     assert metadata_once.parse_once(text) == parsed(text)
     assert metadata_once.parse_once(text).model_dump_json() == text
+
+
+def test_operations_are_read_where_pyiceberg_keeps_them(warehouse: Warehouse) -> None:
+    append_loads(warehouse, ["a"], loads=2)
+    snapshots = parsed(text_of(warehouse)).snapshots
+    said = [snapshot.summary.additional_properties["perennial.operation-id"] for snapshot in snapshots]
+    assert [operation_of(snapshot) for snapshot in snapshots] == said
 
 
 def test_a_copy_may_be_changed_and_the_others_are_as_before(warehouse: Warehouse) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from perennial.currents.landing import LandingFile, is_unchanged, read_landing_file
@@ -55,9 +55,12 @@ _STEPS = (
     "file_counts",
     "new_loaded_files",
 )
-_DAY_MICROSECONDS = 86_400_000_000
-# Up to this many events the whole ledger is searched for known ids, beyond that only files of the load's days.
+_EPOCH, _DAY, _MOMENT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1), timedelta(microseconds=1)
+_EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+# Up to this many events the whole ledger is searched for known ids, beyond that only the load's days.
 WHOLE_LEDGER_ROWS = 20_000_000
+# Each span of days is a scan of its own; a load of more spans than this also searches days between them.
+MAX_SPANS = 32
 
 
 @dataclass(frozen=True)
@@ -191,14 +194,9 @@ def prepare_load(
 
 
 def _show_earlier(warehouse: Warehouse, ledger: Table, batch: Batch) -> None:
-    """Create views of the parts of `loaded_events` and `rejected_events` that may have records of this batch."""
+    """Show what earlier loads have of this batch: `known_events` and `rejected_events`."""
     connection = batch.connection
-    days = [start for (start,) in connection.execute(statement("load/select_event_days")).fetchall()]
-    ledger_files = list(warehouse.live_files(ledger))
-    searched = [live for live in ledger_files if _may_know(ledger, live, days)]
-    if sum(live.row_count for live in ledger_files) <= WHOLE_LEDGER_ROWS:
-        searched = ledger_files
-    create_view(connection, LOADED_EVENTS.name, searched, ledger, contract_columns(LOADED_EVENTS.name, ledger.schema()))
+    _find_known(warehouse, ledger, connection)
     rejected = warehouse.table(REJECTED_EVENTS.name)
     known_before = any(file.known_before for file in batch.read)
     rejected_files = list(warehouse.live_files(rejected)) if known_before else []
@@ -206,16 +204,38 @@ def _show_earlier(warehouse: Warehouse, ledger: Table, batch: Batch) -> None:
     create_view(connection, REJECTED_EVENTS.name, rejected_files, rejected, columns)
 
 
-def _may_know(ledger: Table, live: LiveFile, days: Sequence[int]) -> bool:
-    """Whether a file of the ledger may have events of some days."""
+def _find_known(warehouse: Warehouse, ledger: Table, connection: DuckDBPyConnection) -> None:
+    """Create table `known_events` from all of the ledger or, of a large one, from what it has of the load's days."""
+    columns = contract_columns(LOADED_EVENTS.name, ledger.schema())
+    files = list(warehouse.live_files(ledger))
+    days = [day for (day,) in connection.execute(statement("load/select_event_days")).fetchall()]
+    spans = _spans(days)
+    if sum(live.row_count for live in files) <= WHOLE_LEDGER_ROWS:
+        spans = [_EVER]
+    connection.execute(statement("load/create_known_events"))
+    for span in spans:
+        part = [live for live in files if span is _EVER or _may_know(ledger, live, *span)]
+        create_view(connection, LOADED_EVENTS.name, part, ledger, columns)
+        binds = dict(zip(("start_at", "end_at"), span, strict=True))
+        connection.execute(statement("load/insert_known_events"), binds)
+
+
+def _spans(days: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    """Combine days, given in order by their starts, to spans that end where the next day is missing.
+
+    There are MAX_SPANS at most; where there would be more, those with the fewest days between them become one.
+    """
+    gaps = [at for at in range(1, len(days)) if days[at] - days[at - 1] > _DAY]
+    widest = sorted(gaps, key=lambda at: days[at - 1] - days[at])[: MAX_SPANS - 1]
+    cuts = sorted({0, *widest, len(days)})
+    return [(days[first], days[last - 1] + (_DAY - _MOMENT)) for first, last in pairwise(cuts)]
+
+
+def _may_know(ledger: Table, live: LiveFile, start: datetime, end: datetime) -> bool:
+    """Whether a file of the ledger may have events of a span of time."""
     bounds = time_bounds(ledger, live.data_file, "occurred_at")
-    return bounds is None or _any_day_between(days, *bounds)
-
-
-def _any_day_between(days: Sequence[int], lower: int, upper: int) -> bool:
-    """Whether any day that starts at one of the sorted times overlaps lower..upper (microseconds)."""
-    position = bisect_left(days, lower - _DAY_MICROSECONDS + 1)
-    return position < len(days) and days[position] <= upper
+    since_epoch = [(moment - _EPOCH) // _MOMENT for moment in (start, end)]
+    return bounds is None or (bounds[0] <= since_epoch[1] and bounds[1] >= since_epoch[0])
 
 
 def _counts(connection: DuckDBPyConnection) -> list[LoadCounts]:

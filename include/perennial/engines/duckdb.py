@@ -256,12 +256,11 @@ def source_totals(warehouse: Warehouse) -> pa.Table:
     """How much of each source hot and archive have: columns `SOURCE_TOTALS`."""
     import pyarrow as pa
 
-    rows = [
-        {"table_name": name, **vars(total)}
-        for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)
-        for total in warehouse.source_totals(name).values()
-    ]
-    return pa.Table.from_pylist(rows, pa.schema([(name, arrow_type(kind)) for name, kind in SOURCE_TOTALS.items()]))
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in SOURCE_TOTALS.items()])
+    parts = [(name, warehouse.source_counts(name)) for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name)]
+    return pa.concat_tables(
+        counts.add_column(0, "table_name", pa.repeat(name, len(counts))).cast(schema) for name, counts in parts
+    )
 
 
 def local_path(uri: str) -> str:

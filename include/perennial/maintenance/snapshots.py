@@ -17,12 +17,14 @@ log = logging.getLogger(__name__)
 RETAIN_DAYS = 7
 # A load pins the ledger before it writes its record; this is longer than any load takes to prepare.
 PENDING_MARGIN = timedelta(days=1)
+# Of loads' snapshots that are older than this, one an hour is kept.
+THIN_AFTER = timedelta(days=1)
 
 
 def expire_old_snapshots(
     warehouse: Warehouse, now_wall_clock: datetime, retain_days: int = RETAIN_DAYS
 ) -> dict[str, int]:
-    """Expire the snapshots of every table that were replaced before the window.
+    """Expire the snapshots of every table that were replaced before the window, and thin out those of loads.
 
     Moves and loads read from the snapshots since they began who removed a file and which commit was made (M2), so no
     snapshot since a day before the oldest pending record is expired. An operation that begins during the expiry only
@@ -36,13 +38,15 @@ def expire_old_snapshots(
         TerminalDataError: A table was set back; no snapshot was expired.
         TransientConflictError: Other writers kept committing first.
     """
-    cutoff = _cutoff(warehouse, now_wall_clock, retain_days)
+    refuse_short_retention(retain_days)
+    cutoff = _since(warehouse, now_wall_clock - timedelta(days=retain_days))
+    thin_before = _since(warehouse, now_wall_clock - THIN_AFTER)
     refuse_losses(warehouse)
     warehouse.refuse_unwritable(declared.name for declared in TABLES)
     expired = {}
     for declared in TABLES:
         name = declared.name
-        if count := expire_snapshots(warehouse, name, cutoff, now_wall_clock):
+        if count := expire_snapshots(warehouse, name, cutoff, now_wall_clock, thin_before):
             expired[name] = count
     log.info("%d snapshots replaced before %s expired: %s", sum(expired.values()), cutoff.isoformat(), expired)
     return expired
@@ -61,8 +65,7 @@ def refuse_short_retention(retain_days: int) -> None:
         )
 
 
-def _cutoff(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int) -> datetime:
-    refuse_short_retention(retain_days)
-    cutoff = now_wall_clock - timedelta(days=retain_days)
+def _since(warehouse: Warehouse, moment: datetime) -> datetime:
+    """Go back from a moment to where no operation under way needs earlier snapshots."""
     started = [datetime.fromisoformat(record.created_at) for record in pending_records(warehouse)]
-    return min([cutoff, *(moment - PENDING_MARGIN for moment in started)])
+    return min([moment, *(created - PENDING_MARGIN for created in started)])

@@ -169,7 +169,7 @@ def _still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]
     synced = SyncedMetadata.read(warehouse)
     decided = {
         row["source_id"]: row["reason"]
-        for row in decide(warehouse, run.now, locked=locked, metadata=synced).to_pylist()
+        for row in decide(warehouse, run.now, synced, locked, plan.source_ids).to_pylist()
         if row["decision"] in LEAVING
     }
     platform = read_metadata(warehouse.settings, read_legacy_deletions(warehouse))
@@ -183,7 +183,7 @@ def _still_due(warehouse: Warehouse, plan: MovePlan, run: Run) -> dict[str, str]
         )
         return {}
     if platform is not None:
-        fresh = decide(warehouse, run.now, locked=locked, metadata=platform)
+        fresh = decide(warehouse, run.now, platform, locked, plan.source_ids)
         known = set(fresh["source_id"].to_pylist())
         moving = {source_id for name in LEAVING for source_id in sources_decided(fresh, name)}
         # A source that has vanished from the platform since the last sync is decided by the synced tables alone,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from perennial.engines.duckdb import open_session
 from perennial.engines.write_files import written_name
 from perennial.errors import TransientConflictError
 from perennial.moves.divide import divide_mixed_files
@@ -27,6 +28,7 @@ from perennial.moves.move_plan import (
     write_plan,
 )
 from perennial.operations import OperationRecord, new_record, pending_records, remove_pending, write_pending
+from perennial.sql import statement
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES
 from perennial.text import pluralize
@@ -275,11 +277,9 @@ def _grouped(files: list[LiveFile], merge: bool) -> Iterable[list[LiveFile]]:
 def _with_checksums(warehouse: Warehouse, direction: Direction, steps: list[CopyStep]) -> tuple[CopyStep, ...]:
     if direction is not RESTORE:
         return tuple(steps)
-    # The latest checksum of a file counts, because a repeated move may have written it again.
-    frame = warehouse.read(ARCHIVED_FILES.name).sort_by("archived_at")
-    # Version 0.1 recorded SHA-256 without its name.
-    checksums = [text if ":" in text else f"sha256:{text}" for text in frame["checksum"].to_pylist()]
-    known = dict(zip(frame["file_uri"].to_pylist(), checksums, strict=True))
+    binds = {"source_ids": sorted({step.source_id for step in steps})}
+    with open_session(warehouse, [ARCHIVED_FILES.name]) as session:
+        known = dict(session.execute(statement("moves/select_checksums"), binds).fetchall())
     return tuple(
         replace(step, expected_checksums={uri: known[uri] for uri in step.originals if uri in known}) for step in steps
     )

@@ -87,11 +87,16 @@ class WarehouseState:
 
     @classmethod
     def read(
-        cls, warehouse: Warehouse, locked: Collection[str] = (), hot_rows: dict[str, int] | None = None
+        cls,
+        warehouse: Warehouse,
+        locked: Collection[str] = (),
+        source_ids: Collection[str] | None = None,
+        hot_rows: dict[str, int] | None = None,
     ) -> WarehouseState:
+        """Read it; the hot rows of some sources or, by default, of all, unless they are given."""
         if hot_rows is None:
-            totals = warehouse.source_totals(INTERACTIONS.name)
-            hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
+            counts = warehouse.source_counts(INTERACTIONS.name, source_ids)
+            hot_rows = dict(zip(counts["source_id"].to_pylist(), counts["row_count"].to_pylist(), strict=True))
         events, holds = warehouse.read(LIFECYCLE_EVENTS.name), warehouse.read(HOLDS.name)
         return cls(events, hot_rows, frozenset(locked), absent_rows(warehouse), holds)
 
@@ -198,14 +203,22 @@ _EXPLAINED_COLUMNS = tuple(
 
 
 def decide(
-    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, locked: Collection[str] = ()
+    warehouse: Warehouse,
+    as_of: datetime,
+    metadata: Metadata | None = None,
+    locked: Collection[str] = (),
+    source_ids: Collection[str] | None = None,
 ) -> pa.Table:
-    """Decide about every source; as `decide_all`, the rows alone."""
-    return decide_all(warehouse, as_of, metadata, locked).rows
+    """Decide about every source, or about some of them; as `decide_all`, the rows alone."""
+    return decide_all(warehouse, as_of, metadata, locked, source_ids).rows
 
 
 def decide_all(
-    warehouse: Warehouse, as_of: datetime, metadata: Metadata | None = None, locked: Collection[str] = ()
+    warehouse: Warehouse,
+    as_of: datetime,
+    metadata: Metadata | None = None,
+    locked: Collection[str] = (),
+    source_ids: Collection[str] | None = None,
 ) -> Decisions:
     """Decide about every source.
 
@@ -215,6 +228,7 @@ def decide_all(
         metadata: Sources and audiences to decide from instead, such as what the platform says right now (R7).
         locked: Sources that a restore is bringing back: never decided `expire` or `late`. One that is active stays
             `reactivated`, so that a restore that died is taken up again (R10).
+        source_ids: Only these, from the same metadata; the hot rows of no other are counted. None: all.
 
     Returns:
         Rows with the columns of `expiry_decisions` alone: source_id, decision, reason, clock_started_at, expires_at,
@@ -223,9 +237,15 @@ def decide_all(
     Raises:
         TerminalMetadataError: A status or kind is not in the contract.
     """
+    import pyarrow.compute as pc
+
     metadata = metadata or SyncedMetadata.read(warehouse)
-    decided = decide_from(metadata, WarehouseState.read(warehouse, locked), as_of, Rules.from_settings(warehouse))
-    return replace(decided, rows=decided.rows.select(list(DECISION_COLUMNS)))
+    state = WarehouseState.read(warehouse, locked, source_ids)
+    decided = decide_from(metadata, state, as_of, Rules.from_settings(warehouse))
+    rows = decided.rows.select(list(DECISION_COLUMNS))
+    return replace(
+        decided, rows=rows if source_ids is None else rows.filter(pc.field("source_id").isin(list(source_ids)))
+    )
 
 
 def explain(
@@ -238,8 +258,7 @@ def explain(
         source_id: Campaign or Canvas.
         as_of: As `decide_all`.
         locked: As `decide_all`.
-        hot_rows: Its interactions in the hot table, where they are known: in a large warehouse it takes seconds to
-            count them for all.
+        hot_rows: Its interactions in the hot table, where they are known.
 
     Raises:
         TerminalUnseenError, TerminalRequestError: As `unknown_source`.
@@ -248,7 +267,8 @@ def explain(
     import pyarrow.compute as pc
 
     metadata = SyncedMetadata.read(warehouse)
-    state = WarehouseState.read(warehouse, locked, None if hot_rows is None else {source_id: hot_rows})
+    known = None if hot_rows is None else {source_id: hot_rows}
+    state = WarehouseState.read(warehouse, locked, (source_id,), known)
     decided = decide_from(metadata, state, as_of, Rules.from_settings(warehouse))
     rows = decided.rows
     found = rows.filter(pc.field("source_id") == source_id).to_pylist()

@@ -17,10 +17,9 @@ from typing import Any
 from perennial.errors import TerminalDataError
 from perennial.storage import ColdState, CopiedFile, StoredFile, Temperature, algorithm_of, storage_for
 
-# A link is refused across file systems, by file systems without links, and when an inode has too many of them.
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
-# A new link changes the inode, which fsync would commit to the journal, file by file.
-_flush_data = getattr(os, "fdatasync", os.fsync)
+# A link is refused across file systems, by file systems without links, when an inode has too many of them, and where
+# something is. If that is the same file, it gets another name for a moment: its time of change says that it is new.
+_NO_LINK = {errno.EEXIST, errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
 
 
 class LocalStorage:
@@ -80,22 +79,23 @@ class LocalStorage:
         listed: StoredFile | None = None,  # noqa: ARG002
     ) -> CopiedFile:
         source, path = storage_for(origin), _path(destination)
-        if isinstance(source, LocalStorage) and _is_linked(_path(origin), path):
-            # Two names of one file: reading one verifies both. Whoever wrote it may not have flushed it.
-            checksum, file_bytes = self.checksum(destination, algorithm), path.stat().st_size
-            _flush(path, _flush_data)
-            return CopiedFile(file_bytes, file_bytes, checksum, checksum)
-        with _replacing(path) as temporary:
-            if isinstance(source, LocalStorage):
-                _link_or_copy(_path(origin), temporary)
-            else:
-                with source.open(origin) as original, temporary.open("wb") as copy:
-                    shutil.copyfileobj(original, copy)
-            _flush(temporary)
-        copied_checksum, found = self.checksum(destination, algorithm), source.stat(origin)
+        is_local = isinstance(source, LocalStorage)
+        if not (is_local and _is_linked(_path(origin), path)):
+            with _replacing(path) as temporary:
+                if is_local:
+                    _link_or_copy(_path(origin), temporary)
+                else:
+                    with source.open(origin) as original, temporary.open("wb") as copy:
+                        shutil.copyfileobj(original, copy)
+        # Also if it is linked, because whoever wrote the original may not have flushed it.
+        _flush_content(path)
+        copied_checksum, copied_bytes = self.checksum(destination, algorithm), path.stat().st_size
+        if is_local and path.samefile(_path(origin)):
+            # Two names of one file: reading one verifies both.
+            return CopiedFile(copied_bytes, copied_bytes, copied_checksum, copied_checksum)
+        found = source.stat(origin)
         original_checksum = source.checksum(origin, algorithm_of(copied_checksum))
-        original_bytes = found.file_bytes if found else 0
-        return CopiedFile(original_bytes, path.stat().st_size, original_checksum, copied_checksum)
+        return CopiedFile(found.file_bytes if found else 0, copied_bytes, original_checksum, copied_checksum)
 
     def make_durable(self, uris: Collection[str]) -> None:
         for directory in {uri.rpartition("/")[0] for uri in uris}:
@@ -140,12 +140,10 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 def _is_linked(origin: Path, destination: Path) -> bool:
-    """Give a file a second name, unless another file has it; returns whether both names are of one file now."""
+    """Give a file a second name; returns False if the name is taken or the file cannot have it."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
         os.link(origin, destination)
-    except FileExistsError:
-        return destination.samefile(origin)
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
@@ -158,9 +156,14 @@ def _link_or_copy(origin: Path, destination: Path) -> None:
         shutil.copyfile(origin, destination)
 
 
-def _flush(path: Path, flush: Callable[[int], None] = os.fsync) -> None:
+def _flush_content(path: Path) -> None:
+    # Not the inode, which a new link has changed: that would commit the journal once for each file.
+    _flush(path, getattr(os, "fdatasync", os.fsync))
+
+
+def _flush(path: Path, flush: Callable[[int], None] | None = None) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        flush(descriptor)
+        (flush or os.fsync)(descriptor)
     finally:
         os.close(descriptor)

@@ -12,6 +12,7 @@ import os
 import ssl
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from typing import Any
@@ -75,6 +76,7 @@ class DirectCopies:
         if signer is None or path == place.path or get_environ_proxies(url) or self._client.meta.config.proxies:
             return
         route = _Route(signer, region, place.scheme == "https", place.netloc, path)
+        weakref.finalize(route, _close, route.rested)
         self._routes.setdefault((origin_bucket, bucket, algorithm), route)
 
     def give_up(self, origin_bucket: str, bucket: str, algorithm: str) -> None:
@@ -152,6 +154,11 @@ class DirectCopies:
         bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
         context = ssl.create_default_context(cafile=get_cert_path(bundle or True))
         return HTTPSConnection(route.host, timeout=seconds, context=context)
+
+
+def _close(rested: list[tuple[HTTPConnection, float]]) -> None:
+    for connection, _ in rested:
+        connection.close()
 
 
 def _signed(route: _Route, path: str, headers: dict[str, str]) -> dict[str, str]:

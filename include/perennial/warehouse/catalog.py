@@ -19,7 +19,7 @@ from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENT
 from perennial.warehouse.align import align, set_columns
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import FileChange, commit_change
-from perennial.warehouse.files import LiveFile, SourceTotal, files_of, rows_by_source
+from perennial.warehouse.files import LiveFile, SourceTotal, files_of
 from perennial.warehouse.foreign import (
     as_declared,
     lacks_declared_partitioning,
@@ -29,6 +29,7 @@ from perennial.warehouse.foreign import (
 from perennial.warehouse.name_mappings import with_columns
 from perennial.warehouse.open import is_embedded, open_catalog
 from perennial.warehouse.schemas import completed, declared_schema, refuse_broken, refuse_required
+from perennial.warehouse.totals import count_sources
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -174,21 +175,16 @@ class Warehouse:
             yield from files_of(table, snapshot, chosen)
 
     def source_totals(self, name: str, source_ids: Collection[str] | None = None) -> dict[str, SourceTotal]:
-        """Sum up how much a table has of each source, or of each of some sources, from its manifests.
+        """Sum up how much a table has of each source, or of each of some sources; see `source_counts`."""
+        counts = self.source_counts(name, source_ids)
+        rows = zip(*(column.to_pylist() for column in counts.columns), strict=True)
+        return {source_id: SourceTotal(source_id, *total) for source_id, *total in rows}
 
-        A file that another writer has not partitioned by source is read; its bytes are divided in proportion to rows.
-        """
-        totals: dict[str, list[int]] = {}
+    def source_counts(self, name: str, source_ids: Collection[str] | None = None) -> pa.Table:
+        """Return the same as columns: source_id, file_count, row_count, total_bytes."""
         table = self.table(name)
-        for live in self.live_files(table, source_ids):
-            for source_id, rows in rows_by_source(table, live).items():
-                if live.is_mixed and source_ids is not None and source_id not in source_ids:
-                    continue
-                total = totals.setdefault(source_id, [0, 0, 0])
-                total[0] += 1
-                total[1] += rows
-                total[2] += live.file_bytes * rows // max(live.row_count, 1)
-        return {source_id: SourceTotal(source_id, *total) for source_id, total in totals.items()}
+        with catalog_errors(self.settings.catalog):
+            return count_sources(self, table, source_ids)
 
     def read(self, name: str) -> pa.Table:
         """Read a whole (small) table."""

@@ -19,9 +19,9 @@ from perennial.tables import COUNTED
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.heads import note_head, read_head
-from perennial.warehouse.lineage import OPERATION_KEY, History, operation_of, tagged
+from perennial.warehouse.lineage import OPERATION_KEY, History, is_thinned, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
-from perennial.warehouse.manifests import SnapshotProducer, overlap
+from perennial.warehouse.manifests import SnapshotProducer, entries_of, overlap
 from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
@@ -185,9 +185,10 @@ def _removals(table: Table, snapshot_id: int | None) -> Iterator[tuple[DataFile,
     for snapshot in History(table.metadata).lineage.values():
         if snapshot.snapshot_id == snapshot_id:
             return
-        for manifest in snapshot.manifests(table.io):
+        # What was thinned out has removed nothing.
+        for manifest in () if is_thinned(snapshot) else snapshot.manifests(table.io):
             if manifest.added_snapshot_id != snapshot.snapshot_id or not manifest.deleted_files_count:
                 continue
-            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
+            for entry in entries_of(manifest, table.io, discard_deleted=False):
                 if entry.status == ManifestEntryStatus.DELETED:
                     yield entry.data_file, operation_of(snapshot)

@@ -26,7 +26,7 @@ from pyiceberg.typedef import Record
 from perennial.errors import TerminalDataError
 from perennial.settings import dag_id
 from perennial.warehouse.foreign import refuse_unreadable
-from perennial.warehouse.manifests import may_hold, source_specs
+from perennial.warehouse.manifests import entries_of, may_hold, source_specs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,7 +114,7 @@ def files_of(table: Table, snapshot: Snapshot, chosen: set[str] | None) -> Itera
     ]
     if all(manifest.content == ManifestContent.DATA for manifest in manifests):
         # Without delete files to match, reading the entries takes a third of the time of planning a scan.
-        entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
+        entries = (entry for manifest in manifests for entry in entries_of(manifest, table.io))
         yield from (
             LiveFile(entry.data_file, source_at=by_source.get(entry.data_file.spec_id))
             for entry in entries

@@ -7,20 +7,21 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate
 from pyiceberg.utils.properties import property_as_bool, property_as_int
 
 from perennial.tables import COUNTED, TABLES
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import load_whole_table, set_tag
-from perennial.warehouse.lineage import TAG
+from perennial.warehouse.lineage import GIVEN_UP_KEY, TAG, THINNED_KEY, History, is_thinned, thinned_property
 from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 # Properties with which a table's owner protects snapshots and files.
 _GC_ENABLED = "gc.enabled"
 _MAX_AGE, _MIN_SNAPSHOTS = "history.expire.max-snapshot-age-ms", "history.expire.min-snapshots-to-keep"
+
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -123,18 +126,22 @@ def contradicts(table: Table, metadata_uri: str, others: Collection[str] = ()) -
     return ""
 
 
-def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: datetime) -> int:
+def expire_snapshots(
+    warehouse: Warehouse, name: str, cutoff: datetime, now: datetime, thin_before: datetime | None = None
+) -> int:
     """Expire the snapshots that were replaced before some time, by compare-and-swap; deletes no file.
 
     The heads of branches, tags, every snapshot since then and the one that was current then are kept, so that the state
     at any moment since can still be read and the history since then has no gaps. Snapshots that the table's properties
-    and branches protect are kept as well; no branch and no tag is ever removed.
+    and branches protect are kept as well; no branch and no tag is ever removed. Of snapshots that only added files one
+    an hour is kept; the operations of the others stay known.
 
     Args:
         warehouse: The tables.
         name: The table.
         cutoff: Snapshots that were replaced before it may expire.
         now: The moment from which ages in properties and branches are counted.
+        thin_before: Snapshots made before it that only added files are thinned out; by default, none.
 
     Our tag is moved to the current state: otherwise it would keep the files of an earlier one.
 
@@ -149,11 +156,14 @@ def expire_snapshots(warehouse: Warehouse, name: str, cutoff: datetime, now: dat
 
     def attempt() -> int:
         table = load_whole_table(warehouse, name)
-        expired = sorted(_expirable(table, cutoff, now))
+        history = History(table.metadata)
+        window = (cutoff, thin_before or cutoff)
+        thinned = _thinnable(table, history, window, now) if not keeps_files(table) else set()
+        expired = sorted(_expirable(table, history, cutoff, now) | thinned)
         if not expired and not _is_ahead(table):
             return 0
         with catalog_errors(table.catalog.name, commit=name):
-            _remove(table, expired)
+            _remove(table, expired, thinned_property(history, expired, thinned))
         return len(expired)
 
     return repeat_lost_races(name, "Expiring snapshots", attempt)
@@ -164,18 +174,47 @@ def keeps_files(table: Table) -> bool:
     return not property_as_bool(table.properties, _GC_ENABLED, True)
 
 
-def _expirable(table: Table, cutoff: datetime, now: datetime) -> set[int]:
+def _expirable(table: Table, history: History, cutoff: datetime, now: datetime) -> set[int]:
     metadata = table.metadata
     if keeps_files(table):
         return set()
-    snapshots = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
     cutoff_ms = int(cutoff.timestamp() * 1000)
     kept = {snapshot.snapshot_id for snapshot in metadata.snapshots if snapshot.timestamp_ms >= cutoff_ms}
     kept |= {ref.snapshot_id for ref in metadata.refs.values()}
     for ref in metadata.refs.values():
         if ref.snapshot_ref_type == SnapshotRefType.BRANCH:
-            kept.update(_kept_of(table, ref, snapshots, cutoff_ms, now))
-    return snapshots.keys() - kept
+            kept.update(_kept_of(table, ref, history.snapshots, cutoff_ms, now))
+    return {snapshot.snapshot_id for snapshot in metadata.snapshots} - kept
+
+
+def _thinnable(table: Table, history: History, window: tuple[datetime, datetime], now: datetime) -> set[int]:
+    """Choose the snapshots of a span of time that the next one of the same hour makes superfluous.
+
+    Both have only added files, so the next one lists all of them: no file becomes unreachable, and the state before any
+    other kind of commit stays.
+    """
+    first, end = (int(moment.timestamp() * 1000) for moment in window)
+    kept = {ref.snapshot_id for ref in table.metadata.refs.values()}
+    for name, ref in table.metadata.refs.items():
+        if ref.snapshot_ref_type == SnapshotRefType.BRANCH:
+            # Of other branches all, of main what it or the table's properties ask for.
+            kept.update(_kept_of(table, ref, history.snapshots, end if name == MAIN_BRANCH else 0, now))
+    lineage = [snapshot for snapshot in history.lineage.values() if not is_thinned(snapshot)]
+    return {
+        snapshot.snapshot_id
+        for later, snapshot in pairwise(lineage)
+        if first <= snapshot.timestamp_ms < end
+        and snapshot.snapshot_id not in kept
+        and snapshot.parent_snapshot_id is not None
+        and snapshot.timestamp_ms // _HOUR_MS == later.timestamp_ms // _HOUR_MS
+        and _only_adds(snapshot)
+        and _only_adds(later)
+    }
+
+
+def _only_adds(snapshot: Snapshot) -> bool:
+    summary = snapshot.summary
+    return summary is not None and summary.operation == Operation.APPEND and not summary.get(GIVEN_UP_KEY)
 
 
 def _kept_of(
@@ -191,6 +230,9 @@ def _kept_of(
     # Down to the one that was current at the cutoff: an operation that began just then has pinned it.
     current_then = False
     while snapshot is not None and (count < least or not current_then):
+        if is_thinned(snapshot):
+            snapshot = snapshots.get(snapshot.parent_snapshot_id or -1)
+            continue
         yield snapshot.snapshot_id
         count += 1
         current_then = current_then or snapshot.timestamp_ms < cutoff_ms
@@ -202,7 +244,7 @@ def _is_ahead(table: Table) -> bool:
     return tag is not None and tag.snapshot_id != table.metadata.current_snapshot_id
 
 
-def _remove(table: Table, snapshot_ids: list[int]) -> None:
+def _remove(table: Table, snapshot_ids: list[int], thinned: str) -> None:
     # pyiceberg's own expiry asserts nothing about the table and retries; a snapshot that a rollback has just made
     # current again must not expire.
     table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
@@ -213,6 +255,8 @@ def _remove(table: Table, snapshot_ids: list[int]) -> None:
         removed,
         (AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=current),),  # type: ignore[call-arg]
     )
+    if thinned != table.properties.get(THINNED_KEY, ""):
+        transaction.set_properties({THINNED_KEY: thinned})
     if _is_ahead(table):
         set_tag(transaction)
     transaction.commit_transaction()

@@ -8,24 +8,27 @@ A record in storage (`heads`) says the same for a catalog that has forgotten it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import SetSnapshotRefUpdate
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
-    from pyiceberg.table.snapshots import Snapshot
 
 OPERATION_KEY = "perennial.operation-id"
 # Operations that an operator has given up with `perennial repair --accept`, one per line.
 GIVEN_UP_KEY = "perennial.given-up-operations"
+# Property of a table: its snapshots that were thinned out, one per line, and which ones they were the parents of.
+THINNED_KEY = "perennial.thinned-snapshots"
 TAG = "perennial"
 # These put the same rows into other files, or the same files into other manifests: undoing them loses no row.
 _NEUTRAL = ("compact", "divide", "order-manifests")
@@ -71,12 +74,19 @@ class History:
 
     @cached_property
     def snapshots(self) -> dict[int, Snapshot]:
-        """All retained snapshots by id; pyiceberg itself searches a list."""
-        return {snapshot.snapshot_id: snapshot for snapshot in self.metadata.snapshots}
+        """All snapshots by id, also those that were thinned out: these have no manifest list."""
+        thinned, parents = _read_thinned(self.metadata.properties.get(THINNED_KEY, ""))
+        found = {**thinned, **{snapshot.snapshot_id: snapshot for snapshot in self.metadata.snapshots}}
+        for snapshot_id in parents.keys() & found.keys():
+            # Who removes a snapshot may also remove what says that it was a parent.
+            if found[snapshot_id].parent_snapshot_id is None:
+                known = {"parent_snapshot_id": parents[snapshot_id]}
+                found[snapshot_id] = found[snapshot_id].model_copy(update=known)
+        return found
 
     @cached_property
     def lineage(self) -> dict[int, Snapshot]:
-        """The current snapshot and its ancestors, the newest first, as far as they are retained without a gap."""
+        """The current snapshot and its ancestors, the newest first, as far as they are known without a gap."""
         found: dict[int, Snapshot] = {}
         snapshot = self.snapshots.get(self.metadata.current_snapshot_id or -1)
         while snapshot is not None:
@@ -98,8 +108,8 @@ class History:
 
     @cached_property
     def _given_up(self) -> set[str]:
-        summaries = [snapshot.summary.additional_properties for snapshot in self.lineage.values() if snapshot.summary]
-        return {operation for summary in summaries for operation in summary.get(GIVEN_UP_KEY, "").split("\n")}
+        given_up = (_noted(snapshot).get(GIVEN_UP_KEY, "") for snapshot in self.lineage.values())
+        return {operation for operations in given_up for operation in operations.split("\n")}
 
     @cached_property
     def missing(self) -> list[Snapshot]:
@@ -108,7 +118,7 @@ class History:
         done = {operation_of(snapshot) for snapshot in self.lineage.values()} | self._given_up | {""}
         undone = [
             snapshot
-            for snapshot in self.metadata.snapshots
+            for snapshot in self.snapshots.values()
             if snapshot.snapshot_id not in self.lineage and number_of(snapshot) >= self.oldest
         ]
         lost = [one for one in undone if operation_of(one) not in done and not is_neutral(operation_of(one))]
@@ -132,10 +142,70 @@ class History:
         return snapshot is not None
 
 
+def is_thinned(snapshot: Snapshot) -> bool:
+    """Whether a snapshot was thinned out, so that only its place in the history is known."""
+    return not snapshot.manifest_list
+
+
+def thinned_property(history: History, removed: Collection[int], thinned: Collection[int]) -> str:
+    """Write what has to stay known of the snapshots that are thinned out, and of those that were before.
+
+    Args:
+        history: Before they are removed.
+        removed: All snapshots that are removed. What came before one that is not thinned out is no longer known.
+        thinned: Those of them that are thinned out.
+    """
+
+    def is_known(one: Snapshot) -> bool:
+        return one.snapshot_id in thinned or one.snapshot_id not in removed
+
+    known = list(takewhile(is_known, history.lineage.values()))
+    kept = [one for one in known if not is_thinned(one) and one.snapshot_id not in thinned]
+    oldest = min(map(number_of, kept), default=0)
+    gone = {
+        one.snapshot_id: one
+        for one in known
+        if number_of(one) > oldest and (is_thinned(one) or one.snapshot_id in thinned)
+    }
+    lines = [
+        f"{one.snapshot_id} {one.parent_snapshot_id} {number_of(one)} {one.timestamp_ms} {operation_of(one)}"
+        for one in gone.values()
+    ]
+    lines += [f"{one.snapshot_id} {one.parent_snapshot_id}" for one in kept if one.parent_snapshot_id in gone]
+    return "\n".join(lines)
+
+
+@lru_cache(32)
+def _read_thinned(text: str) -> tuple[dict[int, Snapshot], dict[int, int]]:
+    """Read the property: the snapshots by id, and the parents of others that may no longer name them."""
+    snapshots: dict[int, Snapshot] = {}
+    parents: dict[int, int] = {}
+    for line in text.splitlines():
+        snapshot_id, parent_id, *rest = line.split(" ", 4)
+        if not rest:
+            parents[int(snapshot_id)] = int(parent_id)
+            continue
+        number, timestamp, operation = rest
+        snapshots[int(snapshot_id)] = Snapshot.model_construct(
+            snapshot_id=int(snapshot_id),
+            parent_snapshot_id=int(parent_id),
+            sequence_number=int(number),
+            timestamp_ms=int(timestamp),
+            manifest_list="",
+            summary=Summary(Operation.APPEND, **{OPERATION_KEY: operation}),
+        )
+    return snapshots, parents
+
+
 def operation_of(snapshot: Snapshot) -> str:
     """Our operation that made a snapshot; empty if another program did."""
-    summary = snapshot.summary
-    return summary.additional_properties.get(OPERATION_KEY, "") if summary is not None else ""
+    return _noted(snapshot).get(OPERATION_KEY, "")
+
+
+def _noted(snapshot: Snapshot) -> dict[str, str]:
+    """The summary of a snapshot; not through its property, which takes pydantic 5 µs, a third of a whole commit."""
+    private = snapshot.summary.__pydantic_private__ if snapshot.summary is not None else None
+    return private["_additional_properties"] if private is not None else {}
 
 
 def is_neutral(operation: str) -> bool:

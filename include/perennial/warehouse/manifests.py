@@ -8,6 +8,7 @@ files of a source stay together, and `clustered` brings them together again.
 
 from __future__ import annotations
 
+import gc
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
 
 # Files that one manifest lists: a query about one source reads this many entries, at 50 µs each.
-MANIFEST_FILES = 5_000
+MANIFEST_FILES = 2_000
 # Once this many manifests are at most half full they are rewritten, this many of their files at once.
 MERGE_MANIFESTS, MERGE_FILES = 100, 50_000
 # Where a DataFile has its partition, and the metrics from column_sizes to upper_bounds.
@@ -86,7 +87,7 @@ class SnapshotProducer(_OverwriteFiles):
     def _manifests(self) -> list[ManifestFile]:
         parent = self._transaction.table_metadata.snapshot_by_name(self._target_branch)
         listed = parent.manifests(self._io) if parent is not None else []
-        manifests = [found for found in listed if found.content == ManifestContent.DELETES or _file_count(found)]
+        manifests = [found for found in listed if found.content == ManifestContent.DELETES or file_count(found)]
         if self._clustered:
             return self._in_order(manifests)
         added = [
@@ -105,7 +106,7 @@ class SnapshotProducer(_OverwriteFiles):
         for manifest in manifests:
             entries = []
             if manifest.content == ManifestContent.DATA and may_hold(manifest, sources, self._by_source):
-                entries = self.fetch_manifest_entry(manifest)
+                entries = entries_of(manifest, self._io)
             removed = [entry for entry in entries if entry.data_file in self._deleted_data_files]
             if not removed:
                 left.append(manifest)
@@ -128,13 +129,13 @@ class SnapshotProducer(_OverwriteFiles):
             if manifest.content == ManifestContent.DATA
             and manifest.added_snapshot_id != self._snapshot_id
             and manifest.partition_spec_id == self._transaction.table_metadata.default_spec_id
-            and _file_count(manifest) <= MANIFEST_FILES // 2
+            and file_count(manifest) <= MANIFEST_FILES // 2
         ]
         if len(small) < MERGE_MANIFESTS:
             return manifests
-        small.sort(key=_file_count)
-        chosen = set(small[: bisect_right(list(accumulate(map(_file_count, small))), MERGE_FILES)])
-        entries = [entry for manifest in chosen for entry in self.fetch_manifest_entry(manifest)]
+        small.sort(key=file_count)
+        chosen = set(small[: bisect_right(list(accumulate(map(file_count, small))), MERGE_FILES)])
+        entries = [entry for manifest in chosen for entry in entries_of(manifest, self._io)]
         merged = self._written(entries, ManifestEntryStatus.EXISTING)
         return [*merged, *(manifest for manifest in manifests if manifest not in chosen)]
 
@@ -162,7 +163,7 @@ class SnapshotProducer(_OverwriteFiles):
         counts = Counter(
             _source(entry.data_file, self._by_source[found.partition_spec_id])
             for found in data
-            for entry in self.fetch_manifest_entry(found)
+            for entry in entries_of(found, self._io)
         )
         starts = _range_starts(counts)
         writers: dict[tuple[int, int, int], ManifestWriter] = {}
@@ -170,7 +171,7 @@ class SnapshotProducer(_OverwriteFiles):
         partitions: dict[tuple[object, ...], Record] = {}
         with ExitStack() as stack:
             for manifest in data:
-                for entry in self.fetch_manifest_entry(manifest):
+                for entry in entries_of(manifest, self._io):
                     source_id = _source(entry.data_file, self._by_source[manifest.partition_spec_id])
                     number = bisect_right(starts, source_id)
                     # A writer keeps the partition of each file until it ends, so equal ones are one object.
@@ -214,7 +215,7 @@ def overlap(table: Table) -> int:
     edges: list[tuple[str, int]] = []
     for manifest in snapshot.manifests(table.io) if snapshot is not None else ():
         bounds = _bounds(manifest, by_source)
-        if bounds is not None and manifest.content == ManifestContent.DATA and _file_count(manifest):
+        if bounds is not None and manifest.content == ManifestContent.DATA and file_count(manifest):
             # A manifest ends after all that begin at its end.
             edges += [(bounds[0], 0), (bounds[1], 1)]
     return max(accumulate(-1 if end else 1 for _, end in sorted(edges)), default=0)
@@ -234,11 +235,26 @@ def _source(data_file: DataFile, position: int | None) -> str:
     return "" if position is None else str(data_file.partition[position])
 
 
-def _file_count(manifest: ManifestFile) -> int:
+def file_count(manifest: ManifestFile) -> int:
     """Files that a manifest lists, without those that it records as removed."""
     counts = manifest.added_files_count, manifest.existing_files_count
     # A writer need not record the count; it counts as one, so that it is not skipped.
     return sum(1 if count is None else count for count in counts)
+
+
+def entries_of(manifest: ManifestFile, io: FileIO, discard_deleted: bool = True) -> list[ManifestEntry]:
+    """Read the entries of a manifest.
+
+    They are many small objects without cycles; searching them for cycles takes longer than reading them. If threads
+    overlap, one of them may be searched after all, but the collector is never left off.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return manifest.fetch_manifest_entry(io, discard_deleted)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _write_entry(writer: ManifestWriter, entry: ManifestEntry, status: ManifestEntryStatus) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyiceberg.serializers import Compressor, ToOutputFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil, TableMetadataV1, TableMetadataV2, TableMetadataV3
@@ -55,7 +55,7 @@ def write(metadata: TableMetadata, output_file: OutputFile, overwrite: bool = Fa
     _remembered(text, copy_of(metadata))
 
 
-def copy_of(metadata: TableMetadata, memo: dict[int, Any] | None = None) -> TableMetadata:
+def copy_of(metadata: TableMetadata, _: object = None) -> TableMetadata:
     """Copy metadata with its lists and mappings, which share their frozen members."""
     held = {name: value.copy() for name, value in metadata if isinstance(value, (list, dict))}
     return metadata.model_copy(update=held)

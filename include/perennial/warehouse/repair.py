@@ -22,7 +22,7 @@ from perennial.errors import TerminalRequestError, TransientConflictError
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import set_tag
 from perennial.warehouse.heads import note_head, read_head
-from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, TAG, Head, operation_of, tagged
+from perennial.warehouse.lineage import GIVEN_UP_KEY, OPERATION_KEY, TAG, Head, History, operation_of, tagged
 from perennial.warehouse.losses import Loss, find_loss
 from perennial.warehouse.manifests import SnapshotProducer
 from perennial.warehouse.races import repeat_lost_races
@@ -193,7 +193,7 @@ def _can_be_added(table: Table, undone: Undone) -> bool:
 
 
 def _set_forward(undone: Undone, table: Table) -> None:
-    known = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
+    known = History(table.metadata).snapshots.keys()
     current, target = table.metadata.current_snapshot_id, undone.target.snapshot_id
     main = SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, type=SnapshotRefType.BRANCH, snapshot_id=target)  # type: ignore[call-arg]  # pyiceberg's own alias
     transaction = table.transaction()

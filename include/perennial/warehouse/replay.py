@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ from perennial.storage import storage_for
 from perennial.text import pluralize
 from perennial.warehouse.commits import set_tag
 from perennial.warehouse.files import LiveFile, files_of
-from perennial.warehouse.lineage import OPERATION_KEY, History, is_neutral, operation_of
-from perennial.warehouse.manifests import SnapshotProducer
+from perennial.warehouse.lineage import OPERATION_KEY, History, is_neutral, is_thinned, operation_of
+from perennial.warehouse.manifests import SnapshotProducer, entries_of
 from perennial.warehouse.undone import Undone, UnrepairableError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def plan_replay(table: Table, undone: Undone) -> list[Step]:
     try:
         replaying = _Replaying(_listed(table, undone.base), _listed(table, table.current_snapshot()))
         done = {operation_of(snapshot) for snapshot in History(table.metadata).lineage.values()}
-        for snapshot in undone.chain:
-            added, removed = _changes(table, snapshot)
+        for number, snapshot in enumerate(undone.chain):
+            added, removed = _changes(table, snapshot, undone.chain[number:])
             operation = operation_of(snapshot)
             if operation not in done if operation else is_rewrite(snapshot):
                 replaying.repeat(operation, added, removed)
@@ -130,20 +130,27 @@ def _listed(table: Table, snapshot: Snapshot | None) -> dict[str, LiveFile]:
     return {live.uri: live for live in files_of(table, snapshot, None)} if snapshot is not None else {}
 
 
-def _changes(table: Table, snapshot: Snapshot) -> tuple[list[DataFile], list[DataFile]]:
-    """The data files that a commit added and removed."""
-    entries = list(_entries(table, snapshot))
+def _changes(table: Table, snapshot: Snapshot, later: Sequence[Snapshot]) -> tuple[list[DataFile], list[DataFile]]:
+    """The data files that a commit added and removed.
+
+    What a thinned one added is still listed by the next one that is not, as added by it.
+    """
+    source = next((one for one in later if not is_thinned(one)), None)
+    if source is None:
+        raise UnrepairableError(f"Snapshot {snapshot.snapshot_id} was thinned out, and those after it have expired.")
+    entries = [
+        entry
+        for manifest in source.manifests(table.io)
+        if manifest.content == ManifestContent.DATA
+        and (source is not snapshot or manifest.added_snapshot_id == snapshot.snapshot_id)
+        for entry in entries_of(manifest, table.io, discard_deleted=False)
+        if source is snapshot or entry.snapshot_id == snapshot.snapshot_id
+    ]
+    added = ManifestEntryStatus.ADDED if source is snapshot else ManifestEntryStatus.EXISTING
     return (
-        [file for status, file in entries if status == ManifestEntryStatus.ADDED],
-        [file for status, file in entries if status == ManifestEntryStatus.DELETED],
+        [entry.data_file for entry in entries if entry.status in (ManifestEntryStatus.ADDED, added)],
+        [entry.data_file for entry in entries if entry.status == ManifestEntryStatus.DELETED],
     )
-
-
-def _entries(table: Table, snapshot: Snapshot) -> Iterator[tuple[ManifestEntryStatus, DataFile]]:
-    for manifest in snapshot.manifests(table.io):
-        if manifest.added_snapshot_id == snapshot.snapshot_id and manifest.content == ManifestContent.DATA:
-            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
-                yield entry.status, entry.data_file
 
 
 def _refuse_missing_files(steps: list[Step]) -> None:

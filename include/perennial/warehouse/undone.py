@@ -92,7 +92,7 @@ def _known_snapshots(table: Table, beyond: TableMetadata | None) -> dict[int, Sn
     """Every snapshot that can be found, by id, with the parent that it had before that was expired."""
     known: dict[int, Snapshot] = {}
     for metadata in (table.metadata, *([beyond] if beyond is not None else []), *earlier_metadata(table)):
-        for snapshot in metadata.snapshots:
+        for snapshot in History(metadata).snapshots.values():
             if snapshot.snapshot_id not in known or known[snapshot.snapshot_id].parent_snapshot_id is None:
                 known[snapshot.snapshot_id] = snapshot
     return known

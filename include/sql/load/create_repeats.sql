@@ -1,6 +1,6 @@
 -- Purpose: deliveries that add nothing: of events the ledger has from an earlier load, and all but the first of an
 -- event in this load.
--- Grain: record. Reads `loaded_events`: all of the ledger, or of a large one the files that overlap the load's days.
+-- Grain: record. Reads `known_events`.
 CREATE TABLE repeats AS
 WITH deliveries AS (
     SELECT
@@ -9,12 +9,6 @@ WITH deliveries AS (
         line
     FROM events
     WHERE outcome = 'event'
-),
-
-known AS (
-    SELECT DISTINCT loaded_events.event_id AS id
-    FROM loaded_events
-    SEMI JOIN deliveries ON loaded_events.event_id = deliveries.id
 ),
 
 firsts AS (
@@ -30,6 +24,6 @@ SELECT
     deliveries.file_no,
     deliveries.line
 FROM deliveries
-LEFT JOIN known ON deliveries.id = known.id
+LEFT JOIN known_events AS known ON deliveries.id = known.id
 LEFT JOIN firsts ON deliveries.id = firsts.id
 WHERE known.id IS NOT NULL OR firsts.first_delivery <> (deliveries.file_no, deliveries.line)

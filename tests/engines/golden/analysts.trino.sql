@@ -21,7 +21,7 @@ SELECT
   opened.week,
   COUNT(DISTINCT opened.user_id) AS people
 FROM opened
-INNER JOIN "lake"."messaging"."users" FOR VERSION AS OF 6 AS users
+INNER JOIN "lake"."messaging"."users" FOR VERSION AS OF 2009 AS users
   ON opened.user_id = users.user_id
 GROUP BY
   opened.source_name,

@@ -22,7 +22,7 @@ WITH absent_sources_missed AS (  -- as in views.spark.sql
     interactions.dispatch_id AS dispatch_id,
     interactions.send_id AS send_id,
     interactions.is_suspected_bot_click AS is_suspected_bot_click
-  FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
+  FROM `lake`.`messaging`.`interactions` VERSION AS OF 8317 AS interactions
   WHERE
     interactions.source_id IN (:available_interactions_source_ids_1, :available_interactions_source_ids_2)
 ), tagged AS (
@@ -95,7 +95,7 @@ WITH absent_sources_missed AS (  -- as in views.spark.sql
         THEN user_message_summary.event_count
       END
     ) AS summary_2
-  FROM `lake`.`messaging`.`user_message_summary` VERSION AS OF 9 AS user_message_summary
+  FROM `lake`.`messaging`.`user_message_summary` VERSION AS OF 7392 AS user_message_summary
   WHERE
     user_message_summary.measure IN (:v2, :v10)
   GROUP BY
@@ -110,7 +110,7 @@ WITH absent_sources_missed AS (  -- as in views.spark.sql
     interaction_flags.interaction_5 AS interaction_5,
     summary_flags.summary_1 AS summary_1,
     summary_flags.summary_2 AS summary_2
-  FROM `lake`.`messaging`.`users` VERSION AS OF 6 AS users
+  FROM `lake`.`messaging`.`users` VERSION AS OF 2009 AS users
   LEFT JOIN interaction_flags AS interaction_flags
     ON users.user_id = interaction_flags.user_id
   LEFT JOIN summary_flags AS summary_flags

@@ -15,7 +15,7 @@ WITH available_interactions AS (  -- as in audience.trino.sql
     users.user_id AS user_id,
     CONTAINS(users.feature_flags, :v1) AS profile_1,
     interaction_flags.interaction_1 AS interaction_1
-  FROM "lake"."messaging"."users" FOR VERSION AS OF 6 AS users
+  FROM "lake"."messaging"."users" FOR VERSION AS OF 2009 AS users
   LEFT JOIN interaction_flags AS interaction_flags
     ON users.user_id = interaction_flags.user_id
 ), perennial_layer_1 AS (

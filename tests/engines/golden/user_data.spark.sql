@@ -85,11 +85,11 @@ SELECT
   COALESCE(variants.name, contacts.variant_id) AS variation_name,
   COALESCE(steps.name, contacts.last_step_id) AS last_step_name
 FROM contacts AS contacts
-LEFT JOIN `lake`.`messaging`.`users` VERSION AS OF 6 AS users
+LEFT JOIN `lake`.`messaging`.`users` VERSION AS OF 2009 AS users
   ON contacts.user_id = users.user_id
-LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS variants
+LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 6371 AS variants
   ON contacts.variant_id = variants.variant_id
-LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 4 AS steps
+LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 9181 AS steps
   ON contacts.last_step_id = steps.step_id
 -- available_interactions_source_ids_1 = "it's spring"
 -- available_interactions_source_ids_2 = 'journey'

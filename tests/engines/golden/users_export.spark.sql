@@ -17,7 +17,7 @@ WITH absent_sources AS (
         PARTITION BY vanished_sources.source_id
         ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC NULLS LAST
       ) AS place
-    FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 20 AS vanished_sources
+    FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 1455 AS vanished_sources
   )
   SELECT
     missed.source_id AS source_id,
@@ -43,7 +43,7 @@ WITH absent_sources AS (
     AND NOT EXISTS(
       SELECT
         1 AS `1`
-      FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+      FROM `lake`.`messaging`.`sources` VERSION AS OF 6306 AS sources
       WHERE
         sources.source_id = missed.source_id
     )
@@ -68,13 +68,13 @@ WITH absent_sources AS (
     interactions.dispatch_id AS dispatch_id,
     interactions.send_id AS send_id,
     interactions.is_suspected_bot_click AS is_suspected_bot_click
-  FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
+  FROM `lake`.`messaging`.`interactions` VERSION AS OF 8317 AS interactions
   WHERE
     NOT interactions.source_id IN (:available_interactions_hidden_ids_1)
 ), asked_users AS (
   SELECT DISTINCT
     users.user_id AS user_id
-  FROM `lake`.`messaging`.`users` VERSION AS OF 6 AS users
+  FROM `lake`.`messaging`.`users` VERSION AS OF 2009 AS users
   WHERE
     users.user_id IN (:asked_users_user_ids_1, :asked_users_user_ids_2) OR FALSE
 ), source_names AS (
@@ -151,10 +151,10 @@ SELECT
 FROM received AS received
 LEFT JOIN source_names AS source_names
   ON received.source_id = source_names.source_id
-LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 4 AS canvas_steps
+LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 9181 AS canvas_steps
   ON received.source_id = canvas_steps.source_id
   AND received.step_id = canvas_steps.step_id
-LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS source_variants
+LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 6371 AS source_variants
   ON received.source_id = source_variants.source_id
   AND received.variant_id = source_variants.variant_id
 UNION ALL
@@ -185,7 +185,7 @@ SELECT
   users.time_zone AS time_zone,
   users.created_at AS created_at,
   users.custom_attributes AS custom_attributes
-FROM `lake`.`messaging`.`users` VERSION AS OF 6 AS users
+FROM `lake`.`messaging`.`users` VERSION AS OF 2009 AS users
 WHERE
   users.user_id IN (
     SELECT

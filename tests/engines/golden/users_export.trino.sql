@@ -20,13 +20,13 @@ WITH absent_sources AS (  -- as in views.trino.sql
     interactions.dispatch_id AS dispatch_id,
     interactions.send_id AS send_id,
     interactions.is_suspected_bot_click AS is_suspected_bot_click
-  FROM "lake"."messaging"."interactions" FOR VERSION AS OF 7 AS interactions
+  FROM "lake"."messaging"."interactions" FOR VERSION AS OF 8317 AS interactions
   WHERE
     NOT interactions.source_id IN (:available_interactions_hidden_ids_1)
 ), asked_users AS (
   SELECT DISTINCT
     users.user_id AS user_id
-  FROM "lake"."messaging"."users" FOR VERSION AS OF 6 AS users
+  FROM "lake"."messaging"."users" FOR VERSION AS OF 2009 AS users
   WHERE
     users.user_id IN (:asked_users_user_ids_1, :asked_users_user_ids_2) OR FALSE
 ), source_names AS (
@@ -109,10 +109,10 @@ SELECT
 FROM received AS received
 LEFT JOIN source_names AS source_names
   ON received.source_id = source_names.source_id
-LEFT JOIN "lake"."messaging"."canvas_steps" FOR VERSION AS OF 4 AS canvas_steps
+LEFT JOIN "lake"."messaging"."canvas_steps" FOR VERSION AS OF 9181 AS canvas_steps
   ON received.source_id = canvas_steps.source_id
   AND received.step_id = canvas_steps.step_id
-LEFT JOIN "lake"."messaging"."source_variants" FOR VERSION AS OF 3 AS source_variants
+LEFT JOIN "lake"."messaging"."source_variants" FOR VERSION AS OF 6371 AS source_variants
   ON received.source_id = source_variants.source_id
   AND received.variant_id = source_variants.variant_id
 UNION ALL
@@ -143,7 +143,7 @@ SELECT
   users.time_zone AS time_zone,
   users.created_at AS created_at,
   users.custom_attributes AS custom_attributes
-FROM "lake"."messaging"."users" FOR VERSION AS OF 6 AS users
+FROM "lake"."messaging"."users" FOR VERSION AS OF 2009 AS users
 WHERE
   users.user_id IN (
     SELECT

@@ -19,7 +19,7 @@ WITH retention AS (
       PARTITION BY vanished_sources.source_id
       ORDER BY vanished_sources.missed_at DESC, vanished_sources.run_id ASC NULLS LAST
     ) AS place
-  FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 20 AS vanished_sources
+  FROM `lake`.`messaging`.`vanished_sources` VERSION AS OF 1455 AS vanished_sources
 ), absent_sources AS (
   SELECT
     missed.source_id AS source_id,
@@ -45,7 +45,7 @@ WITH retention AS (
     AND NOT EXISTS(
       SELECT
         1 AS `1`
-      FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+      FROM `lake`.`messaging`.`sources` VERSION AS OF 6306 AS sources
       WHERE
         sources.source_id = missed.source_id
     )
@@ -61,7 +61,7 @@ WITH retention AS (
     sources.owner_email AS owner_email,
     sources.interaction_data_deleted_at AS interaction_data_deleted_at,
     CAST(NULL AS TIMESTAMP) AS vanished_at
-  FROM `lake`.`messaging`.`sources` VERSION AS OF 1 AS sources
+  FROM `lake`.`messaging`.`sources` VERSION AS OF 6306 AS sources
   UNION ALL
   SELECT
     absent_sources.source_id AS source_id,
@@ -85,7 +85,7 @@ WITH retention AS (
       lifecycle_events.occurred_at,
       lifecycle_events.event
     ) AS position
-  FROM `lake`.`messaging`.`lifecycle_events` VERSION AS OF 11 AS lifecycle_events
+  FROM `lake`.`messaging`.`lifecycle_events` VERSION AS OF 8961 AS lifecycle_events
   WHERE
     lifecycle_events.event IN ('expired', 'restored')
 ), source_moves AS (
@@ -189,7 +189,7 @@ WITH retention AS (
   SELECT
     source_tags.source_id AS source_id,
     source_tags.tag AS tag
-  FROM `lake`.`messaging`.`source_tags` VERSION AS OF 2 AS source_tags
+  FROM `lake`.`messaging`.`source_tags` VERSION AS OF 7093 AS source_tags
   UNION
   SELECT
     absent_sources.source_id AS source_id,
@@ -255,7 +255,7 @@ WITH retention AS (
     interactions.dispatch_id AS dispatch_id,
     interactions.send_id AS send_id,
     interactions.is_suspected_bot_click AS is_suspected_bot_click
-  FROM `lake`.`messaging`.`interactions` VERSION AS OF 7 AS interactions
+  FROM `lake`.`messaging`.`interactions` VERSION AS OF 8317 AS interactions
   WHERE
     NOT EXISTS(
       SELECT
@@ -287,7 +287,7 @@ WITH retention AS (
   FROM available_interactions AS interactions
   LEFT JOIN known_sources AS known_sources
     ON interactions.source_id = known_sources.source_id
-  LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS variants
+  LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 6371 AS variants
     ON interactions.variant_id = variants.variant_id
   WHERE
     interactions.source_kind = 'campaign'
@@ -316,9 +316,9 @@ WITH retention AS (
   FROM available_interactions AS interactions
   LEFT JOIN known_sources AS known_sources
     ON interactions.source_id = known_sources.source_id
-  LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 3 AS variants
+  LEFT JOIN `lake`.`messaging`.`source_variants` VERSION AS OF 6371 AS variants
     ON interactions.variant_id = variants.variant_id
-  LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 4 AS steps
+  LEFT JOIN `lake`.`messaging`.`canvas_steps` VERSION AS OF 9181 AS steps
     ON interactions.canvas_step_id = steps.step_id
   WHERE
     interactions.source_kind = 'canvas'
@@ -329,7 +329,7 @@ WITH retention AS (
     source_daily_stats.interaction AS interaction,
     source_daily_stats.channel AS channel,
     CAST(SUM(source_daily_stats.event_count) AS BIGINT) AS event_count
-  FROM `lake`.`messaging`.`source_daily_stats` VERSION AS OF 10 AS source_daily_stats
+  FROM `lake`.`messaging`.`source_daily_stats` VERSION AS OF 6398 AS source_daily_stats
   GROUP BY
     source_daily_stats.source_id,
     source_daily_stats.stat_date,
@@ -354,7 +354,7 @@ WITH retention AS (
     user_message_summary.dimension AS dimension,
     MAX(user_message_summary.last_at) AS last_at,
     CAST(SUM(user_message_summary.event_count) AS BIGINT) AS event_count
-  FROM `lake`.`messaging`.`user_message_summary` VERSION AS OF 9 AS user_message_summary
+  FROM `lake`.`messaging`.`user_message_summary` VERSION AS OF 7392 AS user_message_summary
   GROUP BY
     user_message_summary.user_id,
     user_message_summary.measure,
