@@ -52,7 +52,9 @@ DEFAULT_ARGS = {
 # Airflow 3.3 starts and never continues, and they would block every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
-IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
+IN_TURN = frozenset(
+    map(dag_id, ("check_archive", "expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"))
+)
 TURN_POLL = timedelta(seconds=30)
 # What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
 AIRFLOW_CONF = frozenset({"openlineage"})

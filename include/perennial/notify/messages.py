@@ -15,9 +15,10 @@ from perennial.cost import Fact
 from perennial.notify.addresses import is_address
 from perennial.notify.attachments import attached
 from perennial.notify.message import Message
+from perennial.notify.notice_report import NoticeReport
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import restore_advice
-from perennial.reports import DELETED, ExpiredSource, ExpiryReport, NoticeReport, RestoreReport, SourceOutcome
+from perennial.reports import DELETED, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
 from perennial.text import bidi_isolate, duration, one_line, pluralize, spoken
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
