@@ -1,5 +1,5 @@
 -- What the next run would decide otherwise than the last one did, and why.
--- Grain: one row a source. Reads last_decisions (empty where no run has decided yet), next_decisions (as decide_sources).
+-- Grain: one row a source. Reads last_decisions (empty if no run has decided yet), next_decisions (as decide_sources).
 -- Rules: R2, R4, R10, R19. What the last run was to move has moved since: that is no change.
 WITH paired AS (
     SELECT
@@ -14,7 +14,7 @@ WITH paired AS (
         later.reason,
         earlier.expires_at AS expires_before,
         later.expires_at,
-        coalesce([path FOR path IN earlier.referenced_by IF NOT list_contains(later.referenced_by, path)], []) AS dropped
+        coalesce([p FOR p IN earlier.referenced_by IF NOT list_contains(later.referenced_by, p)], []) AS dropped
     FROM next_decisions AS later
     LEFT JOIN last_decisions AS earlier ON later.source_id = earlier.source_id
 ),
