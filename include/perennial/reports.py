@@ -166,6 +166,7 @@ class ExpiryReport:
         run_id: Run that did it.
         as_of: The run's date.
         sources: The sources that expired.
+        held: The sources that would have, but for a hold (R19).
         retention_months: R2.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
@@ -176,85 +177,12 @@ class ExpiryReport:
     run_id: str
     as_of: datetime
     sources: tuple[ExpiredSource, ...]
+    held: tuple[ExpiredSource, ...] = ()
     retention_months: int = 3
     report_uri: str | None = None
     run_url: str | None = None
     page_url: str | None = None
     dry_run: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class DueSource(ExpiredSource):
-    """One source that will expire soon unless somebody keeps it (R20).
-
-    Attributes:
-        ends_at: When it is due: the end of its clock and of its holds.
-        clock_started_at: The clock of which this is the one notice.
-        audiences: What happens to each audience that would lose or gain users, a sentence each.
-    """
-
-    ends_at: datetime
-    clock_started_at: datetime
-    audiences: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoticeReport:
-    """What will expire soon, for all owners or for one of them (R20).
-
-    Attributes:
-        run_id: Run that looked ahead.
-        as_of: The run's date.
-        sources: The sources that will expire.
-        notice_days: How far it looked ahead.
-        run_url: Address of the run on Airflow's page.
-        page_url: Address of the page; None where none is configured.
-    """
-
-    run_id: str
-    as_of: datetime
-    sources: tuple[DueSource, ...]
-    notice_days: int
-    run_url: str | None = None
-    page_url: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndingHold:
-    """A hold that ends soon (R19).
-
-    Attributes:
-        hold_id: Its id.
-        what: The source or tag, in a sentence.
-        held_by: Who placed it.
-        reason: Why.
-        ends_at: Its end.
-        due_count: How many of its sources expire then, if nothing else keeps them.
-    """
-
-    hold_id: str
-    what: str
-    held_by: str
-    reason: str
-    ends_at: datetime
-    due_count: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldsReport:
-    """Holds of one person that end soon.
-
-    Attributes:
-        run_id: Run that looked ahead.
-        holds: The holds, the first to end first.
-        run_url: Address of the run on Airflow's page.
-        page_url: Address of the page; None where none is configured.
-    """
-
-    run_id: str
-    holds: tuple[EndingHold, ...]
-    run_url: str | None = None
-    page_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

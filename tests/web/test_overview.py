@@ -146,7 +146,7 @@ def test_what_a_filter_keeps_is_said_to_be_kept_and_not_to_expire(page: As, move
     assert [(source["source_id"], source["is_kept"]) for source in kept] == [("kept", True), ("kept soon", True)]
     text = page("vic").get("/perennial/overview").text
     assert (
-        '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> past their date within that time but kept by an active filter.'
+        '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> past their date within that time but kept by an active filter or a hold.'
         in text
     )
     for address in ("/perennial/sources?state=kept", "/perennial/source?id=kept"):
