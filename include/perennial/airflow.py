@@ -53,7 +53,9 @@ DEFAULT_ARGS = {
 # Airflow 3.3 starts and never continues, and they would block every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
-IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
+IN_TURN = frozenset(
+    map(dag_id, ("check_archive", "expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"))
+)
 TURN_POLL = timedelta(seconds=30)
 # What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
 AIRFLOW_CONF = frozenset({"openlineage"})
@@ -90,8 +92,9 @@ def report_aliased(context: Any, name: str, counts: dict[str, dict[str, Any]]) -
 
 def skip_rest_of_group() -> NoReturn:
     """End the current task as a success, and skip the other tasks of its group without starting a process for any."""
-    task = get_current_context()["task"]
-    raise DownstreamTasksSkipped(tasks=[other.task_id for other in task.task_group.iter_tasks() if other is not task])
+    task: Any = get_current_context()["task"]
+    others = [other.task_id for other in task.task_group.iter_tasks() if other is not task]
+    raise DownstreamTasksSkipped(tasks=others)  # type: ignore[no-untyped-call]
 
 
 def testable(dag: DAG) -> DAG:

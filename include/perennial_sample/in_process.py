@@ -123,7 +123,8 @@ def answering(option: str) -> Iterator[list[str]]:
 def _answer_open_questions(option: str) -> list[str]:
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
-    from airflow.models.trigger import TriggerEvent, handle_event_submit
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import TriggerEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
 

@@ -12,7 +12,7 @@ from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
 
 # One directory or one file per operation. Anything else below `operations/` is not touched.
-DIRECTORY_TOPICS = ("moves", "loads")
+DIRECTORY_TOPICS = ("moves", "loads", "checks", "drills")
 FILE_TOPICS = ("decided", "requests", "errors", "thaws", "deliveries", "undelivered")
 
 
@@ -22,7 +22,7 @@ class OperationFiles:
 
     Attributes:
         uri: Its directory, or its only file.
-        topic: moves, loads, decided, requests, errors, thaws, deliveries or undelivered.
+        topic: moves, loads, checks, drills, decided, requests, errors, thaws, deliveries or undelivered.
         files: All of them.
     """
 

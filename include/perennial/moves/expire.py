@@ -160,11 +160,14 @@ def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None 
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
     with open_status_session(warehouse) as session:
         rows = session.execute(statement("moves/report_expired_sources"), binds).fetchall()
+        of_run = {"run_id": run.run_id, "as_of": run.now}
+        held = session.execute(statement("moves/report_held_sources"), of_run).fetchall()
     fields = ("source_id", "name", "kind", "owner_email", "reason", "row_count", "total_bytes", "file_count")
     return ExpiryReport(
         run_id=run.run_id,
         as_of=run.now,
         sources=tuple(ExpiredSource(**dict(zip(fields, row, strict=True))) for row in rows),
+        held=tuple(ExpiredSource(**dict(zip(fields[:5], row, strict=True))) for row in held),
         retention_months=warehouse.settings.retention_months,
         dry_run=dry_run is not None,
     )

@@ -174,13 +174,27 @@ def carry_out(
     outcomes = {}
     for done, plan_uri in enumerate(plan_uris):
         plan = read_plan(plan_uri)
-        _copy(warehouse, plan, watch)
-        watch("Verifying", done, len(plan_uris))
-        verify_move(warehouse, plan)
-        watch("Committing", done, len(plan_uris))
-        commit_destination(warehouse, plan)
+        prepare_move(warehouse, plan, watch, (done, len(plan_uris)))
         outcomes[plan_uri] = finish_move(warehouse, plan, run)
     return outcomes
+
+
+def prepare_move(
+    warehouse: Warehouse, plan: MovePlan, watch: Watch = lambda *_: None, progress: tuple[int, int] = (0, 1)
+) -> None:
+    """Carry out a plan as far as both tables list its rows: copy, verify, commit to the destination.
+
+    Args:
+        warehouse: Where.
+        plan: The plan.
+        watch: Sees how far it is.
+        progress: How many plans of how many are carried out already.
+    """
+    _copy(warehouse, plan, watch)
+    watch("Verifying", *progress)
+    verify_move(warehouse, plan)
+    watch("Committing", *progress)
+    commit_destination(warehouse, plan)
 
 
 def _copy(warehouse: Warehouse, plan: MovePlan, watch: Watch) -> None:

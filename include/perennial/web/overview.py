@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from perennial import text as formatting
+from perennial.drills.report import latest_report
 from perennial.notify import Undelivered, list_undelivered, run_url
 from perennial.sql import statement
 from perennial.web.access import READ, RESTORE_DAG
@@ -127,7 +128,8 @@ def overview_page(request: Request, context: PageContextDep) -> HTMLResponse:
     ]
     moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored or day.loaded]
     return render(
-        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context)
+        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context),
+        archive=latest_report(context.warehouse),
     )  # fmt: skip
 
 
