@@ -138,7 +138,8 @@ def _answer_open_questions(option: str) -> list[str]:
             detail.responded_at, detail.responded_by = datetime.now(UTC), {"id": "demo", "name": "demo"}
             detail.chosen_options, detail.params_input = [option], {}
             if task.state == "awaiting_input":
-                handle_event_submit(TriggerEvent(detail.as_resume_event_payload()), task_instance=task, session=session)
+                event: Any = TriggerEvent(detail.as_resume_event_payload())  # type: ignore[no-untyped-call]
+                handle_event_submit(event, task_instance=task, session=session)
             answered.append(detail.subject)
         return answered
 

@@ -67,8 +67,9 @@ def test_r21_what_is_approved_moves_less_what_is_held_meanwhile(
     assert question.recipients == digest.recipients == ("owner@example.com",)
     assert "Approval needed before 2 sources of yours expire" in question.subject
     for part in (question.text, question.html):
-        assert "It would move 67% of the hot rows; the limit (PERENNIAL_APPROVE_ABOVE_SHARE) is 50%." in " ".join(
-            part.split()
+        assert (
+            "It would move 67% of the hot interactions; the limit (PERENNIAL_APPROVE_ABOVE_SHARE) is 50%."
+            in " ".join(part.split())
         )
         assert "Name of old" in part
 
