@@ -37,9 +37,6 @@ def run_dag(dags: Mapping[str, Any], settings: Settings, mailbox: Mailbox, monke
     monkeypatch.setenv("PERENNIAL_HOME", str(settings.home))
     monkeypatch.setenv("PERENNIAL_LANDING_SETTLE_SECONDS", "0")
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
-    # Of a small workspace every run moves much; `test_approval` has the limits.
-    for limit in ("SHARE", "SURPRISES"):
-        monkeypatch.setenv(f"PERENNIAL_APPROVE_ABOVE_{limit}", "none")
 
     def run(dag_id: str, conf: dict[str, Any] | None = None, at: datetime | None = None) -> Any:
         # A second run of the same logical date would be the first one, cleared.

@@ -29,9 +29,11 @@ from perennial.tables import (
     ADOPTED_DELETIONS,
     ARCHIVE_CHECKS,
     COUNTED,
+    HOLDS,
     INTERACTIONS,
     INTERACTIONS_ARCHIVE,
     LOADED_EVENTS,
+    NOTICES,
     VANISHED_SOURCES,
 )
 from perennial.warehouse import FileChange, Warehouse, catalog_file
@@ -82,6 +84,10 @@ def work(warehouse: Warehouse, number: int) -> None:
     warehouse.append_rows(VANISHED_SOURCES.name, [missed], f"missed:{number}")
     checked = {"file_uri": f"f{number}", "source_id": "a", "checked_at": NOW, "outcome": "sound", "run_id": "c"}
     warehouse.append_rows(ARCHIVE_CHECKS.name, [checked], f"check:{number}")
+    hold = {"hold_id": f"h{number}", "tag": "nobody's", "held_by": "ann", "reason": "test", "held_at": NOW}
+    warehouse.append_rows(HOLDS.name, [{**hold, "event": "placed"}], f"hold:{number}")
+    notice = {"source_id": "a", "ends_at": NOW, "recipient": "ann", "noticed_at": NOW, "run_id": f"n{number}"}
+    warehouse.append_rows(NOTICES.name, [notice], f"notice:{number}")
 
 
 def contents(warehouse: Warehouse) -> Rows:
