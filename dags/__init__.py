@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "check_archive",
     "expire_interactions",
     "export_user_data",
     "hold_sources",

@@ -9,6 +9,10 @@ of sources that are active again. Where such a source has to be thawed first, th
 restores it. Immediately before hot rows are removed, the run checks once more whether anything needs them. If another
 program changes files while they are moved, they are planned once more. Each owner gets one digest per run.
 
+**When it asks.** A run that would move unusually much (`PERENNIAL_APPROVE_ABOVE_*`) first moves what came late and
+brings back what is active again, then waits in *Required Actions* until somebody approves the rest. Exactly what was
+shown then moves, less what is not due any more. A rejection, or no answer before the next daily run, moves nothing.
+
 **What it never does.** It never deletes interactions, never moves an active source, and never removes a hot row that
 the archive does not list.
 
@@ -38,6 +42,7 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.approve import ApproveExpiry
 from perennial.settings import dag_id
 from perennial.tasks import move_files
 
@@ -87,6 +92,14 @@ def expire_interactions() -> None:
         with step() as warehouse:
             return plan_expiry(warehouse, decided_uri, current_run(), unfinished)
 
+    # It waits in line again, because other runs went first while this one waited for a person.
+    @task(max_active_tis_per_dag=1)
+    def plan_approved(decided_uri: str) -> list[str]:
+        from perennial.moves.expire import plan_approved
+
+        with step(first=True) as warehouse:
+            return plan_approved(warehouse, decided_uri, current_run())
+
     @task(trigger_rule="none_failed")
     def notify_owners() -> int:
         from perennial.moves.notifications import notify_owners
@@ -107,7 +120,13 @@ def expire_interactions() -> None:
     decided = decide()
     # What a dead run has moved is recorded before it is decided what is to move.
     unfinished >> decided >> give_notice()
-    move_files(plan(decided, unfinished)) >> notify_owners()
+    # What came late, and what is active again, does not wait for a person.
+    moved = move_files(plan(decided, unfinished))
+    approve = ApproveExpiry(task_id="approve", decided_uri=decided, trigger_rule="none_failed")
+    planned = plan_approved(decided)
+    moved >> approve >> planned
+    approved = move_files.override(group_id="move_approved_files")(planned)
+    [moved, approved] >> notify_owners()
 
 
 the_dag = expire_interactions()

@@ -43,6 +43,7 @@ COMPACTED = (
     "loaded_files",
     "rejected_events",
     "archived_files",
+    "archive_checks",
 )
 
 

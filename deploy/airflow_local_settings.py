@@ -13,6 +13,7 @@ ROLES = {
     "sync_sources": "loader",
     "expire_interactions": "mover",
     "restore_interactions": "mover",
+    "check_archive": "mover",
     "hold_sources": "mover",
     "maintain_warehouse": "maintainer",
     "export_user_data": "exporter",

@@ -16,6 +16,7 @@ from typing import Any
 
 PREFIX = "acme_"
 DAGS = (
+    "check_archive",
     "expire_interactions",
     "export_user_data",
     "hold_sources",

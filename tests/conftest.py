@@ -42,6 +42,8 @@ os.environ |= airflow_environment(_AIRFLOW_HOME) | {
     "AIRFLOW__API__BASE_URL": "http://127.0.0.1:8080",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in PEOPLE.items()),
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_PASSWORDS),
+    # Of a small workspace every run moves unusually much; `test_guard` and `test_approval` set limits of their own.
+    **{f"PERENNIAL_APPROVE_ABOVE_{limit}": "none" for limit in ("SHARE", "SOURCES", "USUAL", "SURPRISES")},
 }
 
 from perennial.settings import Settings  # noqa: E402 - after the environment

@@ -15,6 +15,7 @@ with warnings.catch_warnings():
     from sqlalchemy.orm import configure_mappers
 
     import perennial.currents
+    import perennial.drills.inline
     import perennial.moves
     import perennial.moves.recovery
     import perennial.quality

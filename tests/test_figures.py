@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
-
 from benchmarks.figures import Cost, Figure, in_turn, verdict
 
 

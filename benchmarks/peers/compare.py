@@ -157,7 +157,10 @@ def _kill(entry: Entry, home: Path, rows: Rows, wait: float = 0, halt: int = 0) 
 
 def _judge(entry: Entry, peer: PeerProcess, rows: Rows) -> tuple[str, bool]:
     """Say what is wrong with the rows, and whether all that should move have moved."""
-    seen = peer.ask("rows_seen")
+    try:
+        seen = peer.ask("rows_seen")
+    except RuntimeError as error:
+        return f"queries fail with {str(error).partition(':')[0]}", False
     if not entry.readable and seen[0] == rows.count - rows.moved_count:
         return "", True
     return rows.judge(seen), seen[2] == rows.moved_count

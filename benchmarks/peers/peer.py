@@ -63,7 +63,10 @@ def _answer(peer: Peer, request: dict[str, Any], answers: Any) -> dict[str, Any]
 def _move(
     peer: Peer, work: Callable[..., None], answers: Any, sources: list[str], reading: bool = False, halt: int = 0
 ) -> dict[str, Any]:
-    """Move; `halt` says after which statement to wait to be killed, `reading` that the rows are counted meanwhile."""
+    """Move; `halt` says after which statement to wait to be killed, `reading` that the rows are counted meanwhile.
+
+    They are also counted between any two statements, or it were chance whether a query meets the moment.
+    """
     pauses = 0
 
     def pause() -> None:
@@ -72,6 +75,8 @@ def _move(
         if pauses == halt:
             print(json.dumps({"halted": True}), file=answers, flush=True)
             threading.Event().wait(HALTED)
+        if reading:
+            _count(peer, seen)
 
     seen: list[Any] = []
     ended = threading.Event()
@@ -87,7 +92,11 @@ def _move(
 
 def _read(peer: Peer, seen: list[Any], ended: threading.Event) -> None:
     while not ended.is_set():
-        try:
-            seen.append(peer.rows_seen())
-        except Exception as error:
-            seen.append(f"failed with {type(error).__name__}")
+        _count(peer, seen)
+
+
+def _count(peer: Peer, seen: list[Any]) -> None:
+    try:
+        seen.append(peer.rows_seen())
+    except Exception as error:
+        seen.append(f"failed with {type(error).__name__}")

@@ -23,6 +23,7 @@ except ImportError:  # Airflow 3.1
         DownstreamTasksSkipped,
     )
 
+from perennial import operations
 from perennial.errors import (
     PerennialError,
     TerminalDeliveryError,
@@ -52,7 +53,9 @@ DEFAULT_ARGS = {
 # Airflow 3.3 starts and never continues, and they would block every run after them (ADR 14).
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
-IN_TURN = frozenset(map(dag_id, ("expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources")))
+IN_TURN = frozenset(
+    map(dag_id, ("check_archive", "expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"))
+)
 TURN_POLL = timedelta(seconds=30)
 # Task and key by which the page says who has cancelled a restore; Airflow clears them when that task, the last, begins.
 CANCELLED_XCOM = ("conclude", "cancelled_by")
@@ -91,8 +94,9 @@ def report_aliased(context: Any, name: str, counts: dict[str, dict[str, Any]]) -
 
 def skip_rest_of_group() -> NoReturn:
     """End the current task as a success, and skip the other tasks of its group without starting a process for any."""
-    task = get_current_context()["task"]
-    raise DownstreamTasksSkipped(tasks=[other.task_id for other in task.task_group.iter_tasks() if other is not task])
+    task: Any = get_current_context()["task"]
+    others = [other.task_id for other in task.task_group.iter_tasks() if other is not task]
+    raise DownstreamTasksSkipped(tasks=others)  # type: ignore[no-untyped-call]
 
 
 def testable(dag: DAG) -> DAG:
@@ -188,6 +192,12 @@ def _take_turn(warehouse: Warehouse) -> str:
         return bool(instance.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
 
     return take_turn(warehouse, dag_id, current_run(), is_active)
+
+
+def give_turn_back(warehouse: Warehouse) -> None:
+    """Let other runs of the DAG go first, while the current one waits for a person."""
+    dag_run = get_current_context()["dag_run"]
+    operations.give_turn_back(warehouse, dag_run.dag_id, dag_run.run_id)
 
 
 def current_run_url() -> str | None:

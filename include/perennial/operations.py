@@ -249,6 +249,14 @@ class Turn:
         return self.now, self.run_id
 
 
+def give_turn_back(warehouse: Warehouse, dag_id: str, run_id: str) -> None:
+    """Let other runs go first while this one waits for a person; its next task takes its turn again."""
+    store = OperationStore.of(warehouse)
+    known = [Turn(**fields) for fields in store.find(_TURNS, dag_id) or ()]
+    if any(turn.run_id == run_id for turn in known):
+        store.put(_TURNS, [asdict(turn) for turn in known if turn.run_id != run_id], dag_id)
+
+
 def take_turn(warehouse: Warehouse, dag_id: str, run: Run, is_active: Callable[[str], bool]) -> str:
     """Take the turn of a run, or let it wait in line.
 

@@ -61,4 +61,4 @@ if __name__ == "__main__":
 
     preload()
     sys.argv[0] = "airflow"
-    main()
+    main()  # type: ignore[no-untyped-call]

@@ -206,6 +206,7 @@ class ExpiryReport:
         run_id: Run that did it.
         as_of: The run's date.
         sources: The sources that expired.
+        held: The sources that would have, but for a hold (R19).
         retention_months: R2.
         report_uri: Address of the reconciliation report.
         run_url: Address of the run on Airflow's page.
@@ -216,6 +217,7 @@ class ExpiryReport:
     run_id: str
     as_of: datetime
     sources: tuple[ExpiredSource, ...]
+    held: tuple[ExpiredSource, ...] = ()
     retention_months: int = 3
     report_uri: str | None = None
     run_url: str | None = None
@@ -224,77 +226,28 @@ class ExpiryReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DueSource(ExpiredSource):
-    """One source that will expire soon unless somebody keeps it (R20).
+class ApprovalReport:
+    """What a run would expire once a person approves it, for all owners or for one of them (R21).
 
     Attributes:
-        ends_at: When it is due: the end of its clock and of its holds.
-        clock_started_at: The clock of which this is the one notice.
-        audiences: What happens to each audience that would lose or gain users, a sentence each.
-    """
-
-    ends_at: datetime
-    clock_started_at: datetime
-    audiences: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoticeReport:
-    """What will expire soon, for all owners or for one of them (R20).
-
-    Attributes:
-        run_id: Run that looked ahead.
+        run_id: Run that waits.
         as_of: The run's date.
-        sources: The sources that will expire.
-        notice_days: How far it looked ahead.
+        sources: The sources that would expire.
+        reasons: Why the run asks.
+        ends_at: When the wait ends as a rejection.
+        approve_url: Address at which it is approved or rejected; None where none is configured.
+        page_url: Address of the page.
         run_url: Address of the run on Airflow's page.
-        page_url: Address of the page; None where none is configured.
     """
 
     run_id: str
     as_of: datetime
-    sources: tuple[DueSource, ...]
-    notice_days: int
-    run_url: str | None = None
-    page_url: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndingHold:
-    """A hold that ends soon (R19).
-
-    Attributes:
-        hold_id: Its id.
-        what: The source or tag, in a sentence.
-        held_by: Who placed it.
-        reason: Why.
-        ends_at: Its end.
-        due_count: How many of its sources expire then, if nothing else keeps them.
-    """
-
-    hold_id: str
-    what: str
-    held_by: str
-    reason: str
+    sources: tuple[ExpiredSource, ...]
+    reasons: tuple[str, ...]
     ends_at: datetime
-    due_count: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldsReport:
-    """Holds of one person that end soon.
-
-    Attributes:
-        run_id: Run that looked ahead.
-        holds: The holds, the first to end first.
-        run_url: Address of the run on Airflow's page.
-        page_url: Address of the page; None where none is configured.
-    """
-
-    run_id: str
-    holds: tuple[EndingHold, ...]
-    run_url: str | None = None
+    approve_url: str | None = None
     page_url: str | None = None
+    run_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,3 +287,119 @@ class ExportReport:
     missing: str = ""
     run_url: str | None = None
     page_url: str | None = None
+
+
+CHECK_DAYS = 90
+"""The days that the share of checked files counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedFile:
+    """An archived file that cannot be restored as it is.
+
+    Attributes:
+        file_uri: Its address.
+        source_id: Campaign or Canvas.
+        source_name: Its name on the platform; empty if unknown.
+        owner_email: Its owner; empty if unknown.
+        outcome: damaged or missing.
+        detail: What is wrong with it.
+    """
+
+    file_uri: str
+    source_id: str
+    source_name: str
+    owner_email: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreDrill:
+    """One source that went the way of a restore and back, in tables that nobody else sees.
+
+    Attributes:
+        source_id: Campaign or Canvas.
+        file_count: Its archived files.
+        row_count: Their interactions.
+        total_bytes: Their size.
+        restore_seconds: How long the restore took.
+        return_seconds: How long the way back took.
+        error: What went wrong; empty if the rows were the same both times.
+    """
+
+    source_id: str
+    file_count: int
+    row_count: int
+    total_bytes: int
+    restore_seconds: float = 0.0
+    return_seconds: float = 0.0
+    error: str = ""
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"The restore of {self.source_id!r} failed in a drill: {self.error}"
+        rows = f"{self.row_count:,} interaction{'' if self.row_count == 1 else 's'}"
+        return (
+            f"The restore of {self.source_id!r} was rehearsed: {rows} in {self.restore_seconds:.1f} s, and back in "
+            f"{self.return_seconds:.1f} s; every row was the same."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveReport:
+    """How much of the archive is proven readable, as of one check.
+
+    Attributes:
+        run_id: Run that checked.
+        checked_at: Wall clock.
+        archived_count: Files that the archive lists.
+        checked_count: Those of them that were read in full in the last 90 days.
+        read_count: Files that this run has read.
+        cold_count: Files of this run's sample that would have to be thawed first.
+        damaged: The files that are damaged or missing now.
+        drill: The source whose restore was rehearsed; None if none could be.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page; None where none is configured.
+    """
+
+    run_id: str
+    checked_at: datetime
+    archived_count: int
+    checked_count: int
+    read_count: int
+    cold_count: int
+    damaged: tuple[DamagedFile, ...] = ()
+    drill: RestoreDrill | None = None
+    run_url: str | None = None
+    page_url: str | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.damaged and not (self.drill and self.drill.error)
+
+    @property
+    def read(self) -> str:
+        """Say what the run itself has read."""
+        files = f"{self.read_count:,} file{'' if self.read_count == 1 else 's'}"
+        cold = f", {self.cold_count:,} in cold storage left out" if self.cold_count else ""
+        return f"This run read {files} in full{cold}."
+
+    @property
+    def summary(self) -> str:
+        """The sentence, and all that is wrong."""
+        wrong = [file.detail for file in self.damaged] + ([str(self.drill)] if self.drill and self.drill.error else [])
+        return f"{self.sentence} {'; '.join(wrong)}".rstrip()
+
+    @property
+    def sentence(self) -> str:
+        """Say how much is proven, in the words of mail, page, command and JSON."""
+        if not self.archived_count:
+            return "The archive is empty, so there is nothing to check."
+        missing = sum(file.outcome == "missing" for file in self.damaged)
+        wrong = f"{len(self.damaged) - missing:,} damaged" + (f", {missing:,} missing" if missing else "")
+        # Never more than is proven.
+        percent = 100 * self.checked_count // self.archived_count
+        share = "less than 1" if self.checked_count and not percent else f"{percent}"
+        return f"Checked {share} % of archived files in {CHECK_DAYS} days, {wrong}."

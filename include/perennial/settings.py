@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -34,6 +35,9 @@ def dag_id(name: str) -> str:
     return os.environ.get(PREFIX + "DAG_PREFIX", "").strip() + name
 
 
+_Number = TypeVar("_Number", int, float)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What is configured for one workspace. Field names are the variables' names in lower case.
@@ -55,6 +59,10 @@ class Settings:
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
         notice_days: R20, how many days before a source expires its owner is told; 0 sends none.
+        approve_above_share: R21, a run waits for approval above this share of the hot rows; None: never for that.
+        approve_above_sources: R21, likewise above this number of sources.
+        approve_above_usual: R21, likewise above this many times the rows of the largest of the last 30 runs.
+        approve_above_surprises: R21, likewise above this number of due sources that the run before did not foresee.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
@@ -77,6 +85,10 @@ class Settings:
     retention_months: int = 3
     exempting_referrers: tuple[str, ...] = ("campaign", "canvas")
     notice_days: int = 14
+    approve_above_share: float | None = 0.2
+    approve_above_sources: int | None = None
+    approve_above_usual: float | None = 5
+    approve_above_surprises: int | None = 10
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
@@ -112,6 +124,10 @@ class Settings:
             retention_months=_whole_number("RETENTION_MONTHS", value, minimum=1),
             exempting_referrers=_referrers(value["EXEMPTING_REFERRERS"]),
             notice_days=_whole_number("NOTICE_DAYS", value, minimum=0),
+            approve_above_share=_limit("APPROVE_ABOVE_SHARE", value, float, most=1),
+            approve_above_sources=_limit("APPROVE_ABOVE_SOURCES", value, int),
+            approve_above_usual=_limit("APPROVE_ABOVE_USUAL", value, float),
+            approve_above_surprises=_limit("APPROVE_ABOVE_SURPRISES", value, int),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
@@ -165,6 +181,10 @@ DEFAULTS = {
     "RETENTION_MONTHS": "3",
     "EXEMPTING_REFERRERS": "campaign,canvas",
     "NOTICE_DAYS": "14",
+    "APPROVE_ABOVE_SHARE": "0.2",
+    "APPROVE_ABOVE_SOURCES": "none",
+    "APPROVE_ABOVE_USUAL": "5",
+    "APPROVE_ABOVE_SURPRISES": "10",
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
@@ -275,6 +295,21 @@ def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < minimum:
         raise _refused(key, text, f"a whole number, {minimum} or more")
     return int(text)
+
+
+def _limit(key: str, value: Mapping[str, str], number: type[_Number], most: float | None = None) -> _Number | None:
+    text = value[key]
+    if text == "none":
+        return None
+    try:
+        found = number(text)
+    except ValueError:
+        found = number(-1)
+    if not 0 <= found < float("inf") or (most is not None and found > most):
+        kind = "a whole number" if number is int else "a number"
+        bound = "0 or more" if most is None else f"from 0 to {most:g}"
+        raise _refused(key, text, f"{kind}, {bound}, or none, which turns it off")
+    return found
 
 
 def _referrers(text: str) -> tuple[str, ...]:

@@ -254,12 +254,21 @@ VANISHED_SOURCES = Table("vanished_sources", "What was last known of a source wh
     missed_at* timestamptz Wall clock of the sync; the last row of a source counts, until the platform has it again
     run_id* string Run that missed it
 """))  # fmt: skip
+ARCHIVE_CHECKS = Table("archive_checks", "A check of an archived file: whether what is there can be restored.",
+    _columns("""
+    file_uri* string Address in the archive
+    source_id* string Campaign or Canvas
+    checked_at* timestamptz Wall clock
+    outcome* string sound, damaged, missing or cold: not readable before it is thawed, so not checked
+    run_id* string Run that checked it
+    detail string What is wrong, for a person
+"""))  # fmt: skip
 
 TABLES = (
     SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
     LIFECYCLE_EVENTS, EXPIRY_DECISIONS, HOLDS, NOTICES, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
-    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES,
+    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES, ARCHIVE_CHECKS,
 )  # fmt: skip
 # New names of columns, and those they had: `perennial init` renames, and the values stay.
 RENAMED_COLUMNS = {ARCHIVED_FILES.name: {"checksum": "sha256"}}

@@ -1,4 +1,4 @@
-"""The task of a restore that waits for cold storage, and its trigger, which occupies no worker while it waits.
+"""The tasks that wait for cold storage, and their trigger, which occupies no worker while it waits.
 
 The triggerer imports this module, and DAG files do while they are parsed, so nothing heavy is imported here.
 """
@@ -38,7 +38,7 @@ class ThawFiles(BaseOperator):
         arguments: Those of every operator.
     """
 
-    template_fields = ("request_uri", "plan_uris")
+    template_fields: Sequence[str] = ("request_uri", "plan_uris")
 
     def __init__(self, *, request_uri: Any, plan_uris: Any, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -65,19 +65,48 @@ class ThawFiles(BaseOperator):
             if thawing is None:
                 return
             notify_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())
+        self._wait(run.run_id, self.plan_uris, thawing)
+
+    def _wait(self, run_id: str, uris: Sequence[str], thawing: ThawStatus) -> None:
         expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
-        trigger = ThawTrigger(run_id=run.run_id, plan_uris=self.plan_uris)
+        trigger = ThawTrigger(run_id=run_id, plan_uris=uris)
         self.defer(
             trigger=trigger, method_name="look_again", timeout=max(PATIENCE_FACTOR * expected, timedelta(hours=1))
         )
 
 
+class ThawSample(ThawFiles):
+    """Request the thaw of the cold files that a check of the archive reads, if it is to read them, and defer likewise.
+
+    Args:
+        check_uri: Address of the check's plan.
+        arguments: Those of every operator.
+    """
+
+    template_fields = ("check_uri",)
+
+    def __init__(self, *, check_uri: Any, **arguments: Any) -> None:
+        super().__init__(request_uri="", plan_uris=[], **arguments)
+        self.check_uri = check_uri
+
+    def _thaw(self, context: Any) -> None:
+        from perennial.drills.check import read_check, request_cold
+
+        if not context["params"]["check_cold"]:
+            return
+        run = current_run()
+        with step() as warehouse:
+            thawing = request_cold(warehouse, run, read_check(self.check_uri))
+        if thawing is not None:
+            self._wait(run.run_id, [self.check_uri], thawing)
+
+
 class ThawTrigger(BaseTrigger):
-    """Checks from time to time the files that a restore waits for; fires when all can be read, or a check is refused.
+    """Checks from time to time the files that a run waits for; fires when all can be read, or a check is refused.
 
     Args:
         run_id: Run that waits.
-        plan_uris: Addresses of its plans.
+        plan_uris: Addresses of the directories that name its files.
     """
 
     def __init__(self, run_id: str, plan_uris: Sequence[str]) -> None:

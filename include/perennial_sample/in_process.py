@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -90,6 +92,56 @@ def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None
         # A run in process leaves its conf behind as the defaults of the next one.
         for param, value in zip(params, defaults, strict=True):
             param.value = value
+
+
+@contextmanager
+def answering(option: str) -> Iterator[list[str]]:
+    """Answer what runs ask of a person meanwhile, as the API behind Airflow's *Required Actions* does.
+
+    Args:
+        option: Approve or Reject.
+
+    Yields:
+        The subjects of what was asked, filled while runs ask.
+    """
+    asked: list[str] = []
+    over = threading.Event()
+
+    def answer() -> None:
+        while not over.wait(0.2):
+            asked.extend(_answer_open_questions(option))
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        over.set()
+        thread.join()
+
+
+def _answer_open_questions(option: str) -> list[str]:
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import TriggerEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        details = session.scalars(select(HITLDetail).where(HITLDetail.responded_at.is_(None))).all()
+        answered = []
+        for detail in details:
+            task = session.get(TaskInstance, detail.ti_id)
+            if task is None or task.state not in ("awaiting_input", "deferred"):
+                continue
+            detail.responded_at, detail.responded_by = datetime.now(UTC), {"id": "demo", "name": "demo"}
+            detail.chosen_options, detail.params_input = [option], {}
+            if task.state == "awaiting_input":
+                event: Any = TriggerEvent(detail.as_resume_event_payload())  # type: ignore[no-untyped-call]
+                handle_event_submit(event, task_instance=task, session=session)
+            answered.append(detail.subject)
+        return answered
 
 
 def _start_now(_mapper: Any, _connection: Any, run: Any) -> None:

@@ -118,10 +118,19 @@ class _Story:
         self._run("sync_sources", at=as_of)
         self._run("load_interactions", at=as_of)
         self._show_rows("before")
-        self._run("expire_interactions", at=as_of)
+        self._expire(as_of)
         self._show_rows("after")
         self._show("sample/list_decisions", {"as_of": as_of})
         self._show_segment(as_of)
+
+    def _expire(self, as_of: datetime) -> None:
+        """Run the expiry, and approve it where it asks (R21): on a page, a person would read why first."""
+        from perennial_sample.in_process import answering
+
+        with answering("Approve") as asked:
+            self._run("expire_interactions", at=as_of)
+        for subject in asked:
+            self.console.print(f"   the run asked: [bold]{escape(subject)}[/] Approved here; nothing moved before.")
 
     def _restore(self, restore: Restore, at: datetime) -> None:
         asked = f"source {', '.join(restore.source_ids)}" if restore.source_ids else f"tag {', '.join(restore.tags)}"

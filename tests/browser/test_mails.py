@@ -11,6 +11,7 @@ from playwright.sync_api import Browser
 from perennial.cost import Fact
 from perennial.notify import (
     Message,
+    archive_message,
     expiry_digest,
     export_message,
     late_restore_message,
@@ -19,9 +20,12 @@ from perennial.notify import (
 )
 from perennial.reports import (
     DELETED,
+    ArchiveReport,
+    DamagedFile,
     ExpiredSource,
     ExpiryReport,
     ExportReport,
+    RestoreDrill,
     RestoreReport,
     SourceOutcome,
     ThawReport,
@@ -124,6 +128,21 @@ def exported(**changed: Any) -> Message:
     return export_message(ExportReport(**{**asked, "notify": NOTIFY, "kind": "campaign", **changed}))
 
 
+def checked(**changed: Any) -> Message:
+    damaged = tuple(
+        DamagedFile(file_uri="s3://b/f", source_id=source_id, source_name=name, owner_email="", outcome="damaged",
+                    detail=f"s3://archive/{'f' * 300}.parquet: its sha256 is not what it was when it was archived")
+        for source_id, name in NAMED.items()
+    )  # fmt: skip
+    drill = RestoreDrill(source_id="x" * 500, file_count=1, row_count=1, total_bytes=1, error="w" * 300)
+    counts = {"archived_count": 10**6, "checked_count": 1, "read_count": 1, "cold_count": 0}
+    return archive_message(
+        ArchiveReport(
+            run_id=REQUEST["run_id"], checked_at=AT, damaged=damaged, drill=drill, **counts, **changed
+        )
+    )  # fmt: skip
+
+
 MAILS = {
     "restore": restored(0, **PAGE),
     "restore without a page": restored(0),
@@ -134,6 +153,7 @@ MAILS = {
     "digest of hundreds": expired(400, **PAGE),
     "late": late(**PAGE),
     "thaw": thawing(**PAGE),
+    "archive": checked(**PAGE),
     "export": exported(file_uri="s3://exports/" + "f" * 300 + ".csv", user_count=1_234_567, file_bytes=10**9, **PAGE),
     "export failed": exported(error="1 expired interaction", missing="expired", **PAGE),
     "export failed without a page": exported(error="1 expired interaction", missing="expired"),

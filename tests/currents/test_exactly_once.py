@@ -206,7 +206,7 @@ def test_of_a_large_ledger_only_files_of_the_days_of_the_load_are_read(
     one_far_off = [event(9, time=TIME + 7 * DAY), event(10, time=int((NOW - timedelta(days=900)).timestamp()))]
     land_json(settings, OPEN, one_far_off, "late.json")
     load(warehouse)
-    assert looked_at == [0, 1], "one span of time after the other"
+    assert looked_at == [1]
 
 
 def test_late_events_are_known_again_in_a_large_ledger_whatever_else_their_files_hold(
@@ -225,15 +225,25 @@ def test_late_events_are_known_again_in_a_large_ledger_whatever_else_their_files
     assert (again.duplicates, again.read) == (len(times), len(times) + 1)
 
 
-@given(st.sets(st.integers(0, 4_000), max_size=200))
-def test_the_days_of_a_load_are_searched_in_a_bounded_number_of_spans(numbers: set[int]) -> None:
-    from perennial.currents.prepare import MAX_SPANS, _spans
+@given(
+    st.sets(st.integers(0, 60)), st.lists(st.none() | st.tuples(st.integers(-1, 61), st.integers(0, 40)), max_size=30)
+)
+def test_every_file_is_searched_once_for_all_days_that_it_may_have_events_of(
+    numbers: set[int], spans: list[tuple[int, int] | None]
+) -> None:
+    from perennial.currents.prepare import MAX_SEARCHES, plan_searches
 
-    first = datetime(2015, 1, 1, tzinfo=UTC)
+    first = datetime(1970, 1, 1, tzinfo=UTC)
     days = [first + timedelta(days=number) for number in sorted(numbers)]
-    spans = _spans(days)
-    assert len(spans) <= MAX_SPANS
-    assert all(sum(start <= day <= end for start, end in spans) == 1 for day in days)
-    alone = [day for day in days if day - timedelta(days=1) not in days]
-    if len(alone) <= MAX_SPANS:
-        assert [start for start, _ in spans] == alone
+    # From the last moment of a day to the first of another.
+    bounds = [span and (span[0] * DAY * 10**6 - 1, (span[0] + span[1]) * DAY * 10**6) for span in spans]
+    searches = plan_searches(days, list(enumerate(bounds)))  # type: ignore[arg-type]
+
+    assert len(searches) <= MAX_SEARCHES
+    assert len({number for search in searches for number in search.files}) == sum(len(one.files) for one in searches)
+    for number, span in enumerate(bounds):
+        for day in days:
+            start = (day - first) // timedelta(microseconds=1)
+            if span is None or (start <= span[1] and start + DAY * 10**6 > span[0]):
+                (search,) = (one for one in searches if number in one.files)
+                assert search.start_at <= day < search.end_at

@@ -19,6 +19,7 @@ from tests import PROJECT_ROOT
 
 DAG_FILES = sorted((PROJECT_ROOT / "dags").glob("[!_]*.py"))
 SCHEDULES = {
+    "check_archive": "0 6 * * 0",
     "expire_interactions": "0 4 * * *",
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
@@ -28,12 +29,13 @@ SCHEDULES = {
     "sync_sources": "@hourly",
 }
 PARAMS = {
+    "check_archive": {"sample_percent", "check_cold", "notify"},
     "expire_interactions": {"dry_run"},
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
     "export_user_data": {"source_id", "notify", "all_recipients"},
     "hold_sources": {"source_id", "tag", "until", "reason", "lift"},
-    "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run"},
+    "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "max_cost", "max_bytes", "dry_run"},
     "sync_sources": {"allow_vanishing"},
 }
 
@@ -71,6 +73,7 @@ def test_a_dag_says_what_it_does_and_is_wired_as_the_contract_has_it(dags: Mappi
         ("expire_interactions", {"expiry_decisions", "interactions", "interactions_archive", "lifecycle_events"}),
         ("restore_interactions", {"interactions", "interactions_archive", "lifecycle_events"}),
         ("maintain_warehouse", {"interactions"}),
+        ("check_archive", {"archive_checks"}),
         ("hold_sources", {"holds"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -124,16 +127,26 @@ def test_the_labels_of_the_trigger_forms_are_plain(dags: Mapping[str, Any]) -> N
         for name in dag.params
     }
     assert labels == {
+        ("check_archive", "sample_percent"): "Sample (percent of archived files)",
+        ("check_archive", "check_cold"): "Thaw cold files",
+        ("check_archive", "notify"): "Notify (one address per line)",
         ("expire_interactions", "dry_run"): "Dry run (report only)",
         ("export_user_data", "source_id"): "Campaign or Canvas (one id)",
         ("export_user_data", "notify"): "Notify (one address per line)",
         ("export_user_data", "all_recipients"): "Include users without a profile",
+        ("hold_sources", "source_id"): "Campaign or Canvas (one id)",
+        ("hold_sources", "tag"): "Or a tag",
+        ("hold_sources", "until"): "Until",
+        ("hold_sources", "reason"): "Reason",
+        ("hold_sources", "lift"): "Or the id of a hold to lift",
         ("maintain_warehouse", "retain_days"): "Days to keep replaced snapshots and files",
         ("restore_interactions", "source_ids"): "Campaigns and Canvases (one id per line)",
         ("restore_interactions", "tags"): "Tags (one per line)",
         ("restore_interactions", "notify"): "Notify (one address per line)",
         ("restore_interactions", "reason"): "Reason",
         ("restore_interactions", "thaw_tier"): "Retrieval tier",
+        ("restore_interactions", "max_cost"): "Ask above this cost (USD)",
+        ("restore_interactions", "max_bytes"): "Ask above this size (bytes)",
         ("restore_interactions", "dry_run"): "Dry run (report only)",
         ("sync_sources", "allow_vanishing"): "Allow many sources or audiences to be missing",
     }

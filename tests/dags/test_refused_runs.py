@@ -27,6 +27,7 @@ from tests.workspace import Workspace
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 ASKED: dict[str, dict[str, Any]] = {
+    "check_archive": {},
     "expire_interactions": {},
     "export_user_data": {"source_id": "old", "notify": ["ann@example.com"]},
     "load_interactions": {},
@@ -35,6 +36,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "sync_sources": {},
 }
 MISSPELT = {
+    "check_archive": ("sample_percnt", "did you mean 'sample_percent'?"),
     "expire_interactions": ("dryrun", "did you mean 'dry_run'?"),
     "export_user_data": ("all-recipient", "did you mean 'all_recipients'?"),
     "load_interactions": ("dry_run", "'dry_run' is not a param"),

@@ -12,6 +12,7 @@ from perennial.errors import TerminalRequestError
 from perennial.moves import Run, audit_trail, expire_sources, inline, restore_sources
 from perennial.moves import finish as finish_module
 from perennial.moves.expire import decide_expiry, plan_expiry
+from perennial.notify import digests_by_owner, expiry_digest
 from perennial.operations import wall_clock
 from perennial.policy.decisions import explain
 from perennial.policy.hold_requests import HoldRequest, PlacedHold, lift_hold, place_hold
@@ -26,6 +27,7 @@ from tests.workspace import PlatformWorkspace, Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 DAY = timedelta(days=1)
+OWNER = "owner@example.com"
 FAR = wall_clock() + 10_000 * DAY
 REQUEST = {"source_ids": ["held"], "notify": ["ann@example.com"]}
 
@@ -33,8 +35,8 @@ REQUEST = {"source_ids": ["held"], "notify": ["ann@example.com"]}
 def fill(warehouse: Warehouse) -> Workspace:
     """Two sources that are due, of which one carries a tag, and one that stays."""
     workspace = PlatformWorkspace(warehouse)
-    workspace.source("held", "stopped", "summer")
-    workspace.source("other")
+    workspace.source("held", "stopped", "summer", owner_email=OWNER)
+    workspace.source("other", owner_email=OWNER)
     workspace.source("running", "active")
     append_hot(warehouse, *([interaction(name, number) for number in range(20)] for name in workspace.sources))
     workspace.sync()
@@ -74,7 +76,11 @@ def test_r19_what_is_held_stays_until_it_is_lifted_and_then_goes_by_the_clock_th
     clock = explain(warehouse, "held", NOW).decision.clock_started_at
     assert placed.states == {"available": 1}
 
-    assert expire(warehouse) == ["other"]
+    report = expire_sources(warehouse, Run("r1", NOW))
+    assert [source.source_id for source in report.sources] == ["other"]
+    assert [source.source_id for source in report.held] == ["held"]
+    digest = expiry_digest(digests_by_owner(report)[OWNER])
+    assert all(f"hold {placed.hold.hold_id} of ann@example.com" in text for text in (digest.text, digest.html))
     assert_kept(warehouse, before)
     explained = explain(warehouse, "held", NOW)
     assert explained.holds == (placed.hold,)

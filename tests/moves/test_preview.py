@@ -1,4 +1,4 @@
-"""What the next run would do as a difference to the last one, and what is known of days past and to come (R19-R21)."""
+"""What the next run would do as a difference to the last one, and what is known of days past and to come (R19, R20)."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from pyiceberg.table.snapshots import ancestors_of
 from typer.testing import CliRunner
 
 from perennial.cli import app
+from perennial.drills.check import plan_check
 from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables, expire_old_snapshots, purge_files
@@ -26,10 +27,13 @@ from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.settings import Settings
 from perennial.tables import (
     ADOPTED_DELETIONS,
+    ARCHIVE_CHECKS,
     COUNTED,
+    HOLDS,
     INTERACTIONS,
     INTERACTIONS_ARCHIVE,
     LOADED_EVENTS,
+    NOTICES,
     VANISHED_SOURCES,
 )
 from perennial.warehouse import FileChange, Warehouse, catalog_file
@@ -78,6 +82,12 @@ def work(warehouse: Warehouse, number: int) -> None:
     warehouse.append_rows(ADOPTED_DELETIONS.name, [adopted], f"adopt:{number}")
     missed = {"source_id": f"v{number}", "tags": [], "missed_at": NOW, "run_id": f"r{number}"}
     warehouse.append_rows(VANISHED_SOURCES.name, [missed], f"missed:{number}")
+    checked = {"file_uri": f"f{number}", "source_id": "a", "checked_at": NOW, "outcome": "sound", "run_id": "c"}
+    warehouse.append_rows(ARCHIVE_CHECKS.name, [checked], f"check:{number}")
+    hold = {"hold_id": f"h{number}", "tag": "nobody's", "held_by": "ann", "reason": "test", "held_at": NOW}
+    warehouse.append_rows(HOLDS.name, [{**hold, "event": "placed"}], f"hold:{number}")
+    notice = {"source_id": "a", "ends_at": NOW, "recipient": "ann", "noticed_at": NOW, "run_id": f"n{number}"}
+    warehouse.append_rows(NOTICES.name, [notice], f"notice:{number}")
 
 
 def contents(warehouse: Warehouse) -> Rows:
@@ -121,6 +131,7 @@ RUNS: dict[str, Callable[[Warehouse], object]] = {
     "expiry": lambda warehouse: expire_sources(warehouse, Run("x", NOW)),
     "restore": lambda warehouse: restore_sources(warehouse, {**REQUEST, "source_ids": ["c"]}, Run("x", NOW)),
     "load": load,
+    "check of the archive": lambda warehouse: plan_check(warehouse, 100),
     "compaction": compact_tables,
     "expiry of snapshots": lambda warehouse: expire_old_snapshots(warehouse, datetime.now(UTC) + timedelta(days=9)),
     "purge": lambda warehouse: purge_files(warehouse, datetime.now(UTC) + timedelta(days=9)),

@@ -111,7 +111,7 @@ def test_r23_a_restore_that_is_cancelled_while_it_waits_for_a_thaw_leaves_nothin
     assert len(waited) == 1
     assert (multiset(warehouse, "interactions"), visible(warehouse)) == expired
     assert not list(pending_records(warehouse))
-    aws.finish_thaw()
+    aws.finish_thaw(*archived(warehouse))
     restore_sources(warehouse, REQUEST, run("r3"))
     assert visible(warehouse) == before
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from perennial.notify import (
     Message,
+    archive_message,
     digests_by_owner,
     expiry_digest,
     export_message,
@@ -27,7 +28,17 @@ from perennial.notify import (
     thaw_message,
 )
 from perennial.notify.messages import BODY_ROWS
-from perennial.reports import ExpiredSource, ExpiryReport, ExportReport, RestoreReport, SourceOutcome, ThawReport
+from perennial.reports import (
+    ArchiveReport,
+    DamagedFile,
+    ExpiredSource,
+    ExpiryReport,
+    ExportReport,
+    RestoreDrill,
+    RestoreReport,
+    SourceOutcome,
+    ThawReport,
+)
 
 ASKED = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 HOSTILE = [
@@ -213,7 +224,39 @@ def messages_about(text: str) -> list[Message]:
         expiry_digest(expiry(expired(1, source_id=text, name=text, reason=text), run_id=text, report_uri=text)),
         late_restore_message({"dag_run_id": text, "conf": {"source_ids": [text], "tags": [text], "reason": text}}, ASKED),
         late_restore_message({"dag_run_id": text, "conf": {"source_ids": [text]}}, ASKED),
+        archive_message(checked(text, source_name=text, detail=text, run_id=text, error=text)),
     ]  # fmt: skip
+
+
+def checked(source_id: str, source_name: str = "Spring", detail: str = "s3://b/f is missing", run_id: str = "r/1",
+            error: str = "", **fields: Any) -> ArchiveReport:  # fmt: skip
+    damaged = DamagedFile(file_uri="s3://b/f", source_id=source_id, source_name=source_name, owner_email="",
+                          outcome="missing", detail=detail)  # fmt: skip
+    drill = RestoreDrill(source_id=source_id, file_count=1, row_count=1, total_bytes=1, error=error) if error else None
+    given: dict[str, Any] = {"archived_count": 200, "checked_count": 83, "read_count": 10, "cold_count": 0,
+                             "damaged": (damaged,), "drill": drill}  # fmt: skip
+    return ArchiveReport(run_id=run_id, checked_at=ASKED, **{**given, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({}, "Checked 41 % of archived files in 90 days, 0 damaged, 1 missing."),
+        ({"checked_count": 200, "damaged": ()}, "Checked 100 % of archived files in 90 days, 0 damaged."),
+        ({"checked_count": 199, "damaged": ()}, "Checked 99 % of archived files in 90 days, 0 damaged."),
+        ({"checked_count": 1, "damaged": ()}, "Checked less than 1 % of archived files in 90 days, 0 damaged."),
+        ({"checked_count": 0, "damaged": ()}, "Checked 0 % of archived files in 90 days, 0 damaged."),
+    ],
+)
+def test_the_share_that_is_proven_is_never_overstated(fields: dict[str, Any], sentence: str) -> None:
+    assert checked("cmp-1", **fields).sentence == sentence
+
+
+def test_a_failed_drill_alone_is_news_too() -> None:
+    message = archive_message(checked("cmp-1", error="Not the same rows.", damaged=()))
+    assert message.subject == "The restore of cmp-1 failed in a drill"
+    for part in both_parts(message):
+        assert "Not the same rows." in part
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:30])
@@ -301,6 +344,7 @@ def about_sources(source_id: str, page: str | None = PAGE) -> list[Message]:
         late_restore_message(run, ASKED, None, page),
         thaw_message(thaw),
         export_message(export),
+        archive_message(checked(source_id, page_url=page)),
     ]
 
 

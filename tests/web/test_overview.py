@@ -12,10 +12,12 @@ from xml.etree import ElementTree
 import pytest
 from fastapi.testclient import TestClient
 
+from perennial.drills.inline import check_archive
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.policy.decisions import decide
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from tests.drills.archives import archive_of, archived, delete
 from tests.rows import append_hot, interaction
 from tests.web.conftest import As
 from tests.workspace import Workspace, received
@@ -144,7 +146,7 @@ def test_what_a_filter_keeps_is_said_to_be_kept_and_not_to_expire(page: As, move
     assert [(source["source_id"], source["is_kept"]) for source in kept] == [("kept", True), ("kept soon", True)]
     text = page("vic").get("/perennial/overview").text
     assert (
-        '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> past their date within that time but kept by an active filter.'
+        '<a href="/perennial/sources?state=kept&amp;sort=state">2 sources</a> past their date within that time but kept by an active filter or a hold.'
         in text
     )
     for address in ("/perennial/sources?state=kept", "/perennial/source?id=kept"):
@@ -203,6 +205,33 @@ def test_charts_are_images_without_scripts_beside_a_table(page: As, moved: Works
         assert not [found for found in drawing.iter() if str(found.tag).endswith("script")]
         assert "Nothing yet" not in drawing.itertext()
     assert page("vic").get("/perennial/charts/overview.svg?figures=all").status_code == 422
+
+
+class TestDamaged:
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> Settings:
+        warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(tmp_path / "home")}))
+        warehouse.create_tables()
+        archive_of(warehouse, "a", "b</table>")
+        delete(warehouse, archived(warehouse, "b</table>"))
+        return warehouse.settings
+
+    def test_the_overview_says_how_much_of_the_archive_is_proven_and_what_is_wrong(
+        self, page: As, settings: Settings
+    ) -> None:
+        assert page("vic").get("/perennial/api/archive").json() is None
+        assert "Not checked yet: the DAG check_archive" in page("vic").get("/perennial/overview").text
+
+        report = check_archive(Warehouse(settings), Run("c1", NOW), 100)
+
+        found = page("vic").get("/perennial/api/archive").json()
+        assert found["sentence"] == "Checked 100 % of archived files in 90 days, 0 damaged, 1 missing."
+        assert [(file["source_id"], file["outcome"]) for file in found["damaged"]] == [("b</table>", "missing")]
+        assert report.damaged[0].detail == found["damaged"][0]["detail"]
+        text = page("vic").get("/perennial/overview").text
+        for said in (found["sentence"], "docs/runbooks/damaged-archive.md", html.escape(found["damaged"][0]["detail"])):
+            assert said in text
+        assert "b</table>" not in text
 
 
 class TestEmpty:

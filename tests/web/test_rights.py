@@ -17,6 +17,9 @@ import pytest
 import perennial
 from perennial.audiences.lint import write_findings
 from perennial.currents import load_interactions
+from perennial.drills.check import check_chunk, plan_check, request_cold
+from perennial.drills.rehearsal import rehearse_restore
+from perennial.drills.report import report_check
 from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
 from perennial.moves import Run, expire_sources, restore_sources
@@ -119,6 +122,14 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
         write_user_data(warehouse, UserDataRequest(source_id="running", notify=ME), "export", NOW)
     request = {"source_ids": ["old"], "notify": list(ME)}
     with at_work("mover") as warehouse:
+        run = Run("drill", NOW)
+        check = plan_check(warehouse, 100, check_cold=True)
+        assert request_cold(warehouse, run, check) is not None
+        assert request_cold(warehouse, run, check) is None
+        assert check_chunk(warehouse, run, check, 0) == {"sound": 2}
+        drill = rehearse_restore(warehouse, run, check.rehearsed_source)
+        assert drill is not None
+        assert report_check(warehouse, run, drill).is_sound
         assert restore_sources(warehouse, request, Run("restore", NOW)).state == "finished"
     with at_work("maintainer") as warehouse:
         done = maintain_warehouse(warehouse, datetime.now(UTC) + timedelta(days=9), retain_days=1)

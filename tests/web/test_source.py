@@ -156,6 +156,7 @@ def test_the_decision_is_the_policys_own(page: As) -> None:
     assert datetime.fromisoformat(decision.pop("clock_started_at")) == LONG_AGO
     assert datetime.fromisoformat(decision.pop("expires_at")) < NOW
     assert decision.pop("clock_started_by") == "stopped"
+    assert decision.pop("held_by") == []
     assert not decision
     assert found["undecided"] == ""
     assert detail(page, "running")["decision"]["decision"] == "active"

@@ -109,6 +109,7 @@ def test_each_row_says_where_the_data_is_and_how_much(page: As) -> None:
             "row_count": 0,
             "expires_at": None,
             "is_kept": False,
+            "is_held": False,
             **fields,
         }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from perennial.cli.archive import check_archived_files
 from perennial.cli.platform import check_platform_selects
 from perennial.cli.printing import console, current_user, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
@@ -39,15 +40,28 @@ def check(
         bool,
         typer.Option("--platform", help="Run the SELECTs that read the platform, and report what a sync would refuse."),
     ] = False,
+    archive: Annotated[
+        bool,
+        typer.Option("--archive", help="Read a sample of the archived files in full, and rehearse one restore."),
+    ] = False,
+    sample_percent: Annotated[
+        float | None, typer.Option(help="With --archive: how many percent of the archived files to read; default 5.")
+    ] = None,
 ) -> None:
     """Report lost data, audiences that cannot be answered in full, and bucket lifecycle rules that would delete data.
 
     An audience is listed if it names a deleted, unknown or expired source, or cannot be read. The exit code is 1 if a
     person has to correct something, and 0 if a restore brings back everything that is missing. With --platform, only
-    the platform is checked: five rows of each table are shown, and every finding. Nothing is changed.
+    the platform is checked: five rows of each table are shown, and every finding. With --archive, only the archive is
+    checked, as the DAG check_archive does it; the outcomes are recorded in archive_checks. Nothing else is changed.
     """
+    if (platform and archive) or (sample_percent is not None and not archive):
+        raise typer.BadParameter("Give either --platform or --archive, and --sample-percent only with --archive.")
     if platform:
         check_platform_selects()
+        return
+    if archive:
+        check_archived_files(sample_percent)
         return
     from perennial.audiences.lint import lint_audiences
     from perennial.maintenance.bucket_rules import find_harmful_rules

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from perennial.currents.landing import LandingFile, is_unchanged, read_landing_file
@@ -59,8 +60,8 @@ _EPOCH, _DAY, _MOMENT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1), tim
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # Up to this many events the whole ledger is searched for known ids, beyond that only the load's days.
 WHOLE_LEDGER_ROWS = 20_000_000
-# Each span of days is a scan of its own; a load of more spans than this also searches days between them.
-MAX_SPANS = 32
+# Each search compares all events of the load; where there would be more, files of near spans are searched together.
+MAX_SEARCHES = 8
 
 
 @dataclass(frozen=True)
@@ -208,34 +209,60 @@ def _find_known(warehouse: Warehouse, ledger: Table, connection: DuckDBPyConnect
     """Create table `known_events` from all of the ledger or, of a large one, from what it has of the load's days."""
     columns = contract_columns(LOADED_EVENTS.name, ledger.schema())
     files = list(warehouse.live_files(ledger))
-    days = [day for (day,) in connection.execute(statement("load/select_event_days")).fetchall()]
-    spans = _spans(days)
-    if sum(live.row_count for live in files) <= WHOLE_LEDGER_ROWS:
-        spans = [_EVER]
+    searches = [Search(*_EVER, files)]
+    if sum(live.row_count for live in files) > WHOLE_LEDGER_ROWS:
+        days = [day for (day,) in connection.execute(statement("load/select_event_days")).fetchall()]
+        searches = plan_searches(days, [(live, time_bounds(ledger, live.data_file, "occurred_at")) for live in files])
     connection.execute(statement("load/create_known_events"))
-    for span in spans:
-        part = [live for live in files if span is _EVER or _may_know(ledger, live, *span)]
-        create_view(connection, LOADED_EVENTS.name, part, ledger, columns)
-        binds = dict(zip(("start_at", "end_at"), span, strict=True))
+    for search in searches:
+        create_view(connection, LOADED_EVENTS.name, search.files, ledger, columns)
+        binds = {"start_at": search.start_at, "end_at": search.end_at}
         connection.execute(statement("load/insert_known_events"), binds)
 
 
-def _spans(days: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
-    """Combine days, given in order by their starts, to spans that end where the next day is missing.
+@dataclass(frozen=True)
+class Search:
+    """Files of the ledger that are read together, for events of a span of time.
 
-    There are MAX_SPANS at most; where there would be more, those with the fewest days between them become one.
+    Attributes:
+        start_at: Its first moment.
+        end_at: Its last moment.
+        files: The files.
     """
-    gaps = [at for at in range(1, len(days)) if days[at] - days[at - 1] > _DAY]
-    widest = sorted(gaps, key=lambda at: days[at - 1] - days[at])[: MAX_SPANS - 1]
-    cuts = sorted({0, *widest, len(days)})
-    return [(days[first], days[last - 1] + (_DAY - _MOMENT)) for first, last in pairwise(cuts)]
+
+    start_at: datetime
+    end_at: datetime
+    files: list[LiveFile]
 
 
-def _may_know(ledger: Table, live: LiveFile, start: datetime, end: datetime) -> bool:
-    """Whether a file of the ledger may have events of a span of time."""
-    bounds = time_bounds(ledger, live.data_file, "occurred_at")
-    since_epoch = [(moment - _EPOCH) // _MOMENT for moment in (start, end)]
-    return bounds is None or (bounds[0] <= since_epoch[1] and bounds[1] >= since_epoch[0])
+def plan_searches(days: Sequence[datetime], files: Sequence[tuple[LiveFile, tuple[int, int] | None]]) -> list[Search]:
+    """Decide which part of which files of the ledger may know the events of some days.
+
+    Of each file it is the span from the first to the last of the days that are within its bounds. A file with late
+    events spans weeks, but of most of these days it has nothing, and DuckDB skips row groups of other times.
+
+    Args:
+        days: The starts of the days, in order.
+        files: The files, each with its earliest and latest time in microseconds since 1970; None if that is unknown.
+    """
+    starts = [(day - _EPOCH) // _MOMENT for day in days]
+    by_span: dict[tuple[datetime, datetime], list[LiveFile]] = {}
+    for live, bounds in files:
+        lower, upper = bounds or (starts[0], starts[-1]) if starts else (0, -1)
+        first, end = bisect_right(starts, lower - _DAY // _MOMENT), bisect_right(starts, upper)
+        if first < end:
+            by_span.setdefault((days[first], days[end - 1]), []).append(live)
+    spans = sorted(by_span)
+    size = math.ceil(len(spans) / MAX_SEARCHES)
+    return [
+        Search(
+            start_at=min(start for start, _ in some),
+            # Not the start of the following day: there is none after the last one that a time can have.
+            end_at=max(last for _, last in some) + (_DAY - _MOMENT),
+            files=[live for span in some for live in by_span[span]],
+        )
+        for some in (spans[at : at + size] for at in range(0, len(spans), size or 1))
+    ]
 
 
 def _counts(connection: DuckDBPyConnection) -> list[LoadCounts]:

@@ -27,6 +27,7 @@ from perennial.moves.move_plan import copy_names, file_name
 from perennial.moves.rewrite import rewrite_files
 from perennial.operations import pending_records
 from perennial.tables import (
+    ARCHIVE_CHECKS,
     ARCHIVED_FILES,
     EXPIRY_DECISIONS,
     INTERACTIONS,
@@ -60,6 +61,7 @@ COMPACTED_TABLES = (
     LOADED_FILES.name,
     REJECTED_EVENTS.name,
     ARCHIVED_FILES.name,
+    ARCHIVE_CHECKS.name,
 )
 
 

@@ -12,7 +12,7 @@ from perennial.storage import StoredFile, storage_for
 from perennial.warehouse import Warehouse
 
 # One directory or one file per operation. Anything else below `operations/` is not touched.
-DIRECTORY_TOPICS = ("moves", "loads")
+DIRECTORY_TOPICS = ("moves", "loads", "checks", "drills")
 FILE_TOPICS = (
     "decided", "requests", "restores", "cancellations", "errors", "thaws", "deliveries", "undelivered",
 )  # fmt: skip

@@ -17,10 +17,11 @@ from perennial.moves.restore import plan_return
 from perennial.moves.thaw import request_thaw
 from perennial.operations import OperationStore, Run, refuse_future_run, restore_lock, sources_under_way, wall_clock
 from perennial.policy.decisions import decide_all, refuse_stale_metadata
+from perennial.policy.guard import weigh_expiry
 from perennial.policy.referrers import explain_unread
 from perennial.reports import STANDARD, ExpiredSource, ExpiryReport
 from perennial.sql import statement
-from perennial.tables import EXPIRY_DECISIONS
+from perennial.tables import EXPIRY_DECISIONS, INTERACTIONS
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 from perennial.warehouse.heads import refuse_losses
@@ -39,11 +40,13 @@ class DecidedExpiry:
         uri: Address of the sources to move, for the next step.
         counts: Sources by decision.
         unread_referrers: How many active referrers cannot be read and could name any source, so that nothing expires.
+        reasons: Why a person has to approve what expires; empty where nobody is asked (R21).
     """
 
     uri: str
     counts: dict[str, int]
     unread_referrers: int = 0
+    reasons: tuple[str, ...] = ()
 
 
 def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
@@ -59,12 +62,24 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     log.info("%s: %s", run.run_id, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     if warning := explain_unread(decided.unread_referrers):
         log.warning("%s: %s", run.run_id, warning)
-    uri = OperationStore.of(warehouse).put("decided", {"moves": moves, "expire": chosen["expire"]})
-    return DecidedExpiry(uri, counts, len(decided.unread_referrers))
+    reasons = _reasons_to_ask(warehouse, run, chosen["expire"])
+    for reason in reasons:
+        log.warning("%s waits for approval. %s", run.run_id, reason)
+    document = {"moves": moves, "expire": chosen["expire"], "reasons": reasons}
+    uri = OperationStore.of(warehouse).put("decided", document)
+    return DecidedExpiry(uri, counts, len(decided.unread_referrers), reasons)
+
+
+def _reasons_to_ask(warehouse: Warehouse, run: Run, due: Sequence[str]) -> tuple[str, ...]:
+    if not due:
+        return ()
+    totals = warehouse.source_totals(INTERACTIONS.name)
+    hot_rows = {source_id: total.row_count for source_id, total in totals.items()}
+    return weigh_expiry(warehouse, due, hot_rows, run.run_id, run.now).reasons(warehouse.settings)
 
 
 def plan_expiry(warehouse: Warehouse, decided_uri: str, run: Run, unfinished: Sequence[str] = ()) -> list[str]:
-    """Plan both directions.
+    """Plan both directions; what a person has to approve first is left to `plan_approved`.
 
     Args:
         warehouse: Where.
@@ -81,10 +96,39 @@ def plan_expiry(warehouse: Warehouse, decided_uri: str, run: Run, unfinished: Se
     """
     refuse_future_run(run)
     refuse_losses(warehouse)
-    moves = OperationStore.get(decided_uri)["moves"]
-    expiring = plan_sources(warehouse, EXPIRE, moves[EXPIRE.name])
+    document = OperationStore.get(decided_uri)
+    moves = document["moves"]
+    asked = set(document["expire"]) if document.get("reasons") else set()
+    expiring = plan_sources(warehouse, EXPIRE, [name for name in moves[EXPIRE.name] if name not in asked])
     returning = [*plan_again(warehouse, unfinished, run), *plan_return(warehouse, moves[RESTORE.name], run)]
     return [*expiring, *_readable_plans(warehouse, returning)]
+
+
+def plan_approved(warehouse: Warehouse, decided_uri: str, run: Run) -> list[str]:
+    """Plan what a person has approved: what was shown to them, less what is not due any more (R21).
+
+    Args:
+        warehouse: Where.
+        decided_uri: Address of the decisions that were shown.
+        run: The run that was approved.
+
+    Returns:
+        The addresses of the plans that have something to move.
+
+    Raises:
+        TerminalRequestError: The run is dated after the wall clock (R24).
+        TerminalMetadataError: The metadata is stale by now: sync it, then clear the task.
+        TerminalDataError: A table was set back; nothing was moved.
+    """
+    refuse_future_run(run)
+    refuse_stale_metadata(warehouse, wall_clock())
+    refuse_losses(warehouse)
+    shown = OperationStore.get(decided_uri)["expire"]
+    decided = decide_all(warehouse, run.now, locked=sources_under_way(warehouse, RESTORE.name))
+    due = set(sources_decided(decided.rows, "expire"))
+    if gone := [source_id for source_id in shown if source_id not in due]:
+        log.warning("%s: left out, because not due any more since they were shown: %s", run.run_id, ", ".join(gone))
+    return [*plan_sources(warehouse, EXPIRE, [source_id for source_id in shown if source_id in due])]
 
 
 def _readable_plans(warehouse: Warehouse, plan_uris: Collection[str]) -> list[str]:
@@ -116,11 +160,14 @@ def expiry_report(warehouse: Warehouse, run: Run, dry_run: DecidedExpiry | None 
     binds = {"run_id": run.run_id, "as_of": run.now, "would_expire": would}
     with open_status_session(warehouse) as session:
         rows = session.execute(statement("moves/report_expired_sources"), binds).fetchall()
+        of_run = {"run_id": run.run_id, "as_of": run.now}
+        held = session.execute(statement("moves/report_held_sources"), of_run).fetchall()
     fields = ("source_id", "name", "kind", "owner_email", "reason", "row_count", "total_bytes", "file_count")
     return ExpiryReport(
         run_id=run.run_id,
         as_of=run.now,
         sources=tuple(ExpiredSource(**dict(zip(fields, row, strict=True))) for row in rows),
+        held=tuple(ExpiredSource(**dict(zip(fields[:5], row, strict=True))) for row in held),
         retention_months=warehouse.settings.retention_months,
         dry_run=dry_run is not None,
     )

@@ -14,7 +14,7 @@ from perennial.moves.cancellation import find_cancellation, record_cancellation
 from perennial.moves.ceiling import refuse_above_ceiling
 from perennial.moves.commit import commit_destination, refuse_cancelled
 from perennial.moves.copy import copy_chunk
-from perennial.moves.expire import decide_expiry, expiry_report, plan_expiry
+from perennial.moves.expire import decide_expiry, expiry_report, plan_approved, plan_expiry
 from perennial.moves.finish import MoveOutcome, finish_move
 from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
@@ -39,7 +39,7 @@ Watch = Callable[[str, int, int], object]
 
 
 def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> ExpiryReport:
-    """Run a whole expiry.
+    """Run a whole expiry; whoever calls it approves it, so that nobody is asked (R21).
 
     Raises:
         TerminalRequestError: The run is dated after the wall clock and no dry run (R24).
@@ -50,7 +50,8 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
     unfinished = [] if dry_run else recover_interrupted_moves(warehouse, run)
     decided = decide_expiry(warehouse, run)
     if not dry_run:
-        _move(warehouse, plan_expiry(warehouse, decided.uri, run, unfinished), run)
+        plans = plan_expiry(warehouse, decided.uri, run, unfinished)
+        _move(warehouse, [*plans, *(plan_approved(warehouse, decided.uri, run) if decided.reasons else ())], run)
     return expiry_report(warehouse, run, decided if dry_run else None)
 
 
@@ -203,13 +204,27 @@ def carry_out(
     for done, plan_uri in enumerate(plan_uris):
         plan = read_plan(plan_uri)
         refuse_cancelled(warehouse, plan)
-        _copy(warehouse, plan, watch)
-        watch("Verifying", done, len(plan_uris))
-        verify_move(warehouse, plan)
-        watch("Committing", done, len(plan_uris))
-        commit_destination(warehouse, plan)
+        prepare_move(warehouse, plan, watch, (done, len(plan_uris)))
         outcomes[plan_uri] = finish_move(warehouse, plan, run)
     return outcomes
+
+
+def prepare_move(
+    warehouse: Warehouse, plan: MovePlan, watch: Watch = lambda *_: None, progress: tuple[int, int] = (0, 1)
+) -> None:
+    """Carry out a plan as far as both tables list its rows: copy, verify, commit to the destination.
+
+    Args:
+        warehouse: Where.
+        plan: The plan.
+        watch: Sees how far it is.
+        progress: How many plans of how many are carried out already.
+    """
+    _copy(warehouse, plan, watch)
+    watch("Verifying", *progress)
+    verify_move(warehouse, plan)
+    watch("Committing", *progress)
+    commit_destination(warehouse, plan)
 
 
 def _copy(warehouse: Warehouse, plan: MovePlan, watch: Watch) -> None:

@@ -18,10 +18,10 @@ from perennial.notify.delivery import NOTICE, DeliveryRecord, deliver, describe
 from perennial.notify.message import Letter
 from perennial.notify.messages import digests_by_owner, sources_without_owner
 from perennial.notify.notice_message import ending_holds_message, notice_message
+from perennial.notify.notice_report import DueSource, EndingHold, HoldsReport, NoticeReport
 from perennial.operations import Run, sources_under_way, wall_clock
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
 from perennial.policy.holds import Hold, standing_holds
-from perennial.reports import DueSource, EndingHold, HoldsReport, NoticeReport
 from perennial.sql import statement
 from perennial.tables import NOTICES
 from perennial.text import pluralize

@@ -53,13 +53,14 @@ def rewrite_files(
         with staged_files(connection, "originals", destination, stem) as staged:
             written = [LiveFile(relocated(one.data_file, str(one.path))) for one in staged]
             create_view(connection, "rewritten", written, destination)
-            read_rows, read_hash = _fingerprint(connection, "originals")
-            _, written_hash = _fingerprint(connection, "rewritten")
+            read_rows, read_hash = fingerprint(connection, "originals")
+            _, written_hash = fingerprint(connection, "rewritten")
             data_files = upload_files(staged, storage_class)
     return RewrittenFiles(tuple(data_files), read_rows, read_hash, written_hash)
 
 
-def _fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:
+def fingerprint(connection: DuckDBPyConnection, view: str) -> tuple[int, str]:
+    """Return the number of rows of a view and an order-free hash of them: views of the same rows have the same."""
     row = connection.execute(statement("moves/fingerprint_rows"), {"view": view}).fetchone()
     assert row is not None
     return int(row[0]), str(row[1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +37,9 @@ MAX_FILES_PER_LOOK = 1_000
 # A request lists 1,000 files or looks at one: listing is cheaper for many files, unless it finds many more than wanted.
 MIN_FILES_TO_LIST, MAX_LISTED_PER_FILE = 1_000, 20
 
+Files = Mapping[str, tuple[str, int]]
+"""Source and size of files, by address."""
+
 
 @dataclass(frozen=True)
 class ColdFiles:
@@ -57,7 +60,10 @@ class ColdFiles:
 
 def request_thaw(warehouse: Warehouse, plan: MovePlan, tier: str) -> ColdFiles:
     """Request the thaw of every file of a plan that cannot be read, once, and do not wait."""
-    files = _planned_files(plan)
+    return _request(warehouse, _planned_files(plan), tier)
+
+
+def _request(warehouse: Warehouse, files: Files, tier: str) -> ColdFiles:
     states = _each(_perhaps_cold(warehouse, files), lambda storage, uri: storage.thaw(uri, tier, faster=True))
     cold = {uri: state.frozen_as for uri, state in states.items() if state.temperature is not Temperature.READABLE}
     slowest = _slowest([tier, *(states[uri].tier or BULK for uri in cold)])
@@ -79,7 +85,19 @@ def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: s
     if tier == EXPEDITED:
         # Before anything is requested, so each plan is read twice.
         _refuse_expedited(warehouse, plan_uris)
-    cold = {uri: request_thaw(warehouse, read_plan(uri), tier) for uri in plan_uris}
+    return thaw_files(warehouse, run, ((uri, _planned_files(read_plan(uri))) for uri in plan_uris), tier)
+
+
+def thaw_files(warehouse: Warehouse, run: Run, wanted: Iterable[tuple[str, Files]], tier: str) -> ThawStatus | None:
+    """Request files for a run, and write down how far that is; as `start_thaw`, for the files of any documents.
+
+    Args:
+        warehouse: Where.
+        run: Who waits.
+        wanted: The files, by the address of the directory that names them; `thaw_looks` takes the same addresses.
+        tier: How fast.
+    """
+    cold = {uri: _request(warehouse, files, tier) for uri, files in wanted}
     for uri, files in cold.items():
         if files.frozen_as:
             OperationStore.write(_list_uri(uri), list(files.frozen_as))
@@ -113,6 +131,12 @@ def _asked(run: Run, cold: Collection[ColdFiles], tier: str) -> ThawStatus:
         total_bytes=sum(files.total_bytes for files in cold),
         frozen_as=dict(frozen_as),
     )
+
+
+def find_cold(warehouse: Warehouse, uris: Collection[str]) -> dict[str, ColdState]:
+    """Look which files cannot be read now, and request nothing; an absent one counts as readable."""
+    states = _each(_perhaps_cold(warehouse, uris), lambda storage, uri: storage.look_cold(uri))
+    return {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
 
 
 def refuse_cold(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
@@ -283,9 +307,7 @@ def _perhaps_cold(warehouse: Warehouse, uris: Collection[str]) -> list[str]:
 
 def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
     for plan_uri in plan_uris:
-        candidates = _perhaps_cold(warehouse, _planned_files(read_plan(plan_uri)))
-        states = _each(candidates, lambda storage, uri: storage.look_cold(uri))
-        frozen = {uri: state for uri, state in states.items() if state.temperature is not Temperature.READABLE}
+        frozen = find_cold(warehouse, _planned_files(read_plan(plan_uri)))
         deep = [uri for uri, state in frozen.items() if state.frozen_as == "DEEP_ARCHIVE"]
         if deep:
             raise TerminalRequestError(

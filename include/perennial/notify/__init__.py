@@ -1,6 +1,7 @@
 """Messages to people, and how they are delivered."""
 
 from perennial.notify.addresses import ADDRESS_PATTERN, is_address, refuse_bad_addresses
+from perennial.notify.archive_message import archive_message
 from perennial.notify.deadline import airflow_url, warn_late_restore
 from perennial.notify.delivery import Delivery, DeliveryRecord, Undelivered, deliver, describe, list_undelivered
 from perennial.notify.export_message import export_message
@@ -25,6 +26,7 @@ __all__ = [
     "Message",
     "Undelivered",
     "airflow_url",
+    "archive_message",
     "deliver",
     "describe",
     "digests_by_owner",

@@ -15,14 +15,15 @@ from perennial.cost import Fact
 from perennial.notify.addresses import is_address
 from perennial.notify.attachments import attached
 from perennial.notify.message import Message
+from perennial.notify.notice_report import NoticeReport
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import restore_advice
 from perennial.reports import (
     CANCELLED,
     DELETED,
+    ApprovalReport,
     ExpiredSource,
     ExpiryReport,
-    NoticeReport,
     Outcome,
     RestoreReport,
     SourceOutcome,
@@ -32,7 +33,7 @@ from perennial.text import bidi_isolate, duration, one_line, pluralize, spoken
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
 BODY_ROWS = 100
 
-_Report = TypeVar("_Report", ExpiryReport, NoticeReport)
+_Report = TypeVar("_Report", ExpiryReport, NoticeReport, ApprovalReport)
 
 _OUTCOME_ORDER = (
     "failed", CANCELLED, DELETED, "never had data", "restored", "already available",
@@ -120,10 +121,18 @@ def digests_by_owner(report: _Report) -> dict[str, _Report]:
     for source in report.sources:
         if is_address(address := _owner(source)):
             owned.setdefault(address.casefold(), []).append(source)
-    return {_owner(sources[0]): replace(report, sources=tuple(sources)) for sources in owned.values()}
+    return {_owner(sources[0]): _of_owner(report, sources) for sources in owned.values()}
 
 
-def sources_without_owner(report: ExpiryReport | NoticeReport) -> tuple[ExpiredSource, ...]:
+def _of_owner(report: _Report, sources: Sequence[Any]) -> _Report:
+    changed: dict[str, Any] = {"sources": tuple(sources)}
+    if isinstance(report, ExpiryReport):
+        owner = _owner(sources[0]).casefold()
+        changed["held"] = tuple(source for source in report.held if _owner(source).casefold() == owner)
+    return replace(report, **changed)
+
+
+def sources_without_owner(report: ExpiryReport | NoticeReport | ApprovalReport) -> tuple[ExpiredSource, ...]:
     """Return the sources whose owner cannot be notified, because the platform has no usable address."""
     return tuple(source for source in report.sources if not is_address(_owner(source)))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from perennial.notify.attachments import attached
 from perennial.notify.message import Message
 from perennial.notify.messages import BODY_ROWS, reference
+from perennial.notify.notice_report import HoldsReport, NoticeReport
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import hold_command
-from perennial.reports import HoldsReport, NoticeReport
 from perennial.text import bidi_isolate, day, one_line, pluralize
 
 

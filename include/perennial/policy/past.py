@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from perennial.errors import TerminalRequestError
 from perennial.policy.decisions import Decision, Explanation, explain
 from perennial.sql import statement
 from perennial.tables import EXPIRY_DECISIONS
@@ -70,11 +71,13 @@ def explain_at(
     kept = kept_decision(warehouse, source_id, at)
     try:
         found = explain(PastWarehouse(warehouse.settings, at), source_id, at)
-    except TerminalForgottenError as forgotten:
-        if kept is not None:
-            return Answer(str(forgotten), None, kept)
+    except TerminalRequestError as error:
+        forgotten = isinstance(error, TerminalForgottenError)
+        why = str(error) if forgotten else "the warehouse did not know this source yet."
+        if forgotten and kept is not None:
+            return Answer(why, None, kept)
         found = explain(warehouse, source_id, at, locked)
-        return Answer(f"From the tables as they are now, and not as they were then: {forgotten}", found)
+        return Answer(f"From the tables as they are now, and not as they were then: {why}", found, kept)
     return Answer("From the tables as they were then.", found, kept)
 
 

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from typing import Any
@@ -20,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
@@ -117,7 +119,8 @@ class DirectCopies:
             status, answered, body = self._send(route, route.path + quote(destination[1], safe="/~"), headers)
         except ssl.SSLError:
             status = 0
-        except (OSError, HTTPException):
+        except (OSError, HTTPException, BotoCoreError):
+            # The last when credentials cannot be renewed.
             return None
         if status == 200:
             return _read(answered, body)
@@ -143,11 +146,13 @@ class DirectCopies:
         return response.status, response.headers, body
 
     def _connection(self, route: _Route) -> HTTPConnection:
-        while route.rested:
-            connection, used_at = route.rested.pop()
-            if time.monotonic() - used_at < REST_SECONDS:
-                return connection
-            connection.close()
+        # Not asked whether there is one: another thread may take the last one in between.
+        with suppress(IndexError):
+            while True:
+                connection, used_at = route.rested.pop()
+                if time.monotonic() - used_at < REST_SECONDS:
+                    return connection
+                connection.close()
         seconds = self._client.meta.config.read_timeout
         if not route.tls:
             return HTTPConnection(route.host, timeout=seconds)

@@ -117,6 +117,25 @@ def laid_out(table: Table, live_files: Iterable[LiveFile], schema: Schema) -> di
     return groups
 
 
+def columns_in_file(table: Table, live: LiveFile, schema: pa.Schema) -> dict[int, str | None]:
+    """Return the top-level columns of which a data file has values: their names in the file by field id.
+
+    Args:
+        table: As loaded.
+        live: One of its files.
+        schema: The schema in the file's footer.
+
+    Returns:
+        The name is None where only the file's partition has the value.
+    """
+    columns = tuple(_file_column(field, field.name) for field in schema)
+    if not any(column.has_ids for column in columns):
+        mapping = name_mapping(table)
+        columns = _named(table, live, columns, mapping.root if mapping else ())
+    names: dict[int, str | None] = {field_id: None for field_id, _ in _partition(table, live)}
+    return names | {column.field_id: column.name for column in columns if column.field_id is not None}
+
+
 def _is_nested(kind: Any) -> bool:
     """Whether nested fields need a footer; lists of plain values are read as they are."""
     inner = getattr(kind, "element_type", kind)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pyiceberg.table.snapshots import ancestors_of
-
 from perennial.errors import TerminalRequestError
 from perennial.warehouse.catalog import Warehouse
+from perennial.warehouse.lineage import History, is_thinned, number_of
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -40,11 +39,10 @@ class PastWarehouse(Warehouse):
             TerminalSettingError: As `Warehouse.table`.
         """
         table = super().table(name)
-        current = table.current_snapshot()
-        history = list(ancestors_of(current, table.metadata)) if current else []
+        history = [snapshot for snapshot in History(table.metadata).lineage.values() if not is_thinned(snapshot)]
         found = next((each for each in history if each.timestamp_ms <= self._at.timestamp() * 1000), None)
         # The first snapshot of a table has the number 1, whatever became of its parents.
-        if found is None and history and (history[-1].sequence_number or 0) > 1:
+        if found is None and history and number_of(history[-1]) > 1:
             oldest = datetime.fromtimestamp(history[-1].timestamp_ms / 1000, UTC)
             raise TerminalForgottenError(
                 f"Table {name} as it was on {self._at:%Y-%m-%d %H:%M} UTC is no longer kept: its oldest snapshot is of "

@@ -15,6 +15,7 @@ from fastapi import Depends
 from perennial.settings import dag_id
 
 RESTORE_DAG = dag_id("restore_interactions")
+EXPIRE_DAG = dag_id("expire_interactions")
 EXPORT_DAG = dag_id("export_user_data")
 HOLD_DAG = dag_id("hold_sources")
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
 
 from perennial.airflow import CANCELLED_XCOM
 from perennial.refusals import CLOCK_DIFFERENCE, lies_ahead
-from perennial.web.access import RESTORE_DAG
+from perennial.web.access import EXPIRE_DAG, RESTORE_DAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -337,3 +340,44 @@ def _run(found: DagRun) -> RestoreRun:
         ended_at=found.end_date,
         now=found.logical_date or found.run_after,
     )
+
+
+class Waiting(BaseModel):
+    """A run that waits until a person approves it (R21)."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    subject: str
+    asked_at: datetime
+
+    @property
+    def path(self) -> str:
+        """Address of the question, below Airflow's own."""
+        parts = (quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id))
+        return "/dags/{}/runs/{}/tasks/{}/required_actions".format(*parts)
+
+
+@brief
+def waiting_runs(session: Session) -> list[Waiting]:
+    """List the runs of our DAGs that wait for an answer, the oldest question first."""
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    asked = (
+        select(
+            TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, HITLDetail.subject, HITLDetail.created_at
+        )
+        .join(TaskInstance, TaskInstance.id == HITLDetail.ti_id)
+        .where(
+            HITLDetail.responded_at.is_(None),
+            TaskInstance.dag_id.in_([EXPIRE_DAG, RESTORE_DAG]),
+            TaskInstance.state.in_(["awaiting_input", "deferred"]),
+        )
+        .order_by(HITLDetail.created_at, TaskInstance.run_id)
+    )
+    return [
+        Waiting(dag_id=dag_id, run_id=run_id, task_id=task_id, subject=subject, asked_at=asked_at)
+        for dag_id, run_id, task_id, subject, asked_at in session.execute(asked)
+    ]

@@ -9,6 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perennial.resources import resource
+from perennial.web.archive import router as archive
 from perennial.web.exports import router as exports
 from perennial.web.forecast import router as forecast
 from perennial.web.holds import router as holds
@@ -23,7 +24,20 @@ from perennial.web.source import router as source
 from perennial.web.sources import router as sources
 from perennial.web.users import router as users
 
-ROUTERS = (overview, forecast, preview, sources, source, holds, restores, restore_runs, users, exports, openapi)
+ROUTERS = (
+    overview,
+    archive,
+    forecast,
+    preview,
+    sources,
+    source,
+    holds,
+    restores,
+    restore_runs,
+    users,
+    exports,
+    openapi,
+)
 # Room for the ids of 100,000 sources; nobody sends more than that.
 BODY_LIMIT_BYTES = 8 * 2**20
 # No content from other hosts, no inline script or style; Airflow's own page shows this one in a frame.

@@ -12,9 +12,11 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from perennial import text as formatting
+from perennial.drills.report import latest_report
 from perennial.notify import Undelivered, list_undelivered, run_url
 from perennial.sql import statement
 from perennial.web.access import READ, RESTORE_DAG
+from perennial.web.airflow_runs import Waiting, waiting_runs
 from perennial.web.charts import Chart, Narrow, Theme, drawn
 from perennial.web.dependencies import PageContext, PageContextDep
 from perennial.web.listing import DUE_DAYS, count_kept
@@ -111,6 +113,7 @@ class OverviewAnswer(BaseModel):
     kept_count: int = Field(description="Sources that would expire in that time if no filter or hold kept them")
     undecided: str = Field(description="Why nothing expires; empty if expiries are possible")
     undelivered: list[Undelivered] = Field(description="Undelivered e-mails, at most the latest 100")
+    waiting: list[Waiting] = Field(description="Runs that wait until a person approves them")
     restores: Sequence[Restored] = Field(description="Restores of the last six months, latest first, at most 50")
 
 
@@ -127,7 +130,8 @@ def overview_page(request: Request, context: PageContextDep) -> HTMLResponse:
     ]
     moved = [day for day in reversed(found.held) if day.moved_to_archive or day.restored or day.loaded]
     return render(
-        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context)
+        request, "overview.html.j2", found=found, moved=moved, restores=restores, undelivered=_undelivered(context),
+        archive=latest_report(context.warehouse), waiting=waiting_runs(context.session), airflow=airflow,
     )  # fmt: skip
 
 
@@ -142,6 +146,7 @@ def show_overview(context: PageContextDep) -> OverviewAnswer:
         kept_count=found.kept_count,
         undecided=found.undecided,
         undelivered=_undelivered(context),
+        waiting=waiting_runs(context.session),
         restores=found.restores,
     )
 

@@ -239,7 +239,7 @@ def cancel_by_form(request: Request, context: PageContextDep, form: Annotated[Ca
     responses={404: {"description": "There is no such run"}, 409: {"description": "The restore is over"}},
 )
 def cancel_by_api(request: Request, context: PageContextDep, order: CancelOrder) -> Any:
-    """Cancel a restore: before its data is in the hot table nothing of it is left, after that it is finished (R23)."""
+    """Cancel a restore: before its data is in the hot table nothing of it is left, after that it is finished."""
     if (run := running_restore(context, order.run_id)) is None:
         return problem(request, 409, f"The restore {order.run_id!r} has ended; there is nothing to cancel.")
     cancel_run(context.session, run, context.user.get_name())

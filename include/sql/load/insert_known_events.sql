@@ -1,5 +1,5 @@
--- Purpose: add the events of this load that the ledger has in one span of time.
--- Grain: event. Binds: start_at, end_at (both included). Reads `loaded_events`: the files that may have events of it.
+-- Purpose: add the events of this load that some files of the ledger have in one span of time.
+-- Grain: event. Binds: start_at, end_at (both included). Reads `loaded_events`: these files.
 -- The times are compared so that DuckDB skips the row groups of other days: a file with late events spans many.
 INSERT INTO known_events
 SELECT DISTINCT loaded_events.event_id

@@ -1,5 +1,6 @@
 -- How much has been in long-term storage for how long, since the first expiry.
--- Grain: one row. Binds: $now. Reads lifecycle_events. A month has 30 days; a restore ends the stay of all that came before.
+-- Grain: one row. Binds: $now. Reads lifecycle_events. A month has 30 days.
+-- A restore ends the stay of all that came before.
 WITH stays AS (
     SELECT
         event,

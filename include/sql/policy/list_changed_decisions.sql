@@ -1,13 +1,11 @@
 -- What the next run would decide otherwise than the last one did, and why.
--- Grain: one row a source. Reads last_decisions (columns of expiry_decisions; empty where no run has decided yet) and
--- next_decisions (the columns of decide_sources). Rules: R2, R4, R10, R19, R21.
--- What the last run was to move has moved since: that is no change.
+-- Grain: one row a source. Reads last_decisions (empty if no run has decided yet), next_decisions (as decide_sources).
+-- Rules: R2, R4, R10, R19. What the last run was to move has moved since: that is no change.
 WITH paired AS (
     SELECT
         later.source_id,
         later.name,
         later.kind,
-        later.status,
         later.vanished_at,
         later.hot_rows,
         coalesce(earlier.decision, 'new') AS decision_before,
@@ -16,10 +14,7 @@ WITH paired AS (
         later.reason,
         earlier.expires_at AS expires_before,
         later.expires_at,
-        earlier.referenced_by AS referrers_before,
-        coalesce(
-            [path FOR path IN earlier.referenced_by IF NOT list_contains(later.referenced_by, path)], []
-        ) AS dropped
+        coalesce([p FOR p IN earlier.referenced_by IF NOT list_contains(later.referenced_by, p)], []) AS dropped
     FROM next_decisions AS later
     LEFT JOIN last_decisions AS earlier ON later.source_id = earlier.source_id
 ),
@@ -63,4 +58,3 @@ SELECT
     hot_rows
 FROM changed
 WHERE change IS NOT NULL
-ORDER BY change, source_id

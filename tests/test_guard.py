@@ -1,0 +1,121 @@
+"""When a run has to be approved by a person: what it weighs, against what limits (R21)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from perennial.errors import TerminalSettingError
+from perennial.moves import Run, expire_sources
+from perennial.moves.expire import decide_expiry
+from perennial.operations import OperationStore
+from perennial.policy.guard import Weight
+from perennial.settings import Settings
+from perennial.warehouse import Warehouse
+from tests.rows import append_hot, interaction
+from tests.workspace import Workspace, received
+
+NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
+DUE = NOW - timedelta(days=100)
+QUIET = {"share": 0.01, "sources": 3, "usual": 10, "runs": 9, "surprises": ()}
+
+CASES = {
+    "nothing unusual": ({}, []),
+    "more than a fifth of the rows": ({"share": 0.21}, ["It would move 21% of the hot interactions"]),
+    "a fifth of the rows": ({"share": 0.2}, []),
+    "six times the largest run": ({"share": 0.06, "usual": 1}, ["6.0 times as many interactions as the largest"]),
+    "of which only four runs are known": ({"share": 0.06, "usual": 1, "runs": 4}, []),
+    "a hundredth of the rows is never unusual": ({"share": 0.01, "usual": 0}, []),
+    "ten surprises": ({"surprises": tuple("abcdefghij")}, []),
+    "eleven surprises": (
+        {"surprises": tuple("abcdefghijk")},
+        ["did not foresee that 11 sources would be due ('a', 'b'"],
+    ),
+    "several reasons": (
+        {"share": 0.9, "usual": 50, "surprises": tuple("abcdefghijk")},
+        ["It would move 90%", "did not foresee"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_r21_a_run_asks_above_its_limits(case: str) -> None:
+    changed, expected = CASES[case]
+    found = QUIET | changed
+    weight = Weight(
+        found["sources"], round(found["share"] * 100), 100, found["usual"], found["runs"], found["surprises"]
+    )
+    reasons = weight.reasons(Settings())
+    assert len(reasons) == len(expected)
+    assert all(part in reason for part, reason in zip(expected, reasons, strict=True))
+
+
+def test_each_limit_can_be_set_and_turned_off() -> None:
+    heavy = Weight(30, 90, 100, 1, 9, tuple("abcdefghijklmnop"))
+    limits = {"SHARE": "none", "SOURCES": "20", "USUAL": "none", "SURPRISES": "none"}
+    (reason,) = heavy.reasons(Settings.from_environment({f"PERENNIAL_APPROVE_ABOVE_{k}": v for k, v in limits.items()}))
+    assert reason == "It would move 30 sources; the limit (PERENNIAL_APPROVE_ABOVE_SOURCES) is 20."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("SHARE", "20%", "a number, from 0 to 1, or none, which turns it off"),
+        ("SHARE", "1.5", "a number, from 0 to 1"),
+        ("USUAL", "nan", "a number, 0 or more"),
+        ("SOURCES", "1.5", "a whole number, 0 or more"),
+        ("SURPRISES", "-1", "a whole number, 0 or more"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_by_name(name: str, value: str, remedy: str) -> None:
+    with pytest.raises(TerminalSettingError) as refused:
+        Settings.from_environment({f"PERENNIAL_APPROVE_ABOVE_{name}": value})
+    assert f"PERENNIAL_APPROVE_ABOVE_{name} is {value!r}; set it to {remedy}" in str(refused.value)
+
+
+def reasons(warehouse: Warehouse, run_id: str, as_of: datetime) -> tuple[str, ...]:
+    return decide_expiry(warehouse, Run(run_id, as_of)).reasons
+
+
+def test_r21_what_a_broken_sync_makes_due_was_not_foreseen(local_warehouse: Warehouse) -> None:
+    workspace = Workspace(local_warehouse)
+    for kind in ("clock", "running", "kept"):
+        for number in range(12):
+            name = f"{kind}-{number}"
+            stopped = NOW - timedelta(days=91 if kind == "clock" else 100, hours=-2)
+            workspace.source(name, "active" if kind == "running" else "stopped", stopped_at=stopped)
+            if kind == "kept":
+                workspace.audience(f"campaign:of {name}", received(name), part=name)
+    # Enough that stays, so that the share is no reason.
+    append_hot(
+        local_warehouse,
+        [interaction(name, 1) for name in workspace.sources],
+        [interaction("stays", n) for n in range(500)],
+    )
+    workspace.source("stays", "active")
+    workspace.sync()
+    before = NOW - timedelta(days=1)
+    assert reasons(local_warehouse, "day 0", before) == ()
+    # The clock of twelve has run down since: everybody could know.
+    assert reasons(local_warehouse, "day 1", NOW + timedelta(days=1)) == ()
+    # Half of the audiences are lost, and stop dates are set: nobody could.
+    workspace.audiences.clear()
+    for name in list(workspace.sources):
+        if name.startswith("running"):
+            workspace.source(name, "stopped", stopped_at=DUE)
+    workspace.sync()
+    (reason,) = reasons(local_warehouse, "day 2", NOW + timedelta(days=2))
+    assert reason.startswith(
+        "The run before did not foresee that 24 sources would be due ('kept-0', 'kept-1', 'kept-10'"
+    )
+
+
+def test_a_direct_call_has_been_approved_by_who_makes_it(local_warehouse: Warehouse) -> None:
+    workspace = Workspace(local_warehouse)
+    workspace.source("old")
+    append_hot(local_warehouse, [interaction("old", 1)])
+    workspace.sync()
+    decided = decide_expiry(local_warehouse, Run("asked", NOW))
+    assert OperationStore.get(decided.uri)["reasons"] == list(decided.reasons) != []
+    assert [source.source_id for source in expire_sources(local_warehouse, Run("run", NOW)).sources] == ["old"]
