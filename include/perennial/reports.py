@@ -100,43 +100,6 @@ class RestoreReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CeilingReport:
-    """A restore that waits for a person, because it is above its ceiling (R23).
-
-    Attributes:
-        run_id: Run that waits.
-        requested_by: Who asked for the restore.
-        reason: Why, in the requester's words.
-        requested_at: When the run was triggered.
-        reasons: Why it waits.
-        sources: Names of the sources that would come back, by id.
-        row_count: Their interactions.
-        total_bytes: Their size.
-        cost: What it costs, as a sentence; empty where storage has no price.
-        ends_at: When the wait ends as a rejection.
-        notify: Who is notified.
-        approve_url: Address at which it is approved or rejected; None where none is configured.
-        run_url: Address of the run on Airflow's page.
-        page_url: Address of the page; None where none is configured.
-    """
-
-    run_id: str
-    requested_by: str
-    reason: str
-    requested_at: datetime
-    reasons: tuple[str, ...]
-    sources: Mapping[str, str]
-    row_count: int
-    total_bytes: int
-    cost: str
-    ends_at: datetime
-    notify: tuple[str, ...] = ()
-    approve_url: str | None = None
-    run_url: str | None = None
-    page_url: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ThawReport:
     """The thaw that a restore waits for before it can copy.
 

@@ -13,10 +13,9 @@ from perennial.errors import TerminalRequestError
 from perennial.moves.costs import RestorePrice, price_table, restore_price
 from perennial.moves.requests import TO_RESTORE, RestoreRequest, read_resolution
 from perennial.notify import DeliveryRecord, Letter, deliver, describe
-from perennial.notify.ceiling_message import ceiling_message
+from perennial.notify.ceiling_message import CeilingReport, ceiling_message
 from perennial.notify.delivery import CEILING
 from perennial.operations import OperationStore, Run, wall_clock
-from perennial.reports import CeilingReport
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.text import exact_size, format_bytes, markdown_text, moment, pluralize
 
