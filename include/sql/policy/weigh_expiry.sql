@@ -48,5 +48,6 @@ SELECT
     (SELECT coalesce(sum(row_count), 0)::BIGINT FROM hot_totals) AS hot_row_count,
     (SELECT coalesce(max(row_count), 0)::BIGINT FROM recent_runs) AS usual_row_count,
     (SELECT count(*) FROM recent_runs) AS run_count,
+    NOT EXISTS (SELECT 1 FROM earlier) AS is_first,
     (SELECT list(due.source_id ORDER BY due.source_id) FROM due ANTI JOIN foreseen ON due.source_id = foreseen.source_id)
         AS surprises
