@@ -76,14 +76,10 @@ class Weight:
         more = len(self.surprises) - _NAMED
         named = ", ".join(map(repr, self.surprises[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
         due = f"{pluralize(len(self.surprises), 'source')} would be due ({named})"
+        limited = f"the limit ({_SURPRISES}) is {limit:,}."
         if self.is_first:
-            return (
-                f"This is the first run, so no run before it foresaw that {due}; the limit ({_SURPRISES}) is {limit:,}."
-            )
-        return (
-            f"The run before did not foresee that {due}; the limit ({_SURPRISES}) is {limit:,}. Look whether a sync went "
-            "wrong."
-        )
+            return f"This is the first run, so no run before it foresaw that {due}; {limited}"
+        return f"The run before did not foresee that {due}; {limited} Look whether a sync went wrong."
 
     def _is_unusual(self, times: float | None) -> bool:
         return (
