@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from perennial.cli import app
 from perennial.moves import Run, expire_sources, inline
 from perennial.moves.inline import restore_and_notify
 from perennial.notify.restore_command import build_restore_command
+from perennial.operations import pending_records
 from perennial.settings import Settings
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
@@ -240,3 +242,42 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_run_goes_on(
         patch.setenv(CONNECTION, mailbox.airflow_connection())
         run(*TELL, "--", "cmp-winter-coats", *HOSTILE)
     assert visible(warehouse) == multiset(warehouse, "interactions") == expired
+
+
+def test_r23_cancel_says_whether_it_was_in_time_and_the_command_that_restores_ends(
+    expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_copy, said = inline.copy_chunk, []
+    before = multiset(warehouse, "interactions"), visible(warehouse)
+
+    def cancel_meanwhile(*arguments: Any, **named: Any) -> int:
+        (record,) = pending_records(warehouse)
+        misspelt = CliRunner().invoke(app, ["cancel", record.run_id[:-1]])
+        assert misspelt.exit_code == 1
+        assert f"did you mean '{record.run_id}'?" in misspelt.output
+        said.append(CliRunner().invoke(app, ["cancel", record.run_id, "--by", "ben"]).output)
+        return really_copy(*arguments, **named)
+
+    monkeypatch.setattr(inline, "copy_chunk", cancel_meanwhile)
+    with Mailbox(tmp_path / "mail") as mailbox:
+        monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
+        done = run("cmp-winter-coats", *TELL, exit_code=1)
+        (mail,) = mailbox.messages()
+
+    assert said == ["Cancelled. Nothing was moved: everything stays in the archive, expired exactly as before.\n"]
+    assert "cancelled by ben" in done.output
+    assert mail.subject == "Restore cancelled: Winter coats"
+    assert (multiset(warehouse, "interactions"), visible(warehouse)) == before
+    assert not list(pending_records(warehouse))
+
+
+def test_r23_a_restore_above_its_ceiling_is_refused_at_the_terminal(
+    expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Mailbox(tmp_path / "mail") as mailbox:
+        monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
+        refused = run("--tag", "winter", *TELL, "--max-bytes", "1", exit_code=1)
+        (mail,) = mailbox.messages()
+    assert "max_bytes is 1 byte. Nothing was moved. Raise the ceiling" in refused.output
+    assert "max_bytes is 1 byte" in mail.text
+    assert "cmp-winter-coats" not in warehouse.source_totals("interactions")

@@ -57,6 +57,8 @@ IN_TURN = frozenset(
     map(dag_id, ("check_archive", "expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"))
 )
 TURN_POLL = timedelta(seconds=30)
+# Task and key by which the page says who has cancelled a restore; Airflow clears them when that task, the last, begins.
+CANCELLED_XCOM = ("conclude", "cancelled_by")
 # What Airflow itself adds to a run's conf: TriggerDagRunOperator says which run triggered it.
 AIRFLOW_CONF = frozenset({"openlineage"})
 
@@ -211,6 +213,23 @@ def current_page_url() -> str | None:
     from perennial.notify import airflow_url, page_url
 
     return page_url(base_url) if (base_url := airflow_url()) else None
+
+
+def marked_failed_by() -> str | None:
+    """Return who has marked the current run failed, which stops all tasks but those of a teardown; None if nobody has.
+
+    Airflow does not tell a task that. A task that fails makes those after it `upstream_failed`; marking a run failed
+    skips them. The page, which does the same, leaves the user's name; who did it in Airflow is in its audit log.
+
+    Returns:
+        The user's name; empty if it is unknown.
+    """
+    context = get_current_context()
+    instance, run_id = context["ti"], context["dag_run"].run_id
+    if by := instance.xcom_pull(task_ids=CANCELLED_XCOM[0], key=CANCELLED_XCOM[1]):
+        return str(by)
+    states = instance.get_task_states(dag_id=context["dag_run"].dag_id, run_ids=[run_id]).get(run_id, {})
+    return "" if "skipped" in states.values() and "upstream_failed" not in states.values() else None
 
 
 def is_last_attempt() -> bool:

@@ -36,6 +36,10 @@ class TerminalRequestError(TerminalError):
     """A request cannot be carried out: wrong params, unknown ids or tags."""
 
 
+class TerminalCancelledError(TerminalError):
+    """Somebody has cancelled the run, or has not approved it: nothing more of it is done."""
+
+
 class TerminalMetadataError(TerminalError):
     """The platform's metadata cannot be trusted (missing, stale, unreadable): nothing may be decided from it."""
 

@@ -146,6 +146,7 @@ class OperationRecord:
         file_lists: Addresses of Iceberg file lists; the data files in them must not be purged.
         source_ids: Sources it concerns.
         plan_uri: Address of its plan.
+        run_id: The run that began it; empty if no run can be cancelled by it.
     """
 
     kind: str
@@ -155,6 +156,7 @@ class OperationRecord:
     file_lists: tuple[str, ...] = ()
     source_ids: tuple[str, ...] = ()
     plan_uri: str = ""
+    run_id: str = ""
 
     def age_seconds(self, wall_clock: datetime) -> float:
         """Seconds since its last heartbeat."""
@@ -162,11 +164,16 @@ class OperationRecord:
 
 
 def new_record(
-    kind: str, operation_id: str, source_ids: Iterable[str] = (), plan_uri: str = "", file_lists: Iterable[str] = ()
+    kind: str,
+    operation_id: str,
+    source_ids: Iterable[str] = (),
+    plan_uri: str = "",
+    file_lists: Iterable[str] = (),
+    run_id: str = "",
 ) -> OperationRecord:
     """Describe an operation that begins now."""
     now = wall_clock().isoformat()
-    return OperationRecord(kind, operation_id, now, now, tuple(file_lists), tuple(source_ids), plan_uri)
+    return OperationRecord(kind, operation_id, now, now, tuple(file_lists), tuple(source_ids), plan_uri, run_id)
 
 
 def write_pending(warehouse: Warehouse, record: OperationRecord) -> None:
@@ -195,6 +202,7 @@ def pending_records(warehouse: Warehouse, kind: str | None = None) -> Iterator[O
             file_lists=tuple(fields.get("file_lists", ())),
             source_ids=tuple(fields.get("source_ids", ())),
             plan_uri=fields.get("plan_uri", ""),
+            run_id=fields.get("run_id", ""),
         )
         for fields in OperationStore.of(warehouse).documents(_PENDING, f"{kind}-" if kind else "")
     ]
@@ -211,9 +219,9 @@ def sources_under_way(warehouse: Warehouse, kind: str) -> frozenset[str]:
 
 
 @contextmanager
-def restore_lock(warehouse: Warehouse, source_ids: Collection[str]) -> Iterator[None]:
+def restore_lock(warehouse: Warehouse, source_ids: Collection[str], run_id: str = "") -> Iterator[None]:
     """Keep expiries from removing rows of some sources until the record of a restore's plan does."""
-    record = new_record("restore", uuid.uuid4().hex, source_ids)
+    record = new_record("restore", uuid.uuid4().hex, source_ids, run_id=run_id)
     write_pending(warehouse, record)
     try:
         yield

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 DELETED: Final = "deleted under the previous policy"
+CANCELLED: Final = "cancelled"
 Outcome = Literal[
-    "restored", "already available", "never had data", "deleted under the previous policy", "failed"
+    "restored", "already available", "never had data", "deleted under the previous policy", "cancelled", "failed"
 ]  # fmt: skip
-RestoreState = Literal["finished", "finished in part", "failed"]
+RestoreState = Literal["finished", "finished in part", "cancelled", "failed"]
 EXPEDITED, STANDARD, BULK = "Expedited", "Standard", "Bulk"
 # The fastest first.
 THAW_TIERS = (EXPEDITED, STANDARD, BULK)
@@ -67,7 +68,7 @@ class RestoreReport:
         reason: Why, in the requester's words.
         requested_at: When the run was triggered.
         finished_at: When its last step ended.
-        state: finished, finished in part or failed.
+        state: finished, finished in part, cancelled or failed.
         sources: Every source of the request, with tags resolved (R11).
         source_ids: The ids the request named; those without an outcome are reported as not reached.
         tags: The tags the request named.
@@ -77,6 +78,7 @@ class RestoreReport:
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page; None where none is configured.
         dry_run: Whether it was a dry run.
+        cancelled: Who has cancelled or rejected it, as a sentence; empty if nobody has.
     """
 
     run_id: str
@@ -94,6 +96,7 @@ class RestoreReport:
     run_url: str | None = None
     page_url: str | None = None
     dry_run: bool = False
+    cancelled: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,11 +83,14 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
 
     @task(pool=Settings.from_environment().copy_pool)
     def copy(plan_uri: str, chunk: int) -> int:
+        from perennial.moves.commit import refuse_cancelled
         from perennial.moves.copy import copy_chunk
         from perennial.moves.move_plan import read_plan
 
+        plan = read_plan(plan_uri)
         with step() as warehouse:
-            return copy_chunk(warehouse, read_plan(plan_uri), chunk)
+            refuse_cancelled(warehouse, plan)
+            return copy_chunk(warehouse, plan, chunk)
 
     @task
     def verify(plan_uri: str) -> str:

@@ -111,6 +111,12 @@ def _spoken_date(found: re.Match[str]) -> str:
     return f"{day(at.date())}, {found['time']}" if found["time"] else day(at.date())
 
 
+def markdown_text(text: str) -> str:
+    """Write text that somebody else gave as text of Markdown, and nothing else."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-.!|" else character for character in shown)
+
+
 def visible_json(value: object) -> str:
     """Write JSON that reads back to the same value and holds no invisible character."""
     return "".join(

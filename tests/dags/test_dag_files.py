@@ -35,7 +35,7 @@ PARAMS = {
     "maintain_warehouse": {"retain_days"},
     "export_user_data": {"source_id", "notify", "all_recipients"},
     "hold_sources": {"source_id", "tag", "until", "reason", "lift"},
-    "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "dry_run"},
+    "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "max_cost", "max_bytes", "dry_run"},
     "sync_sources": {"allow_vanishing"},
 }
 
@@ -145,6 +145,8 @@ def test_the_labels_of_the_trigger_forms_are_plain(dags: Mapping[str, Any]) -> N
         ("restore_interactions", "notify"): "Notify (one address per line)",
         ("restore_interactions", "reason"): "Reason",
         ("restore_interactions", "thaw_tier"): "Retrieval tier",
+        ("restore_interactions", "max_cost"): "Ask above this cost (USD)",
+        ("restore_interactions", "max_bytes"): "Ask above this size (bytes)",
         ("restore_interactions", "dry_run"): "Dry run (report only)",
         ("sync_sources", "allow_vanishing"): "Allow many sources or audiences to be missing",
     }

@@ -151,7 +151,7 @@ def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fai
     assert states.pop("move_files.split") == "success"
     assert {state for task, state in states.items() if task.startswith("move_files.")} == {"skipped"}
     failed = {task for task, state in states.items() if state == "failed"}
-    assert failed == {"notify_requesters"}
+    assert failed == {"notify_requesters", "conclude"}
 
 
 def test_a_restore_by_tag_of_a_damaged_source_ends_in_part_says_so_and_fails(

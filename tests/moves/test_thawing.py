@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from perennial.errors import TerminalRequestError, TransientError
+from perennial.errors import TerminalCancelledError, TerminalRequestError, TransientError
 from perennial.maintenance.purge import purge_files
 from perennial.maintenance.snapshots import expire_old_snapshots
 from perennial.moves import Run, expire_sources, restore_sources, thaw
+from perennial.moves.cancel import cancel_restore
 from perennial.moves.move_plan import read_plan
 from perennial.moves.restore import check_request, plan_restore
 from perennial.moves.thaw import refuse_cold, start_thaw
@@ -91,6 +92,28 @@ def seen(warehouse: Warehouse) -> Counter[str]:
     import json
 
     return Counter(json.loads(row)["event_id"] for row in visible(warehouse).elements())
+
+
+def test_r23_a_restore_that_is_cancelled_while_it_waits_for_a_thaw_leaves_nothing(
+    aws: Aws, workspace: Workspace, before: Counter[str]
+) -> None:
+    warehouse = workspace.warehouse
+    expired = multiset(warehouse, "interactions"), visible(warehouse)
+    waited: list[float] = []
+
+    def cancel_meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        assert str(cancel_restore(warehouse, "r2", "ann")).startswith("Cancelled. Nothing was moved")
+
+    with pytest.raises(TerminalCancelledError, match="cancelled by ann"):
+        restore_sources(warehouse, REQUEST, run("r2"), cancel_meanwhile)
+
+    assert len(waited) == 1
+    assert (multiset(warehouse, "interactions"), visible(warehouse)) == expired
+    assert not list(pending_records(warehouse))
+    aws.finish_thaw(*archived(warehouse))
+    restore_sources(warehouse, REQUEST, run("r3"))
+    assert visible(warehouse) == before
 
 
 def test_a_restore_in_one_process_waits_and_brings_every_row_back(

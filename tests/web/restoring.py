@@ -95,7 +95,7 @@ def _set(values: Mapping[str, bool]) -> None:
 
 
 def run_queued(dags: Mapping[str, Any], run_id: str, look: Callable[[str], None] = lambda task_id: None) -> str:
-    """Run a queued restore to its end, and return the state it ended in.
+    """Run a restore to its end or until it waits for a person, and return its state then.
 
     Args:
         dags: As `open_dags` returned them.
@@ -126,6 +126,11 @@ def _run(dag: Any, run_id: str, look: Callable[[str], None]) -> str:
         while run.state == "running":
             session.expire_all()
             ready, _ = run.update_state(session=session)
+            states = {instance.state for instance in run.get_task_instances(session=session)}
+            # A person's answer makes a task that waited for it go on.
+            ready += [one for one in run.get_task_instances(state=["scheduled"], session=session) if one not in ready]
+            if not ready and "awaiting_input" in states:
+                break
             for instance in ready:
                 instance.try_number += 1
                 instance.state = "scheduled"

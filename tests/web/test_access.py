@@ -14,12 +14,18 @@ from starlette.routing import BaseRoute, Mount
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web import create_app
-from perennial.web.access import EXPORT, HOLD, READ, RESTORE
+from perennial.web.access import CANCEL, EXPORT, HOLD, READ, RESTORE
 from perennial.web.app import BODY_LIMIT_BYTES
 from tests.conftest import PEOPLE
 from tests.web.conftest import As
 
-RIGHTS = {READ.dependency: "read", RESTORE.dependency: "restore", EXPORT.dependency: "export", HOLD.dependency: "hold"}
+RIGHTS = {
+    READ.dependency: "read",
+    RESTORE.dependency: "restore",
+    CANCEL.dependency: "cancel",
+    EXPORT.dependency: "export",
+    HOLD.dependency: "hold",
+}
 FOR_ANYBODY = ["/static"]
 # What may be asked for with the right to read although it is a POST: it starts nothing and takes nothing out.
 READING_POSTS = {"POST /restore"}
@@ -77,6 +83,10 @@ def test_what_starts_something_or_takes_data_out_asks_for_more_than_reading() ->
     assert {address for address, asked in ROUTES.items() if asked == {"restore"}} == {
         "POST /restores",
         "POST /api/restores",
+    }
+    assert {address for address, asked in ROUTES.items() if asked == {"cancel"}} == {
+        "POST /restores/cancel",
+        "POST /api/restores/cancel",
     }
     assert {address for address, asked in ROUTES.items() if asked == {"hold"}} == {"POST /holds", "POST /api/holds"}
 

@@ -1,4 +1,4 @@
-"""`restore`: restores sources in this process, as the DAG `restore_interactions` does, without Airflow."""
+"""`restore` restores sources in this process, as the DAG does, without Airflow; `cancel` stops a restore."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def restore(
     thaw_tier: Annotated[
         str, typer.Option(help=f"Retrieval tier for files in cold storage: {', '.join(THAW_TIERS)}.")
     ] = STANDARD,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Refuse a restore that costs more USD than this, hot storage included."),
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Refuse a restore of more bytes than this.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be restored and move nothing.")] = False,
 ) -> None:
     """Restore the interactions of expired sources, in this process, and notify the requesters by e-mail.
@@ -68,6 +73,8 @@ def restore(
         "notify": notify or [],
         "reason": reason,
         "thaw_tier": thaw_tier,
+        "max_cost": max_cost,
+        "max_bytes": max_bytes,
         "dry_run": dry_run,
     }
     try:
@@ -79,6 +86,21 @@ def restore(
     _print(report, delivery)
     if report.state != "finished" or delivery.undelivered:
         raise typer.Exit(1)
+
+
+@app.command()
+def cancel(
+    run_id: Annotated[str, typer.Argument(help="Id of a restore's run, in Airflow or of `perennial restore`.")],
+    by: Annotated[str | None, typer.Option(help="Who cancels it. Default: this user.")] = None,
+) -> None:
+    """Cancel a restore: until its data is in the hot table nothing of it is left, after that it is finished.
+
+    The e-mail to the requesters says which. A thaw that was requested still ends, and is billed.
+    """
+    from perennial.moves.cancel import cancel_restore
+
+    with opened_warehouse() as warehouse:
+        console.print(Text(str(cancel_restore(warehouse, run_id, by or current_user()))), soft_wrap=True)
 
 
 @contextmanager
@@ -114,6 +136,8 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
     outcomes = Counter(source.outcome for source in report.sources)
     summary = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
     console.print(Text(f"Run {report.run_id}: {report.state}{f' ({summary})' if summary else ''}."), soft_wrap=True)
+    if report.cancelled:
+        say_exactly(report.cancelled, "yellow")
     if report.error and report.error not in {source.detail for source in report.sources}:
         say_exactly(report.error, "red")
     if delivery.delivered:

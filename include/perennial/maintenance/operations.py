@@ -13,7 +13,9 @@ from perennial.warehouse import Warehouse
 
 # One directory or one file per operation. Anything else below `operations/` is not touched.
 DIRECTORY_TOPICS = ("moves", "loads", "checks", "drills")
-FILE_TOPICS = ("decided", "requests", "errors", "thaws", "deliveries", "undelivered")
+FILE_TOPICS = (
+    "decided", "requests", "restores", "cancellations", "errors", "thaws", "deliveries", "undelivered",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class OperationFiles:
 
     Attributes:
         uri: Its directory, or its only file.
-        topic: moves, loads, checks, drills, decided, requests, errors, thaws, deliveries or undelivered.
+        topic: One of `DIRECTORY_TOPICS` or `FILE_TOPICS`.
         files: All of them.
     """
 

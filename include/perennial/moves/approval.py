@@ -15,7 +15,7 @@ from perennial.notify.message import Letter
 from perennial.notify.messages import digests_by_owner, sources_without_owner
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import ApprovalReport
-from perennial.text import pluralize
+from perennial.text import markdown_text, pluralize
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
@@ -89,7 +89,7 @@ def _body(report: ApprovalReport) -> str:
     largest = sorted(report.sources, key=lambda source: (-source.row_count, source.source_id))
     for source in largest[:_SHOWN]:
         cells = (f"{source.name} ({source.source_id})", f"{source.row_count:,}", source.reason)
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(map(markdown_text, cells)) + " |")
     if more := len(largest) - _SHOWN:
         lines += ["", f"{more:,} more: the table `expiry_decisions` has them all."] if more > 0 else []
     lines += [
@@ -99,9 +99,3 @@ def _body(report: ApprovalReport) -> str:
         "source, hold it first (`perennial hold SOURCE --reason WHY`), then approve.",
     ]
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Write a name that the platform gave as text of a Markdown table, and nothing else."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-.!|" else character for character in shown)

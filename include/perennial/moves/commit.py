@@ -10,7 +10,8 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from perennial.errors import TerminalDataError, TransientError
+from perennial.errors import TerminalCancelledError, TerminalDataError, TransientError
+from perennial.moves.cancellation import find_cancellation
 from perennial.moves.copy import read_copies, read_results
 from perennial.moves.move_plan import CopyStep, MovePlan, file_name, operation_step, removed_by
 from perennial.moves.verify import whole_sources
@@ -27,13 +28,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The step of the commit that keeps a cancelled restore out of the hot table.
+_CANCEL = "cancel"
+
 
 def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
     """Step 4: add the copies of all undamaged sources in one commit (M5), except those already listed (M2).
 
     Returns:
         Files added by this call.
+
+    Raises:
+        TerminalCancelledError: It is a restore that was cancelled before this commit (R23).
     """
+    refuse_cancelled(warehouse, plan)
     heartbeat(warehouse, plan.record)
     chosen = set(whole_sources(plan))
     steps = {file_name(step.copy_uri): step for step in plan.steps if step.source_id in chosen}
@@ -41,6 +49,8 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
     _refuse_missing(warehouse.table(plan.direction.destination), copies)
 
     def change(destination: Table) -> FileChange:
+        if plan.operation(_CANCEL) in operations(destination):
+            raise TerminalCancelledError("The restore was cancelled before its data was in the hot table.")
         listed = _listed(warehouse, destination, chosen)
         there = _still_there(warehouse, plan, chosen)
         # If an original is gone, another run has moved it, or its rows are in another file now.
@@ -85,9 +95,43 @@ def _sizes(destination: Table, uris: list[str]) -> dict[str, int]:
         return {stored.uri: stored.file_bytes for stored in (*found.values(), *looked_at) if stored is not None}
 
 
+def forestall(warehouse: Warehouse, plan: MovePlan) -> bool:
+    """Keep the copies of a move from ever entering the destination, unless they have.
+
+    A check alone would leave a process that is about to commit the time to do so. This commits nothing to the same
+    table, so that of the two commits one is the first, and whoever is second sees it.
+
+    Returns:
+        Whether they never enter it.
+    """
+
+    def change(destination: Table) -> FileChange:
+        return FileChange(forced=not _has_entered(warehouse, plan, destination))
+
+    commit_change(warehouse, plan.direction.destination, change, plan.operation(_CANCEL))
+    return not is_in_destination(warehouse, plan)
+
+
+def refuse_cancelled(warehouse: Warehouse, plan: MovePlan) -> None:
+    """Refuse to go on with a move whose run was cancelled before its copies were in the destination.
+
+    A move that continues an earlier one is never refused: half of what it brings back is in the destination.
+
+    Raises:
+        TerminalCancelledError: The run was cancelled or rejected.
+    """
+    if not plan.run_id or plan.earlier or (found := find_cancellation(warehouse, plan.run_id)) is None:
+        return
+    if not is_in_destination(warehouse, plan):
+        raise TerminalCancelledError(str(found))
+
+
 def is_in_destination(warehouse: Warehouse, plan: MovePlan) -> bool:
     """Whether the destination lists, or has listed, a copy of this move."""
-    destination = warehouse.table(plan.direction.destination)
+    return _has_entered(warehouse, plan, warehouse.table(plan.direction.destination))
+
+
+def _has_entered(warehouse: Warehouse, plan: MovePlan, destination: Table) -> bool:
     if plan.operation("add") in operations(destination):
         return True
     listed = _listed(warehouse, destination, set(plan.source_ids))

@@ -8,11 +8,24 @@ from datetime import datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from perennial.cost import GB, STANDARD, Fact, Objects, PriceTable, count_objects, move_cost, move_facts, read_prices
+from perennial.cost import (
+    GB,
+    STANDARD,
+    Fact,
+    Objects,
+    PriceTable,
+    count_objects,
+    money,
+    move_cost,
+    move_facts,
+    read_prices,
+    restore_cost,
+)
 from perennial.engines.duckdb import open_session
 from perennial.sql import statement
 from perennial.storage import S3_SCHEMES
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
+from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 
 LOCAL = Fact("Each month", "No saving: the archive is not on S3.")
@@ -142,6 +155,70 @@ def run_costs(warehouse: Warehouse, run_id: str) -> Costs:
     return _costs(warehouse, rows)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RestorePrice:
+    """What it costs to bring data back, as decimals in the currency; an estimate from the price table.
+
+    The rest of a storage class's minimum duration is not part of it.
+
+    Attributes:
+        currency: The price table's.
+        once: Requests, retrieval, and the copy that a thaw makes.
+        hot: Storage in the hot table until it expires again.
+        months: How many months that is.
+        tier: The retrieval tier; empty if nothing has to be thawed.
+    """
+
+    currency: str
+    once: Decimal
+    hot: Decimal
+    months: int
+    tier: str
+
+    @property
+    def total(self) -> Decimal:
+        """What both come to."""
+        return self.once + self.hot
+
+    @property
+    def sentence(self) -> str:
+        """The price as a sentence."""
+        total, once, hot = (money(amount, self.currency) for amount in (self.total, self.once, self.hot))
+        tier = f" in tier {self.tier}" if self.tier else ""
+        return (
+            f"About {total}: {once} for requests and retrieval{tier}, and {hot} for "
+            f"{pluralize(self.months, 'month')} in the hot table."
+        )
+
+
+def restore_price(warehouse: Warehouse, source_ids: Collection[str], tier: str) -> RestorePrice | None:
+    """Estimate what it costs to restore some sources; None if the archive is not on S3.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    archived = archive_costs(warehouse, source_ids)
+    prices = archived.prices
+    if prices is None:
+        return None
+    price, objects = prices.storage_class(archived.storage_class), sum(archived.sources.values(), Objects())
+    # A tier that the class does not have is refused when the thaw is requested.
+    used = tier if tier in price.thaw else next(iter(price.thaw), "")
+    once = restore_cost(prices, price.name, objects, price.minimum_days, used).once
+    months = warehouse.settings.retention_months
+    hot = objects.total_bytes * prices.standard.storage_per_gb_month * months / GB
+    return RestorePrice(currency=prices.currency, once=once, hot=hot, months=months, tier=used)
+
+
+def price_table(warehouse: Warehouse) -> PriceTable | None:
+    """Read the price table; None if the archive is not on S3, where nothing has a price.
+
+    Raises:
+        TerminalSettingError: The price table cannot be used.
+    """
+    return read_prices(warehouse.settings.prices) if is_on_s3(warehouse) else None
+
+
 def is_on_s3(warehouse: Warehouse) -> bool:
     """Whether archived data files go to an object store that has storage classes."""
     place = warehouse.table(INTERACTIONS_ARCHIVE.name).location_provider().new_data_location("file")
@@ -150,8 +227,7 @@ def is_on_s3(warehouse: Warehouse) -> bool:
 
 def _costs(warehouse: Warehouse, files: Iterable[tuple[str, int]]) -> Costs:
     name = warehouse.settings.archive_storage_class or STANDARD
-    # On other storage nothing has a price, so an unusable price table does not matter.
-    prices = read_prices(warehouse.settings.prices) if is_on_s3(warehouse) else None
+    prices = price_table(warehouse)
     sizes: dict[str, list[int]] = {}
     for source_id, file_bytes in files:
         sizes.setdefault(source_id, []).append(file_bytes)

@@ -8,14 +8,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from perennial.errors import PerennialError, TerminalError
-from perennial.moves.commit import commit_destination
+from perennial.errors import PerennialError, TerminalCancelledError, TerminalError
+from perennial.moves.cancel import records_of, stop_moves
+from perennial.moves.cancellation import find_cancellation, record_cancellation
+from perennial.moves.ceiling import refuse_above_ceiling
+from perennial.moves.commit import commit_destination, refuse_cancelled
 from perennial.moves.copy import copy_chunk
 from perennial.moves.expire import decide_expiry, expiry_report, plan_approved, plan_expiry
 from perennial.moves.finish import MoveOutcome, finish_move
 from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
-from perennial.moves.recovery import abandon_restores, plan_next_round, recover_interrupted_moves
+from perennial.moves.recovery import abandon_restores, plan_next_round, recover_interrupted_moves, resume_moves
 from perennial.moves.requests import read_resolution
 from perennial.moves.restore import check_request, plan_restore, restore_report
 from perennial.moves.thaw import wait_for_thaw
@@ -69,17 +72,21 @@ def restore_sources(
         TerminalDataError: All requested sources are damaged. Nothing was moved.
         TransientError: Trying again may help. Nothing was lost.
     """
-    request_uri = check_request(warehouse, params)
+    request_uri = check_request(warehouse, params, run.run_id)
     plan_uris: list[str] = []
     request, _ = read_resolution(OperationStore.get(request_uri))
     if not request.dry_run:
+        refuse_above_ceiling(warehouse, request_uri, run)
         plan_uris = plan_restore(warehouse, request_uri, run)
         try:
             wait_for_thaw(warehouse, run, plan_uris, request.thaw_tier, sleep)
+            _move(warehouse, plan_uris, run)
+        except TerminalCancelledError:
+            stop_moves(warehouse, run.run_id)
+            raise
         except TerminalError:
             abandon_restores(warehouse, plan_uris)
             raise
-        _move(warehouse, plan_uris, run)
         end_thaw(warehouse, run.run_id)
     return restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
 
@@ -109,7 +116,7 @@ def restore_and_notify(
         TerminalRequestError: The request cannot be done; nothing was moved, and nobody was notified.
     """
     watch("Checking the request", 0, 0)
-    request_uri = check_request(warehouse, params)
+    request_uri = check_request(warehouse, params, run.run_id)
     plan_uris: list[str] = []
     error = ""
     try:
@@ -122,6 +129,27 @@ def restore_and_notify(
     watch("Sending the e-mail", 0, 0)
     attempt = Attempt(request_uri, tuple(plan_uris), error, page_url=_page_url())
     return send_report(warehouse, run, params, attempt)
+
+
+def end_stopped_run(warehouse: Warehouse, run: Run, by: str | None, planned: bool) -> None:
+    """Do what a stopped run cannot do any more: finish the moves that have reached the hot table, give up the others.
+
+    Its tasks may still be at work somewhere, until Airflow has stopped them, which changes nothing (M2).
+
+    Args:
+        warehouse: Where.
+        run: The run.
+        by: Who has stopped it, as far as known; None if nobody has.
+        planned: Whether its plans were made.
+    """
+    if by is not None and (by or not planned or records_of(warehouse, run.run_id)):
+        record_cancellation(warehouse, run.run_id, by)
+    if find_cancellation(warehouse, run.run_id) is None:
+        return
+    stop_moves(warehouse, run.run_id)
+    resumed = resume_moves(warehouse, records_of(warehouse, run.run_id), run)
+    if resumed.unfinished:
+        _move(warehouse, plan_next_round(warehouse, resumed.unfinished, run), run)
 
 
 def _restore_watched(
@@ -137,6 +165,7 @@ def _restore_watched(
     if request.dry_run:
         return
     watch("Planning", 0, 0)
+    refuse_above_ceiling(warehouse, request_uri, run)
     plan_uris += plan_restore(warehouse, request_uri, run)
 
     def asked(thawing: ThawStatus) -> None:
@@ -174,6 +203,7 @@ def carry_out(
     outcomes = {}
     for done, plan_uri in enumerate(plan_uris):
         plan = read_plan(plan_uri)
+        refuse_cancelled(warehouse, plan)
         prepare_move(warehouse, plan, watch, (done, len(plan_uris)))
         outcomes[plan_uri] = finish_move(warehouse, plan, run)
     return outcomes

@@ -77,6 +77,7 @@ class MovePlan:
         steps: The files.
         earlier: Ids of the moves of the same restore that have brought back other files of these sources, oldest first.
             The restored event is recorded under the id of the oldest. Empty for most moves.
+        run_id: The run that began a restore; empty for expiries.
     """
 
     move_id: str
@@ -88,6 +89,7 @@ class MovePlan:
     chunk_count: int
     steps: tuple[CopyStep, ...]
     earlier: tuple[str, ...] = ()
+    run_id: str = ""
 
     @cached_property
     def source_ids(self) -> tuple[str, ...]:
@@ -104,6 +106,7 @@ class MovePlan:
             touched_at=self.planned_at,
             source_ids=self.source_ids,
             plan_uri=self.uri,
+            run_id=self.run_id,
         )
 
     @property

@@ -11,6 +11,8 @@ from typing import Any
 
 from perennial.cost import Fact
 from perennial.errors import TerminalSettingError
+from perennial.moves.cancel import note_end, stop_moves
+from perennial.moves.cancellation import find_cancellation
 from perennial.moves.costs import is_on_s3, run_costs
 from perennial.moves.expire import expiry_report
 from perennial.moves.recovery import abandon_restores
@@ -171,14 +173,20 @@ def send_report(
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be notified.
     """
+    cancellation = find_cancellation(warehouse, run.run_id)
+    if cancellation is not None:
+        stop_moves(warehouse, run.run_id)
     if attempt.request_uri is None:
         report = _refused(run, params, attempt.error)
+        if cancellation is not None:
+            report = replace(report, state="cancelled", error="", cancelled=str(cancellation))
     else:
         report = restore_report(warehouse, attempt.request_uri, run, wall_clock(), attempt.plan_uris)
-        if report.state != "finished":
+        if report.state not in ("finished", "cancelled"):
             report = replace(report, error=attempt.error or _details(report))
     abandon_restores(warehouse, attempt.plan_uris)
     end_thaw(warehouse, run.run_id)
+    note_end(warehouse, run.run_id)
     report = replace(report, run_url=attempt.run_url, page_url=attempt.page_url)
     letter = Letter(message=restore_message(report), to=report.notify)
     return report, deliver(DeliveryRecord.of(warehouse, RESTORE, run.run_id), [letter])

@@ -56,14 +56,25 @@ MERGE_FROM_FILES = 8
 MERGE_BELOW_BYTES = 1 << 20
 
 
-def plan_sources(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+def plan_sources(
+    warehouse: Warehouse, direction: Direction, source_ids: Collection[str], run_id: str = ""
+) -> dict[str, tuple[str, ...]]:
     """Plan the move of some sources, divided into moves of limited size.
+
+    Args:
+        warehouse: Where.
+        direction: Which way.
+        source_ids: The sources.
+        run_id: As `MovePlan.run_id`.
 
     Returns:
         The sources of each plan by its address; empty if there is nothing to move.
     """
     batches = batched_sources(warehouse, direction, source_ids)
-    plans = (plan_move(warehouse, direction, batch, max_chunks=RUN_CHUNKS // len(batches)) for batch in batches)
+    plans = (
+        plan_move(warehouse, direction, batch, max_chunks=RUN_CHUNKS // len(batches), run_id=run_id)
+        for batch in batches
+    )
     return {plan.uri: plan.source_ids for plan in plans if plan}
 
 
@@ -97,6 +108,7 @@ def plan_move(
     move_id: str = "",
     max_chunks: int = MAX_CHUNKS,
     earlier: tuple[str, ...] = (),
+    run_id: str = "",
 ) -> MovePlan | None:
     """List the files of some sources and record how each will be moved.
 
@@ -109,6 +121,7 @@ def plan_move(
         move_id: Id of the move; None for a new one.
         max_chunks: The maximum number of copy tasks.
         earlier: The moves that this one continues, as `MovePlan.earlier`.
+        run_id: As `MovePlan.run_id`.
 
     Returns:
         The plan as written to storage; None if there is nothing to move.
@@ -124,7 +137,7 @@ def plan_move(
     divide_mixed_files(warehouse, direction.origin)
     move_id = move_id or uuid.uuid4().hex
     uri = f"{warehouse.operations_uri()}/moves/{direction.name}-{move_id}"
-    record = new_record(direction.name, move_id, sorted(source_ids), uri)
+    record = new_record(direction.name, move_id, sorted(source_ids), uri, run_id=run_id)
     # Before the snapshot is pinned: an expiry that does not see this record has made its last check before.
     write_pending(warehouse, record)
     try:
@@ -170,6 +183,7 @@ def _planned(
         chunk_count=steps[-1].chunk + 1,
         steps=steps,
         earlier=earlier,
+        run_id=record.run_id,
     )
     write_plan(plan)
     planned = pluralize(len(files), "file"), pluralize(len(plan.source_ids), "source")

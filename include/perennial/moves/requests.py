@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt
 
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
@@ -31,6 +31,8 @@ REMEDIES = {
     "notify": _LIST,
     "reason": "a text",
     "thaw_tier": f"one of {', '.join(THAW_TIERS)}",
+    "max_cost": "an amount in USD, 0 or more",
+    "max_bytes": "a whole number of bytes, 0 or more",
     "dry_run": "true or false",
 }
 
@@ -52,6 +54,8 @@ class RestoreRequest:
         notify: E-mail addresses that are notified when it has ended (R12).
         reason: Reason for the audit trail and the e-mail.
         thaw_tier: How fast files in a cold storage class are thawed.
+        max_cost: Above this cost in USD a person has to approve it (R23); None: no limit.
+        max_bytes: Likewise for its size.
         dry_run: Whether to report what would come back without moving anything.
     """
 
@@ -60,6 +64,8 @@ class RestoreRequest:
     notify: Texts = ()
     reason: str = ""
     thaw_tier: Annotated[str, Field(pattern=f"^({'|'.join(THAW_TIERS)})$")] = STANDARD
+    max_cost: Annotated[StrictInt | StrictFloat | None, Field(ge=0, allow_inf_nan=False)] = None
+    max_bytes: Annotated[StrictInt | None, Field(ge=0)] = None
     dry_run: StrictBool = False
 
     @classmethod

@@ -8,7 +8,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from perennial.errors import TerminalCancelledError
 from perennial.moves.audit_trail import record_restored
+from perennial.moves.cancel import note_restore, stop_moves
+from perennial.moves.cancellation import Cancellation, find_cancellation, refuse_cancelled_run
+from perennial.moves.ceiling import refuse_unusable_ceiling
 from perennial.moves.move_plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
 from perennial.moves.plan import plan_sources
 from perennial.moves.recovery import plan_again, resume_moves
@@ -24,13 +28,18 @@ from perennial.moves.requests import (
 from perennial.moves.restored_rows import RestoredRows, find_restored_rows
 from perennial.moves.verify import Verification, read_verification, whole_sources
 from perennial.operations import OperationStore, Run, pending_records, refuse_future_run, restore_lock
-from perennial.reports import DELETED, RestoreReport, RestoreState, SourceOutcome
+from perennial.reports import CANCELLED, DELETED, RestoreReport, RestoreState, SourceOutcome
 from perennial.warehouse import SourceTotal, Warehouse
 from perennial.warehouse.heads import refuse_losses
 
 
-def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
+def check_request(warehouse: Warehouse, params: Mapping[str, Any], run_id: str = "") -> str:
     """Check a request and resolve its tags, before anything moves (R11, R12).
+
+    Args:
+        warehouse: Where.
+        params: Those of the DAG.
+        run_id: The run by which the restore can be cancelled.
 
     Returns:
         Address of the request and its resolved sources.
@@ -40,20 +49,30 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any]) -> str:
         TerminalSettingError: Another writer has changed a table so that it cannot be written.
     """
     request = RestoreRequest.from_params(params)
+    refuse_unusable_ceiling(warehouse, request)
     warehouse.refuse_unwritable(WRITTEN_TABLES)
-    return OperationStore.of(warehouse).put("requests", resolution(request, resolve_request(warehouse, request)))
+    uri = OperationStore.of(warehouse).put("requests", resolution(request, resolve_request(warehouse, request)))
+    note_restore(warehouse, run_id, uri)
+    return uri
 
 
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
     """Carry out step 1 for a request; returns the plans' addresses, none if no file has to move.
 
     Raises:
+        TerminalCancelledError: The run was cancelled; nothing of it is left.
         TerminalDataError: A table was set back; nothing was moved.
     """
     refuse_losses(warehouse)
     _, sources = read_resolution(OperationStore.get(request_uri))
     refuse_deleted(sources)
-    return plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
+    refuse_cancelled_run(warehouse, run.run_id)
+    planned = plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
+    if (cancellation := find_cancellation(warehouse, run.run_id)) is not None:
+        # It was cancelled before the plans could be found.
+        stop_moves(warehouse, run.run_id)
+        raise TerminalCancelledError(str(cancellation))
+    return planned
 
 
 def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> list[str]:
@@ -63,7 +82,7 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
         TerminalRequestError: The run is dated after the wall clock (R24).
     """
     refuse_future_run(run)
-    with restore_lock(warehouse, source_ids):
+    with restore_lock(warehouse, source_ids, run.run_id):
         # The plan would omit copies of an expiry (M4), and no event would record what another restore brought back.
         records = [record for record in pending_records(warehouse) if record.kind in DIRECTIONS]
         others = [record for record in records if not set(record.source_ids).isdisjoint(source_ids)]
@@ -73,7 +92,7 @@ def plan_return(warehouse: Warehouse, source_ids: Collection[str], run: Run) -> 
         begun = [read_plan(uri).first_uri for uri in unfinished]
         continued = {source_id for uri in begun for source_id in whole_sources(read_plan(uri))}
         fresh = [source_id for source_id in source_ids if source_id not in continued]
-        planned = plan_sources(warehouse, RESTORE, fresh)
+        planned = plan_sources(warehouse, RESTORE, fresh, run.run_id)
     moving = {source_id for sources in planned.values() for source_id in sources}
     empty = [SourceTotal(source_id, 0, 0, 0) for source_id in fresh if source_id not in moving]
     record_restored(warehouse, run, f"restore:{uuid.uuid4().hex}:record-empty", empty)
@@ -86,10 +105,13 @@ def restore_report(
     """Report the outcome of every requested source (R12) according to the warehouse now."""
     request, sources = read_resolution(OperationStore.get(request_uri))
     verified = _verified(plan_uris)
+    cancellation = find_cancellation(warehouse, run.run_id)
     damaged = {key: texts for _, verification in verified for key, texts in verification.damaged.items()}
     asked = [source.source_id for source in sources]
     found = find_restored_rows(warehouse, run, asked, [plan for plan, _ in verified], finished_at)
-    outcomes = tuple(_outcome(source, found[source.source_id], damaged, request.dry_run) for source in sources)
+    outcomes = tuple(
+        _outcome(source, found[source.source_id], damaged, request.dry_run, cancellation) for source in sources
+    )
     return RestoreReport(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
@@ -103,17 +125,24 @@ def restore_report(
         notify=request.notify,
         report_uri=verified[-1][1].report_uri if verified else None,
         dry_run=request.dry_run,
+        cancelled=str(cancellation) if cancellation else "",
     )
 
 
 def _outcome(
-    source: RequestedSource, found: RestoredRows, damaged: Mapping[str, list[str]], dry_run: bool
+    source: RequestedSource,
+    found: RestoredRows,
+    damaged: Mapping[str, list[str]],
+    dry_run: bool,
+    cancellation: Cancellation | None,
 ) -> SourceOutcome:
     named: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
     if source.outcome != TO_RESTORE or dry_run:
         rows = source.archived_rows if source.outcome == TO_RESTORE else 0
         return SourceOutcome(**named | {"outcome": source.outcome}, row_count=rows)
     if not found.is_back(source.was_expired):
+        if cancellation is not None and source.source_id not in damaged:
+            return SourceOutcome(**named, outcome=CANCELLED, detail="It stays expired exactly as before.")
         detail = "; ".join(damaged.get(source.source_id, ["The run ended before it was done; run it again."]))
         return SourceOutcome(**named, outcome="failed", detail=detail)
     return SourceOutcome(
@@ -129,10 +158,12 @@ def _outcome(
 def _state(outcomes: tuple[SourceOutcome, ...]) -> RestoreState:
     if outcomes and all(outcome.outcome == DELETED for outcome in outcomes):
         return "failed"
-    failed = sum(outcome.outcome == "failed" for outcome in outcomes)
-    if not failed:
+    found = {outcome.outcome for outcome in outcomes}
+    if found.isdisjoint({"failed", CANCELLED}):
         return "finished"
-    return "failed" if all(outcome.outcome != "restored" for outcome in outcomes) else "finished in part"
+    if "restored" in found:
+        return "finished in part"
+    return "failed" if "failed" in found else "cancelled"
 
 
 def _verified(plan_uris: Collection[str]) -> list[tuple[MovePlan, Verification]]:

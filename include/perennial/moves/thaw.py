@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from perennial.errors import TerminalRequestError, TransientError
+from perennial.moves.cancellation import refuse_cancelled_run
 from perennial.moves.move_plan import RESTORE, MovePlan, read_plan
 from perennial.moves.thaw_status import ThawStatus, find_thaw_status, write_thaw_status
 from perennial.operations import OperationStore, Run, heartbeat, pending_records, wall_clock
@@ -77,8 +78,10 @@ def start_thaw(warehouse: Warehouse, run: Run, plan_uris: Sequence[str], tier: s
         The status of the thaw to wait for; None if everything can be read.
 
     Raises:
+        TerminalCancelledError: The run was cancelled (R23).
         TerminalRequestError: The tier is Expedited, and a file is in DEEP_ARCHIVE. No thaw was requested.
     """
+    refuse_cancelled_run(warehouse, run.run_id)
     if tier == EXPEDITED:
         # Before anything is requested, so each plan is read twice.
         _refuse_expedited(warehouse, plan_uris)
@@ -168,6 +171,7 @@ def thaw_looks(warehouse: Warehouse, run_id: str, plan_uris: Sequence[str]) -> I
     waiting = _listed(plan_uris)
     started = datetime.fromisoformat(thawing.asked_at)
     while waiting:
+        refuse_cancelled_run(warehouse, run_id)
         try:
             for record in pending_records(warehouse, RESTORE.name):
                 # A restore that was given up stays so until its move continues.

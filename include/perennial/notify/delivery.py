@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "export"
-NOTICE, APPROVAL, ARCHIVE = "notice", "approval", "archive"
+NOTICE, APPROVAL, ARCHIVE, CEILING = "notice", "approval", "archive", "ceiling"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Undelivered:
         str, Field(description="The address, or what the platform has in its place; empty if it has nothing")
     ]
     subject: str
-    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export, notice or archive")]
+    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export, notice, archive or ceiling")]
     run_id: Annotated[str, Field(description="The run that the e-mail is about")]
     reason: Annotated[str, Field(description="The mail server's words, or what is wrong with the address")]
     for_good: Annotated[bool, Field(description="Whether a retry is useless until somebody has changed something")]

@@ -18,7 +18,16 @@ from perennial.notify.message import Message
 from perennial.notify.notice_report import NoticeReport
 from perennial.notify.pages import render
 from perennial.notify.restore_advice import restore_advice
-from perennial.reports import DELETED, ApprovalReport, ExpiredSource, ExpiryReport, RestoreReport, SourceOutcome
+from perennial.reports import (
+    CANCELLED,
+    DELETED,
+    ApprovalReport,
+    ExpiredSource,
+    ExpiryReport,
+    Outcome,
+    RestoreReport,
+    SourceOutcome,
+)
 from perennial.text import bidi_isolate, duration, one_line, pluralize, spoken
 
 # Mail readers cut a message off at about 100 kB; beyond these rows, the list is attached.
@@ -27,7 +36,7 @@ BODY_ROWS = 100
 _Report = TypeVar("_Report", ExpiryReport, NoticeReport, ApprovalReport)
 
 _OUTCOME_ORDER = (
-    "failed", DELETED, "never had data", "restored", "already available",
+    "failed", CANCELLED, DELETED, "never had data", "restored", "already available",
 )  # fmt: skip
 _LATE_AFTER = "15 minutes"
 
@@ -41,7 +50,7 @@ def restore_message(report: RestoreReport) -> Message:
     """Build the message on the outcome of a whole request (R12); it names every requested source."""
     sources = _by_outcome(report)
     restored = [source for source in sources if source.outcome == "restored"]
-    failed = tuple(source.source_id for source in sources if source.outcome == "failed")
+    failed = tuple(source.source_id for source in sources if source.outcome in ("failed", CANCELLED))
     wanted = (failed, ()) if report.sources else (report.source_ids, report.tags)
     advice = restore_advice(report.page_url, *wanted, report.notify) if report.state != "finished" else None
     text, html = render(
@@ -63,7 +72,7 @@ def restore_message(report: RestoreReport) -> Message:
     )
     return Message(
         # A run that was cleared and ends in another way is news.
-        reference=reference("restore", report.run_id, report.state, report.error,
+        reference=reference("restore", report.run_id, report.state, report.error or report.cancelled,
                             *sorted((source.source_id, source.outcome) for source in sources)),
         subject=_restore_subject(report, sources, restored),
         text=text,
@@ -179,8 +188,9 @@ def _by_outcome(report: RestoreReport) -> list[SourceOutcome]:
     """Every requested source, those that need attention first; the run did not reach an id without an outcome."""
     known = {source.source_id for source in report.sources}
     missed = "The run ended before its turn." if report.sources else "Not started."
+    outcome: Outcome = CANCELLED if report.state == "cancelled" else "failed"
     unreached = [
-        SourceOutcome(source_id=source_id, name="", kind="", outcome="failed", detail=missed)
+        SourceOutcome(source_id=source_id, name="", kind="", outcome=outcome, detail=missed)
         for source_id in dict.fromkeys(report.source_ids)
         if source_id not in known
     ]
@@ -206,6 +216,8 @@ def _restore_headline(
 ) -> str:
     if report.state == "failed":
         return "The dry run failed" if report.dry_run else "The restore failed. Nothing was lost."
+    if report.state == "cancelled":
+        return "The restore was stopped. Nothing was moved."
     if report.state == "finished in part":
         verb = "would come" if report.dry_run else "came"
         return f"{len(restored):,} of {pluralize(len(sources), 'source')} {verb} back"
@@ -222,6 +234,8 @@ def _restore_subject(report: RestoreReport, sources: Sequence[SourceOutcome], re
     dry = _dry(report.dry_run)
     if report.state == "failed":
         return f"{dry}Restore failed: {what}"
+    if report.state == "cancelled":
+        return f"Restore {'cancelled' if 'cancelled' in report.cancelled else 'not approved'}: {what}"
     if report.state == "finished in part":
         return f"{dry}Restored in part: {len(restored):,} of {pluralize(len(sources), 'source')}, {rows}"
     if not restored:

@@ -6,7 +6,7 @@ here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
@@ -26,19 +26,30 @@ RESTORE = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=
 EXPORT = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=EXPORT_DAG))
 """Needed to export people's data: the right to trigger the export DAG, which viewers do not have."""
 
+CANCEL = Depends(requires_access_dag("PUT", DagAccessEntity.RUN, param_dag_id=RESTORE_DAG))
+"""Needed to cancel a restore: the right to change runs of the restore DAG, as for marking one failed in Airflow."""
 HOLD = Depends(requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=HOLD_DAG))
 """Needed to place and lift holds: the right to trigger the DAG that records them."""
 
 
 def may_trigger(user: Any, dag_id: str) -> bool:
     """Return whether a user has the right to trigger a DAG."""
+    return _may(user, dag_id, "POST")
+
+
+def may_cancel(user: Any) -> bool:
+    """Return whether a user has the right `CANCEL`."""
+    return _may(user, RESTORE_DAG, "PUT")
+
+
+def _may(user: Any, dag_id: str, method: Literal["POST", "PUT"]) -> bool:
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.models.dag import DagModel
 
     details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
     return bool(
         get_auth_manager().is_authorized_dag(
-            method="POST", access_entity=DagAccessEntity.RUN, details=details, user=user
+            method=method, access_entity=DagAccessEntity.RUN, details=details, user=user
         )
     )
 

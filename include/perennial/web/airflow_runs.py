@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from perennial.airflow import CANCELLED_XCOM
 from perennial.refusals import CLOCK_DIFFERENCE, lies_ahead
 from perennial.web.access import EXPIRE_DAG, RESTORE_DAG
 
@@ -138,6 +139,7 @@ def trigger_restore(session: Session, request: RestoreRequest, user_name: str, b
         "tags": list(request.tags),
         "notify": list(request.notify),
         "reason": request.reason,
+        **{name: value for name in ("max_cost", "max_bytes") if (value := getattr(request, name)) is not None},
     }
     told = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
     return trigger_run(session, RESTORE_DAG, conf, told, user_name, by_page)
@@ -182,6 +184,47 @@ def trigger_run(
     )
     session.commit()
     return str(run.run_id)
+
+
+@brief
+def cancel_run(session: Session, run: RestoreRun, user_name: str) -> None:
+    """Mark a restore's run failed, as Airflow's own page does, and record who did; the run's last tasks do the rest.
+
+    Args:
+        session: Airflow's; it is committed.
+        run: A run that is not over.
+        user_name: The user who cancels it.
+    """
+    from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
+    from airflow.models.dagbag import DBDagBag
+    from airflow.models.dagrun import DagRun
+    from airflow.models.log import Log
+    from airflow.models.xcom import XComModel
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    found = session.scalars(select(DagRun).where(DagRun.dag_id == RESTORE_DAG, DagRun.run_id == run.run_id)).one()
+    task_id, key = CANCELLED_XCOM
+    # As tasks read it: the text itself.
+    XComModel.set(
+        key, user_name, dag_id=RESTORE_DAG, task_id=task_id, run_id=run.run_id, serialize=False, session=session
+    )
+    dag = DBDagBag().get_dag_for_run(found, session=session)
+    assert dag is not None
+    set_dag_run_state_to_failed(dag=dag, run_id=run.run_id, commit=True, session=session)
+    if run.lies_ahead:
+        # Airflow begins no task of it before its date, not even the last ones.
+        found.set_state(DagRunState.FAILED)
+    told = Log(event="cancel_restore", owner=user_name, owner_display_name=user_name, dag_id=RESTORE_DAG)
+    told.run_id = run.run_id
+    session.add(told)
+    session.commit()
+
+
+@brief
+def find_canceller(session: Session, run_id: str) -> str:
+    """Return who has cancelled a restore on the page; empty if nobody has."""
+    return str(dict(_results(session, CANCELLED_XCOM[0], [run_id], CANCELLED_XCOM[1])).get(run_id, ""))
 
 
 @brief
@@ -270,14 +313,16 @@ def task_results(session: Session, task_id: str, run_ids: Collection[str]) -> di
     return dict(_results(session, task_id, run_ids)) if run_ids else {}
 
 
-def _results(session: Session, task_id: str, run_ids: Collection[str]) -> Iterator[tuple[str, Any]]:
+def _results(
+    session: Session, task_id: str, run_ids: Collection[str], key: str = "return_value"
+) -> Iterator[tuple[str, Any]]:
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 
     query = select(XComModel).where(
         XComModel.dag_id == RESTORE_DAG,
         XComModel.task_id == task_id,
-        XComModel.key == "return_value",
+        XComModel.key == key,
         XComModel.run_id.in_(run_ids),
     )
     for found in session.scalars(query):

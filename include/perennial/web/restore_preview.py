@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perennial import text as formatting
-from perennial.errors import TerminalRequestError
+from perennial.errors import TerminalRequestError, TerminalSettingError
 from perennial.reports import STANDARD, THAW_TIMES
 from perennial.sql import statement
 from perennial.web.airflow_runs import find_obstacle
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from perennial.moves import RestoreRequest
+    from perennial.moves.costs import RestorePrice
     from perennial.moves.requests import RequestedSource
 
 _NAMED_SOURCES = 10
@@ -103,6 +104,8 @@ class Preview:
         total_bytes: Their size.
         again: When that expires again; None if nothing is restored.
         expected: How long it takes, estimated from earlier restores; None if nothing is restored.
+        price: What it costs; None if nothing is restored, or the archive is not on S3.
+        cost: The same as a sentence, or why it is unknown.
         thaw: How long the archive needs before that; empty if its data can be read at once.
         refusal: Why it cannot be requested; empty if it can.
     """
@@ -113,6 +116,8 @@ class Preview:
     total_bytes: int = 0
     again: ExpiringAgain | None = None
     expected: ExpectedTime | None = None
+    price: RestorePrice | None = None
+    cost: str = ""
     thaw: str = ""
     refusal: str = ""
 
@@ -185,14 +190,27 @@ def preview_restore(context: PageContext, request: RestoreRequest) -> Preview:
     with context.snapshot.cursor() as cursor:
         (total_bytes,) = cursor.execute(statement("web/sum_archived_bytes"), {"source_ids": coming}).fetchall()[0]
         again = _expiring_again(cursor, coming, datetime.now(UTC), context.warehouse.settings.retention_months)
+    price, unpriced = _price(context, coming)
     return replace(
         preview,
+        price=price,
+        cost=price.sentence if price else unpriced,
         row_count=sum(source.archived_rows for source in resolved.coming),
         total_bytes=total_bytes,
         again=again,
         expected=expect_time(context, total_bytes),
         thaw=_thaw(context.warehouse.settings.archive_storage_class or ""),
     )
+
+
+def _price(context: PageContext, source_ids: Sequence[str]) -> tuple[RestorePrice | None, str]:
+    """Estimate what a restore costs, or say why that is unknown."""
+    from perennial.moves.costs import restore_price
+
+    try:
+        return restore_price(context.warehouse, source_ids, STANDARD), ""
+    except TerminalSettingError as error:
+        return None, f"Unknown: {error}"
 
 
 def _refusal(context: PageContext, resolved: Resolved) -> str:

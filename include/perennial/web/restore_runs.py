@@ -14,13 +14,14 @@ from perennial import text as formatting
 from perennial.notify import DeliveryRecord, describe, run_url
 from perennial.notify.delivery import RESTORE
 from perennial.sql import statement
-from perennial.web.access import READ, RESTORE_DAG
+from perennial.web.access import READ, RESTORE_DAG, may_cancel
 from perennial.web.airflow_runs import (
     FAILED,
     OVER,
     QUEUED,
     SUCCESS,
     RestoreRun,
+    find_canceller,
     find_obstacle,
     find_run,
     recent_runs,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 router = APIRouter(dependencies=[READ], tags=["restores"])
 
 State = Literal[
-    "queued", "checking", "planning", "thawing", "copying", "verifying", "committing", "notifying", "done", "failed"
+    "queued", "checking", "planning", "waiting", "thawing", "copying", "verifying", "committing", "stopping",
+    "notifying", "done", "cancelled", "failed",
 ]  # fmt: skip
 # The tasks of the DAG, in the order in which the page shows them.
 _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
@@ -63,6 +65,8 @@ _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
         ),
     ),
 )
+# A task that waits for a person; Airflow before 3.3 has no state of its own for that.
+_WAITING = ("awaiting_input", "deferred")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 # For copy tasks with at most this many files, each copied file counts; for larger ones, only whole tasks count.
 _FILES_CHECKED_SINGLY = 2_000
@@ -108,6 +112,7 @@ class RestoreProgress(RestoreSummary):
     source_count: int = Field(description="Requested sources; 0 until that is known")
     sources: list[RunSource] = Field(description=f"At most {_SHOWN_IDS} of them")
     error: str = Field(description="What went wrong, or why nothing starts; empty if all is well")
+    cancelled: str = Field(description="Who has cancelled or rejected it, as a sentence; empty if nobody has")
 
 
 RunId = Annotated[str, Query(alias="id", max_length=250, pattern=r"^[^\x00]*$", description="Id of the run")]
@@ -126,7 +131,10 @@ def run_page(request: Request, context: PageContextDep, run_id: RunId) -> HTMLRe
     """Show the progress of a restore."""
     run = restore(request, context, run_id)
     names = {} if run.sources else _names(context, run.source_ids)
-    return render(request, "restore_run.html.j2", run=run, names=names, over=run.state in OVER, duration=_duration)
+    return render(
+        request, "restore_run.html.j2", run=run, names=names, over=run.state in OVER, duration=_duration,
+        may_cancel=may_cancel(context.user),
+    )  # fmt: skip
 
 
 @router.get("/api/restores", summary="The latest restores", response_model=list[RestoreSummary])
@@ -143,13 +151,7 @@ def restores(request: Request, context: PageContextDep) -> list[RestoreSummary]:
 )
 def restore(request: Request, context: PageContextDep, run_id: RunId) -> RestoreProgress:
     """Return the progress of a restore; it can be polled every second or two."""
-    run = find_run(context.session, run_id)
-    if run is None:
-        raise NotFoundError(
-            f"Airflow has no run {run_id!r} of {RESTORE_DAG}; it may have been removed. The list of restores has the "
-            "latest ones."
-        )
-    return _progress(request, context, run)
+    return _progress(request, context, _known(context, run_id))
 
 
 def _names(context: PageContext, source_ids: Sequence[str]) -> dict[str, str]:
@@ -186,7 +188,8 @@ def _progress(request: Request, context: PageContext, run: RestoreRun) -> Restor
         task_results(context.session, task_id, [run.run_id]).get(run.run_id) for task_id in ("check_request", "plan")
     )
     chunks = [chunk for uri in plan_uris or () for chunk in _chunks(uri)]
-    phase = phase_of(run, states)
+    cancelled = _cancelled(context, run)
+    phase = phase_of(run, states, stopped=bool(cancelled))
     thawing = _thawing(context, run) if phase == "thawing" else None
     if phase == "thawing" and thawing is None:
         # The task looks at every archive; most have nothing to thaw.
@@ -202,21 +205,58 @@ def _progress(request: Request, context: PageContext, run: RestoreRun) -> Restor
         files_total=total,
         source_count=len(sources),
         sources=sources[:_SHOWN_IDS],
-        error=_error(context, run, states),
+        error="" if phase in ("stopping", "cancelled") else _error(context, run, states),
+        cancelled=cancelled,
     )
 
 
-def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> State:
+def running_restore(context: PageContext, run_id: str) -> RestoreRun | None:
+    """Look up a run that can be cancelled; None if it is over.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    run = _known(context, run_id)
+    return None if run.state in OVER else run
+
+
+def _known(context: PageContext, run_id: str) -> RestoreRun:
+    run = find_run(context.session, run_id)
+    if run is None:
+        raise NotFoundError(
+            f"Airflow has no run {run_id!r} of {RESTORE_DAG}; it may have been removed. The list of restores has the "
+            "latest ones."
+        )
+    return run
+
+
+def _cancelled(context: PageContext, run: RestoreRun) -> str:
+    from perennial.moves.cancellation import CANCELLED, Cancellation, find_cancellation
+
+    if (recorded := find_cancellation(context.warehouse, run.run_id)) is not None:
+        return str(recorded)
+    by = find_canceller(context.session, run.run_id)
+    return str(Cancellation(run.run_id, CANCELLED, by, "")) if by else ""
+
+
+def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]], stopped: bool = False) -> State:
     """Return the progress of a restore.
 
     Args:
         run: The run.
         states: As `task_states` returned them.
+        stopped: Whether somebody has cancelled it.
     """
+    if run.state in OVER:
+        if run.state == SUCCESS:
+            return "done"
+        return "cancelled" if stopped else "failed"
+    if stopped:
+        return "stopping"
     if run.state == QUEUED:
         return "queued"
-    if run.state in OVER:
-        return "done" if run.state == SUCCESS else "failed"
+    if states.get("plan", {}).get(-1) in _WAITING:
+        return "waiting"
     for phase, task_ids in _PHASES:
         if any(state not in _FINISHED for task_id in task_ids for state in states.get(task_id, {}).values()):
             return phase
@@ -241,11 +281,14 @@ def describe_phase(phase: State, copied: int, total: int, thawing: ThawStatus | 
         "queued": "Queued: it starts when Airflow has room for it",
         "checking": "Checking the request",
         "planning": "Planning: listing the files that come back",
+        "waiting": "Waiting for approval, because it is above its ceiling: see Required Actions in Airflow",
         "copying": "Copying",
         "verifying": "Verifying: comparing every copy with its original",
         "committing": "Committing: the data is shown when everything is back",
+        "stopping": "Stopping: what is in the hot table already is finished, and nothing else is moved",
         "notifying": "Sending the e-mail",
         "done": "Done",
+        "cancelled": "Cancelled: whatever was not in the hot table yet stays expired exactly as before",
         "failed": "Failed",
     }[phase]
 
@@ -324,7 +367,7 @@ def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[i
     if run.lies_ahead:
         return (
             f"The run is dated {formatting.moment(run.now)}, and Airflow begins it only then. If it was meant for now, "
-            "mark it failed in Airflow and request it again without a date."
+            "cancel it here and request it again without a date."
         )
     if run.state == QUEUED:
         return find_obstacle(context.session)

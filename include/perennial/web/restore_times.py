@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from statistics import fmean, linear_regression
 from typing import TYPE_CHECKING
 
 from perennial import text as formatting
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # the same time whatever they move.
 _SIMILAR_SIZE_FACTOR = 10
 _SMALL_BYTES = 10_000_000
+_GB = 1_000_000_000
 _LATEST_RUNS = 10
 # With fewer, the fastest and the slowest say little.
 _ENOUGH_RUNS = 3
@@ -33,6 +35,33 @@ _MAY_HAVE_THAWED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How long restores take: a fixed part, and a part that grows with the bytes.
+
+    Attributes:
+        fixed: What any restore takes.
+        per_gb: What each GB (10^9 bytes) adds.
+        fastest: The smallest measured time as a multiple of what these two say.
+        slowest: The largest.
+        run_count: How many restores were measured.
+    """
+
+    fixed: timedelta
+    per_gb: timedelta
+    fastest: float
+    slowest: float
+    run_count: int
+
+    def takes(self, total_bytes: int) -> timedelta:
+        """Return how long a restore of this many bytes takes by this pace."""
+        return self.fixed + self.per_gb * (total_bytes / _GB)
+
+    def __str__(self) -> str:
+        fixed, per_gb = formatting.duration(self.fixed), formatting.duration(self.per_gb)
+        return f"{self.run_count} restores, which took about {fixed} and {per_gb} more for each GB"
+
+
+@dataclass(frozen=True)
 class ExpectedTime:
     """How long a restore takes, from the request to the e-mail.
 
@@ -40,12 +69,14 @@ class ExpectedTime:
         shortest: Probably not less.
         longest: Probably not more.
         run_count: How many restores of about that size it is based on; 0: none, the range is a guess.
+        pace: How long restores take by their size, if the range follows from that.
         sentence: The estimate as a sentence.
     """
 
     shortest: timedelta
     longest: timedelta
     run_count: int
+    pace: Pace | None = None
 
     @property
     def sentence(self) -> str:
@@ -53,6 +84,8 @@ class ExpectedTime:
         between = f"{shortest} to {longest}" if shortest != longest else f"About {shortest}"
         if self.run_count >= _ENOUGH_RUNS:
             return f"{between}, based on the last {self.run_count} restores of about that size."
+        if self.pace:
+            return f"{between}, based on {self.pace}."
         if self.run_count:
             measured = formatting.pluralize(self.run_count, "restore")
             return f"Probably {between}: only {measured} of about that size {_have(self.run_count)} been measured."
@@ -79,6 +112,9 @@ def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -
     ][:_LATEST_RUNS]
     if len(alike) >= _ENOUGH_RUNS:
         return ExpectedTime(min(alike), max(alike), len(alike))
+    if pace := _pace(measured):
+        takes = pace.takes(total_bytes)
+        return ExpectedTime(takes * pace.fastest, takes * pace.slowest, 0, pace)
     if alike:
         return ExpectedTime(min(alike) / _FEW_FACTOR, max(alike) * _FEW_FACTOR, len(alike))
     shortest = _SHORTEST + timedelta(seconds=total_bytes // _FASTEST_BYTES_PER_SECOND)
@@ -94,6 +130,22 @@ def expected_time(measured: Sequence[tuple[int, timedelta]], total_bytes: int) -
     if larger:
         longest = min(larger)
     return ExpectedTime(min(shortest, longest), max(shortest, longest), 0)
+
+
+def _pace(measured: Sequence[tuple[int, timedelta]]) -> Pace | None:
+    """Fit a fixed part and a rate to measured restores; None if too few, or all of about one size."""
+    sizes = [max(known, _SMALL_BYTES) for known, _ in measured]
+    if len(measured) < _ENOUGH_RUNS or max(sizes) < _SIMILAR_SIZE_FACTOR * min(sizes):
+        return None
+    known, took = [size / _GB for size, _ in measured], [span.total_seconds() for _, span in measured]
+    rate, fixed = linear_regression(known, took)
+    if rate < 0:
+        # The larger ones were not slower: all of it is fixed.
+        rate, fixed = 0, fmean(took)
+    elif fixed < 0:
+        rate, fixed = linear_regression(known, took, proportional=True).slope, 0
+    ratios = [seconds / max(fixed + rate * size, 1) for size, seconds in zip(known, took, strict=True)]
+    return Pace(timedelta(seconds=fixed), timedelta(seconds=rate), min(ratios), max(ratios), len(measured))
 
 
 def _measured(context: PageContext) -> list[tuple[int, timedelta]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -13,13 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import is_address
-from perennial.web.access import READ, RESTORE
-from perennial.web.airflow_runs import trigger_restore
+from perennial.web.access import CANCEL, READ, RESTORE
+from perennial.web.airflow_runs import cancel_run, trigger_restore
 from perennial.web.dependencies import PageContext, PageContextDep, restoring_sources
 from perennial.web.listing import Selection, SelectionDep, matching_ids
 from perennial.web.pages import render
 from perennial.web.problems import problem
 from perennial.web.restore_preview import RefusedError, Resolved, preview_restore, refuse_restore, resolve_restore
+from perennial.web.restore_runs import running_restore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +68,10 @@ class RestoreOrder(_Model):
     all: Filters | None = Field(None, description="All sources that match these filters now")
     notify: list[str] = Field([], max_length=50, description="E-mail addresses to notify of the outcome")
     reason: Reason = Field("", description="Shown in the audit trail and in the e-mail")
+    max_cost: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Above it in USD, it waits for approval"
+    )
+    max_bytes: int | None = Field(None, ge=0, description="Above it, it waits for approval")
 
 
 class SelectedForm(Filters):
@@ -107,8 +113,14 @@ class OrderForm(_Model):
         return order.model_dump(include={"notify", "reason"})
 
 
+class CancelOrder(_Model):
+    """Which restore to cancel."""
+
+    run_id: str = Field(max_length=250, pattern=r"^[^\x00]*$")
+
+
 class RestoreStarted(_Model):
-    """A restore that was started."""
+    """A restore that was started, or is being cancelled."""
 
     run_id: str
     progress_url: str = Field(description="Shows its progress")
@@ -136,9 +148,15 @@ class RestorePreview(BaseModel):
         description="The estimate in seconds: least and most; null if nothing is restored"
     )
     expected_from_runs: int = Field(description="How many restores of about that size it is based on; 0: a guess")
+    expected_fixed_seconds: int | None = Field(description="The part that any restore takes; null if it is unknown")
+    expected_seconds_per_gb: int | None = Field(description="What each GB adds; null if it is unknown")
     expires_at: datetime | None = Field(
         description="When the first of them would expire again if restored now; null if none would"
     )
+    cost: str = Field(description="What it costs; empty if the archive is not on S3")
+    cost_once: Decimal | None = Field(description="Requests and retrieval; null if the archive is not on S3")
+    cost_hot: Decimal | None = Field(description="Storage in the hot table until it expires again")
+    currency: str | None = Field(description="Of the costs")
     thaw: str = Field(description="How long the archive needs before that; empty if its data can be read at once")
     refusal: str = Field(description="Why it cannot be requested; empty if it can")
     sources: list[PreviewedSource]
@@ -204,6 +222,31 @@ def restore_by_api(request: Request, context: PageContextDep, order: RestoreOrde
     return JSONResponse({"run_id": run_id, "progress_url": address}, 202, {"Location": address})
 
 
+@router.post("/restores/cancel", dependencies=[CANCEL], include_in_schema=False)
+def cancel_by_form(request: Request, context: PageContextDep, form: Annotated[CancelOrder, Form()]) -> Response:
+    """Cancel a restore and lead to its page, which shows how it ends; one that is over stays as it is."""
+    if (run := running_restore(context, form.run_id)) is not None:
+        cancel_run(context.session, run, context.user.get_name())
+    return RedirectResponse(_progress_address(request, "/restores/run", form.run_id), 303)
+
+
+@router.post(
+    "/api/restores/cancel",
+    dependencies=[CANCEL],
+    status_code=202,
+    summary="Cancel a restore",
+    response_model=RestoreStarted,
+    responses={404: {"description": "There is no such run"}, 409: {"description": "The restore is over"}},
+)
+def cancel_by_api(request: Request, context: PageContextDep, order: CancelOrder) -> Any:
+    """Cancel a restore: before its data is in the hot table nothing of it is left, after that it is finished."""
+    if (run := running_restore(context, order.run_id)) is None:
+        return problem(request, 409, f"The restore {order.run_id!r} has ended; there is nothing to cancel.")
+    cancel_run(context.session, run, context.user.get_name())
+    address = _progress_address(request, "/api/restores/run", order.run_id)
+    return JSONResponse({"run_id": order.run_id, "progress_url": address}, 202, {"Location": address})
+
+
 @router.get("/api/restore", dependencies=[READ], summary="What a restore would do", response_model=RestorePreview)
 def preview_by_api(
     context: PageContextDep, selection: SelectionDep, ids: Ids, tags: Tags, everything: All = False
@@ -211,6 +254,7 @@ def preview_by_api(
     """Return what would be restored and what cannot be, without starting anything. Give sources, tags or filters."""
     preview = preview_restore(context, _chosen(context, ids, tags, selection if everything else None))
     resolved, expected = preview.resolved or Resolved((), (), ()), preview.expected
+    pace = expected.pace if expected else None
     sources = [_previewed(source) for source in resolved.coming]
     sources += [_previewed(source, group.of) for group in resolved.under_way for source in group.sources]
     sources += [_previewed(source) for group in resolved.staying for source in group.sources]
@@ -222,8 +266,14 @@ def preview_by_api(
         expected_seconds=(round(expected.shortest.total_seconds()), round(expected.longest.total_seconds()))
         if expected
         else None,
+        expected_fixed_seconds=round(pace.fixed.total_seconds()) if pace else None,
+        expected_seconds_per_gb=round(pace.per_gb.total_seconds()) if pace else None,
         expected_from_runs=expected.run_count if expected else 0,
         expires_at=preview.again.first_at if preview.again else None,
+        cost=preview.cost,
+        cost_once=preview.price.once if preview.price else None,
+        cost_hot=preview.price.hot if preview.price else None,
+        currency=preview.price.currency if preview.price else None,
         thaw=preview.thaw,
         refusal=preview.refusal,
         sources=sources,
