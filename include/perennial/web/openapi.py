@@ -17,9 +17,9 @@ _MOUNTED_AT = "/perennial"
 _DESCRIPTION = f"""Restores, exports and everything that the pages show.
 
 Ask for a token with `POST /auth/token` of Airflow, and send it along with every request as `Authorization: Bearer …`.
-Rights are those to the DAGs: reading takes the right to see `{RESTORE_DAG}`, restoring the right to trigger it, cancelling
-the right to change its runs, exports of people's data the right to trigger `{EXPORT_DAG}`, holds the right to trigger
-`{HOLD_DAG}`. Every error is a problem (RFC 9457)."""
+Rights are those to the DAGs: reading takes the right to see `{RESTORE_DAG}`, restoring the right to trigger it,
+cancelling the right to change its runs, exports of people's data the right to trigger `{EXPORT_DAG}`, holds the right
+to trigger `{HOLD_DAG}`. Every error is a problem (RFC 9457)."""
 _PROBLEM = {
     "type": "object",
     "title": "Problem",
