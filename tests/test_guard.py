@@ -32,6 +32,10 @@ CASES = {
         {"surprises": tuple("abcdefghijk")},
         ["did not foresee that 11 sources would be due ('a', 'b'"],
     ),
+    "the first run": (
+        {"surprises": tuple("abcdefghijk"), "first": True},
+        ["This is the first run, so no run before it foresaw that 11 sources would be due"],
+    ),
     "several reasons": (
         {"share": 0.9, "usual": 50, "surprises": tuple("abcdefghijk")},
         ["It would move 90%", "did not foresee"],
@@ -44,7 +48,13 @@ def test_r21_a_run_asks_above_its_limits(case: str) -> None:
     changed, expected = CASES[case]
     found = QUIET | changed
     weight = Weight(
-        found["sources"], round(found["share"] * 100), 100, found["usual"], found["runs"], found["surprises"]
+        found["sources"],
+        round(found["share"] * 100),
+        100,
+        found["usual"],
+        found["runs"],
+        found.get("first", False),
+        found["surprises"],
     )
     reasons = weight.reasons(Settings())
     assert len(reasons) == len(expected)
@@ -52,7 +62,7 @@ def test_r21_a_run_asks_above_its_limits(case: str) -> None:
 
 
 def test_each_limit_can_be_set_and_turned_off() -> None:
-    heavy = Weight(30, 90, 100, 1, 9, tuple("abcdefghijklmnop"))
+    heavy = Weight(30, 90, 100, 1, 9, False, tuple("abcdefghijklmnop"))
     limits = {"SHARE": "none", "SOURCES": "20", "USUAL": "none", "SURPRISES": "none"}
     (reason,) = heavy.reasons(Settings.from_environment({f"PERENNIAL_APPROVE_ABOVE_{k}": v for k, v in limits.items()}))
     assert reason == "It would move 30 sources; the limit (PERENNIAL_APPROVE_ABOVE_SOURCES) is 20."

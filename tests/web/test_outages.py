@@ -336,10 +336,10 @@ def test_more_people_than_airflow_has_connections_are_answered_and_so_is_airflow
 
 
 def test_who_waits_too_long_is_asked_to_come_back(page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from perennial.web import warehouse
+    from perennial.web import dependencies
 
-    monkeypatch.setattr(warehouse, "_GATE", anyio.Semaphore(0))
-    monkeypatch.setattr(warehouse, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(dependencies, "_GATE", anyio.Semaphore(0))
+    monkeypatch.setattr(dependencies, "_WAIT_SECONDS", 0.01)
     answer = page("vic").get("/perennial/api/sources")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert "Too many people are reading" in answer.json()["detail"]

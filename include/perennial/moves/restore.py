@@ -52,7 +52,8 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any], run_id: str =
     refuse_unusable_ceiling(warehouse, request)
     warehouse.refuse_unwritable(WRITTEN_TABLES)
     uri = OperationStore.of(warehouse).put("requests", resolution(request, resolve_request(warehouse, request)))
-    note_restore(warehouse, run_id, uri)
+    if run_id:
+        note_restore(warehouse, run_id, uri)
     return uri
 
 

@@ -33,6 +33,7 @@ class Weight:
         hot_row_count: All interactions in the hot table.
         usual_row_count: Interactions that the largest of the last 30 runs moved.
         run_count: How many of those runs there are.
+        is_first: Whether no run has decided before this one.
         surprises: Due sources that the last run did not foresee: their metadata changed since.
     """
 
@@ -41,6 +42,7 @@ class Weight:
     hot_row_count: int
     usual_row_count: int
     run_count: int
+    is_first: bool
     surprises: tuple[str, ...]
 
     @property
@@ -67,14 +69,17 @@ class Weight:
             )
         limit = settings.approve_above_surprises
         if limit is not None and len(self.surprises) > limit:
-            named = ", ".join(map(repr, self.surprises[:_NAMED]))
-            more = len(self.surprises) - _NAMED
-            found.append(
-                f"The run before did not foresee that {pluralize(len(self.surprises), 'source')} would be due "
-                f"({named}{f' and {more:,} more' if more > 0 else ''}); the limit ({_SURPRISES}) is {limit:,}. Look "
-                "whether a sync went wrong."
-            )
+            found.append(self._unforeseen(limit))
         return tuple(found)
+
+    def _unforeseen(self, limit: int) -> str:
+        more = len(self.surprises) - _NAMED
+        named = ", ".join(map(repr, self.surprises[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+        due = f"{pluralize(len(self.surprises), 'source')} would be due ({named})"
+        limited = f"the limit ({_SURPRISES}) is {limit:,}."
+        if self.is_first:
+            return f"This is the first run, so no run before it foresaw that {due}; {limited}"
+        return f"The run before did not foresee that {due}; {limited} Look whether a sync went wrong."
 
     def _is_unusual(self, times: float | None) -> bool:
         return (
@@ -112,5 +117,6 @@ def weigh_expiry(
         hot_row_count=row[2],
         usual_row_count=row[3],
         run_count=row[4],
-        surprises=tuple(row[5] or ()),
+        is_first=row[5],
+        surprises=tuple(row[6] or ()),
     )

@@ -18,8 +18,8 @@ _DESCRIPTION = f"""Restores, exports and everything that the pages show.
 
 Ask for a token with `POST /auth/token` of Airflow, and send it along with every request as `Authorization: Bearer …`.
 Rights are those to the DAGs: reading takes the right to see `{RESTORE_DAG}`, restoring the right to trigger it,
-cancelling a restore the right to change its run, exports of people's data the right to trigger `{EXPORT_DAG}`, holds the
-right to trigger `{HOLD_DAG}`. Every error is a problem (RFC 9457)."""
+cancelling the right to change its runs, exports of people's data the right to trigger `{EXPORT_DAG}`, holds the right
+to trigger `{HOLD_DAG}`. Every error is a problem (RFC 9457)."""
 _PROBLEM = {
     "type": "object",
     "title": "Problem",

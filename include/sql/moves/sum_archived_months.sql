@@ -10,7 +10,7 @@ WITH stays AS (
         coalesce(
             min(CASE WHEN event = 'restored' THEN occurred_at END) OVER (
                 PARTITION BY source_id
-                ORDER BY occurred_at ASC, event_id ASC
+                ORDER BY occurred_at ASC, event ASC
                 ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
             ),
             $now

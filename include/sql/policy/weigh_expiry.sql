@@ -22,7 +22,8 @@ foreseen AS (
     SELECT DISTINCT decisions.source_id
     FROM expiry_decisions AS decisions
     INNER JOIN earlier ON decisions.run_id = earlier.run_id
-    WHERE decisions.decision IN ('recent', 'held', 'expire', 'empty')
+    WHERE
+        decisions.decision IN ('recent', 'held', 'expire', 'empty')
         AND len(decisions.referenced_by) = 0
         AND decisions.expires_at <= $as_of
 ),
@@ -48,5 +49,9 @@ SELECT
     (SELECT coalesce(sum(row_count), 0)::BIGINT FROM hot_totals) AS hot_row_count,
     (SELECT coalesce(max(row_count), 0)::BIGINT FROM recent_runs) AS usual_row_count,
     (SELECT count(*) FROM recent_runs) AS run_count,
-    (SELECT list(due.source_id ORDER BY due.source_id) FROM due ANTI JOIN foreseen ON due.source_id = foreseen.source_id)
-        AS surprises
+    NOT EXISTS (SELECT 1 FROM earlier) AS is_first,
+    (
+        SELECT list(due.source_id ORDER BY due.source_id)
+        FROM due
+        ANTI JOIN foreseen ON due.source_id = foreseen.source_id
+    ) AS surprises
