@@ -343,7 +343,7 @@ def _run(found: DagRun) -> RestoreRun:
 
 
 class Waiting(BaseModel):
-    """A run that waits until a person approves it (R21)."""
+    """A run that waits until a person approves it."""
 
     dag_id: str
     run_id: str
