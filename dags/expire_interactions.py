@@ -78,7 +78,7 @@ def expire_interactions() -> None:
         from perennial.moves.expire import decide_expiry
 
         with step() as warehouse:
-            decided = decide_expiry(warehouse, current_run())
+            decided = decide_expiry(warehouse, current_run(), ask=True)
         unread = {"unread_referrers": decided.unread_referrers} if decided.unread_referrers else {}
         report_written(get_current_context(), {"expiry_decisions": {**decided.counts, **unread}})
         return decided.uri

@@ -85,7 +85,7 @@ def test_a_limit_that_is_none_is_refused_by_name(name: str, value: str, remedy: 
 
 
 def reasons(warehouse: Warehouse, run_id: str, as_of: datetime) -> tuple[str, ...]:
-    return decide_expiry(warehouse, Run(run_id, as_of)).reasons
+    return decide_expiry(warehouse, Run(run_id, as_of), ask=True).reasons
 
 
 def test_r21_what_a_broken_sync_makes_due_was_not_foreseen(local_warehouse: Warehouse) -> None:
@@ -126,6 +126,6 @@ def test_a_direct_call_has_been_approved_by_who_makes_it(local_warehouse: Wareho
     workspace.source("old")
     append_hot(local_warehouse, [interaction("old", 1)])
     workspace.sync()
-    decided = decide_expiry(local_warehouse, Run("asked", NOW))
+    decided = decide_expiry(local_warehouse, Run("asked", NOW), ask=True)
     assert OperationStore.get(decided.uri)["reasons"] == list(decided.reasons) != []
     assert [source.source_id for source in expire_sources(local_warehouse, Run("run", NOW)).sources] == ["old"]

@@ -49,8 +49,14 @@ class DecidedExpiry:
     reasons: tuple[str, ...] = ()
 
 
-def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
-    """Decide about every source and store the decisions, even if nothing is moved."""
+def decide_expiry(warehouse: Warehouse, run: Run, ask: bool = False) -> DecidedExpiry:
+    """Decide about every source and store the decisions, even if nothing is moved.
+
+    Args:
+        warehouse: Where.
+        run: Whose decisions they are.
+        ask: Whether a person is there to approve what moves unusually much (R21); otherwise the caller has approved it.
+    """
     refuse_stale_metadata(warehouse, wall_clock())
     warehouse.refuse_unwritable((*WRITTEN_TABLES, EXPIRY_DECISIONS.name))
     decided = decide_all(warehouse, run.now, locked=sources_under_way(warehouse, RESTORE.name))
@@ -62,7 +68,7 @@ def decide_expiry(warehouse: Warehouse, run: Run) -> DecidedExpiry:
     log.info("%s: %s", run.run_id, ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     if warning := explain_unread(decided.unread_referrers):
         log.warning("%s: %s", run.run_id, warning)
-    reasons = _reasons_to_ask(warehouse, run, chosen["expire"])
+    reasons = _reasons_to_ask(warehouse, run, chosen["expire"]) if ask else ()
     for reason in reasons:
         log.warning("%s waits for approval. %s", run.run_id, reason)
     document = {"moves": moves, "expire": chosen["expire"], "reasons": reasons}

@@ -14,7 +14,7 @@ from perennial.moves.cancellation import find_cancellation, record_cancellation
 from perennial.moves.ceiling import refuse_above_ceiling
 from perennial.moves.commit import commit_destination, refuse_cancelled
 from perennial.moves.copy import copy_chunk
-from perennial.moves.expire import decide_expiry, expiry_report, plan_approved, plan_expiry
+from perennial.moves.expire import decide_expiry, expiry_report, plan_expiry
 from perennial.moves.finish import MoveOutcome, finish_move
 from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
@@ -50,8 +50,7 @@ def expire_sources(warehouse: Warehouse, run: Run, dry_run: bool = False) -> Exp
     unfinished = [] if dry_run else recover_interrupted_moves(warehouse, run)
     decided = decide_expiry(warehouse, run)
     if not dry_run:
-        plans = plan_expiry(warehouse, decided.uri, run, unfinished)
-        _move(warehouse, [*plans, *(plan_approved(warehouse, decided.uri, run) if decided.reasons else ())], run)
+        _move(warehouse, plan_expiry(warehouse, decided.uri, run, unfinished), run)
     return expiry_report(warehouse, run, decided if dry_run else None)
 
 
