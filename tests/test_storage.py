@@ -208,7 +208,7 @@ def test_without_the_extra_an_address_on_s3_says_what_to_install(monkeypatch: py
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("perennial.storage.version", version)
-    with pytest.raises(TerminalSettingError, match=r"not installed; run pip install 'perennial\[s3\]'"):
+    with pytest.raises(TerminalSettingError, match=r"not installed; run pip install 'perennial-airflow\[s3\]'"):
         storage_for("s3://bucket/key")
 
 

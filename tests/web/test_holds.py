@@ -84,7 +84,7 @@ def test_r19_a_hold_is_placed_and_lifted_on_the_page_by_who_may(page: As, wareho
 @pytest.mark.parametrize(
     ("order", "said"),
     [
-        ({"source_id": "deu", "reason": "audit"}, "'deu' is not a known source; did you mean 'due'?"),
+        ({"source_id": "duee", "reason": "audit"}, "'duee' is not a known source; did you mean 'due'?"),
         ({"tag": "winter", "reason": "audit"}, "'winter' is not a known tag"),
         ({"source_id": "due"}, "reason is empty; say why."),
         ({"source_id": "due", "reason": "a", "until": "2000-01-01"}, "which has passed"),
