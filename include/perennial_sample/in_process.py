@@ -79,17 +79,25 @@ def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None
     from airflow.models.dagrun import DagRun
     from sqlalchemy import event
 
-    params = [owner.params.get_param(name) for owner in (dag, *dag.tasks) for name in owner.params]
-    defaults = [param.value for param in params]
     event.listen(DagRun, "before_insert", _start_now)
     try:
         # From the bundles DAG.test() would parse and write every DAG anew, which `open_dags` has done.
-        with warnings.catch_warnings(), patch.object(DagBundlesManager, "get_all_dag_bundles", return_value=[]):
+        unparsed = patch.object(DagBundlesManager, "get_all_dag_bundles", return_value=[])
+        with warnings.catch_warnings(), kept_defaults(dag), unparsed:
             warnings.simplefilter("ignore")
             return dag.test(run_after=at, logical_date=at, run_conf=dict(conf or {}))
     finally:
         event.remove(DagRun, "before_insert", _start_now)
-        # A run in process leaves its conf behind as the defaults of the next one.
+
+
+@contextmanager
+def kept_defaults(dag: Any) -> Iterator[None]:
+    """Keep the defaults of params: a run in process leaves its conf behind as the defaults of the next one."""
+    params = [owner.params.get_param(name) for owner in (dag, *dag.tasks) for name in owner.params]
+    defaults = [param.value for param in params]
+    try:
+        yield
+    finally:
         for param, value in zip(params, defaults, strict=True):
             param.value = value
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from perennial.moves import Run, expire_sources
 from perennial.warehouse import Warehouse
+from perennial_sample.in_process import kept_defaults
 from tests.rows import append_hot, interaction
 from tests.workspace import LONG_AGO, Workspace
 
@@ -102,10 +103,11 @@ def run_queued(dags: Mapping[str, Any], run_id: str, look: Callable[[str], None]
         run_id: Of a run of restore_interactions.
         look: Called before every task with its id.
     """
-    with warnings.catch_warnings():
+    dag = dags["restore_interactions"]
+    with warnings.catch_warnings(), kept_defaults(dag):
         # What Airflow and its dependencies warn about is theirs.
         warnings.simplefilter("ignore")
-        return _run(dags["restore_interactions"], run_id, look)
+        return _run(dag, run_id, look)
 
 
 def _run(dag: Any, run_id: str, look: Callable[[str], None]) -> str:
