@@ -8,12 +8,13 @@ import pytest
 
 from perennial.errors import TerminalSettingError
 from perennial.moves import Run, expire_sources
-from perennial.moves.expire import decide_expiry
+from perennial.moves.expire import decide_expiry, plan_approved, plan_expiry
+from perennial.moves.inline import carry_out
 from perennial.operations import OperationStore
 from perennial.policy.guard import Weight
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.rows import append_hot, interaction
+from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace, received
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
@@ -129,3 +130,27 @@ def test_a_direct_call_has_been_approved_by_who_makes_it(local_warehouse: Wareho
     decided = decide_expiry(local_warehouse, Run("asked", NOW), ask=True)
     assert OperationStore.get(decided.uri)["reasons"] == list(decided.reasons) != []
     assert [source.source_id for source in expire_sources(local_warehouse, Run("run", NOW)).sources] == ["old"]
+
+
+def test_r21_of_two_runs_that_wait_the_second_finds_what_the_first_has_moved_no_longer_due(
+    local_warehouse: Warehouse,
+) -> None:
+    workspace = Workspace(local_warehouse)
+    for name in ("old", "older"):
+        workspace.source(name)
+    append_hot(local_warehouse, [interaction(name, n) for name in workspace.sources for n in range(5)])
+    workspace.sync()
+    before = multiset(local_warehouse, "interactions")
+    runs = [Run(f"run {day}", NOW + timedelta(days=day)) for day in range(2)]
+    waiting = [decide_expiry(local_warehouse, run, ask=True) for run in runs]
+    assert all(
+        decided.reasons and not plan_expiry(local_warehouse, decided.uri, run)
+        for decided, run in zip(waiting, runs, strict=True)
+    )
+    for run, decided, moved in zip(runs, waiting, (2, 0), strict=True):
+        plans = plan_approved(local_warehouse, decided.uri, run)
+        assert sum(each.source_count for each in carry_out(local_warehouse, plans, run).values()) == moved
+    # Cleared, the first run plans again, and finds nothing left to move either.
+    assert plan_approved(local_warehouse, waiting[0].uri, runs[0]) == []
+    assert hot_and_archive(local_warehouse) == before
+    assert not multiset(local_warehouse, "interactions")

@@ -171,7 +171,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
 @pytest.mark.parametrize(
     "address",
     [
-        "sources", "sources?q=nothing", "overview", "forecast?audiences=true", "source?id=cnv-running", "source?id=cmp-promo-1", "user?id=user-1",
+        "sources", "sources?q=nothing", "overview", "forecast?audiences=true", "holds", "preview", "source?id=cnv-running", "source?id=cmp-promo-1", "user?id=user-1",
         "users?q=user-1", "restores", "restore?id=cmp-kept&tags=promo", "docs", "source?id=nobody",
     ],
 )  # fmt: skip

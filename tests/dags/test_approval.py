@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from perennial.moves.forecast import next_run
 from perennial.policy.hold_requests import HoldRequest, place_hold
 from perennial.warehouse import Warehouse
 from perennial_sample import in_process
@@ -107,3 +108,33 @@ def test_nobody_is_asked_below_the_limits_or_by_a_dry_run(
     run = guarded("expire_interactions", at=NOW + timedelta(days=1))
     assert (run.state, states(run)["approve"]) == ("success", "skipped")
     assert workspace.warehouse.source_totals("interactions").keys() == {"running"}
+
+
+def test_r21_without_an_answer_before_the_next_daily_run_nothing_moves(
+    workspace: Workspace, guarded: RunDag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    ends: list[datetime] = []
+
+    def let_time_pass(_option: str) -> list[str]:
+        """The wait is over; what then happens is the scheduler's own doing."""
+        with create_session() as session:
+            for task in session.scalars(select(TaskInstance).where(TaskInstance.state == "awaiting_input")):
+                ends.append(task.trigger_timeout)
+                task.trigger_timeout = NOW
+        SchedulerJobRunner(Job()).check_awaiting_input_timeouts()
+        return []
+
+    monkeypatch.setattr(in_process, "_answer_open_questions", let_time_pass)
+    before = multiset(workspace.warehouse, "interactions")
+    with in_process.answering("Approve"):
+        run = guarded("expire_interactions", at=NOW)
+
+    assert (run.state, states(run)["plan_approved"]) == ("success", "skipped")
+    assert ends[0] < next_run(datetime.now(UTC))
+    assert multiset(workspace.warehouse, "interactions") == before
