@@ -121,9 +121,9 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def fill(warehouse: Warehouse, table: str, sql: str) -> None:
+def fill(warehouse: Warehouse, table: str, sql: str, users: int = PEOPLE) -> None:
     with open_connection() as connection:
-        connection.execute(sql, {"users": PEOPLE})
+        connection.execute(sql, {"users": users})
         stem = uuid.uuid4().hex
         warehouse.append_files(table, write_files(connection, "sample", warehouse.table(table), stem), stem)
 

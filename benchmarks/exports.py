@@ -13,7 +13,7 @@ from benchmarks.figures import Cost, Figure, median_cost
 from benchmarks.processes import measured
 from benchmarks.sample import create_warehouse
 from perennial.exports.models import parse_request
-from perennial.exports.user_data import ExportRequest, write_user_data
+from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.exports.users import export_users
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
@@ -46,7 +46,7 @@ def export_ids(warehouse: Warehouse) -> None:
 
 
 def export_file(warehouse: Warehouse) -> None:
-    request = ExportRequest(source_id="source-0", notify=("ann@example.com",))
+    request = UserDataRequest(source_id="source-0", notify=("ann@example.com",))
     assert write_user_data(warehouse, request, "bench", NOW).user_count > 0
 
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.audiences import SAMPLE_USERS
+from benchmarks.audiences import SAMPLE_USERS, fill
 from benchmarks.figures import Cost, Figure
 from benchmarks.sample import create_warehouse, replace
 from perennial.audiences.evaluate import open_audience
 from perennial.audiences.impact import find_impact
-from perennial.engines.duckdb import open_connection
-from perennial.engines.write_files import write_files
 from perennial.tables import AUDIENCES, USERS
 
 ROWS, SOURCES, PEOPLE, AUDIENCE_COUNT, AFFECTED, ASKED_ALONE = 5_000_000, 1_000, 100_000, 50_000, 2_000, 20
@@ -27,11 +24,7 @@ def run() -> list[Figure]:
     """Measure the one pass, against the audiences asked one by one (some of them, scaled up)."""
     with tempfile.TemporaryDirectory() as home:
         warehouse = create_warehouse(Path(home) / "w", ROWS, SOURCES, users=PEOPLE)
-        with open_connection() as connection:
-            connection.execute(SAMPLE_USERS, {"users": PEOPLE})
-            stem = uuid.uuid4().hex
-            files = write_files(connection, "sample", warehouse.table(USERS.name), stem)
-        warehouse.append_files(USERS.name, files, stem)
+        fill(warehouse, USERS.name, SAMPLE_USERS, PEOPLE)
         replace(warehouse, AUDIENCES.name, [_audience(number) for number in range(AUDIENCE_COUNT)])
         started, processors = time.perf_counter(), time.process_time()
         found = find_impact(warehouse, [f"source-{number}" for number in range(SOURCES)], NOW)

@@ -22,7 +22,8 @@ from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENT
 from perennial.warehouse import Warehouse
 from perennial.warehouse.files import FileStatistics, written_file
 from perennial_sample.mailbox import Mailbox
-from perennial_sample.serve import free_port, running_airflow
+from perennial_sample.ports import free_port
+from perennial_sample.serve import running_airflow
 
 COUNT, PEOPLE, CLICKS = 100_000, 10, 20
 TARGET_SECONDS, OVERVIEW_SECONDS = 0.3, 1.0

@@ -16,11 +16,13 @@ from unittest.mock import patch
 
 from benchmarks.expire import NOW, ROWS, SOURCES
 from benchmarks.sample import create_warehouse
-from perennial.moves import Run, expire_sources, restore_sources, runs
+from perennial import operations
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.resources import resource
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from perennial_sample.serve import ServedAirflow, free_port, running_airflow
+from perennial_sample.ports import free_port
+from perennial_sample.serve import ServedAirflow, running_airflow
 
 REQUEST = {"tags": ["all"], "notify": ["ann@example.com"], "reason": "benchmark"}
 
@@ -33,7 +35,7 @@ def run() -> list[dict[str, Any]]:
         whole = _through_airflow(warehouse, Path(folder))
         # Long after the restore, so that everything is due again.
         later = datetime.now(UTC) + timedelta(days=100)
-        with patch.object(runs, "wall_clock", return_value=later):
+        with patch.object(operations, "wall_clock", return_value=later):
             expire_sources(warehouse, Run(uuid.uuid4().hex, later))
         started = time.monotonic()
         restore_sources(warehouse, REQUEST, Run(uuid.uuid4().hex, datetime.now(UTC)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib import import_module
 
 import pytest
+from benchmarks.__main__ import names
 from benchmarks.figures import Cost, Figure, in_turn, verdict
 
 
@@ -46,3 +48,8 @@ def test_sides_are_measured_in_turn_and_the_median_of_each_counts() -> None:
 def test_a_figure_comes_back_from_json() -> None:
     figure = Figure("restore", 4.0, " s", 6, 9, Cost(4, 2.5, 1e8))
     assert Figure.from_json(asdict(figure)) == figure
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_benchmark_finds_what_it_measures(name: str) -> None:
+    assert import_module(f"benchmarks.{name}").run
