@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perennial.audiences.compile import compile_impact
 from perennial.audiences.definitions import Definition, Effect, KnownIds, TerminalDefinitionError
@@ -115,17 +116,18 @@ class Impact:
         )
 
 
-@dataclass(frozen=True)
-class AffectedAudiences:
-    """The audiences that look at some sources, themselves, by a tag or through a segment.
+class _Affected(NamedTuple):
+    """An audience that looks at one of some sources, itself, by a tag or through a segment.
 
     Attributes:
-        found: Their owner, and what each depends on, by source.
-        resolved: What it takes to answer each.
+        owner: As in `AudienceImpact`.
+        needed: What it depends on, by source.
+        resolved: What it takes to answer it.
     """
 
-    found: list[tuple[dict[str, Any], dict[str, Dependency]]] = field(default_factory=list)
-    resolved: list[ResolvedAudience] = field(default_factory=list)
+    owner: dict[str, Any]
+    needed: dict[str, Dependency]
+    resolved: ResolvedAudience
 
 
 def find_impact(warehouse: Warehouse, source_ids: Collection[str], now: datetime) -> Impact:
@@ -139,16 +141,14 @@ def find_impact(warehouse: Warehouse, source_ids: Collection[str], now: datetime
         now: When: what `days_ago` is counted from.
     """
     wanted = frozenset(source_ids)
-    affected = AffectedAudiences()
 
-    def opened(opening: Opening) -> FeatureSession:
-        opening.show([AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name])
-        nonlocal affected
+    def opened(opening: Opening) -> tuple[FeatureSession, list[_Affected]]:
         affected = _find_affected(opening, wanted)
         opening.offer([USER_MESSAGE_SUMMARY.name])
-        return opening.session({source_id for _, needed in affected.found for source_id in needed})
+        return opening.session({source_id for audience in affected for source_id in audience.needed}), affected
 
-    with open_feature_session(warehouse, [USERS.name], opened) as session:
+    session, affected = open_feature_session(warehouse, [USERS.name], opened)
+    with session:
         found, sampled = _counted(session, affected, wanted, now)
     ordered = sorted(found, key=lambda audience: (-(audience.lost or 0) - (audience.gained or 0), audience.name))
     return Impact(tuple(ordered), len(wanted), sampled)
@@ -158,47 +158,46 @@ def affected_sources(warehouse: Warehouse, source_ids: Collection[str]) -> list[
     """List, of every audience that looks at one of some sources, which of them; nothing is evaluated."""
     wanted = frozenset(source_ids)
 
-    def opened(opening: Opening) -> AffectedAudiences:
-        opening.show([AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name])
+    def opened(opening: Opening) -> list[_Affected]:
         with opening.connection:
             return _find_affected(opening, wanted)
 
-    return [wanted & needed.keys() for _, needed in open_feature_session(warehouse, (), opened).found]
+    return [wanted & audience.needed.keys() for audience in open_feature_session(warehouse, (), opened)]
 
 
 # --- which audiences --------------------------------------------------------------------------------------------------
 
 
-def _find_affected(opening: Opening, source_ids: frozenset[str]) -> AffectedAudiences:
+def _find_affected(opening: Opening, source_ids: frozenset[str]) -> list[_Affected]:
+    import pyarrow.compute as pc
+
+    opening.show([AUDIENCES.name, CANVAS_STEPS.name, SOURCE_VARIANTS.name])
     connection = opening.connection
     audiences = connection.sql(statement("audiences/select_audiences")).to_arrow_table()
+    is_segment = (pc.field("owner_kind") == "segment") & (pc.field("part") == "audience")
     tags = sources_by_tag(connection)
     looked_at = frozenset(tag for tag, sources in tags.items() if not source_ids.isdisjoint(sources))
-    segments = {row["owner_id"]: definition for row, definition in _definitions(audiences, only_segments=True)}
+    owned = list(_definitions(audiences.filter(is_segment)))
+    segments = {owner["owner_id"]: definition for owner, definition in owned}
     reaching = _reaching(segments, source_ids, looked_at)
     affected = [
         (owner, definition)
-        for owner, definition in _definitions(audiences)
+        for owner, definition in chain(owned, _definitions(audiences.filter(~is_segment)))
         if _names(definition, source_ids, looked_at)
         or any(segment_id in reaching for _, segment_id in definition.segment_uses)
     ]
     graph = SegmentGraph.of({name: segment.segment_uses for name, segment in segments.items()})
     used = [{name: segments[name] for name in graph.reached(found.segment_uses)} for _, found in affected]
     known = _known(opening, [found for _, found in affected], used)
-    result = AffectedAudiences()
+    found = []
     for (owner, definition), reached in zip(affected, used, strict=True):
         resolved = resolve(definition, reached, known)
-        result.found.append((owner, spread_tags(resolved.dependencies, tags)))
-        result.resolved.append(resolved)
-    return result
+        found.append(_Affected(owner, spread_tags(resolved.dependencies, tags), resolved))
+    return found
 
 
-def _definitions(audiences: pa.Table, only_segments: bool = False) -> Iterator[tuple[dict[str, Any], Definition]]:
+def _definitions(audiences: pa.Table) -> Iterator[tuple[dict[str, Any], Definition]]:
     """Parse definitions, a batch at a time; those that cannot be read are reported by `perennial check` (R18)."""
-    import pyarrow.compute as pc
-
-    if only_segments:
-        audiences = audiences.filter((pc.field("owner_kind") == "segment") & (pc.field("part") == "audience"))
     for batch in audiences.to_batches(max_chunksize=_BATCH):
         for owner in batch.to_pylist():
             try:
@@ -246,7 +245,7 @@ def _known(
 
 
 def _counted(
-    session: FeatureSession, affected: AffectedAudiences, source_ids: frozenset[str], now: datetime
+    session: FeatureSession, affected: Sequence[_Affected], source_ids: frozenset[str], now: datetime
 ) -> tuple[list[AudienceImpact], float]:
     impacts = [
         AudienceImpact(
@@ -255,15 +254,16 @@ def _counted(
             frozenset().union(*(needed[name].effects for name in needed.keys() & source_ids)),
             problem=resolved.problems[0].detail if resolved.problems else "",
         )
-        for (owner, needed), resolved in zip(affected.found, affected.resolved, strict=True)
+        for owner, needed, resolved in affected
     ]
-    able = [number for number, resolved in enumerate(affected.resolved) if not resolved.problems]
+    resolved = [audience.resolved for audience in affected]
+    able = [number for number, audience in enumerate(resolved) if not audience.problems]
     sampled = _sampled(session, len(able))
     # Neighbours look at the same sources, so that each statement reads few files.
     able.sort(key=lambda number: impacts[number].sources)
-    for batch in _batches(able, affected.resolved):
+    for batch in _batches(able, resolved):
         try:
-            query = compile_impact([affected.resolved[number] for number in batch], source_ids, now, sampled)
+            query = compile_impact([resolved[number] for number in batch], source_ids, now, sampled)
         except TerminalDefinitionError as error:
             for number in batch:
                 impacts[number] = replace(impacts[number], problem=error.remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from perennial.cost import Objects, money, move_cost
 from perennial.errors import TerminalRequestError
 from perennial.moves.costs import hot_costs
 from perennial.policy.decisions import Decisions, Rules, SyncedMetadata, WarehouseState, decide_from
+from perennial.policy.holds import ends_by_source
+from perennial.policy.preview import next_run_at
 from perennial.policy.referrers import explain_unread
 from perennial.tables import INTERACTIONS
 from perennial.text import pluralize
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
     from perennial.warehouse.files import SourceTotal
 
-DAILY_RUN = time(4, tzinfo=UTC)
-"""When `expire_interactions` is scheduled, every day."""
 MOST_DAYS = 366
 
 
@@ -147,16 +147,12 @@ def forecast(warehouse: Warehouse, now: datetime, days: int) -> Forecast:
 
 def next_run(moment: datetime) -> datetime:
     """Return the daily run at or after a moment."""
-    run = datetime.combine(moment.astimezone(UTC).date(), DAILY_RUN)
-    return run if run >= moment else run + timedelta(days=1)
+    return next_run_at(moment - timedelta.resolution)
 
 
 def _due(present: Decisions, last: Decisions, now: datetime) -> dict[str, datetime]:
     """Find what is due by the end, and since when; what came late moves with the next run (R9)."""
-    held_until: dict[str, datetime] = {}
-    for row in present.holds.select(["source_id", "until"]).to_pylist():
-        if row["until"] is not None:
-            held_until[row["source_id"]] = max(row["until"], held_until.get(row["source_id"], row["until"]))
+    held_until = ends_by_source(present.holds)
     found = {}
     for row in last.rows.select(["source_id", "decision", "expires_at"]).to_pylist():
         if row["decision"] == "expire":

@@ -6,6 +6,7 @@ A notice is information. Whether it reaches anybody decides nothing.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from perennial.notify.notice_message import ending_holds_message, notice_message
 from perennial.notify.notice_report import DueSource, EndingHold, HoldsReport, NoticeReport
 from perennial.operations import Run, sources_under_way, wall_clock
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
-from perennial.policy.holds import Hold, standing_holds
+from perennial.policy.holds import Hold, ends_by_source, standing_holds
 from perennial.sql import statement
 from perennial.tables import NOTICES
 from perennial.text import pluralize
@@ -56,15 +57,11 @@ def look_ahead(warehouse: Warehouse, now: datetime, days: int) -> Ahead:
     today, later = (decide_from(metadata, state, at, rules) for at in (now, horizon))
     coming = set(_due(later)) - set(_due(today))
     decided = {row["source_id"]: row for row in _rows_of(today, coming)}
-    ends: dict[str, datetime] = {}
-    held: dict[str, int] = {}
-    for hold in today.holds.to_pylist():
-        if hold["source_id"] in coming:
-            ends[hold["source_id"]] = max(hold["until"], ends.get(hold["source_id"], hold["until"]))
-        held[hold["hold_id"]] = held.get(hold["hold_id"], 0) + (hold["source_id"] in coming)
+    ends = ends_by_source(today.holds)
+    held = Counter(hold["hold_id"] for hold in today.holds.to_pylist() if hold["source_id"] in coming)
     due = {key: max(row["expires_at"], ends.get(key, row["expires_at"])) for key, row in decided.items()}
     ending = {
-        hold.hold_id: (hold, held.get(hold.hold_id, 0))
+        hold.hold_id: (hold, held[hold.hold_id])
         for hold in standing_holds(warehouse)
         if hold.until is not None and now < hold.until <= horizon
     }

@@ -74,6 +74,19 @@ def read_holds(rows: pa.Table) -> list[Hold]:
     ]
 
 
+def ends_by_source(source_holds: pa.Table) -> dict[str, datetime]:
+    """Return when the last of a source's holds ends, by source; those that stay until they are lifted do not count.
+
+    Args:
+        source_holds: As `Decisions.holds`.
+    """
+    ends: dict[str, datetime] = {}
+    for row in source_holds.select(["source_id", "until"]).to_pylist():
+        if row["until"] is not None:
+            ends[row["source_id"]] = max(row["until"], ends.get(row["source_id"], row["until"]))
+    return ends
+
+
 def create_source_holds(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> None:
     """Create relations `source_holds` and `held_sources` over `holds` and `known_source_tags`.
 
