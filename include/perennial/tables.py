@@ -194,6 +194,7 @@ LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _co
     modified_at timestamptz Modification time when it was read
     duplicate_count long Records known from an earlier delivery
     load_id string Load that read it
+    erased_count long Records of people who were erased, which are not stored (R22)
 """))  # fmt: skip
 REJECTED_EVENTS = Table("rejected_events", "A record that could not be read.", _columns("""
     file_uri* string Address of the file

@@ -137,11 +137,30 @@ def open_request(warehouse: Warehouse, request: ErasureRequest) -> str:
 
     A repetition does nothing, also after the document has been erased.
     """
+    open_requests(warehouse, [request])
+    return request.request_id
+
+
+def open_requests(warehouse: Warehouse, requests: Iterable[ErasureRequest]) -> None:
+    """Do the same for several requests, with one commit."""
     key = erasure_key(warehouse.settings)
-    if request.request_id in _recorded(warehouse, warehouse.table(ERASURES.name)):
-        return request.request_id
-    write_request(warehouse, request)
-    row = {
+    recorded = _recorded(warehouse, warehouse.table(ERASURES.name))
+    fresh = {request.request_id: request for request in requests if request.request_id not in recorded}
+    for request in fresh.values():
+        write_request(warehouse, request)
+    if not fresh:
+        return
+
+    def decide(table: Table) -> list[dict[str, object]]:
+        known = _recorded(warehouse, table)
+        return [row for name, request in fresh.items() if name not in known for row in _opened(request, key)]
+
+    named = next(iter(fresh)) if len(fresh) == 1 else hashed_name(*fresh)
+    warehouse.append_decided(ERASURES.name, decide, f"erasure:{named}:requested")
+
+
+def _opened(request: ErasureRequest, key: bytes) -> list[dict[str, object]]:
+    row: dict[str, object] = {
         "request_id": request.request_id,
         "event": "requested",
         "at": request.requested_at,
@@ -149,13 +168,7 @@ def open_request(warehouse: Warehouse, request: ErasureRequest) -> str:
         "due_at": request.due_at,
         "detail": json.dumps({"key": mark_of(key), "origin": request.origin}),
     }
-    rows: list[dict[str, object]] = [row | {"user_id_hash": found} for found in request.hashes(key).values()]
-
-    def decide(table: Table) -> list[dict[str, object]]:
-        return [] if request.request_id in _recorded(warehouse, table) else rows
-
-    warehouse.append_decided(ERASURES.name, decide, f"erasure:{request.request_id}:requested")
-    return request.request_id
+    return [row | {"user_id_hash": found} for found in request.hashes(key).values()]
 
 
 def read_request(warehouse: Warehouse, request_id: str) -> ErasureRequest | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from perennial.erasures.hashes import erasure_key, hash_binds, hash_user_id, mark_of
+from perennial.erasures.hashes import erasure_key, hash_binds, hash_external_user_id, hash_user_id, mark_of
+from perennial.erasures.payloads import named_in
 from perennial.errors import TerminalSettingError
 from perennial.operations import wall_clock
 from perennial.settings import PREFIX
@@ -54,6 +55,14 @@ class Suppressed:
         connection.execute(statement("erasures/create_suppressed_users"), binds)
         connection.execute("DROP VIEW arrived_users")
         connection.unregister("suppressed_hashes")
+
+    def is_named(self, payload: str) -> bool:
+        """Whether the text of a record that has no readable user id names one of them."""
+        named = named_in(payload)
+        known = frozenset(self.hashes)
+        return not known.isdisjoint(hash_user_id(self.key, user_id) for user_id in named.user_ids | named.words) or (
+            not known.isdisjoint(hash_external_user_id(self.key, one) for one in named.external_user_ids | named.words)
+        )
 
     def without(self, rows: pa.Table) -> pa.Table:
         """Return the rows of an Arrow table with a column `user_id` that are nobody's who is suppressed, in order."""
