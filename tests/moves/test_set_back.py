@@ -29,6 +29,7 @@ from perennial.tables import (
     ADOPTED_DELETIONS,
     ARCHIVE_CHECKS,
     COUNTED,
+    ERASURES,
     HOLDS,
     INTERACTIONS,
     INTERACTIONS_ARCHIVE,
@@ -88,6 +89,15 @@ def work(warehouse: Warehouse, number: int) -> None:
     warehouse.append_rows(HOLDS.name, [{**hold, "event": "placed"}], f"hold:{number}")
     notice = {"source_id": "a", "ends_at": NOW, "recipient": "ann", "noticed_at": NOW, "run_id": f"n{number}"}
     warehouse.append_rows(NOTICES.name, [notice], f"notice:{number}")
+    asked = {
+        "request_id": f"e{number}",
+        "user_id_hash": "0",
+        "event": "requested",
+        "at": NOW,
+        "due_at": NOW,
+        "detail": "{}",
+    }
+    warehouse.append_rows(ERASURES.name, [asked], f"erasure:e{number}")
 
 
 def contents(warehouse: Warehouse) -> Rows:
