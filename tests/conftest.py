@@ -52,7 +52,7 @@ from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
-from tests.lanes import CHECKING, SHARED_WORLDS, Quick  # noqa: E402
+from tests.lanes import CHECKING, SHARED_WORLDS, Quick, keep_some  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 from tests.workspace import Workspace  # noqa: E402
 
@@ -219,6 +219,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_ShowFailures(config))
     if config.getoption("quick"):
         config.pluginmanager.register(Quick())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    keep_some(config, items)
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,9 @@
-"""Which tests `make quick` runs: what needs no server, no browser, no Airflow and no whole run of the main job."""
+"""Which tests `make quick` and `make test` run.
+
+`make quick` runs what needs no server, no browser, no Airflow and no whole run of the main job. `make test` leaves out
+what is marked `long`: further cases of what other tests show at one or two, and journeys of minutes. `make test-all`
+runs everything.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +74,29 @@ def is_quick(item: pytest.Item) -> bool:
         or STARTED_BY_PARAM & chosen
         or PROCESSES & vars(getattr(item, "module", item)).keys()
     )
+
+
+def keep_some(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the mark `long(but=...)` off the cases that `but` names by their ids, so that `-m "not long"` runs those.
+
+    Raises:
+        pytest.UsageError: A mark names a case that is not there.
+    """
+    unknown: dict[str, set[str]] = {}
+    for item in items:
+        mark, params = item.get_closest_marker("long"), getattr(item, "callspec", None)
+        but = set(mark.kwargs.get("but", ())) if mark else set()
+        if not but:
+            continue
+        function = item.nodeid.partition("[")[0]
+        unknown.setdefault(function, set(but))
+        if params is not None and params.id in but:
+            item.own_markers = [own for own in item.own_markers if own.name != "long"]
+            unknown[function].discard(params.id)
+    # Where single tests are asked for, the others are not collected.
+    missing = {function: ids for function, ids in unknown.items() if ids}
+    if missing and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(f"Marked long but for cases that are not there: {missing}")
 
 
 class Quick:
