@@ -7,6 +7,7 @@ runs everything.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,26 +78,24 @@ def is_quick(item: pytest.Item) -> bool:
 
 
 def keep_some(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take the mark `long(but=...)` off the cases that `but` names by their ids, so that `-m "not long"` runs those.
+    """Take the mark `long(but=...)` off the cases whose ids match the expression, so that `-m "not long"` runs those.
 
     Raises:
-        pytest.UsageError: A mark names a case that is not there.
+        pytest.UsageError: A mark's expression matches no case.
     """
-    unknown: dict[str, set[str]] = {}
+    kept: dict[str, bool] = {}
     for item in items:
-        mark, params = item.get_closest_marker("long"), getattr(item, "callspec", None)
-        but = set(mark.kwargs.get("but", ())) if mark else set()
-        if not but:
+        mark = next((own for own in item.own_markers if own.name == "long" and "but" in own.kwargs), None)
+        if mark is None:
             continue
-        function = item.nodeid.partition("[")[0]
-        unknown.setdefault(function, set(but))
-        if params is not None and params.id in but:
-            item.own_markers = [own for own in item.own_markers if own.name != "long"]
-            unknown[function].discard(params.id)
+        function, params = item.nodeid.partition("[")[0], getattr(item, "callspec", None)
+        matches = params is not None and re.search(mark.kwargs["but"], params.id) is not None
+        kept[function] = kept.get(function, False) or matches
+        if matches:
+            item.own_markers.remove(mark)
     # Where single tests are asked for, the others are not collected.
-    missing = {function: ids for function, ids in unknown.items() if ids}
-    if missing and not any("::" in argument for argument in config.args):
-        raise pytest.UsageError(f"Marked long but for cases that are not there: {missing}")
+    if (wrong := [name for name, some in kept.items() if not some]) and not any("::" in arg for arg in config.args):
+        raise pytest.UsageError(f"Marked long but for cases that are not there: {', '.join(wrong)}")
 
 
 class Quick:
