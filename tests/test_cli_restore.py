@@ -139,6 +139,7 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
     assert visible(warehouse) == expired
 
 
+@pytest.mark.long(but="^(name|address|tier)$")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -208,6 +209,7 @@ def restore_all(warehouse: Warehouse) -> None:
     restore_and_notify(warehouse, params, Run("killed", datetime.now(UTC)), lambda *_: None)
 
 
+@pytest.mark.long(but="after-add")
 @pytest.mark.parametrize(
     "point",
     [

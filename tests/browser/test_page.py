@@ -146,6 +146,7 @@ def test_a_source_with_an_awkward_name_is_shown_as_text_and_can_be_followed(visi
     expect(page.locator("main")).to_contain_text(HOSTILE)
 
 
+@pytest.mark.long(but="(source|overview)")
 @pytest.mark.parametrize(
     "address", ["sources", "overview", "source?id=cnv-running", "users", "user?id=user-1", "restores"]
 )
@@ -168,6 +169,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=chart.element_handle())
 
 
+@pytest.mark.long(but="^360-(sources$|forecast|source.id=cmp|restore)")
 @pytest.mark.parametrize(
     "address",
     [

@@ -79,6 +79,7 @@ def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
     assert "airflow dags trigger" not in mail.text
 
 
+@pytest.mark.long(but="unknown")
 @pytest.mark.parametrize(
     ("conf", "said"),
     [

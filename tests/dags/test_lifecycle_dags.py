@@ -66,6 +66,7 @@ def test_expired_data_leaves_hot_its_owner_gets_one_digest_and_a_restore_brings_
         assert f"{run.start_date:%-d %b %Y}" in part
 
 
+@pytest.mark.long
 def test_what_another_writer_changed_during_a_restore_is_planned_again_by_a_task_of_its_own(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

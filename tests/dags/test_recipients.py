@@ -42,6 +42,7 @@ def workspace(warehouse: Warehouse) -> Workspace:
     return workspace
 
 
+@pytest.mark.long(but="550")
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
 def test_a_daily_run_tells_every_other_owner_succeeds_and_lists_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +95,7 @@ def test_a_daily_run_is_tried_again_for_an_owner_who_is_refused_for_now(
     assert BOB not in {missed.recipient for missed in list_undelivered(workspace.warehouse)}
 
 
+@pytest.mark.long(but="550")
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
 def test_a_restore_tells_every_other_requester_then_fails_and_names_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch

@@ -151,6 +151,7 @@ def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
     assert [mail.subject for mail in mailbox.messages()] == ["Restored: 2 sources, 60 interactions"]
 
 
+@pytest.mark.long
 def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
     freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:

@@ -246,6 +246,7 @@ def test_expedited_is_refused_where_one_file_lies_in_deep_archive_and_nothing_is
     assert not list(pending_records(warehouse))
 
 
+@pytest.mark.long(but="Expedited")
 @pytest.mark.parametrize(("tier", "minutes"), [("Expedited", 5), ("Standard", 5 * 60), ("Bulk", 12 * 60)])
 def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     aws: Aws, workspace: Workspace, tier: str, minutes: int
@@ -266,6 +267,7 @@ def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     assert took == timedelta(minutes=minutes)
 
 
+@pytest.mark.long(but="faster")
 @pytest.mark.parametrize("refused", [False, True], ids=["faster", "as it was"])
 def test_a_second_request_of_a_faster_tier_is_passed_on_and_promises_it_only_where_s3_takes_it(
     workspace: Workspace, refused: bool

@@ -122,6 +122,7 @@ def rows_for(warehouse: Warehouse, name: str) -> list[dict[str, object]]:
     return warehouse.read(name).to_pylist()[:1]
 
 
+@pytest.mark.long(but="archive|loads")
 @pytest.mark.parametrize(
     ("name", "file_format", "work"), FORMATS, ids=[f"{name}-{kind}-{work.__name__}" for name, kind, work in FORMATS]
 )
@@ -185,6 +186,7 @@ MONTH = PartitionSpec(PartitionField(3, 1000, MonthTransform(), "month"))
 CREATED = {"unpartitioned": (UNPARTITIONED_PARTITION_SPEC, "2"), "by-month-version-1": (MONTH, "1")}
 
 
+@pytest.mark.long(but="by-month")
 @pytest.mark.parametrize(("spec", "version"), CREATED.values(), ids=CREATED.keys())
 def test_a_table_that_somebody_created_first_is_refused_until_init_has_put_it_right(
     warehouse: Warehouse, spec: PartitionSpec, version: str

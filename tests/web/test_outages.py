@@ -124,6 +124,7 @@ def ask(client: TestClient, address: str, accept: str = "application/json") -> A
     return client.request(method, f"/perennial{path}", params=PARAMS, headers={"Accept": accept}, **body)
 
 
+@pytest.mark.long(but="a_data_file")
 @pytest.mark.parametrize(
     ("outage", "said", "status"),
     [
@@ -185,6 +186,7 @@ def test_without_the_platforms_database_every_page_goes_on(page: As, world: Work
     assert {address for address in ROUTES if ask(page("ann"), address).status_code >= 500} == set()
 
 
+@pytest.mark.long(but="catalog")
 @pytest.mark.parametrize("outage", [a_metadata_file_is_missing, a_data_file_is_missing, the_catalog_is_gone])
 def test_a_first_look_that_failed_is_not_remembered(uma: TestClient, fresh: Workspace, outage: Outage) -> None:
     with outage(fresh):
@@ -207,6 +209,7 @@ def test_a_workspace_brought_back_from_a_backup_is_shown_as_it_was_then(
     assert ask(uma, "GET /api/source").json()["state"] == "expired"
 
 
+@pytest.mark.long
 def test_while_a_loader_commits_again_and_again_every_answer_is_right_and_soon_new(page: As, fresh: Workspace) -> None:
     client, enough = page("ann"), Event()
 

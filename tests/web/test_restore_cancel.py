@@ -84,6 +84,7 @@ def mark_failed(client: TestClient, run_id: str) -> str:
     return "cancelled by somebody who marked its run in Airflow"
 
 
+@pytest.mark.long(but="planned-on")
 @pytest.mark.parametrize(
     ("stop_at", "cancel"),
     [("check_request", mark_failed), ("move_files.split", cancel_on_page), ("move_files.split", mark_failed)],
