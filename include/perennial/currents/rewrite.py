@@ -15,7 +15,7 @@ import tempfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from perennial.currents.avro import decompress_block, decompress_file, read_header
 from perennial.currents.container import Block, framed, read_blocks
@@ -74,10 +74,11 @@ def _lines(origin: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def _avro_texts(origin: BinaryIO) -> Iterator[tuple[int, str]]:
-    import fastavro
-
-    for number, record in enumerate(fastavro.reader(origin), start=1):
-        yield number, json.dumps(record, default=str)
+    container = read_header(origin)
+    for block in read_blocks(origin, container.sync):
+        content = _content(container, block)
+        for number, (record, _) in enumerate(_records(container, block.count, content), start=block.first):
+            yield number, json.dumps(record, default=str)
 
 
 def _write_lines(origin: BinaryIO, lines: set[int], copy: BinaryIO | gzip.GzipFile) -> None:
@@ -102,29 +103,30 @@ def _write_avro(origin: BinaryIO, lines: set[int], copy: BinaryIO | gzip.GzipFil
 
 
 def _block_without(container: Container, block: Block, dropped: Collection[int]) -> Block:
-    content, problem = decompress_block(container.codec, block.content)
-    if problem:
-        raise DamagedFileError(problem)
-    kept = [
-        record
-        for number, record in enumerate(_records(container, block.count, content), block.first)
-        if number not in dropped
-    ]
+    records = enumerate(_records(container, block.count, _content(container, block)), start=block.first)
+    kept = [encoded for number, (_, encoded) in records if number not in dropped]
     return Block(block.first, len(kept), _compress(container.codec, b"".join(kept)))
 
 
-def _records(container: Container, count: int, content: bytes) -> Iterator[bytes]:
-    """Cut the content of a block into its records."""
+def _content(container: Container, block: Block) -> bytes:
+    content, problem = decompress_block(container.codec, block.content)
+    if block.problem or problem:
+        raise DamagedFileError(block.problem or problem)
+    return content
+
+
+def _records(container: Container, count: int, content: bytes) -> Iterator[tuple[Any, bytes]]:
+    """Read the content of a block: each record, and its bytes."""
     import fastavro
 
     stream = io.BytesIO(content)
     for _ in range(count):
         start = stream.tell()
         try:
-            fastavro.schemaless_reader(stream, container.schema, None)
+            record = fastavro.schemaless_reader(stream, container.schema, None)
         except Exception as error:  # the decoder raises errors of any kind on damaged bytes
             raise DamagedFileError(repr(error)) from error
-        yield content[start : stream.tell()]
+        yield record, content[start : stream.tell()]
     if stream.tell() != len(content):
         raise DamagedFileError("a block has more content than records")
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def bar_arrivals(warehouse: Warehouse) -> int:
     """See to it that nothing that is under way stores people whose erasure was approved before; returns loads finished.
 
-    A load looks who is erased after it has pinned the ledger, and a sync before its commit has loaded the users. A new
-    snapshot of both tables makes those lose their race that have looked too early. What has won before is finished here,
-    so that its rows are found.
+    A load looks who is erased after it has pinned the ledger, a sync after it has loaded the users that it replaces. A
+    new snapshot of both tables makes those lose their race that have looked too early. What has won before is finished
+    here, so that its rows are found.
     """
     operation = f"erasure:bar:{uuid.uuid4().hex}"
     for table in (LOADED_EVENTS, USERS):

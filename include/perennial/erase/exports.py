@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import shutil
-from tempfile import gettempdir
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from perennial.erase.files import FoundFile, LeftFile, kept, rewritten

@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perennial.currents.landing import LandingFile, is_landed, landing_place, read_landing_file, select_new
+from perennial.currents.fields import is_damage
+from perennial.currents.landing import (
+    AVRO_ENDINGS,
+    JSON_ENDINGS,
+    LandingFile,
+    is_landed,
+    landing_place,
+    read_landing_file,
+    select_new,
+)
 from perennial.currents.load import load_interactions, quality_gate
 from perennial.currents.rewrite import DamagedFileError, copy_without, read_texts
 from perennial.engines.duckdb import open_connection, open_session
@@ -157,13 +166,16 @@ def _search(connection: DuckDBPyConnection, stored: StoredFile, people: People) 
             connection.unregister("part")
         if "reason" in rows.column_names:
             for row in rows.select(["line", "reason", "payload"]).to_pylist():
-                if row["reason"] and row["payload"] and people.are_named(row["payload"]):
+                if row["reason"] and people.are_named(row["payload"] or ""):
                     lines.append(row["line"])
-                elif row["reason"] and not row["payload"]:
-                    problem = problem or row["reason"]
+                if row["reason"] and is_damage(row["reason"]):
+                    problem = row["reason"]
     if ORPHANS in (LandingFile(stored, known_before=False).event_type, *event_types):
-        lines += [number for number, text in read_texts(stored.uri) if people.are_named(text)]
-    if problem.startswith("the ending of the file's name is unknown"):
+        try:
+            lines += [number for number, text in read_texts(stored.uri) if people.are_named(text)]
+        except DamagedFileError as error:
+            problem = problem or str(error)
+    if not stored.uri.lower().endswith((*AVRO_ENDINGS, *JSON_ENDINGS)):
         return _search_words(stored, people, "its format is unknown")
     return _Search(stored, tuple(dict.fromkeys(lines)), problem)
 
@@ -220,13 +232,12 @@ def _refuse_other_records(search: _Search, path: Path) -> None:
                 connection.execute(statement("load/insert_records"), {"file_no": file_no})
                 connection.unregister("part")
         connection.executemany("DELETE FROM records WHERE file_no = 0 AND line = ?", [[line] for line in search.lines])
-        prints = []
-        for file_no in (0, 1):
-            # The number of a record of an Avro file changes with those before it.
-            connection.table("records").filter(f"file_no = {file_no}").project("* EXCLUDE (file_no, line)").create_view(
-                "kept", replace=True
+        # The number of a record of an Avro file changes with those before it.
+        for view, file_no in (("original", 0), ("copy", 1)):
+            connection.execute(
+                f"CREATE VIEW {view} AS SELECT * EXCLUDE (file_no, line) FROM records WHERE file_no = {file_no}"  # noqa: S608 - both are written here
             )
-            prints.append(fingerprint(connection, "kept"))
+        prints = [fingerprint(connection, view) for view in ("original", "copy")]
     if prints[0] != prints[1]:
         raise TerminalDataError(
             f"A copy of {search.stored.uri} without {len(search.lines)} of its records does not hold the others as "

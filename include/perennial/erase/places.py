@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.erase import documents, exports, landing, mails, scratch
+from perennial.erase import documents, drills, exports, landing, mails, scratch
 from perennial.erase.files import FoundFile, LeftFile
 from perennial.erase.people import People
 from perennial.erasures.requests import TOPIC as REQUESTS
@@ -97,11 +97,14 @@ class Place:
 
 PLACES = tuple(
     Place(module.PLACE, module.locate, module.erase, module.remaining)
-    for module in (landing, exports, mails, documents, scratch)
+    for module in (landing, exports, mails, documents, drills, scratch)
 )
 
 PERSONAL_TOPICS = {
     **dict.fromkeys(documents.TOPICS, documents.PLACE),
+    drills.TOPIC: drills.PLACE,
+    # Digests of the users of a file; they go with the file.
+    "digests": "tables",
     # Erased last, when nothing needs to know any more whom a request was about.
     REQUESTS: "requests to erase people",
 }
@@ -113,15 +116,18 @@ IMPERSONAL_TOPICS = {
     "checks": "About files of the archive.",
     "decided": "About sources.",
     "deliveries": "Which e-mail went to which of those who work with sources.",
-    "drills": "Copies of files of the archive while they are checked, and scratch tables of them.",
+    "erasing": "Which requests a run works off.",
     "heads": "About snapshots.",
     "pending": _RUN,
+    "purges": "Addresses of files that are to be deleted.",
+    "receipts": "What was done for a request, which names nobody.",
     "requests": _RUN,
     "restores": _RUN,
     "rights": "Empty files that show whether something can be written.",
     "thaws": _RUN,
     "totals": "Sums by source.",
     "turns": _RUN,
+    "unsent-receipts": "Which receipts have still to be sent.",
     "undelivered": "Which e-mail did not reach which of those who work with sources.",
 }
 """Directories of operation documents without, and why not."""
