@@ -90,6 +90,7 @@ def warned(context: dict[str, Any]) -> str:
     return asyncio.run(warn_when_late(context=context))
 
 
+@pytest.mark.long
 def test_r12_a_restore_that_has_failed_is_followed_by_no_second_mail(
     triggerer: None, run_dag: RunDag, warehouse: Warehouse, mailbox: Mailbox
 ) -> None:
