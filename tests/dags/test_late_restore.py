@@ -148,6 +148,12 @@ def test_a_run_that_goes_on_is_told_of_once_however_often_the_triggerer_starts_a
     assert "Nothing is lost" in mail.text
 
 
+def test_r23_a_run_that_waits_for_a_person_is_not_late(triggerer: None, run_id: str, mailbox: Mailbox) -> None:
+    put(run_id, "running", plan="awaiting_input")
+    assert warned(deadline_of(run_id)) == "the run waits for a person's approval"
+    assert mailbox.messages() == []
+
+
 def test_a_run_that_somebody_has_removed_is_not_late(
     triggerer: None, run_id: str, settings: Settings, mailbox: Mailbox
 ) -> None:
