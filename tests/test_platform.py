@@ -598,6 +598,7 @@ def test_rows_are_streamed(synced: Warehouse, platform: PlatformUnderTest) -> No
     assert peak < 20_000_000
 
 
+@pytest.mark.long(but="sqlite")
 def test_many_batches_make_one_table(
     synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_dry_run_decides_and_tells_nobody(workspace: Workspace, run_dag: RunDa
     assert not mailbox.messages()
 
 
+@pytest.mark.long
 def test_a_misspelt_param_is_refused(workspace: Workspace, run_dag: RunDag, mailbox: Mailbox) -> None:
     run = run_dag("restore_interactions", {**CONF, "sources": ["old"]}, at=NOW)
 
@@ -155,6 +156,7 @@ def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fai
     assert failed == {"notify_requesters", "conclude"}
 
 
+@pytest.mark.long
 def test_a_restore_by_tag_of_a_damaged_source_ends_in_part_says_so_and_fails(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
 ) -> None:

@@ -107,6 +107,7 @@ def test_r24_every_dag_refuses_a_run_that_is_dated_in_the_future(
     assert f"is dated {TOMORROW:%Y-%m-%d}" in kept_error_of(workspace.warehouse, dag_id, run.run_id)
 
 
+@pytest.mark.long
 def test_r24_a_dry_run_may_ask_about_the_future_and_waits_for_nobody(workspace: Workspace, run_dag: RunDag) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")

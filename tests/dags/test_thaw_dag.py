@@ -276,6 +276,7 @@ def test_a_trigger_goes_on_in_another_process_where_it_was_and_asks_s3_how_far_t
     assert now.done
 
 
+@pytest.mark.long
 def test_a_trigger_that_is_denied_gives_the_reason_back_to_the_task_and_asks_no_more(
     freeze: Freeze, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

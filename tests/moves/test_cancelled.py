@@ -141,6 +141,7 @@ def test_r23_a_running_restore_stops_at_its_next_step_or_finishes(
         assert_comes_back(warehouse, before)
 
 
+@pytest.mark.long
 def test_r23_of_several_moves_those_that_have_arrived_are_finished_and_the_report_says_which(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

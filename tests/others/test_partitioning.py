@@ -88,6 +88,7 @@ def test_a_source_moves_both_ways_whatever_the_partitioning_of_hot(warehouse: Wa
     assert rows <= multiset(warehouse, HOT)
 
 
+@pytest.mark.long(but="month")
 @pytest.mark.parametrize(
     "change", [CHANGES[name] for name in ("month-first", "removed")], ids=("month-first", "removed")
 )

@@ -138,7 +138,7 @@ def fail(run_id: str, task_id: str) -> None:
 LATEST = pytest.mark.parametrize("latest", [None, True], ids=["clear", "clear on the latest version"])
 
 
-@pytest.mark.long(but="True-commit_destination")
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("latest", "task_id"), [(None, "commit_destination"), (True, "commit_destination"), (True, "split")]
 )

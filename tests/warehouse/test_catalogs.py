@@ -85,6 +85,7 @@ def _configured(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.long(but="sqlite|rest")
 def test_every_table_is_there_once_and_setting_up_again_changes_nothing(shared: Warehouse) -> None:
     assert not shared.missing_tables()
     assert shared.create_tables() == []

@@ -181,6 +181,7 @@ def test_a_locked_catalog_is_said_and_forgotten(uma: TestClient, world: Workspac
     assert (listed, total(uma)) == (6, 6)
 
 
+@pytest.mark.long
 def test_without_the_platforms_database_every_page_goes_on(page: As, world: Workspace) -> None:
     assert not local(world.warehouse.settings.platform_url.removeprefix("sqlite:///")).exists()
     assert {address for address in ROUTES if ask(page("ann"), address).status_code >= 500} == set()
@@ -234,6 +235,7 @@ def test_while_a_loader_commits_again_and_again_every_answer_is_right_and_soon_n
     eventually(lambda: running_rows(client) == 30 + commits)
 
 
+@pytest.mark.long
 def test_a_run_whose_copies_vanish_midway_says_so_and_a_new_one_brings_the_data_back(
     uma: TestClient,
     fresh: Workspace,
