@@ -12,11 +12,12 @@ import pytest
 from perennial.erasures import hash_user_id, open_request, read_request, record_event, remove_request, states
 from perennial.erasures.requests import new_request, written_requests
 from perennial.errors import TransientConflictError
+from perennial.exports import user_data
 from perennial.platform import sync_sources
 from perennial.settings import Settings
 from perennial.tables import ERASURES
 from perennial.warehouse import Warehouse
-from tests.currents.landing import OPEN, event, everything, land_avro, land_json, load, rows
+from tests.currents.landing import NOW, OPEN, event, everything, land_avro, land_json, load, rows
 from tests.kill import Point, run_and_kill
 from tests.workspace import PlatformWorkspace
 
@@ -145,6 +146,25 @@ def test_an_erased_person_is_left_out_of_the_users_and_counted(keyed: Warehouse)
     outcome = sync_sources(keyed, "r2")
     assert (outcome.erased_count, outcome.row_counts["users"]) == (2, 1)
     assert [user_id for (user_id,) in rows(keyed, "users", "user_id")] == ["u2"]
+
+
+def test_an_export_that_was_begun_before_an_erasure_leaves_no_file(keyed: Warehouse, monkeypatch: pytest.MonkeyPatch):
+    platform_with(keyed, "u1", "u2")
+    land_json(keyed.settings, OPEN, [event(1, user_id=user, id=user, campaign_id="a") for user in ("u1", "u2")])
+    load(keyed)
+    request = user_data.UserDataRequest(source_id="a")
+    copy = user_data._copy
+
+    def copy_then_erase(*given: object) -> int:
+        erase(keyed, "u1")
+        return copy(*given)
+
+    monkeypatch.setattr(user_data, "_copy", copy_then_erase)
+    with pytest.raises(TransientConflictError, match="People were erased while the file was written"):
+        user_data.write_user_data(keyed, request, "r", NOW)
+    assert list(keyed.settings.below_home("exports").iterdir()) == []
+    monkeypatch.undo()
+    assert user_data.write_user_data(keyed, request, "r", NOW).user_count == 2
 
 
 def test_users_that_were_read_before_an_erasure_are_not_brought_back(keyed: Warehouse, monkeypatch: pytest.MonkeyPatch):

@@ -8,13 +8,14 @@ these lists with the contract, with the code, and with a whole HOME. The rows of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from perennial.erase import documents, drills, exports, landing, mails, scratch
 from perennial.erase.files import FoundFile, LeftFile
 from perennial.erase.people import People
 from perennial.erasures.requests import TOPIC as REQUESTS
+from perennial.operations import OperationStore
 from perennial.tables import (
     ADOPTED_DELETIONS,
     ARCHIVE_CHECKS,
@@ -100,6 +101,7 @@ PLACES = tuple(
     for module in (landing, exports, mails, documents, drills, scratch)
 )
 
+_UNWRITABLE = "unwritable"
 PERSONAL_TOPICS = {
     **dict.fromkeys(documents.TOPICS, documents.PLACE),
     drills.TOPIC: drills.PLACE,
@@ -127,6 +129,7 @@ IMPERSONAL_TOPICS = {
     "thaws": _RUN,
     "totals": "Sums by source.",
     "turns": _RUN,
+    _UNWRITABLE: "Addresses of files that nothing here may change.",
     "unsent-receipts": "Which receipts have still to be sent.",
     "undelivered": "Which e-mail did not reach which of those who work with sources.",
 }
@@ -159,7 +162,10 @@ def find_in_files(warehouse: Warehouse, people: People) -> list[FoundFile]:
 
 def erase_in_files(warehouse: Warehouse, people: People) -> list[LeftFile]:
     """Remove what all places but the tables hold of some people; returns what had to stay, and why."""
-    return [left for place in PLACES for left in place.erase(warehouse, people)]
+    left = [one for place in PLACES for one in place.erase(warehouse, people)]
+    # Noted for the verification, which changes nothing, and so cannot find out.
+    OperationStore.of(warehouse).put(_UNWRITABLE, {one.uri: one.why for one in left if one.is_final}, "files")
+    return left
 
 
 def verify_files(warehouse: Warehouse, people: People) -> list[LeftFile]:
@@ -167,7 +173,12 @@ def verify_files(warehouse: Warehouse, people: People) -> list[LeftFile]:
 
     What is final is not worth another run: the receipt names it as what the operator has to see to.
     """
-    return [left for place in PLACES for left in place.remaining(warehouse, people)]
+    unwritable = OperationStore.of(warehouse).find(_UNWRITABLE, "files") or {}
+    return [
+        replace(left, why=unwritable[left.uri], is_final=True) if left.uri in unwritable else left
+        for place in PLACES
+        for left in place.remaining(warehouse, people)
+    ]
 
 
 def final(left: Iterable[LeftFile]) -> tuple[str, ...]:

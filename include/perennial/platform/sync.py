@@ -133,7 +133,7 @@ def sync_sources(
 
 def _refuse_others_erased(warehouse: Warehouse, erased: Suppressed) -> None:
     """Refuse to replace the users if others are erased now than when they were read from the platform."""
-    if set(suppressed(warehouse).hashes) != set(erased.hashes):
+    if suppressed(warehouse) != erased:
         raise TransientConflictError(
             f"People were erased while {dag_id('sync_sources')} read the platform; run it again. The users stay as "
             "they were."
