@@ -61,7 +61,7 @@ def _quoting(warehouse: Warehouse, people: People) -> Iterator[StoredFile]:
             except FileNotFoundError:
                 continue
             if stored.uri.endswith(".avro"):
-                if any(text.startswith(tuple(prefixes)) for text in _statistics(content)):
+                if any(text[:_STATISTICS_CHARACTERS] in prefixes for text in _statistics(content)):
                     yield stored
             elif people.are_in(content.decode("utf-8", "replace")):
                 yield stored

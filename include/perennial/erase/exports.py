@@ -51,7 +51,9 @@ def remaining(warehouse: Warehouse, people: People) -> list[LeftFile]:
 
 
 def _files(warehouse: Warehouse) -> Iterator[str]:
-    prefix = warehouse.settings.place("exports_uri").rstrip("/")
+    if (place := warehouse.settings.exports_uri) is None:
+        return
+    prefix = place.rstrip("/")
     for stored in storage_for(prefix).list_files(prefix):
         if stored.uri.endswith(".csv"):
             yield stored.uri

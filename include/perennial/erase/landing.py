@@ -45,8 +45,7 @@ PLACE = "landing files"
 ORPHANS = "users.UserOrphan"
 # Files that are replaced with two commits.
 _FILES_AT_ONCE = 50
-# Parts of a file that is read at most for words; a text of any other kind is not expected in a landing place.
-_READ_BYTES = 16 << 20
+_READ_BYTES, _WORD_CHARACTERS = 16 << 20, 1_000
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _places(warehouse: Warehouse) -> list[str]:
     settings = warehouse.settings
     # The sample's platform delivers in two chapters; the second one waits here.
     waiting = [f"file://{settings.below_home('demo/waiting')}"] if settings.home is not None else []
-    return [landing_place(settings), *waiting]
+    return [landing_place(settings), *waiting] if settings.landing_uri is not None else waiting
 
 
 @contextmanager
@@ -183,8 +182,14 @@ def _search(connection: DuckDBPyConnection, stored: StoredFile, people: People) 
 def _search_words(stored: StoredFile, people: People, problem: str) -> _Search:
     """Search a file of another kind for whole words."""
     with storage_for(stored.uri).open(stored.uri) as file:
-        text = file.read(_READ_BYTES).decode("utf-8", "replace")
-    return _Search(stored, (0,) if people.are_in(text) else (), problem if people.are_in(text) else "")
+        end = ""
+        while piece := file.read(_READ_BYTES):
+            text = end + piece.decode("utf-8", "replace")
+            if people.are_in(text):
+                return _Search(stored, (0,), problem)
+            # A word may go on in the next piece.
+            end = text[-_WORD_CHARACTERS:]
+    return _Search(stored, ())
 
 
 # --- rewriting -------------------------------------------------------------------------------------------------------
@@ -192,9 +197,9 @@ def _search_words(stored: StoredFile, people: People, problem: str) -> _Search:
 
 def _unloaded(warehouse: Warehouse, found: Iterable[_Search]) -> set[str]:
     """Return the files that a load has still to read as they are now."""
-    landed = landing_place(warehouse.settings)
+    landed, *_ = _places(warehouse)
     stored = [one.stored for one in found if one.stored.uri.startswith(f"{landed}/") and is_landed(one.stored.uri)]
-    return {file.uri for file in select_new(warehouse, stored)}
+    return {file.uri for file in select_new(warehouse, stored)} if stored else set()
 
 
 def _rewrite(warehouse: Warehouse, found: Iterable[_Search]) -> list[LeftFile]:
@@ -223,6 +228,8 @@ def _refuse_other_records(search: _Search, path: Path) -> None:
     Raises:
         TerminalDataError: One is not; the original stays in place.
     """
+    import pyarrow as pa
+
     copy = replace(search.stored, uri=str(path))
     with open_connection() as connection:
         connection.execute(statement("load/create_records"))
@@ -231,7 +238,8 @@ def _refuse_other_records(search: _Search, path: Path) -> None:
                 connection.register("part", part.rows)
                 connection.execute(statement("load/insert_records"), {"file_no": file_no})
                 connection.unregister("part")
-        connection.executemany("DELETE FROM records WHERE file_no = 0 AND line = ?", [[line] for line in search.lines])
+        connection.register("left_out", pa.table({"line": pa.array(search.lines, pa.int64())}))
+        connection.execute("DELETE FROM records WHERE file_no = 0 AND line IN (FROM left_out)")
         # The number of a record of an Avro file changes with those before it.
         for view, file_no in (("original", 0), ("copy", 1)):
             connection.execute(
