@@ -313,6 +313,22 @@ def test_rejected_records_are_told_apart_by_whom_they_are_about(keyed: Warehouse
     assert Counter(payload for (payload,) in found) == Counter(theirs)
 
 
+@pytest.mark.parametrize(
+    "user_id", [*OTHERS, 'a"b', "naïve ü 好", "with space", "%_\\", "{}", ".*", "1", "user_id", "ends."]
+)
+def test_any_id_is_found_as_a_whole_and_only_there(user_id: str):
+    people, others = People(frozenset({user_id})), {"u1", "u2", *OTHERS} - {user_id}
+    quoted = json.dumps(user_id)
+    for text in (f'{{"user_id": {quoted}}}', f'{{"id": "e", "user_id": {quoted}, "time": ', f"x {quoted} y"):
+        assert people.are_named(text), text
+    assert people.are_in(f"for {quoted}, again")
+    for other in others:
+        # A text that names somebody else is not about them, even where their id stands in it, too.
+        assert not people.are_named(json.dumps({"user_id": other, "campaign_id": user_id, "note": user_id}))
+        assert not people.are_named(f'{{"user_id": {json.dumps(other)}, "note": {quoted}')
+        assert not people.are_in(f"for {other}, again")
+
+
 def test_what_else_people_are_known_by_is_noted_before_their_row_goes(keyed: Warehouse):
     schema = keyed.arrow_schema("users")
     user = {

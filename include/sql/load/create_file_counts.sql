@@ -34,14 +34,6 @@ rejected AS (
         count(*) AS rejected_count
     FROM new_rejected_events
     GROUP BY file_no
-),
-
-erased AS (
-    SELECT
-        file_no,
-        count(*) AS erased_count
-    FROM erased_records
-    GROUP BY file_no
 )
 
 SELECT
@@ -54,10 +46,13 @@ SELECT
         AS duplicate_count,
     coalesce(looked_at.ignored_count, 0) + batch_files.counted_count AS ignored_count,
     coalesce(rejected.rejected_count, 0) AS rejected_count,
-    coalesce(erased.erased_count, 0) AS erased_count
+    (
+        SELECT count(*)
+        FROM erased_records
+        WHERE erased_records.file_no = batch_files.file_no
+    ) AS erased_count
 FROM batch_files
 LEFT JOIN looked_at ON batch_files.file_no = looked_at.file_no
 LEFT JOIN fresh ON batch_files.file_no = fresh.file_no
 LEFT JOIN repeated ON batch_files.file_no = repeated.file_no
 LEFT JOIN rejected ON batch_files.file_no = rejected.file_no
-LEFT JOIN erased ON batch_files.file_no = erased.file_no
