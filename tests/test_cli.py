@@ -57,7 +57,7 @@ def run(*arguments: str, exit_code: int = 0, stdin: str | None = None) -> str:
 
 
 def test_init_creates_every_table_and_does_nothing_the_second_time() -> None:
-    assert "22 changes" in run("init")
+    assert "24 changes" in run("init")
     assert run("init").startswith("Everything is in place.\n")
 
 

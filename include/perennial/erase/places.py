@@ -67,7 +67,7 @@ IMPERSONAL_TABLES = {
     CANVAS_STEPS.name: _OF_SOURCES,
     AUDIENCES.name: "Definitions; none of the filters names a person.",
     AUDIENCE_VIOLATIONS.name: "About definitions; none of the filters names a person.",
-    SOURCE_DAILY_STATS.name: "Counts of a day. They stay, so that a source's figures stay (R15).",
+    SOURCE_DAILY_STATS.name: "Counts of a day. They stay, so that the figures of a source stay what they are.",
     EXPIRY_DECISIONS.name: _OF_SOURCES,
     LOADED_FILES.name: "About files.",
     LOADED_EVENTS.name: "Ids of events, which stand nowhere else once a person is erased; no load may add them again.",

@@ -125,7 +125,7 @@ def sync_sources(
             warehouse.replace_files(name, data_files, operation)
         log.info("%s: %s has %s", run_id, name, pluralize(reading.row_counts[name], "row"))
     if erased_count := reading.erased_counts.get(USERS.name, 0):
-        log.info("%s: %s left out because they were erased (R22)", run_id, pluralize(erased_count, "user"))
+        log.info("%s: %s left out because they were erased", run_id, pluralize(erased_count, "user"))
     unusable = _logged(run_id, reading.issues.of("read_as_null"), "unusable and read as null")
     to_come = _logged(run_id, reading.issues.of("later_than_now"), "later than now, so a source stays hot until then")
     return SyncOutcome(run_id, reading.row_counts, erased_count, unusable, to_come)
