@@ -8,7 +8,6 @@ files of a source stay together, and `clustered` brings them together again.
 
 from __future__ import annotations
 
-import gc
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -23,10 +22,12 @@ from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStat
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.typedef import Record
+
+from perennial.warehouse.entries import BlockManifestWriter, entries_of, without_metrics
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
+    from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 MANIFEST_FILES = 2_000
 # Once this many manifests are at most half full they are rewritten, this many of their files at once.
 MERGE_MANIFESTS, MERGE_FILES = 100, 50_000
-# Where a DataFile has its partition, and the metrics from column_sizes to upper_bounds.
-_PARTITION, _METRICS = 3, range(6, 12)
 # Manifests that are written side by side while all are clustered: each is an open file.
 OPEN_MANIFESTS = 256
 
@@ -91,7 +90,7 @@ class SnapshotProducer(_OverwriteFiles):
         if self._clustered:
             return self._in_order(manifests)
         added = [
-            ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id, data_file=file)
+            ManifestEntry(ManifestEntryStatus.ADDED, self._snapshot_id, None, None, file)
             for file in self._added_data_files
         ]
         return [*self._written(added, ManifestEntryStatus.ADDED), *self._merged(self._without_removed(manifests))]
@@ -149,9 +148,22 @@ class SnapshotProducer(_OverwriteFiles):
         for piece in _pieces(sorted(entries, key=lambda entry: _source(entry.data_file, position))):
             with self.new_manifest_writer(spec) as writer:
                 for entry in piece:
-                    _write_entry(writer, entry, status)
+                    writer.add_entry(self._as(status, entry))
             manifests.append(writer.to_manifest_file())
         return manifests
+
+    def _as(self, status: ManifestEntryStatus, entry: ManifestEntry) -> ManifestEntry:
+        numbers = entry.snapshot_id, entry.sequence_number, entry.file_sequence_number
+        if status is not ManifestEntryStatus.DELETED:
+            return ManifestEntry(status, *numbers, entry.data_file)
+        return ManifestEntry(status, self._snapshot_id, *numbers[1:], without_metrics(entry.data_file))
+
+    def new_manifest_writer(self, spec: PartitionSpec) -> ManifestWriter:
+        """Open a manifest."""
+        if self._transaction.table_metadata.format_version != 2:
+            return super().new_manifest_writer(spec)
+        place = self.new_manifest_output()
+        return BlockManifestWriter(spec, self.schema(), place, self._snapshot_id, self._compression)
 
     def _in_order(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         """Rewrite all manifests in order of source; the one being read and those being written are in memory."""
@@ -168,21 +180,16 @@ class SnapshotProducer(_OverwriteFiles):
         starts = _range_starts(counts)
         writers: dict[tuple[int, int, int], ManifestWriter] = {}
         written: Counter[int] = Counter()
-        partitions: dict[tuple[object, ...], Record] = {}
         with ExitStack() as stack:
             for manifest in data:
                 for entry in entries_of(manifest, self._io):
                     source_id = _source(entry.data_file, self._by_source[manifest.partition_spec_id])
                     number = bisect_right(starts, source_id)
-                    # A writer keeps the partition of each file until it ends, so equal ones are one object.
-                    partition = entry.data_file.partition
-                    key = (manifest.partition_spec_id, *(partition[position] for position in range(len(partition))))
-                    entry.data_file[_PARTITION] = partitions.setdefault(key, partition)
                     # A source with very many files has several manifests.
                     place = manifest.partition_spec_id, number, written[number] // (2 * MANIFEST_FILES)
                     if place not in writers:
                         writers[place] = stack.enter_context(self.new_manifest_writer(self.spec(place[0])))
-                    writers[place].existing(entry)
+                    writers[place].add_entry(self._as(ManifestEntryStatus.EXISTING, entry))
                     written[number] += 1
         others = [manifest for manifest in manifests if manifest not in set(data)]
         return [*(writer.to_manifest_file() for _, writer in sorted(writers.items())), *others]
@@ -240,33 +247,6 @@ def file_count(manifest: ManifestFile) -> int:
     counts = manifest.added_files_count, manifest.existing_files_count
     # A writer need not record the count; it counts as one, so that it is not skipped.
     return sum(1 if count is None else count for count in counts)
-
-
-def entries_of(manifest: ManifestFile, io: FileIO, discard_deleted: bool = True) -> list[ManifestEntry]:
-    """Read the entries of a manifest.
-
-    They are many small objects without cycles; searching them for cycles takes longer than reading them. If threads
-    overlap, one of them may be searched after all, but the collector is never left off.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return manifest.fetch_manifest_entry(io, discard_deleted)
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _write_entry(writer: ManifestWriter, entry: ManifestEntry, status: ManifestEntryStatus) -> None:
-    if status is ManifestEntryStatus.DELETED:
-        # Nobody plans with the metrics of a removed file, and they are most of an entry.
-        for position in _METRICS:
-            entry.data_file[position] = None
-        writer.delete(entry)
-    elif status is ManifestEntryStatus.EXISTING:
-        writer.existing(entry)
-    else:
-        writer.add_entry(entry)
 
 
 def _pieces(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
