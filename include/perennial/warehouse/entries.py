@@ -111,9 +111,13 @@ def elsewhere(data_file: DataFile, uri: str, partition: Record, spec_id: int) ->
 def without_metrics(data_file: DataFile) -> DataFile:
     """Describe a file that is removed: nobody plans with its metrics, and they are most of an entry."""
     known = data_file.content, data_file.file_path, data_file.file_format, data_file.partition
-    counts = data_file.record_count, data_file.file_size_in_bytes
-    nulls = _optional(None) * len(_FILE[_METRICS:])
-    return CarriedFile(b"".join((*map(_number, counts), nulls)), *known, *counts, None, None, data_file.spec_id)
+    counts, nulls = (data_file.record_count, data_file.file_size_in_bytes), len(_FILE[_METRICS:])
+    if isinstance(data_file, CarriedFile):
+        tail = b"".join([*map(_number, counts), nulls * _optional(None)])
+        return CarriedFile(tail, *known, *counts, None, None, data_file.spec_id)
+    removed = DataFile(*known, *counts, *(nulls * [None]))
+    removed.spec_id = data_file.spec_id
+    return removed
 
 
 def entries_of(manifest: ManifestFile, file_io: FileIO, discard_deleted: bool = True) -> list[ManifestEntry]:

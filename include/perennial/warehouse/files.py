@@ -181,7 +181,7 @@ def taken_over(table: Table, live: LiveFile, uri: str) -> DataFile:
 
     Partition specs and sort orders are numbered per table, so the original's numbers do not apply.
     """
-    return elsewhere(live.data_file, uri, Record(live.source_id), table.spec().spec_id)
+    return elsewhere(live.data_file, uri, Record(live.source_id), table.metadata.default_spec_id)
 
 
 def written_file(table: Table, uri: str, partition: str | None, statistics: FileStatistics) -> DataFile:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from pyiceberg.exceptions import ValidationException
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile, ManifestWriter
-from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table import TableProperties
+from pyiceberg.table.snapshots import Operation, Summary, UpdateMetrics, update_snapshot_summaries
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.transforms import IdentityTransform
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.typedef import Record
 
 # Files that one manifest lists: a query about one source reads this many entries, at 50 µs each.
 MANIFEST_FILES = 2_000
@@ -78,10 +80,27 @@ class SnapshotProducer(_OverwriteFiles):
         """
 
     def _summary(self, snapshot_properties: Mapping[str, str] | None = None) -> Summary:
-        summary = super()._summary(dict(snapshot_properties or {}))
+        """pyiceberg's, but for the path of the partition of each file, which it works out to count the partitions."""
+        metadata, properties = self._transaction.table_metadata, dict(snapshot_properties or {})
+        if TableProperties.WRITE_PARTITION_SUMMARY_LIMIT in metadata.properties:
+            summary = super()._summary(properties)
+        else:
+            previous = metadata.snapshot_by_id(self._parent_snapshot_id or -1)
+            counted = Summary(operation=self._operation, **self._counts(), **properties)
+            summary = update_snapshot_summaries(counted, previous.summary if previous is not None else None)
         if not self._clustered:
             return summary
         return Summary(operation=Operation.REPLACE, **summary.additional_properties)
+
+    def _counts(self) -> dict[str, str]:
+        metrics = UpdateMetrics()
+        for file in self._added_data_files:
+            metrics.add_file(file)
+        for file in self._deleted_data_files:
+            metrics.remove_file(file)
+        files = (*self._added_data_files, *self._deleted_data_files)
+        changed = {(file.spec_id, *_values(file.partition)) for file in files if len(file.partition)}
+        return metrics.to_dict() | ({"changed-partition-count": str(len(changed))} if changed else {})
 
     def _manifests(self) -> list[ManifestFile]:
         parent = self._transaction.table_metadata.snapshot_by_name(self._target_branch)
@@ -100,7 +119,7 @@ class SnapshotProducer(_OverwriteFiles):
         if not self._deleted_data_files:
             return manifests
         sources = sorted(_source(file, self._by_source.get(file.spec_id)) for file in self._deleted_data_files)
-        found: set[str] = set()
+        removed_of: dict[int, list[ManifestEntry]] = {}
         left: list[ManifestFile] = []
         for manifest in manifests:
             entries = []
@@ -110,11 +129,12 @@ class SnapshotProducer(_OverwriteFiles):
             if not removed:
                 left.append(manifest)
                 continue
-            found.update(entry.data_file.file_path for entry in removed)
             others = [entry for entry in entries if entry.data_file not in self._deleted_data_files]
-            spec_id = manifest.partition_spec_id
+            left += self._written(others, ManifestEntryStatus.EXISTING, manifest.partition_spec_id)
+            removed_of.setdefault(manifest.partition_spec_id, []).extend(removed)
+        for spec_id, removed in removed_of.items():
             left += self._written(removed, ManifestEntryStatus.DELETED, spec_id)
-            left += self._written(others, ManifestEntryStatus.EXISTING, spec_id)
+        found = {entry.data_file.file_path for removed in removed_of.values() for entry in removed}
         if missing := [file.file_path for file in self._deleted_data_files if file.file_path not in found]:
             super()._clean_all_uncommitted()
             raise ValidationException(f"files to be removed are no longer listed: {', '.join(sorted(missing)[:10])}")
@@ -236,6 +256,10 @@ def _bounds(manifest: ManifestFile, by_source: Mapping[int, int]) -> tuple[str, 
     if bounds.lower_bound is None or bounds.upper_bound is None:
         return None
     return bounds.lower_bound.decode(), bounds.upper_bound.decode()
+
+
+def _values(partition: Record) -> tuple[object, ...]:
+    return tuple([partition[place] for place in range(len(partition))])
 
 
 def _source(data_file: DataFile, position: int | None) -> str:
