@@ -16,8 +16,8 @@ zigzag varints, a value that may be null follows a 0 for null or a 1, https://av
     after the tail, what other writers declare besides: it is skipped, as pyiceberg does.
 
 A manifest that is laid out in another way (another version, other fields or types, a partition that is no text) is
-read by pyiceberg. Manifests are written by pyiceberg's own writer, which gets many entries a block instead of one, and
-the bytes of those that are carried. tests/warehouse/test_entries.py checks what is relied on.
+read by pyiceberg. Manifests are written by pyiceberg's own writer, in blocks of many entries instead of one, with the
+bytes of those that are carried. tests/warehouse/test_entries.py checks what is relied on.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from pyiceberg.manifest import (
     ManifestEntryStatus,
     ManifestFile,
     ManifestWriterV2,
+    _inherit_from_manifest,
 )
 from pyiceberg.typedef import Record
 from pyiceberg.types import NestedField, StringType, StructType
@@ -62,17 +63,15 @@ _PARTITION, _COUNTS, _METRICS = 3, 4, 6
 _SKIPPED_IDS = {143, 144, 145}
 _HEADER = construct_reader(META_SCHEMA, {-1: AvroFileHeader})
 _TAIL = construct_reader(StructType(*_FILE[_COUNTS:]), {-1: Record})
-_STATUS = {status.value: status for status in ManifestEntryStatus}
-_CONTENT = {content.value: content for content in DataFileContent}
-_format = lru_cache(FileFormat)
+_status, _content, _format = lru_cache(ManifestEntryStatus), lru_cache(DataFileContent), lru_cache(FileFormat)
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class CarriedFile(DataFile):
     """A data file whose metrics are decoded when they are asked for; it cannot be changed."""
 
-    # The others take the place of pyiceberg's properties, which look into `_data`.
     tail: bytes
+    # In the place of pyiceberg's properties, which look into `_data`.
     content: DataFileContent
     file_path: str
     file_format: FileFormat
@@ -110,14 +109,11 @@ def elsewhere(data_file: DataFile, uri: str, partition: Record, spec_id: int) ->
 
 def without_metrics(data_file: DataFile) -> DataFile:
     """Describe a file that is removed: nobody plans with its metrics, and they are most of an entry."""
-    known = data_file.content, data_file.file_path, data_file.file_format, data_file.partition
-    counts, nulls = (data_file.record_count, data_file.file_size_in_bytes), len(_FILE[_METRICS:])
-    if isinstance(data_file, CarriedFile):
-        tail = b"".join([*map(_number, counts), nulls * _optional(None)])
-        return CarriedFile(tail, *known, *counts, None, None, data_file.spec_id)
-    removed = DataFile(*known, *counts, *(nulls * [None]))
-    removed.spec_id = data_file.spec_id
-    return removed
+    # pyiceberg gives the content as a number where a manifest has none, in version 1.
+    known = DataFileContent(data_file.content), data_file.file_path, data_file.file_format, data_file.partition
+    counts = data_file.record_count, data_file.file_size_in_bytes
+    tail = b"".join([*map(_number, counts), len(_FILE[_METRICS:]) * _optional(None)])
+    return CarriedFile(tail, *known, *counts, None, None, data_file.spec_id)
 
 
 def entries_of(manifest: ManifestFile, file_io: FileIO, discard_deleted: bool = True) -> list[ManifestEntry]:
@@ -136,23 +132,15 @@ def entries_of(manifest: ManifestFile, file_io: FileIO, discard_deleted: bool = 
         if layout is None:
             return manifest.fetch_manifest_entry(file_io, discard_deleted)
         unwanted = ManifestEntryStatus.DELETED if discard_deleted else None
-        return [entry for status, entry in _read(manifest, decoder, header, layout) if status is not unwanted]
+        return [entry for entry in _read(manifest, decoder, header, *layout) if entry.status is not unwanted]
     finally:
         if enabled:
             gc.enable()
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Which values of the partition are never null, and what skips the fields after the tail."""
-
-    required: tuple[bool, ...]
-    skip: Callable[[BinaryDecoder], None]
-
-
 @lru_cache(64)
-def _layout(avro_schema: str) -> _Layout | None:
-    """How entries of this schema are laid out; None where that is not known here."""
+def _layout(avro_schema: str) -> tuple[tuple[bool, ...], Callable[[BinaryDecoder], None]] | None:
+    """Which values of the partition are never null, and what skips the fields after the tail; None if unknown here."""
     try:
         fields = AvroSchemaConversion().avro_to_iceberg(json.loads(avro_schema)).fields
     except (KeyError, TypeError, ValueError):
@@ -165,7 +153,7 @@ def _layout(avro_schema: str) -> _Layout | None:
     is_text = all(field.field_type == StringType() for field in partition)
     if not is_text or not {field.field_id for field in others} <= _SKIPPED_IDS:
         return None
-    return _Layout(tuple(field.required for field in partition), construct_reader(StructType(*others)).skip)
+    return tuple(field.required for field in partition), construct_reader(StructType(*others)).skip
 
 
 def _fields(field: NestedField) -> tuple[NestedField, ...]:
@@ -173,14 +161,19 @@ def _fields(field: NestedField) -> tuple[NestedField, ...]:
 
 
 def _signature(fields: Sequence[NestedField]) -> list[tuple[object, ...]]:
-    """What decides about bytes; partitions are of another type in every table."""
+    """What decides about bytes: an int is written as a long is, and partitions are of another type in every table."""
+    kinds = [repr(one.field_type).replace("IntegerType", "LongType") for one in fields]
     partition = _FILE[_PARTITION].field_id
-    return [(one.field_id, one.required, one.field_id == partition or one.field_type) for one in fields]
+    return [(one.field_id, one.required, one.field_id == partition or kinds[at]) for at, one in enumerate(fields)]
 
 
 def _read(
-    manifest: ManifestFile, decoder: BinaryDecoder, header: AvroFileHeader, layout: _Layout
-) -> Iterator[tuple[ManifestEntryStatus, ManifestEntry]]:
+    manifest: ManifestFile,
+    decoder: BinaryDecoder,
+    header: AvroFileHeader,
+    required: tuple[bool, ...],
+    skip: Callable[[BinaryDecoder], None],
+) -> Iterator[ManifestEntry]:
     """Read what follows the header: blocks of entries, up to the end."""
     codec = header.compression_codec()
     # Files of a source share its partition.
@@ -198,27 +191,16 @@ def _read(
         inner = new_decoder(block)
         read = inner.read_int
         for _ in range(count):
-            status, numbers = _STATUS[read()], [read() if read() else None for _ in range(3)]
-            content, path, file_format = _CONTENT[read()], inner.read_utf8(), _format(inner.read_utf8())
-            values = tuple([inner.read_utf8() if always or read() else None for always in layout.required])
+            status, numbers = _status(read()), [read() if read() else None for _ in range(3)]
+            content, path, file_format = _content(read()), inner.read_utf8(), _format(inner.read_utf8())
+            values = tuple([inner.read_utf8() if always or read() else None for always in required])
             partition = partitions.get(values) or partitions.setdefault(values, Record(*values))
             start = inner.tell()
             told = _read_tail(inner)
             tail = block[start : inner.tell()]
-            layout.skip(inner)
+            skip(inner)
             file = CarriedFile(tail, content, path, file_format, partition, *told, manifest.partition_spec_id)
-            yield status, ManifestEntry(status, *_inherited(manifest, status, *numbers), file)
-
-
-def _inherited(
-    manifest: ManifestFile, status: ManifestEntryStatus, snapshot_id: int | None, *numbers: int | None
-) -> tuple[int | None, ...]:
-    """Take over what an entry leaves open: its snapshot, and the sequence numbers of a file that was added."""
-    if snapshot_id is None:
-        snapshot_id = manifest.added_snapshot_id
-    if None in numbers and (status is ManifestEntryStatus.ADDED or manifest.sequence_number == 0):
-        numbers = tuple([manifest.sequence_number if number is None else number for number in numbers])
-    return snapshot_id, *numbers
+            yield _inherit_from_manifest(ManifestEntry(status, *numbers, file), manifest)
 
 
 def _read_tail(inner: BinaryDecoder) -> tuple[int, int, bytes | None, int | None]:
@@ -237,8 +219,7 @@ def _step_over(lists: int, read: Callable[[], int], items: Callable[[int], objec
         if read():
             while length := read():
                 if length < 0:
-                    # The number of bytes follows.
-                    read()
+                    read()  # The number of bytes.
                 items(abs(length))
 
 
@@ -304,15 +285,12 @@ class _Blocks(AvroOutputFile[ManifestEntry]):
         """Hold entries back until they are enough for a block."""
         self._held += objects
         if len(self._held) >= BLOCK_ENTRIES:
-            self._end_block()
-
-    def _end_block(self) -> None:
-        super().write_block(self._held)
-        self._held = []
+            super().write_block(self._held)
+            self._held = []
 
     def __exit__(self, exctype: type[BaseException] | None, *error: Any) -> None:
         if exctype is None and self._held:
-            self._end_block()
+            super().write_block(self._held)
         super().__exit__(exctype, *error)
 
 
