@@ -52,7 +52,7 @@ from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
-from tests.lanes import CHECKING, SHARED_WORLDS, Quick  # noqa: E402
+from tests.lanes import CHECKING, SHARED_WORLDS, Quick, keep_some  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 from tests.workspace import Workspace  # noqa: E402
 
@@ -200,9 +200,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out what needs a server, a browser or a long run")
 
 
+class _ShowFailures:
+    """Shows a failure at once: where a run is stopped from outside, the list at its end never comes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.write_line(f"\n{report.nodeid} failed ({report.when}):\n{report.longreprtext}")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    # A worker of pytest-xdist reports to the process that started it.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_ShowFailures(config))
     if config.getoption("quick"):
         config.pluginmanager.register(Quick())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    keep_some(config, items)
 
 
 def pytest_collection_finish() -> None:

@@ -1,7 +1,13 @@
-"""Which tests `make quick` runs: what needs no server, no browser, no Airflow and no whole run of the main job."""
+"""Which tests `make quick` and `make test` run.
+
+`make quick` runs what needs no server, no browser, no Airflow and no whole run of the main job. `make test` leaves out
+what is marked `long`: further cases of what other tests show at one or two, and journeys of minutes. `make test-all`
+runs everything.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +75,27 @@ def is_quick(item: pytest.Item) -> bool:
         or STARTED_BY_PARAM & chosen
         or PROCESSES & vars(getattr(item, "module", item)).keys()
     )
+
+
+def keep_some(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take the mark `long(but=...)` off the cases whose ids match the expression, so that `-m "not long"` runs those.
+
+    Raises:
+        pytest.UsageError: A mark's expression matches no case.
+    """
+    kept: dict[str, bool] = {}
+    for item in items:
+        mark = next((own for own in item.own_markers if own.name == "long" and "but" in own.kwargs), None)
+        if mark is None:
+            continue
+        function, params = item.nodeid.partition("[")[0], getattr(item, "callspec", None)
+        matches = params is not None and re.search(mark.kwargs["but"], params.id) is not None
+        kept[function] = kept.get(function, False) or matches
+        if matches:
+            item.own_markers.remove(mark)
+    # Where single tests are asked for, the others are not collected.
+    if (wrong := [name for name, some in kept.items() if not some]) and not any("::" in arg for arg in config.args):
+        raise pytest.UsageError(f"Marked long but for cases that are not there: {', '.join(wrong)}")
 
 
 class Quick:

@@ -116,6 +116,7 @@ def test_it_moves_tells_and_records_what_the_dag_does(
     assert re.search(rf"restored .* {getpass.getuser()} +relaunch +{re.escape(run_id)}", history)
 
 
+@pytest.mark.long
 def test_a_dry_run_says_what_would_come_back_and_moves_nothing(expired: Counter[str], warehouse: Warehouse) -> None:
     before = visible(warehouse)
     # Nobody listens: what cannot be told is told here.
@@ -124,6 +125,7 @@ def test_a_dry_run_says_what_would_come_back_and_moves_nothing(expired: Counter[
     assert visible(warehouse) == before
 
 
+@pytest.mark.long
 def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_be_told(
     expired: Counter[str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
     assert visible(warehouse) == expired
 
 
+@pytest.mark.long(but="^(name|address|tier)$")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -189,6 +192,7 @@ def test_status_explain_and_resume_check_say_the_same_of_an_unknown_source(expir
     assert said == {"'cmp-wintercoats' is not a known source; did you mean 'cmp-winter-coats'?"}
 
 
+@pytest.mark.long
 def test_what_does_not_come_back_is_named_and_the_rest_comes(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path
 ) -> None:
@@ -208,6 +212,7 @@ def restore_all(warehouse: Warehouse) -> None:
     restore_and_notify(warehouse, params, Run("killed", datetime.now(UTC)), lambda *_: None)
 
 
+@pytest.mark.long(but="after-add")
 @pytest.mark.parametrize(
     "point",
     [

@@ -134,6 +134,7 @@ assert perennial.connect().execute("SELECT count(*) FROM source_availability").f
 """
 
 
+@pytest.mark.long
 def test_the_image_has_all_that_the_package_finds_beside_itself(tmp_path: Path) -> None:
     app = tmp_path / "app"
     app.mkdir()

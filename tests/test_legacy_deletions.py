@@ -225,6 +225,7 @@ def test_a_marked_source_is_deleted_for_expiries_restores_and_filters(workspace:
         )
 
 
+@pytest.mark.long(but="after-sources")
 @pytest.mark.parametrize(
     "point",
     [Point("before", "commit:marks"), Point("after", "commit:marks"), Point("after", "commit:sources")],

@@ -403,6 +403,7 @@ BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long(but="sqlite|postgresql-(a missing|a time|a user|a boolean)")
 @pytest.mark.parametrize(("broken", "named"), BREAKS.values(), ids=BREAKS)
 def test_a_broken_platform_is_named_and_the_previous_metadata_stays(
     broken: Break,
@@ -446,6 +447,7 @@ def test_r4_an_audience_that_cannot_be_read_fails_no_sync_and_arrives_as_it_is(
     assert {row["definition"] for row in synced.read("audiences").to_pylist()} == {'{"and": ['}
 
 
+@pytest.mark.long(but="likes_cats|sqlite-1.5")
 @pytest.mark.parametrize("definition", [{"filter": "likes_cats"}, [1], True, 1.5], ids=repr)
 def test_r4_json_of_any_kind_is_a_definition(synced: Warehouse, platform: PlatformUnderTest, definition: Any) -> None:
     platform.insert("audiences", **{**AUDIENCE, "owner_status": "draft"}, definition=json.dumps(definition))
@@ -495,6 +497,7 @@ TIMES: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.long(but="(sqlite-(epoch|zero as text|milliseconds)|postgresql-(epoch|a day|year one))-created")
 @pytest.mark.parametrize("column", ["created_at", "stopped_at"])
 @pytest.mark.parametrize(("type_name", "value"), TIMES.values(), ids=TIMES)
 def test_r24_the_sql_that_a_refusal_names_makes_the_next_sync_succeed(
@@ -595,6 +598,7 @@ def test_rows_are_streamed(synced: Warehouse, platform: PlatformUnderTest) -> No
     assert peak < 20_000_000
 
 
+@pytest.mark.long(but="sqlite")
 def test_many_batches_make_one_table(
     synced: Warehouse, platform: PlatformUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_an_absent_file_is_not_uploaded_and_leaves_what_was_there(place: str, tm
     assert listed(place) == [uri]
 
 
+@pytest.mark.long(but="path|file|seaweed")
 def test_an_address_is_literal_whatever_characters_it_holds(place: str, storage: Storage) -> None:
     names = HOSTILE if place.startswith("s3:") else HOSTILE + HOSTILE_ON_DISKS
     uris = {name: f"{place}/{name}/{name}.bin" for name in names}

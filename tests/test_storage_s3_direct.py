@@ -178,6 +178,7 @@ def test_an_etag_that_is_not_the_md5_of_the_content_proves_nothing(place: Place,
     assert place.sent["before-send.s3.HeadObject"]
 
 
+@pytest.mark.long(but="internal|late-error|denied|reset")
 @pytest.mark.parametrize("kind", [*KINDS, "stall", "denied", "expired", "elsewhere", "not-implemented"])
 def test_whatever_goes_wrong_on_the_direct_way_goes_through_boto3_and_succeeds(
     bad_days: tuple[Place, Faults], kind: str, monkeypatch: pytest.MonkeyPatch

@@ -120,11 +120,13 @@ def testable(dag: DAG) -> DAG:
 
 def open_warehouse() -> Warehouse:
     """Open the configured warehouse, created on first use; `perennial init` adds a newer version's columns."""
+    from perennial.erasures.hashes import make_key
     from perennial.warehouse import Warehouse
 
     warehouse = Warehouse(Settings.from_environment())
     if warehouse.missing_tables():
         warehouse.create_tables()
+        make_key(warehouse.settings)
     return warehouse
 
 

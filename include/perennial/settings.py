@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ PREFIX = "PERENNIAL_"
 IN_PROCESS, SPARK_CONNECT = "duckdb:", "sc://"
 # Engines with a dialect of ours, by SQLAlchemy's names, with the package that installs their drivers.
 SQLALCHEMY_ENGINES = {"awsathena": "pyathena[sqlalchemy]", "trino": "trino[sqlalchemy]"}
+LEAST_KEY_CHARACTERS = 32
 # As Airflow takes ids.
 _DAG_ID_CHARACTERS = re.compile(r"[A-Za-z0-9_.-]{0,100}")
 
@@ -63,6 +64,11 @@ class Settings:
         approve_above_sources: R21, likewise above this number of sources.
         approve_above_usual: R21, likewise above this many times the rows of the largest of the last 30 runs.
         approve_above_surprises: R21, likewise above this number of due sources that the run before did not foresee.
+        erasure_days: R22, by how many days after the request everything of a person has to be gone.
+        erase_on_platform_request: R22, whether a request of the platform (`users.UserDeleteRequest`) needs no approval.
+        erasure_key: R22, keys the hash by which an erased person is known when records arrive; a secret. None means the
+            file that `perennial init` writes to HOME where the catalog lies there too; otherwise it has to be set.
+            Without it nobody who was erased is known any more.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
@@ -89,6 +95,10 @@ class Settings:
     approve_above_sources: int | None = None
     approve_above_usual: float | None = 5
     approve_above_surprises: int | None = 10
+    erasure_days: int = 30
+    erase_on_platform_request: bool = False
+    # Never shown: whoever has it can tell whether somebody was erased.
+    erasure_key: str | None = field(default=None, repr=False)
     max_metadata_age: timedelta = timedelta(hours=26)
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
@@ -128,6 +138,9 @@ class Settings:
             approve_above_sources=_limit("APPROVE_ABOVE_SOURCES", value, int),
             approve_above_usual=_limit("APPROVE_ABOVE_USUAL", value, float),
             approve_above_surprises=_limit("APPROVE_ABOVE_SURPRISES", value, int),
+            erasure_days=_whole_number("ERASURE_DAYS", value, minimum=1),
+            erase_on_platform_request=_yes_or_no("ERASE_ON_PLATFORM_REQUEST", value),
+            erasure_key=_secret("ERASURE_KEY", value),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
@@ -185,6 +198,9 @@ DEFAULTS = {
     "APPROVE_ABOVE_SOURCES": "none",
     "APPROVE_ABOVE_USUAL": "5",
     "APPROVE_ABOVE_SURPRISES": "10",
+    "ERASURE_DAYS": "30",
+    "ERASE_ON_PLATFORM_REQUEST": "false",
+    "ERASURE_KEY": "",
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
@@ -295,6 +311,23 @@ def _whole_number(key: str, value: Mapping[str, str], minimum: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < minimum:
         raise _refused(key, text, f"a whole number, {minimum} or more")
     return int(text)
+
+
+def _yes_or_no(key: str, value: Mapping[str, str]) -> bool:
+    known = {"true": True, "false": False}
+    if (text := value[key]).lower() not in known:
+        raise _refused(key, text, "true or false")
+    return known[text.lower()]
+
+
+def _secret(key: str, value: Mapping[str, str]) -> str | None:
+    text = value[key]
+    if 0 < len(text) < LEAST_KEY_CHARACTERS:
+        raise TerminalSettingError(
+            f"{PREFIX}{key} has {len(text)} characters; set it to {LEAST_KEY_CHARACTERS} random characters or more, "
+            "such as `openssl rand -hex 32` prints, and keep them in a safe place."
+        )
+    return text or None
 
 
 def _limit(key: str, value: Mapping[str, str], number: type[_Number], most: float | None = None) -> _Number | None:

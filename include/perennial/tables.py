@@ -265,12 +265,21 @@ ARCHIVE_CHECKS = Table("archive_checks", "A check of an archived file: whether w
     run_id* string Run that checked it
     detail string What is wrong, for a person
 """))  # fmt: skip
+ERASURES = Table("erasures", "A step of the erasure of a person, whom it does not name (R22).", _columns("""
+    request_id* string Request
+    user_id_hash* string Keyed hash of the platform's user id, PERENNIAL_ERASURE_KEY; never the id itself
+    event* string requested, approved, located, waiting, removed, purged, verified, refused or forgotten
+    at* timestamptz Wall clock
+    requested_by string Who asked for this step
+    due_at* timestamptz By when everything of the person has to be gone
+    detail* string JSON: files, rows by table, what waits for a thaw, and the mark of the key
+"""))  # fmt: skip
 
 TABLES = (
     SOURCES, SOURCE_TAGS, SOURCE_VARIANTS, CANVAS_STEPS, AUDIENCES, USERS,
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
     LIFECYCLE_EVENTS, EXPIRY_DECISIONS, HOLDS, NOTICES, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
-    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES, ARCHIVE_CHECKS,
+    AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES, ARCHIVE_CHECKS, ERASURES,
 )  # fmt: skip
 # New names of columns, and those they had: `perennial init` renames, and the values stay.
 RENAMED_COLUMNS = {ARCHIVED_FILES.name: {"checksum": "sha256"}}

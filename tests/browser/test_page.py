@@ -96,6 +96,7 @@ def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(visit: V
     expect(frame.get_by_role("row", name=re.compile("Spring sale"))).to_contain_text("available")
 
 
+@pytest.mark.long
 def test_by_keyboard_alone_all_that_match_a_tag_come_back_with_one_request(visit: Visit, served: Served) -> None:
     page = visit("/perennial/sources?tag=promo&state=expired")
     page.keyboard.press("Tab")
@@ -146,6 +147,7 @@ def test_a_source_with_an_awkward_name_is_shown_as_text_and_can_be_followed(visi
     expect(page.locator("main")).to_contain_text(HOSTILE)
 
 
+@pytest.mark.long(but="(source|overview)")
 @pytest.mark.parametrize(
     "address", ["sources", "overview", "source?id=cnv-running", "users", "user?id=user-1", "restores"]
 )
@@ -157,6 +159,7 @@ def test_text_is_legible_in_both_themes(visit: Visit, address: str, scheme: str)
     assert (luminance(ground) < 0.1) == (scheme == "dark")
 
 
+@pytest.mark.long(but="dark")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None:
     page = visit("/perennial/overview", color_scheme=scheme)
@@ -168,6 +171,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=chart.element_handle())
 
 
+@pytest.mark.long(but="^360-(sources$|forecast|source.id=cmp|restore)")
 @pytest.mark.parametrize(
     "address",
     [
@@ -225,6 +229,7 @@ def test_airflows_own_form_restores_with_one_id_and_one_address(visit: Visit, se
     assert sum(row.count("cmp-form#") for row in visible(served.warehouse)) == 40
 
 
+@pytest.mark.long
 def test_a_narrow_window_still_shows_where_the_data_is(visit: Visit) -> None:
     page = visit("/perennial/sources?q=kept", viewport={"width": 360, "height": 740})
     badge = page.locator("table.sources .badge").bounding_box()

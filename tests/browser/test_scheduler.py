@@ -51,6 +51,7 @@ def states(airflow: httpx.Client, run_id: str) -> list[str | None]:
     return [task["state"] for task in answer["task_instances"]]
 
 
+@pytest.mark.long
 def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(served: Served, airflow: httpx.Client) -> None:
     # `perennial up` wants its DAGs to run; nobody has unpaused this one.
     assert airflow.get(DAG).json()["is_paused"] is False

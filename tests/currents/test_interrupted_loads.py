@@ -83,6 +83,7 @@ def start() -> Iterator[Callable[[Settings, str], Started]]:
 Start = Callable[[Settings, str], Started]
 
 
+@pytest.mark.long(but="before:record|after:record$|after:commit:(loaded_events|interactions|loaded_files)")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.usefixtures("earlier_load")
 def test_a_load_killed_at_any_point_is_finished_by_the_next_run(

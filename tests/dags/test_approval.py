@@ -99,6 +99,7 @@ def test_r21_a_rejection_moves_nothing_but_late_rows_and_the_next_run_asks_anew(
         assert hot_and_archive(warehouse) == before
 
 
+@pytest.mark.long
 def test_nobody_is_asked_below_the_limits_or_by_a_dry_run(
     workspace: Workspace, guarded: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

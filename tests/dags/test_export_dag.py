@@ -58,6 +58,7 @@ def test_all_recipients_are_asked_for_by_a_param(workspace: Workspace, run_dag: 
     assert mail.subject == "User data: Name of old, 7 users"
 
 
+@pytest.mark.long
 def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
@@ -79,6 +80,7 @@ def test_r14_an_expired_source_is_refused_and_the_mail_names_the_restore(
     assert "airflow dags trigger" not in mail.text
 
 
+@pytest.mark.long(but="unknown")
 @pytest.mark.parametrize(
     ("conf", "said"),
     [

@@ -90,6 +90,7 @@ def warned(context: dict[str, Any]) -> str:
     return asyncio.run(warn_when_late(context=context))
 
 
+@pytest.mark.long
 def test_r12_a_restore_that_has_failed_is_followed_by_no_second_mail(
     triggerer: None, run_dag: RunDag, warehouse: Warehouse, mailbox: Mailbox
 ) -> None:
@@ -145,6 +146,12 @@ def test_a_run_that_goes_on_is_told_of_once_however_often_the_triggerer_starts_a
     assert mail.recipients == ("ann@example.com",)
     assert said in mail.text
     assert "Nothing is lost" in mail.text
+
+
+def test_r23_a_run_that_waits_for_a_person_is_not_late(triggerer: None, run_id: str, mailbox: Mailbox) -> None:
+    put(run_id, "running", plan="awaiting_input")
+    assert warned(deadline_of(run_id)) == "the run waits for a person's approval"
+    assert mailbox.messages() == []
 
 
 def test_a_run_that_somebody_has_removed_is_not_late(

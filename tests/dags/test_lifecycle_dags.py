@@ -66,6 +66,7 @@ def test_expired_data_leaves_hot_its_owner_gets_one_digest_and_a_restore_brings_
         assert f"{run.start_date:%-d %b %Y}" in part
 
 
+@pytest.mark.long
 def test_what_another_writer_changed_during_a_restore_is_planned_again_by_a_task_of_its_own(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_dry_run_decides_and_tells_nobody(workspace: Workspace, run_dag: RunDa
     assert not mailbox.messages()
 
 
+@pytest.mark.long
 def test_a_misspelt_param_is_refused(workspace: Workspace, run_dag: RunDag, mailbox: Mailbox) -> None:
     run = run_dag("restore_interactions", {**CONF, "sources": ["old"]}, at=NOW)
 
@@ -154,6 +156,7 @@ def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fai
     assert failed == {"notify_requesters", "conclude"}
 
 
+@pytest.mark.long
 def test_a_restore_by_tag_of_a_damaged_source_ends_in_part_says_so_and_fails(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
 ) -> None:

@@ -42,6 +42,7 @@ def workspace(warehouse: Warehouse) -> Workspace:
     return workspace
 
 
+@pytest.mark.long(but="550")
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
 def test_a_daily_run_tells_every_other_owner_succeeds_and_lists_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
@@ -79,6 +80,7 @@ def test_an_owner_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
     assert BOB not in {missed.recipient for missed in list_undelivered(warehouse)}
 
 
+@pytest.mark.long
 def test_a_daily_run_is_tried_again_for_an_owner_who_is_refused_for_now(
     workspace: Workspace, run_dag: RunDag, dags: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_daily_run_is_tried_again_for_an_owner_who_is_refused_for_now(
     assert BOB not in {missed.recipient for missed in list_undelivered(workspace.warehouse)}
 
 
+@pytest.mark.long(but="550")
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
 def test_a_restore_tells_every_other_requester_then_fails_and_names_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
@@ -151,6 +154,7 @@ def test_a_request_that_is_refused_for_one_bad_address_is_told_to_the_good_ones(
     assert "notify holds a bad address" in mail.text
 
 
+@pytest.mark.long
 def test_what_went_wrong_with_the_restore_is_still_known_when_the_mail_leaves_later(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def every_table(warehouse: Warehouse) -> dict[str, str]:
     return {name: warehouse.table(name).metadata_location for name in (table.name for table in TABLES)}
 
 
+@pytest.mark.long(but="restore|load|hold|maintain|sync")
 @pytest.mark.parametrize("dag_id", ASKED)
 def test_every_dag_refuses_a_misspelt_param_and_names_the_nearest(
     workspace: Workspace, run_dag: RunDag, dag_id: str
@@ -92,6 +93,7 @@ def test_what_an_earlier_release_kept_of_a_failed_run_is_still_known(workspace: 
     assert kept_error_of(workspace.warehouse, "restore_interactions", "r1") == "The archive was away."
 
 
+@pytest.mark.long(but="expire|load|hold|maintain|sync")
 @pytest.mark.parametrize("dag_id", ASKED)
 def test_r24_every_dag_refuses_a_run_that_is_dated_in_the_future(
     workspace: Workspace, run_dag: RunDag, dag_id: str
@@ -105,6 +107,7 @@ def test_r24_every_dag_refuses_a_run_that_is_dated_in_the_future(
     assert f"is dated {TOMORROW:%Y-%m-%d}" in kept_error_of(workspace.warehouse, dag_id, run.run_id)
 
 
+@pytest.mark.long
 def test_r24_a_dry_run_may_ask_about_the_future_and_waits_for_nobody(workspace: Workspace, run_dag: RunDag) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
@@ -118,6 +121,7 @@ def test_r24_a_dry_run_may_ask_about_the_future_and_waits_for_nobody(workspace: 
     assert multiset(warehouse, "interactions") == before
 
 
+@pytest.mark.long(but="restore|maintain")
 @pytest.mark.parametrize(
     "dag_id", ["expire_interactions", "export_user_data", "maintain_warehouse", "restore_interactions"]
 )

@@ -151,6 +151,7 @@ def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
     assert [mail.subject for mail in mailbox.messages()] == ["Restored: 2 sources, 60 interactions"]
 
 
+@pytest.mark.long
 def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
     freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
@@ -275,6 +276,7 @@ def test_a_trigger_goes_on_in_another_process_where_it_was_and_asks_s3_how_far_t
     assert now.done
 
 
+@pytest.mark.long
 def test_a_trigger_that_is_denied_gives_the_reason_back_to_the_task_and_asks_no_more(
     freeze: Freeze, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ POINTS = [
 ]
 
 
+@pytest.mark.long(but="before-write_results|after-add$|after-record")
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_drill_that_is_killed_changes_nothing_and_its_next_try_cleans_up(made_once: MadeOnce, point: Point) -> None:
     warehouse = made_once(three).warehouse

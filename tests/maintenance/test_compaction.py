@@ -64,6 +64,7 @@ def test_every_row_of_every_id_is_kept_and_each_source_has_one_file(warehouse: W
     assert compact_table(warehouse, "interactions").files_before == 0, "nothing is left to save"
 
 
+@pytest.mark.long(but="user_message|loaded_events|archived")
 @pytest.mark.parametrize("table", [name for name in COMPACTED_TABLES if name != "interactions"])
 def test_the_rows_of_every_append_only_table_survive_for_both_readers(warehouse: Warehouse, table: str) -> None:
     fill(warehouse, table, loads=4)

@@ -301,6 +301,7 @@ REFUSED: dict[str, tuple[Any, str, Any]] = {
 }
 
 
+@pytest.mark.long(but="^(required|renamed|dropped|made-again|fixed|nearly-the-same-name)$")
 @pytest.mark.parametrize(("change", "said", "remedy"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_work_is_refused_before_anything_moves_and_the_remedy_works(
     workspace: Workspace, change: Any, said: str, remedy: Any

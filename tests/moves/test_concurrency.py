@@ -80,6 +80,7 @@ def interleaved(one: list[Step], other: list[Step], pattern: str) -> None:
 PATTERNS = ["1212121212", "1222221111", "1112222211", "1111222221", "2111112222"]
 
 
+@pytest.mark.long(but="1212121212|1222221111")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_two_restores_of_the_same_source_bring_every_row_back_once(workspace: Workspace, pattern: str) -> None:
     warehouse = workspace.warehouse
@@ -94,6 +95,7 @@ def test_two_restores_of_the_same_source_bring_every_row_back_once(workspace: Wo
     assert_trails_alternate(warehouse)
 
 
+@pytest.mark.long(but="1212121212|1111222221")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_late_rows_leaving_while_their_source_comes_back_end_up_visible_once(
     workspace: Workspace, pattern: str
@@ -114,6 +116,7 @@ def test_late_rows_leaving_while_their_source_comes_back_end_up_visible_once(
     assert multiset(warehouse, "interactions_archive") == {}
 
 
+@pytest.mark.long(but="1212121212|2111112222")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_two_expiries_of_the_same_sources_move_every_row_once(workspace: Workspace, pattern: str) -> None:
     """Of one whose tiny files are merged on their way, and of one whose files are copied."""

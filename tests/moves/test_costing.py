@@ -71,6 +71,7 @@ def test_a_local_archive_saves_nothing_and_says_so(told: Warehouse) -> None:
     local = Warehouse(replace(told.settings, archive_uri=f"{told.settings.home}/archive", prices=Path("absent.toml")))
     local.create_tables()
     assert archive_costs(local).facts() == run_costs(local, "r1").facts() == [LOCAL]
+    assert storage_costs(local, NOW, Decimal(0)) is None
 
 
 def test_the_archive_is_priced_file_by_file_as_its_storage_class_bills_it(told: Warehouse) -> None:
@@ -84,7 +85,6 @@ def test_the_archive_is_priced_file_by_file_as_its_storage_class_bills_it(told: 
 
 
 def test_what_storage_costs_and_has_saved_adds_up(told: Warehouse) -> None:
-    assert storage_costs(told, NOW, Decimal(0)) is None
     warehouse = on_s3(told, "STANDARD_IA")
     now = NOW + timedelta(days=130)
     found = storage_costs(warehouse, now, Decimal("0.5"))

@@ -55,6 +55,7 @@ def cut_short(uri: str) -> None:
     storage_for(uri).write(uri, storage_for(uri).read(uri)[:-10])
 
 
+@pytest.mark.long(but="local|missing-lake")
 @everywhere
 @pytest.mark.parametrize(
     ("damage", "said"),

@@ -128,6 +128,7 @@ STEPS = [
 ]
 
 
+@pytest.mark.long(but="copy_chunk|finish_move|last_events")
 @pytest.mark.parametrize(("module", "step"), STEPS, ids=[step for _, step in STEPS])
 def test_r19_a_hold_that_is_placed_while_a_run_is_copying_keeps_its_source(
     workspace: Workspace, module: Any, step: str, monkeypatch: pytest.MonkeyPatch

@@ -189,6 +189,7 @@ POINTS = [
 ]
 
 
+@pytest.mark.long(but="after-plan_move|after-add-2|after-remove-2")
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_restore_killed_between_or_in_its_rounds_is_finished_by_another_request_or_by_tomorrows_expiry(
     warehouse: Warehouse, point: Point, monkeypatch: pytest.MonkeyPatch

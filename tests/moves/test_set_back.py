@@ -29,6 +29,7 @@ from perennial.tables import (
     ADOPTED_DELETIONS,
     ARCHIVE_CHECKS,
     COUNTED,
+    ERASURES,
     HOLDS,
     INTERACTIONS,
     INTERACTIONS_ARCHIVE,
@@ -88,6 +89,15 @@ def work(warehouse: Warehouse, number: int) -> None:
     warehouse.append_rows(HOLDS.name, [{**hold, "event": "placed"}], f"hold:{number}")
     notice = {"source_id": "a", "ends_at": NOW, "recipient": "ann", "noticed_at": NOW, "run_id": f"n{number}"}
     warehouse.append_rows(NOTICES.name, [notice], f"notice:{number}")
+    asked = {
+        "request_id": f"e{number}",
+        "user_id_hash": "0",
+        "event": "requested",
+        "at": NOW,
+        "due_at": NOW,
+        "detail": "{}",
+    }
+    warehouse.append_rows(ERASURES.name, [asked], f"erasure:e{number}")
 
 
 def contents(warehouse: Warehouse) -> Rows:
@@ -154,6 +164,7 @@ def run(*arguments: str, exit_code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.long(but="interactions|loaded_events|lifecycle|erasures")
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_table_set_back_alone_is_named_every_run_refuses_and_the_repair_brings_every_row_back(
     world: Warehouse, name: str
@@ -189,6 +200,7 @@ def test_repairing_a_whole_workspace_changes_nothing(world: Warehouse) -> None:
     assert [world.table(name).metadata_location for name in COUNTED] == before
 
 
+@pytest.mark.long(but="interactions-|lifecycle_events-orphans retained")
 @pytest.mark.parametrize("expired", [False, True], ids=["orphans retained", "orphans expired by another engine"])
 @pytest.mark.parametrize("name", [INTERACTIONS.name, INTERACTIONS_ARCHIVE.name, LOADED_EVENTS.name, "lifecycle_events"])
 def test_what_others_committed_after_a_table_was_set_back_stays_beside_what_the_repair_brings_back(

@@ -158,6 +158,7 @@ def test_a_restore_that_is_killed_while_it_waits_is_gone_on_with_by_another(
     assert thaw.file_count == 1
 
 
+@pytest.mark.long
 def test_what_is_half_thawed_is_not_half_restored(aws: Aws, workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     shown = []
@@ -174,6 +175,7 @@ def test_what_is_half_thawed_is_not_half_restored(aws: Aws, workspace: Workspace
     assert seen(warehouse) == Counter(everything())
 
 
+@pytest.mark.long
 def test_days_of_waiting_neither_lose_the_hold_nor_what_maintenance_must_keep(aws: Aws, workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     touched = []
@@ -196,6 +198,7 @@ def test_days_of_waiting_neither_lose_the_hold_nor_what_maintenance_must_keep(aw
     assert not list(pending_records(warehouse))
 
 
+@pytest.mark.long
 def test_what_is_cold_again_before_it_was_read_is_asked_for_again(aws: Aws, workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     first, second = archived(warehouse)
@@ -218,6 +221,7 @@ def test_what_is_cold_again_before_it_was_read_is_asked_for_again(aws: Aws, work
     assert seen(warehouse) == Counter(everything())
 
 
+@pytest.mark.long
 def test_a_file_that_is_missing_from_cold_storage_costs_only_its_own_source(aws: Aws, workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     (victim,) = (live.uri for live in warehouse.live_files(warehouse.table("interactions_archive"), ["older"]))
@@ -246,6 +250,7 @@ def test_expedited_is_refused_where_one_file_lies_in_deep_archive_and_nothing_is
     assert not list(pending_records(warehouse))
 
 
+@pytest.mark.long(but="Expedited")
 @pytest.mark.parametrize(("tier", "minutes"), [("Expedited", 5), ("Standard", 5 * 60), ("Bulk", 12 * 60)])
 def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     aws: Aws, workspace: Workspace, tier: str, minutes: int
@@ -266,6 +271,7 @@ def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     assert took == timedelta(minutes=minutes)
 
 
+@pytest.mark.long(but="faster")
 @pytest.mark.parametrize("refused", [False, True], ids=["faster", "as it was"])
 def test_a_second_request_of_a_faster_tier_is_passed_on_and_promises_it_only_where_s3_takes_it(
     workspace: Workspace, refused: bool
@@ -287,6 +293,7 @@ def test_a_second_request_of_a_faster_tier_is_passed_on_and_promises_it_only_whe
     )
 
 
+@pytest.mark.long
 def test_r10_a_run_does_not_wait_for_a_source_that_is_active_again_the_next_one_has_it(
     aws: Aws, workspace: Workspace
 ) -> None:
@@ -340,6 +347,7 @@ def test_of_many_files_a_listing_tells_which_can_be_cold_and_only_those_are_look
     assert status.file_count == 1
 
 
+@pytest.mark.long
 def test_of_many_files_only_the_first_are_looked_at_while_they_are_not_ready(
     aws: Aws, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

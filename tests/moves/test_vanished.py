@@ -117,6 +117,7 @@ def test_r4_an_active_referrer_keeps_what_vanished(workspace: PlatformWorkspace)
 # If it returns, it is as if it had never been gone
 
 
+@pytest.mark.long(but="refused")
 @pytest.mark.parametrize("allowed", [False, True], ids=["refused", "allowed"])
 def test_half_of_the_sources_vanish_and_return_and_nothing_moves(workspace: PlatformWorkspace, allowed: bool) -> None:
     warehouse = workspace.warehouse
@@ -266,6 +267,7 @@ def test_r8_r12_r13_what_vanished_is_told_of_comes_back_by_id_and_tag_and_its_cl
     assert hot_and_archive(warehouse) == before
 
 
+@pytest.mark.long
 def test_r9_r10_late_rows_of_what_vanished_follow_and_all_come_back_when_it_is_active_again(
     workspace: PlatformWorkspace,
 ) -> None:

@@ -79,6 +79,7 @@ def refused(warehouse: Warehouse, work: Callable[[Warehouse], object], error: ty
 VERSION_3 = [(LOADED_EVENTS.name, loads), (HOT, expires), (ARCHIVE, restores)]
 
 
+@pytest.mark.long(but="interactions-")
 @pytest.mark.parametrize(("name", "work"), VERSION_3, ids=[f"{name}-{work.__name__}" for name, work in VERSION_3])
 def test_a_table_of_version_3_is_refused_and_can_be_made_anew(
     warehouse: Warehouse, name: str, work: Callable[[Warehouse], None]
@@ -122,6 +123,7 @@ def rows_for(warehouse: Warehouse, name: str) -> list[dict[str, object]]:
     return warehouse.read(name).to_pylist()[:1]
 
 
+@pytest.mark.long(but="archive|loads")
 @pytest.mark.parametrize(
     ("name", "file_format", "work"), FORMATS, ids=[f"{name}-{kind}-{work.__name__}" for name, kind, work in FORMATS]
 )
@@ -185,6 +187,7 @@ MONTH = PartitionSpec(PartitionField(3, 1000, MonthTransform(), "month"))
 CREATED = {"unpartitioned": (UNPARTITIONED_PARTITION_SPEC, "2"), "by-month-version-1": (MONTH, "1")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("spec", "version"), CREATED.values(), ids=CREATED.keys())
 def test_a_table_that_somebody_created_first_is_refused_until_init_has_put_it_right(
     warehouse: Warehouse, spec: PartitionSpec, version: str

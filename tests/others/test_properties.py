@@ -155,6 +155,7 @@ KEPT = {
 }
 
 
+@pytest.mark.long(but="nothing|branch")
 @pytest.mark.parametrize(("keep", "left"), KEPT.values(), ids=KEPT.keys())
 def test_snapshots_that_a_table_or_a_branch_asks_for_are_kept(
     warehouse: Warehouse, keep: Callable[[Table], None], left: int

@@ -210,6 +210,7 @@ def lifecycle_schema() -> pa.Schema:
     return pa.schema([pa.field(column.name, types[column.type]) for column in LIFECYCLE_EVENTS.columns])
 
 
+@pytest.mark.long(but="2026-0[13]|2024")
 @pytest.mark.parametrize(
     "now",
     [

@@ -138,6 +138,7 @@ def fail(run_id: str, task_id: str) -> None:
 LATEST = pytest.mark.parametrize("latest", [None, True], ids=["clear", "clear on the latest version"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("latest", "task_id"), [(None, "commit_destination"), (True, "commit_destination"), (True, "split")]
 )
@@ -179,6 +180,7 @@ def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
     ]
 
 
+@pytest.mark.long(but="clear$")
 @LATEST
 def test_an_expiry_whose_mail_failed_before_the_upgrade_is_cleared_after_it(
     workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None

@@ -118,6 +118,7 @@ def assert_trails_alternate() -> None:
         assert events == (["expired", "restored"] * len(events))[: len(events)], trail
 
 
+@pytest.mark.long(but="recorded")
 @pytest.mark.parametrize("depth", ["copied", "recorded", "removed"])
 def test_the_daily_runs_finish_what_the_earlier_version_had_begun(opened: Open, depth: str) -> None:
     expected = opened(depth)
@@ -137,6 +138,7 @@ def test_the_daily_runs_finish_what_the_earlier_version_had_begun(opened: Open, 
     assert_trails_alternate()
 
 
+@pytest.mark.long
 def test_an_operator_goes_on_with_everything_and_every_row_comes_back(
     opened: Open, run_dag: RunDag, lake: Lake
 ) -> None:
@@ -170,6 +172,7 @@ def test_an_operator_goes_on_with_everything_and_every_row_comes_back(
     assert_trails_alternate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["copied", "frozen"])
 def test_a_restore_that_airflow_had_half_done_goes_on_from_what_its_tasks_handed_on(
     opened: Open,

@@ -85,6 +85,7 @@ def _configured(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.long(but="sqlite|rest")
 def test_every_table_is_there_once_and_setting_up_again_changes_nothing(shared: Warehouse) -> None:
     assert not shared.missing_tables()
     assert shared.create_tables() == []
@@ -151,6 +152,7 @@ def test_a_commit_whose_answer_is_lost_is_found_made_and_nothing_of_it_is_delete
     assert len(multiset(shared, INTERACTIONS.name, ["lost"])) == 5
 
 
+@pytest.mark.long(but="sqlite|postgresql|rest")
 def test_writers_at_once_all_get_through(shared: Warehouse) -> None:
     sources = [f"writer-{number}" for number in range(4)]
     failed: list[Exception] = []
@@ -173,6 +175,7 @@ def test_writers_at_once_all_get_through(shared: Warehouse) -> None:
     assert multiset(shared, INTERACTIONS.name, sources).total() == 12
 
 
+@pytest.mark.long(but="sqlite|rest|postgresql")
 def test_the_main_job_there_and_back_and_the_upkeep(shared: Warehouse) -> None:
     workspace = Workspace(shared)
     workspace.source("old", "stopped")

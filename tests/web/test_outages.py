@@ -124,6 +124,7 @@ def ask(client: TestClient, address: str, accept: str = "application/json") -> A
     return client.request(method, f"/perennial{path}", params=PARAMS, headers={"Accept": accept}, **body)
 
 
+@pytest.mark.long(but="a_data_file")
 @pytest.mark.parametrize(
     ("outage", "said", "status"),
     [
@@ -180,11 +181,13 @@ def test_a_locked_catalog_is_said_and_forgotten(uma: TestClient, world: Workspac
     assert (listed, total(uma)) == (6, 6)
 
 
+@pytest.mark.long
 def test_without_the_platforms_database_every_page_goes_on(page: As, world: Workspace) -> None:
     assert not local(world.warehouse.settings.platform_url.removeprefix("sqlite:///")).exists()
     assert {address for address in ROUTES if ask(page("ann"), address).status_code >= 500} == set()
 
 
+@pytest.mark.long(but="catalog")
 @pytest.mark.parametrize("outage", [a_metadata_file_is_missing, a_data_file_is_missing, the_catalog_is_gone])
 def test_a_first_look_that_failed_is_not_remembered(uma: TestClient, fresh: Workspace, outage: Outage) -> None:
     with outage(fresh):
@@ -207,6 +210,7 @@ def test_a_workspace_brought_back_from_a_backup_is_shown_as_it_was_then(
     assert ask(uma, "GET /api/source").json()["state"] == "expired"
 
 
+@pytest.mark.long
 def test_while_a_loader_commits_again_and_again_every_answer_is_right_and_soon_new(page: As, fresh: Workspace) -> None:
     client, enough = page("ann"), Event()
 
@@ -231,6 +235,7 @@ def test_while_a_loader_commits_again_and_again_every_answer_is_right_and_soon_n
     eventually(lambda: running_rows(client) == 30 + commits)
 
 
+@pytest.mark.long
 def test_a_run_whose_copies_vanish_midway_says_so_and_a_new_one_brings_the_data_back(
     uma: TestClient,
     fresh: Workspace,

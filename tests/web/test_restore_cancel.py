@@ -84,6 +84,7 @@ def mark_failed(client: TestClient, run_id: str) -> str:
     return "cancelled by somebody who marked its run in Airflow"
 
 
+@pytest.mark.long(but="planned-on")
 @pytest.mark.parametrize(
     ("stop_at", "cancel"),
     [("check_request", mark_failed), ("move_files.split", cancel_on_page), ("move_files.split", mark_failed)],
@@ -113,6 +114,7 @@ def test_r23_a_restore_that_is_cancelled_before_its_hot_commit_leaves_nothing_an
     assert ann.post(f"{RESTORES}/cancel", json={"run_id": run_id}).status_code == 409
 
 
+@pytest.mark.long
 def test_r23_a_restore_that_is_cancelled_after_its_hot_commit_is_finished_and_the_mail_says_so(
     ann: TestClient, workspace: Workspace, dags: Mapping[str, Any], mailbox: Mailbox
 ) -> None:
@@ -144,6 +146,7 @@ def test_r23_only_who_may_change_runs_may_cancel_and_only_a_run_that_exists(page
     assert page("ann").post(f"{RESTORES}/cancel", json={"run_id": "none"}).status_code == 404
 
 
+@pytest.mark.long(but="Approve")
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
 def test_r23_a_restore_above_its_ceiling_waits_for_a_person(
     ann: TestClient, workspace: Workspace, dags: Mapping[str, Any], mailbox: Mailbox, answer: str

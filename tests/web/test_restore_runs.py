@@ -93,6 +93,7 @@ def test_a_run_that_waits_for_the_archive_says_so() -> None:
     )
 
 
+@pytest.mark.long
 def test_a_run_that_fails_midway_says_what_failed_and_can_be_asked_for_again(
     uma: TestClient,
     workspace: Workspace,

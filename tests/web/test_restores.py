@@ -228,23 +228,26 @@ def test_a_request_that_cannot_be_done_names_what_is_wrong_and_starts_nothing(
 
 
 @pytest.mark.parametrize(
-    ("notify", "more", "said"),
+    ("notify", "more", "max_bytes", "said"),
     [
-        ("<b>me</b>", "", "is not an e-mail address"),
-        ("a@example.com " * 51, "", "notify: List should have at most 50 items after validation, not 51."),
-        ("a@example.com", "x" * 2_000, "reason: String should have at most 2000 characters."),
+        ("<b>me</b>", "", "5", "is not an e-mail address"),
+        ("a@example.com " * 51, "", "5", "notify: List should have at most 50 items after validation, not 51."),
+        ("a@example.com", "x" * 2_000, "5", "reason: String should have at most 2000 characters."),
+        ("a@example.com", "", "-1", "max_bytes: Input should be greater than or equal to 0."),
     ],
-    ids=["no address", "too many addresses", "too long a reason"],
+    ids=["no address", "too many addresses", "too long a reason", "no size"],
 )
 def test_what_is_wrong_in_the_form_is_said_above_it_and_what_was_typed_is_kept(
-    uma: TestClient, notify: str, more: str, said: str
+    uma: TestClient, notify: str, more: str, max_bytes: str, said: str
 ) -> None:
-    data = {"source_ids": '["old"]', "notify": notify, "reason": f"{more}why </textarea><b>not</b>"}
+    reason = f"{more}why </textarea><b>not</b>"
+    data = {"source_ids": '["old"]', "notify": notify, "reason": reason, "max_bytes": max_bytes}
     answer = uma.post("/perennial/restores", data=data)
     assert answer.status_code == 400
     assert said in answer.text
     assert f"{html.escape(notify.strip())}</textarea>" in answer.text
     assert f"{more}why &lt;/textarea&gt;&lt;b&gt;not&lt;/b&gt;</textarea>" in answer.text
+    assert f'name="max_bytes" min="0" step="1" value="{max_bytes}"' in answer.text
     assert "<b>" not in answer.text
     assert len(runs()) == 0
 
@@ -252,9 +255,11 @@ def test_what_is_wrong_in_the_form_is_said_above_it_and_what_was_typed_is_kept(
 def test_a_reason_of_many_lines_may_be_as_long_as_the_form_lets_one_type(uma: TestClient) -> None:
     typed = "\n".join("x" * 9 for _ in range(200))
     data = {"source_ids": '["old"]', "notify": "a@example.com\r\nb@example.com", "reason": typed.replace("\n", "\r\n")}
+    data |= {"max_bytes": "1000", "max_cost": ""}
     assert uma.post("/perennial/restores", data=data).status_code == 303
     (run,) = runs()
     assert (run.conf["reason"], run.conf["notify"]) == (typed, ["a@example.com", "b@example.com"])
+    assert (run.conf["max_bytes"], "max_cost" in run.conf) == (1000, False)
 
 
 def test_many_long_ids_are_handed_on_in_fields_that_a_form_may_have(uma: TestClient) -> None:

@@ -144,6 +144,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     return rights
 
 
+@pytest.mark.long
 def test_what_each_role_asks_for_is_what_its_policy_allows(asked: dict[str, set[Right]]) -> None:
     denied = {role: {right for right in rights if not may(role, *right)} for role, rights in asked.items()}
     archived = denied.pop("analyst")

@@ -76,6 +76,7 @@ def rounds(warehouse: Warehouse, page: TestClient, restorable: list[str]) -> Ite
         yield Held(process.num_fds(), process.num_threads(), process.memory_info().rss >> 20)
 
 
+@pytest.mark.long
 def test_a_process_holds_after_many_rounds_what_it_held_after_ten(
     lake_warehouse: Warehouse, restorable: list[str], page: As
 ) -> None:

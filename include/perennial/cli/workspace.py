@@ -52,8 +52,12 @@ def init(
     if platform is not None:
         init_platform(platform)
         return
+    from perennial.erasures.hashes import make_key
+
     with opened_warehouse() as warehouse:
         changes = warehouse.create_tables()
+        if make_key(warehouse.settings):
+            changes.append("made the key of erasures in HOME")
         for change in changes:
             console.print(change)
         console.print(

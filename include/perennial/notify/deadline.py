@@ -16,13 +16,14 @@ from perennial.notify.messages import late_restore_message, run_url
 
 _log = logging.getLogger(__name__)
 
-_OVER = ("success", "failed")
+_OVER, _WAITS = ("success", "failed"), "awaiting_input"
+_ENDED = "the run has ended"
 # The task that sends the last mail of a run, and its states before it does so.
 _LAST_MAIL, _NOT_BEGUN = "notify_requesters", (None, "scheduled", "queued")
 
 
 async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str | None = None, **_: Any) -> str:
-    """Notify the requesters of a restore that it is late, unless it has ended.
+    """Notify the requesters of a restore that it is late, unless it has ended or waits for a person's approval.
 
     The e-mail is sent in a thread: it does not hold up other triggers, and the asynchronous SmtpHook (smtp 3.2) starts
     TLS twice, which fails on servers that ask for STARTTLS.
@@ -43,8 +44,8 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
         return "nobody to notify"
     # Airflow 3.3 drops the deadline of a run that succeeds in time, and keeps that of one that fails. What it passes
     # on is the run as it was when the deadline passed, which can be long ago: the run may end at any moment.
-    if await _has_ended(dag_run):
-        return "the run has ended"
+    if reason := await _why_not(dag_run):
+        return reason
     base_url = airflow_url()
     url = run_url(base_url, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id"))) if base_url else None
     message = late_restore_message(dag_run, datetime.now(UTC), url, page_url(base_url) if base_url else None)
@@ -54,24 +55,27 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     return f"{notified}. {describe(delivery.undelivered)}" if delivery.undelivered else notified
 
 
-async def _has_ended(dag_run: Mapping[str, Any]) -> bool:
-    """Ask Airflow; if it does not answer, rely on the state when the deadline passed."""
+async def _why_not(dag_run: Mapping[str, Any]) -> str:
+    """Say why nobody is to be warned; empty if somebody is. If Airflow does not answer, rely on the state back then."""
     try:
-        return await asyncio.to_thread(_ended_by_now, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id")))
+        return await asyncio.to_thread(_ask_airflow, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id")))
     except Exception:  # whatever it is: a restore that it brings to a halt is late
         _log.warning("Airflow does not give the state of run %s", dag_run.get("dag_run_id"), exc_info=True)
-        return dag_run.get("state") in _OVER
+        return _ENDED if dag_run.get("state") in _OVER else ""
 
 
-def _ended_by_now(dag_id: str, run_id: str) -> bool:
-    """Return whether a run is over or is sending its last e-mail; a run that somebody removed is over, too."""
+def _ask_airflow(dag_id: str, run_id: str) -> str:
+    """Look whether a run is over or is sending its last e-mail; a run that somebody removed is over, too."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     # The triggerer asks the database for it, through its supervisor: a trigger has no session of its own.
     states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id])
     if run_id not in states or states[run_id].get(_LAST_MAIL) not in _NOT_BEGUN:
-        return True
-    return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) in _OVER
+        return _ENDED
+    if _WAITS in states[run_id].values():
+        # Above its ceiling (R23): its requesters have an e-mail that says so.
+        return "the run waits for a person's approval"
+    return _ENDED if RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) in _OVER else ""
 
 
 def airflow_url() -> str:

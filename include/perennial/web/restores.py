@@ -101,16 +101,19 @@ class OrderForm(_Model):
     tags: list[str] = Field([], max_length=10)
     notify: Annotated[str, BeforeValidator(_typed)] = ""
     reason: Annotated[str, BeforeValidator(_typed)] = ""
+    max_cost: Annotated[str, BeforeValidator(_typed)] = ""
+    max_bytes: Annotated[str, BeforeValidator(_typed)] = ""
 
     @property
-    def texts(self) -> dict[str, Any]:
-        """Whom to notify and why, within the limits of every request."""
+    def params(self) -> dict[str, Any]:
+        """Whom to notify and why, and the ceiling, within the limits of every request."""
+        ceiling = {name: value for name in ("max_cost", "max_bytes") if (value := getattr(self, name))}
         try:
-            order = RestoreOrder.model_validate({"notify": self.notify.split(), "reason": self.reason})
+            order = RestoreOrder.model_validate({"notify": self.notify.split(), "reason": self.reason, **ceiling})
         except ValidationError as error:
             flaws = [f"{flaw['loc'][0]}: {flaw['msg']}" for flaw in error.errors()]
             raise TerminalRequestError(f"{'; '.join(flaws)}.") from None
-        return order.model_dump(include={"notify", "reason"})
+        return order.model_dump(include={"notify", "reason", *ceiling})
 
 
 class CancelOrder(_Model):
@@ -189,11 +192,12 @@ def restore_by_form(request: Request, context: PageContextDep, form: Annotated[O
     """Start a restore and lead to its progress; an error is shown above the form, which keeps its texts."""
     form_ids, form_tags = _listed("source_ids", form.source_ids), _listed("tags", form.tags)
     try:
-        run_id = _start(context, {"source_ids": form_ids, "tags": form_tags, **form.texts}, by_page=True)
+        run_id = _start(context, {"source_ids": form_ids, "tags": form_tags, **form.params}, by_page=True)
     except TerminalRequestError as error:
         wanted = _request(form_ids, form_tags)
         status = 409 if isinstance(error, RefusedError) else 400
-        return _page(request, context, wanted, status, error=str(error), notify=form.notify, reason=form.reason)
+        typed = form.model_dump(include={"notify", "reason", "max_cost", "max_bytes"})
+        return _page(request, context, wanted, status, error=str(error), **typed)
     return RedirectResponse(_progress_address(request, "/restores/run", run_id), 303)
 
 
@@ -341,7 +345,7 @@ def _page(
     request: Request, context: PageContext, wanted: RestoreRequest, status: int = 200, error: str = "", **typed: str
 ) -> HTMLResponse:
     name = context.user.get_name()
-    texts = {"notify": name if is_address(name) else "", "reason": ""} | typed
+    texts = {"notify": name if is_address(name) else "", "reason": "", "max_cost": "", "max_bytes": ""} | typed
     preview = preview_restore(context, wanted)
     return render(
         request, "restore.html.j2", status, preview=preview, error=error, shown_count=_SHOWN_SOURCES, **texts,
