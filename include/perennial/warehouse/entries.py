@@ -28,7 +28,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pyiceberg.avro.decoder import BinaryDecoder, new_decoder
 from pyiceberg.avro.encoder import BinaryEncoder
@@ -56,8 +56,7 @@ if TYPE_CHECKING:
 
 # Entries of one block: enough for compression to find what repeats itself.
 BLOCK_ENTRIES = 200
-_VERSION: Literal[2] = 2
-_ENTRY, _FILE = MANIFEST_ENTRY_SCHEMAS[_VERSION].fields, DATA_FILE_TYPE[_VERSION].fields
+_ENTRY, _FILE = MANIFEST_ENTRY_SCHEMAS[2].fields, DATA_FILE_TYPE[2].fields
 _PARTITION, _COUNTS, _METRICS = 3, 4, 6
 # Of delete files; other writers declare them in every manifest of version 2.
 _SKIPPED_IDS = {143, 144, 145}
@@ -87,9 +86,8 @@ class CarriedFile(DataFile):
 
     @cached_property
     def _data(self) -> list[Any]:  # type: ignore[override]
-        decoded = _TAIL.read(new_decoder(self.tail))
-        values = (decoded[place] for place in range(len(_FILE) - _COUNTS))
-        return [self.content, self.file_path, self.file_format, self.partition, *values]
+        decoded = values_of(_TAIL.read(new_decoder(self.tail)))
+        return [self.content, self.file_path, self.file_format, self.partition, *decoded]
 
     def __setitem__(self, position: int, value: Any) -> None:
         raise TypeError("the entry of a manifest cannot be changed")
@@ -116,11 +114,16 @@ def without_metrics(data_file: DataFile) -> DataFile:
     return CarriedFile(tail, *known, *counts, None, None, data_file.spec_id)
 
 
+def values_of(partition: Record) -> tuple[Any, ...]:
+    """Values by which two partitions of one spec are the same."""
+    return tuple([partition[place] for place in range(len(partition))])
+
+
 def entries_of(manifest: ManifestFile, file_io: FileIO, discard_deleted: bool = True) -> list[ManifestEntry]:
     """Read the entries of a manifest.
 
-    They are many small objects without cycles; searching them for cycles takes longer than reading them. If threads
-    overlap, one of them may be searched after all, but the collector is never left off.
+    Looking for cycles among so many objects takes longer than reading them, and there are none. If threads overlap, one
+    of them may look after all, but the collector is never left off.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -143,21 +146,17 @@ def _layout(avro_schema: str) -> tuple[tuple[bool, ...], Callable[[BinaryDecoder
     """Which values of the partition are never null, and what skips the fields after the tail; None if unknown here."""
     try:
         fields = AvroSchemaConversion().avro_to_iceberg(json.loads(avro_schema)).fields
-    except (KeyError, TypeError, ValueError):
+        of_file = getattr(fields[-1].field_type, "fields", ())
+    except (IndexError, KeyError, TypeError, ValueError):
         return None
-    of_file = _fields(fields[-1])
     known, others = of_file[: len(_FILE)], of_file[len(_FILE) :]
     if _signature(fields[:-1]) != _signature(_ENTRY[:-1]) or _signature(known) != _signature(_FILE):
         return None
-    partition = _fields(known[_PARTITION])
+    partition = getattr(known[_PARTITION].field_type, "fields", ())
     is_text = all(field.field_type == StringType() for field in partition)
     if not is_text or not {field.field_id for field in others} <= _SKIPPED_IDS:
         return None
     return tuple(field.required for field in partition), construct_reader(StructType(*others)).skip
-
-
-def _fields(field: NestedField) -> tuple[NestedField, ...]:
-    return field.field_type.fields if isinstance(field.field_type, StructType) else ()
 
 
 def _signature(fields: Sequence[NestedField]) -> list[tuple[object, ...]]:
@@ -176,7 +175,6 @@ def _read(
 ) -> Iterator[ManifestEntry]:
     """Read what follows the header: blocks of entries, up to the end."""
     codec = header.compression_codec()
-    # Files of a source share its partition.
     partitions: dict[tuple[str | None, ...], Record] = {}
     while True:
         try:
@@ -186,8 +184,7 @@ def _read(
         block = decoder.read_bytes()
         if decoder.read(len(header.sync)) != header.sync:
             raise ValueError(f"Manifest {manifest.manifest_path} is damaged: a block does not end where it says.")
-        if codec is not None:
-            block = codec.decompress(block)
+        block = block if codec is None else codec.decompress(block)
         inner = new_decoder(block)
         read = inner.read_int
         for _ in range(count):
@@ -196,10 +193,9 @@ def _read(
             values = tuple([inner.read_utf8() if always or read() else None for always in required])
             partition = partitions.get(values) or partitions.setdefault(values, Record(*values))
             start = inner.tell()
-            told = _read_tail(inner)
-            tail = block[start : inner.tell()]
+            known = content, path, file_format, partition, *_read_tail(inner), manifest.partition_spec_id
+            file = CarriedFile(block[start : inner.tell()], *known)
             skip(inner)
-            file = CarriedFile(tail, content, path, file_format, partition, *told, manifest.partition_spec_id)
             yield _inherit_from_manifest(ManifestEntry(status, *numbers, file), manifest)
 
 
@@ -237,11 +233,6 @@ def _optional(value: int | None) -> bytes:
     return b"\0" if value is None else b"\2" + _number(value)
 
 
-def _text(text: str) -> bytes:
-    encoded = text.encode()
-    return _number(len(encoded)) + encoded
-
-
 @lru_cache(1024)
 def _head(status: int, *numbers: int | None) -> bytes:
     return _number(status) + b"".join(map(_optional, numbers))
@@ -261,11 +252,12 @@ class _EntryWriter:
             self._others.write(encoder, entry)
             return
         head = _head(entry.status.value, entry.snapshot_id, entry.sequence_number, entry.file_sequence_number)
-        known = _number(file.content.value), _text(file.file_path), _text(file.file_format.value)
+        path, kind = file.file_path.encode(), file.file_format.value.encode()
+        known = _number(file.content.value), _number(len(path)), path, _number(len(kind)), kind
         encoder.write(b"".join((head, *known, self._written(file.partition), file.tail)))
 
     def _written(self, partition: Record) -> bytes:
-        values = tuple([partition[place] for place in range(len(partition))])
+        values = values_of(partition)
         if values not in self._partitions:
             written = io.BytesIO()
             self._partition.write(BinaryEncoder(written), partition)
@@ -294,9 +286,15 @@ class _Blocks(AvroOutputFile[ManifestEntry]):
         super().__exit__(exctype, *error)
 
 
+class _Distinct(set[tuple[Any, ...]]):
+    def append(self, partition: Record) -> None:
+        self.add(values_of(partition))
+
+
 class BlockManifestWriter(ManifestWriterV2):
-    """pyiceberg's writer of manifests of version 2, but for the blocks."""
+    """pyiceberg's writer of manifests of version 2, but for the blocks; and it holds each partition once."""
 
     def new_writer(self) -> AvroOutputFile[ManifestEntry]:
         """Open the file."""
-        return _Blocks(self._output_file, self._with_partition(_VERSION), self._meta)
+        self._partitions = _Distinct()  # type: ignore[assignment]
+        return _Blocks(self._output_file, self._with_partition(2), self._meta)
