@@ -24,6 +24,7 @@ def run(*arguments: str, exit_code: int = 0) -> str:
     return " ".join(result.output.split())
 
 
+@pytest.mark.long
 def test_a_check_says_what_is_proven_and_ends_with_1_if_anything_is_wrong(warehouse: Warehouse) -> None:
     sound = run("--archive", "--sample-percent", "100")
     assert "Checked 100 % of archived files in 90 days, 0 damaged. This run read 3 files in full." in sound

@@ -141,7 +141,7 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
     assert visible(warehouse) == expired
 
 
-@pytest.mark.long(but="^(name|address|tier)$")
+@pytest.mark.long(but="^address$")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -184,6 +184,7 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_moves(
     assert visible(warehouse) == before
 
 
+@pytest.mark.long
 def test_status_explain_and_resume_check_say_the_same_of_an_unknown_source(expired: Counter[str]) -> None:
     said = {
         " ".join(CliRunner().invoke(app, [command, "cmp-wintercoats"]).stderr.split())
@@ -212,7 +213,7 @@ def restore_all(warehouse: Warehouse) -> None:
     restore_and_notify(warehouse, params, Run("killed", datetime.now(UTC)), lambda *_: None)
 
 
-@pytest.mark.long(but="after-add")
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point",
     [
@@ -249,6 +250,7 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_run_goes_on(
     assert visible(warehouse) == multiset(warehouse, "interactions") == expired
 
 
+@pytest.mark.long
 def test_r23_cancel_says_whether_it_was_in_time_and_the_command_that_restores_ends(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

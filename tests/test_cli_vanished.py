@@ -40,6 +40,7 @@ def workspace(settings: Settings, warehouse: Warehouse, monkeypatch: pytest.Monk
     return workspace
 
 
+@pytest.mark.long
 def test_what_the_platform_has_no_longer_is_shown_as_such(workspace: PlatformWorkspace) -> None:
     listed = run("status").splitlines()
     (expired,) = [line for line in listed if line.startswith("expired [b]")]
@@ -58,6 +59,7 @@ def test_what_the_platform_has_no_longer_is_shown_as_such(workspace: PlatformWor
     assert "Not ready." in checked
 
 
+@pytest.mark.long
 def test_ids_that_no_sync_has_seen_are_listed_and_explained(workspace: PlatformWorkspace) -> None:
     assert (
         "The hot table also holds 45 interactions of 6 sources that no sync has seen: 'unseen 0', 'unseen 1', "

@@ -403,7 +403,7 @@ BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.long(but="sqlite|postgresql-(a missing|a time|a user|a boolean)")
+@pytest.mark.long(but="sqlite-(a|an) (missing|source|user|tag|unknown|time)|postgresql-(a missing|a time|a boolean)")
 @pytest.mark.parametrize(("broken", "named"), BREAKS.values(), ids=BREAKS)
 def test_a_broken_platform_is_named_and_the_previous_metadata_stays(
     broken: Break,

@@ -469,6 +469,7 @@ def test_a_bucket_name_that_cannot_be_names_the_setting(storage: S3Storage) -> N
         storage.write("s3://no such, surely/key", b"x")
 
 
+@pytest.mark.long
 def test_on_bad_days_every_step_is_repeated_until_it_succeeds(aws: Aws, connect: Connect, finished: Path) -> None:
     bucket = aws.bucket()
     with faulty(aws.url) as faults:

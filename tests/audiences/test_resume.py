@@ -191,6 +191,7 @@ def run(workspace: Workspace, source_id: str, exit_code: int) -> str:
     return result.output
 
 
+@pytest.mark.long
 def test_the_request_of_the_command_brings_back_all_that_can_come_back(warehouse: Warehouse) -> None:
     workspace = Workspace(warehouse)
     workspace.source(HOSTILE, "stopped")

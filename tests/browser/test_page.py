@@ -147,7 +147,7 @@ def test_a_source_with_an_awkward_name_is_shown_as_text_and_can_be_followed(visi
     expect(page.locator("main")).to_contain_text(HOSTILE)
 
 
-@pytest.mark.long(but="(source|overview)")
+@pytest.mark.long(but="overview")
 @pytest.mark.parametrize(
     "address", ["sources", "overview", "source?id=cnv-running", "users", "user?id=user-1", "restores"]
 )
@@ -171,7 +171,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=chart.element_handle())
 
 
-@pytest.mark.long(but="^360-(sources$|forecast|source.id=cmp|restore)")
+@pytest.mark.long(but="^360-(forecast|source.id=cmp)")
 @pytest.mark.parametrize(
     "address",
     [
@@ -209,6 +209,7 @@ def test_who_logs_in_comes_back_to_the_link_one_came_from(visit: Visit, served: 
     expect(page.get_by_role("link", name="Spring sale")).to_be_visible()
 
 
+@pytest.mark.long
 def test_airflows_own_form_restores_with_one_id_and_one_address(visit: Visit, served: Served) -> None:
     page = visit("/dags/restore_interactions")
     page.get_by_role("button", name="Trigger").first.click()

@@ -22,6 +22,7 @@ def contract_rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
     return {table: rows(warehouse, table, declared[table]) for table in LOADED_TABLES}
 
 
+@pytest.mark.long
 def test_loads_know_nothing_of_columns_that_somebody_added_and_leave_their_values_alone(
     settings: Settings, warehouse: Warehouse
 ) -> None:

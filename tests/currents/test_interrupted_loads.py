@@ -83,7 +83,7 @@ def start() -> Iterator[Callable[[Settings, str], Started]]:
 Start = Callable[[Settings, str], Started]
 
 
-@pytest.mark.long(but="before:record|after:record$|after:commit:(loaded_events|interactions|loaded_files)")
+@pytest.mark.long(but="after:record$|after:commit:(loaded_events|interactions)")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.usefixtures("earlier_load")
 def test_a_load_killed_at_any_point_is_finished_by_the_next_run(
@@ -95,6 +95,7 @@ def test_a_load_killed_at_any_point_is_finished_by_the_next_run(
     assert everything(warehouse) == undisturbed
 
 
+@pytest.mark.long(but="^(after:commit:loaded_events)$")
 @pytest.mark.parametrize("point", ["after:commit:loaded_events", "after:commit:interactions", "before:forget:record"])
 @pytest.mark.usefixtures("earlier_load")
 def test_maintenance_can_finish_a_killed_load(

@@ -129,6 +129,7 @@ def test_what_airflow_adds_to_the_conf_is_nobodys_mistake(workspace: Workspace, 
     assert run_dag(dag_id, {**ASKED[dag_id], **LINEAGE}, at=NOW).state == "success"
 
 
+@pytest.mark.long
 def test_a_dry_run_that_airflow_is_told_to_ignore_moves_nothing(
     workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

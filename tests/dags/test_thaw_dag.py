@@ -138,6 +138,7 @@ def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_kn
     assert (ended.thawed_count, ended.requesters_notified, ended.ended) == (2, True, True)
 
 
+@pytest.mark.long
 def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
     freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:

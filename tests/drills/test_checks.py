@@ -47,6 +47,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
 }
 
 
+@pytest.mark.long(but="^(local)$")
 @everywhere
 def test_a_check_finds_every_kind_of_damage_and_names_the_file(warehouse: Warehouse) -> None:
     archive_of(warehouse, *DAMAGES)
@@ -83,6 +84,7 @@ def test_the_longest_unchecked_file_comes_first_and_one_that_nobody_has_checked_
     assert [row["source_id"] for row in check(warehouse, "c6", 25)] == rounds[1]
 
 
+@pytest.mark.long
 def test_what_is_damaged_is_checked_in_every_run_until_it_is_mended(made_once: MadeOnce) -> None:
     warehouse = made_once(three).warehouse
     victim = archived(warehouse, "b")

@@ -49,6 +49,7 @@ def shown(warehouse: Warehouse) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long(but="^(local)$")
 @everywhere
 def test_every_row_comes_back_and_nobody_sees_the_scratch_tables(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
@@ -104,6 +105,7 @@ def test_a_drill_that_is_killed_changes_nothing_and_its_next_try_cleans_up(made_
     assert (multiset(warehouse, "interactions"), multiset(warehouse, "interactions_archive")) == before
 
 
+@pytest.mark.long
 @everywhere
 def test_cleaning_up_that_is_killed_halfway_is_finished_by_another_run(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
@@ -140,6 +142,7 @@ def test_a_purge_forgets_what_a_dead_drill_has_left_and_keeps_what_it_was_made_o
     assert hot_and_archive(warehouse) == before
 
 
+@pytest.mark.long(but="^(files still there)$")
 @pytest.mark.parametrize("kept", [True, False], ids=["files still there", "files purged"])
 def test_a_restore_beside_a_drill_of_the_same_source_brings_every_row_back(
     made_once: MadeOnce, monkeypatch: pytest.MonkeyPatch, kept: bool

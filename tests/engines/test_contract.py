@@ -230,6 +230,7 @@ def test_what_is_committed_while_a_session_is_open_is_not_seen(
         assert rows(session.queries, count) == [{"seen": 1, "users": 2, "summaries": 0}]
 
 
+@pytest.mark.long(but="^(duckdb)$")
 @pytest.mark.parametrize("engine", ["duckdb", "spark"])
 def test_a_hundred_segments_inside_each_other_are_asked_in_seconds(
     lake_warehouse: Warehouse, request: pytest.FixtureRequest, engine: str

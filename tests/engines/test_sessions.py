@@ -71,6 +71,7 @@ def test_r17_a_source_that_is_restored_while_a_session_opens_is_all_there(stoppe
     assert rows == {"old": 3, "running": 3}
 
 
+@pytest.mark.long
 def test_a_session_that_never_sees_the_same_moment_twice_says_so_and_can_be_tried_again(stopped: Warehouse) -> None:
     moves = iter(range(1000))
 

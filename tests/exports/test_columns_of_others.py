@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from perennial.engines.duckdb import open_session
 from perennial.exports.models import parse_request
 from perennial.exports.profile import read_profile
@@ -17,6 +19,7 @@ from tests.exports.received_world import PEOPLE, expire, filled, restore
 from tests.other_writers import add_columns
 
 
+@pytest.mark.long
 def test_every_question_is_answered_as_without_them(story: Story, tmp_path: Path) -> None:
     home = tmp_path / "home"
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(home)}))

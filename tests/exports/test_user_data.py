@@ -332,6 +332,7 @@ def export_once(warehouse: Warehouse) -> None:
     write_user_data(warehouse, request("cmp", True), "run-1", NOW)
 
 
+@pytest.mark.long(but="^(while-copying)$")
 @pytest.mark.parametrize(
     ("work", "point"),
     [

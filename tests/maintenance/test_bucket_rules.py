@@ -68,6 +68,7 @@ def put(aws: Aws, bucket: str, *rules: dict[str, Any]) -> None:
     aws.client().put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": named})
 
 
+@pytest.mark.long(but="^(whole-bucket|of-old|frozen)$")
 @pytest.mark.parametrize(("rule", "said"), HARMFUL.values(), ids=HARMFUL.keys())
 def test_a_rule_that_deletes_or_freezes_archived_files_is_named(
     aws: Aws, warehouse: Warehouse, archive: str, rule: dict[str, Any], said: str
@@ -80,6 +81,7 @@ def test_a_rule_that_deletes_or_freezes_archived_files_is_named(
     assert not found.unseen
 
 
+@pytest.mark.long(but="^(disabled|tags|delete-markers)$")
 @pytest.mark.parametrize("rule", HARMLESS.values(), ids=HARMLESS.keys())
 def test_a_rule_that_takes_nothing_of_ours_is_not_named(
     aws: Aws, warehouse: Warehouse, archive: str, rule: dict[str, Any]
@@ -94,6 +96,7 @@ def test_the_rules_that_the_project_ships_do_no_harm(aws: Aws, warehouse: Wareho
     assert find_harmful_rules(warehouse).harmful == ()
 
 
+@pytest.mark.long
 def test_a_rule_about_metadata_is_named_by_the_command_until_it_is_gone(
     aws: Aws, warehouse: Warehouse, archive: str
 ) -> None:

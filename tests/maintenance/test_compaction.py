@@ -224,6 +224,7 @@ def test_an_expiry_and_a_compaction_interleaved_in_every_order_keep_every_row_on
     assert multiset(warehouse, "interactions") == {}
 
 
+@pytest.mark.long
 def test_a_restore_and_a_compaction_interleaved_in_every_order_keep_every_row_once(warehouse: Warehouse) -> None:
     sources = [f"s{pin}{commit}" for pin, commit in MOMENTS]
     append_loads(warehouse, sources, loads=4)

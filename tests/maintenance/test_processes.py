@@ -28,7 +28,7 @@ def start(role: str, warehouse: Warehouse, argument: object) -> subprocess.Popen
     return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-@pytest.mark.long(but="rewritten|committed|purged")
+@pytest.mark.long(but="committed")
 @pytest.mark.parametrize(
     "point",
     [

@@ -99,6 +99,7 @@ def test_a_file_that_only_an_old_snapshot_lists_stays_as_long_as_the_snapshot(wa
     assert stored(directory) == data_files(warehouse, "interactions")
 
 
+@pytest.mark.long(but="^(expire-copied)$")
 @pytest.mark.parametrize("loads", [2, 9], ids=["copied", "rewritten"])
 @pytest.mark.parametrize("direction", [EXPIRE, RESTORE], ids=lambda direction: direction.name)
 def test_a_half_done_move_survives_and_can_be_finished_by_the_next_run(
@@ -179,6 +180,7 @@ def test_a_copy_made_anew_while_the_purge_looks_around_stays(
     assert orphan.exists()
 
 
+@pytest.mark.long(but="^(checksum noted)$")
 @pytest.mark.parametrize("noted", [True, False], ids=["checksum noted", "nothing noted"])
 def test_archived_files_stay_while_referenced_and_go_later_if_the_workspace_wrote_them(
     warehouse: Warehouse, noted: bool

@@ -73,6 +73,7 @@ def restored_rows(warehouse: Warehouse) -> dict[str, int]:
     return dict(rows)
 
 
+@pytest.mark.long
 def test_two_restores_of_the_same_sources_are_one_event_and_both_requesters_hear_that_all_is_back(
     workspace: Workspace,
 ) -> None:
@@ -102,6 +103,7 @@ def test_two_restores_of_the_same_sources_are_one_event_and_both_requesters_hear
     assert clocks == [(NOW + DAY,)]
 
 
+@pytest.mark.long
 def test_a_restore_that_failed_before_another_brought_its_sources_back_stays_failed(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     expire_all(warehouse)
@@ -115,6 +117,7 @@ def test_a_restore_that_failed_before_another_brought_its_sources_back_stays_fai
     assert restore_report(warehouse, request, failed, ended_at).state == "failed"
 
 
+@pytest.mark.long(but="^(add-local)$")
 @everywhere
 @pytest.mark.parametrize("step", ["add", "remove"])
 def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_says_nothing_more(
@@ -137,6 +140,7 @@ def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_say
     assert {source.source_id: source.row_count for source in report.sources} == ROWS
 
 
+@pytest.mark.long
 def test_two_dead_restores_that_are_settled_one_after_the_other_are_one_event(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +193,7 @@ def test_r13_an_expiry_that_was_decided_before_its_source_went_and_came_back_mov
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
 
 
+@pytest.mark.long
 def test_what_another_program_has_put_into_the_archive_comes_back_without_a_second_restored_event(
     workspace: Workspace,
 ) -> None:
@@ -225,6 +230,7 @@ def _dying(settings: Settings, moment: int, work: Callable[..., None], run_id: s
     work(Warehouse(settings), run_id, now)
 
 
+@pytest.mark.long(but="^(0)$")
 @pytest.mark.parametrize("seed", range(3))
 def test_trails_alternate_after_kills_at_random_moments(
     workspace: Workspace, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,7 @@ def test_a_source_is_in_one_batch_and_only_one_that_is_larger_exceeds_the_bound(
     assert len(before) == sum(FILES.values())
 
 
+@pytest.mark.long
 def test_batches_move_everything_and_bring_it_back(warehouse: Warehouse, before: Counter[str]) -> None:
     report = expire_sources(warehouse, RUN)
 
@@ -65,6 +66,7 @@ def test_batches_move_everything_and_bring_it_back(warehouse: Warehouse, before:
     assert multiset(warehouse, "interactions_archive") == Counter()
 
 
+@pytest.mark.long
 def test_batches_that_were_done_stay_done_when_the_run_dies(warehouse: Warehouse, before: Counter[str]) -> None:
     first, *others = plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN)
     assert all(chunk_count(plan_uri) * len([first, *others]) <= RUN_CHUNKS for plan_uri in [first, *others])

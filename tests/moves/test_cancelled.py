@@ -59,7 +59,7 @@ def assert_comes_back(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_restored(warehouse, before)
 
 
-@pytest.mark.long(but="before-write_plan|before-add|after-add")
+@pytest.mark.long(but="before-add|after-add")
 @pytest.mark.parametrize("point", RESTORING, ids=str)
 def test_r23_a_restore_that_was_stopped_at_any_step_is_cancelled_or_finished(
     workspace: Workspace, point: Point
@@ -112,7 +112,7 @@ RUNNING = [
 ]
 
 
-@pytest.mark.long(but="lake-before-add|local-after-record")
+@pytest.mark.long(but="lake-before-add")
 @pytest.mark.parametrize(("warehouse", "point"), RUNNING, indirect=["warehouse"], ids=str)
 def test_r23_a_running_restore_stops_at_its_next_step_or_finishes(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch

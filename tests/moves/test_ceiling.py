@@ -78,6 +78,7 @@ def test_r23_the_ceiling_is_compared_with_what_would_come_back(warehouse: Wareho
     assert not list(pending_records(warehouse))
 
 
+@pytest.mark.long
 def test_r23_the_cost_is_retrieval_and_three_months_hot(
     lake_warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

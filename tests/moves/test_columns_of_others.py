@@ -54,6 +54,7 @@ def workspace(warehouse: Warehouse) -> Workspace:
     return workspace
 
 
+@pytest.mark.long
 def test_values_in_columns_of_any_type_and_name_survive_moves_and_merging(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     add_columns(warehouse, HOT)
@@ -99,6 +100,7 @@ def there_and_back(workspace: Workspace) -> None:
     assert same_columns(warehouse.table(HOT).schema(), warehouse.table(ARCHIVE).schema())
 
 
+@pytest.mark.long
 def test_comments_order_wider_types_and_optional_columns_are_no_obstacle(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     update(
@@ -118,6 +120,7 @@ def test_comments_order_wider_types_and_optional_columns_are_no_obstacle(workspa
     assert warehouse.create_tables() == []
 
 
+@pytest.mark.long(but="^(local)$")
 @everywhere
 def test_columns_that_either_table_has_are_given_to_the_other_under_the_same_id(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
@@ -301,7 +304,7 @@ REFUSED: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@pytest.mark.long(but="^(required|renamed|dropped|made-again|fixed|nearly-the-same-name)$")
+@pytest.mark.long(but="^(required|renamed|made-again)$")
 @pytest.mark.parametrize(("change", "said", "remedy"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_work_is_refused_before_anything_moves_and_the_remedy_works(
     workspace: Workspace, change: Any, said: str, remedy: Any
@@ -353,6 +356,7 @@ def _align(warehouse: Warehouse) -> None:
     warehouse.align_facts()
 
 
+@pytest.mark.long(but="^(plan)$")
 @pytest.mark.parametrize("step", ["plan", "verify", "add"])
 def test_columns_may_change_between_two_steps_of_a_move(workspace: Workspace, step: str) -> None:
     warehouse = workspace.warehouse

@@ -80,7 +80,7 @@ def interleaved(one: list[Step], other: list[Step], pattern: str) -> None:
 PATTERNS = ["1212121212", "1222221111", "1112222211", "1111222221", "2111112222"]
 
 
-@pytest.mark.long(but="1212121212|1222221111")
+@pytest.mark.long(but="1212121212")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_two_restores_of_the_same_source_bring_every_row_back_once(workspace: Workspace, pattern: str) -> None:
     warehouse = workspace.warehouse
@@ -95,7 +95,7 @@ def test_two_restores_of_the_same_source_bring_every_row_back_once(workspace: Wo
     assert_trails_alternate(warehouse)
 
 
-@pytest.mark.long(but="1212121212|1111222221")
+@pytest.mark.long(but="1212121212")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_late_rows_leaving_while_their_source_comes_back_end_up_visible_once(
     workspace: Workspace, pattern: str
@@ -116,7 +116,7 @@ def test_late_rows_leaving_while_their_source_comes_back_end_up_visible_once(
     assert multiset(warehouse, "interactions_archive") == {}
 
 
-@pytest.mark.long(but="1212121212|2111112222")
+@pytest.mark.long(but="1212121212")
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_two_expiries_of_the_same_sources_move_every_row_once(workspace: Workspace, pattern: str) -> None:
     """Of one whose tiny files are merged on their way, and of one whose files are copied."""
@@ -135,6 +135,7 @@ def test_two_expiries_of_the_same_sources_move_every_row_once(workspace: Workspa
     assert warehouse.source_totals("interactions").keys() == {"running"}
 
 
+@pytest.mark.long
 def test_a_restore_leaves_alone_the_merged_copy_that_a_slower_expiry_has_still_to_withdraw(
     workspace: Workspace,
 ) -> None:
@@ -196,6 +197,7 @@ def _expire_and_restore(settings: Settings, mover: int) -> None:
         restore_sources(warehouse, REQUEST, Run(f"restore-{mover}-{turn}", now))
 
 
+@pytest.mark.long
 @on_s3
 def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(
     warehouse: Warehouse, set_clock: SetClock

@@ -55,7 +55,7 @@ def cut_short(uri: str) -> None:
     storage_for(uri).write(uri, storage_for(uri).read(uri)[:-10])
 
 
-@pytest.mark.long(but="local|missing-lake")
+@pytest.mark.long(but="one bit flipped-local|missing-lake")
 @everywhere
 @pytest.mark.parametrize(
     ("damage", "said"),
@@ -101,6 +101,7 @@ def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehou
     assert warehouse.source_totals("interactions_archive").keys() == {"a", "b"}
 
 
+@pytest.mark.long
 @on_s3
 def test_a_mended_file_can_be_restored_after_all(warehouse: Warehouse) -> None:
     fill(warehouse)

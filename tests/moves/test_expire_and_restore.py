@@ -282,6 +282,7 @@ def test_r1_new_interactions_of_an_active_source_are_visible_although_its_old_on
     assert visible(workspace.warehouse) == before
 
 
+@pytest.mark.long
 def test_a_run_id_that_is_used_again_reports_only_its_own_restore(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("old")

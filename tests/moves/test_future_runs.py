@@ -49,6 +49,7 @@ def everything(warehouse: Warehouse) -> tuple[Counter[str], ...]:
     )
 
 
+@pytest.mark.long(but="^(expiry|plan of an expiry)$")
 @pytest.mark.parametrize(
     "work",
     [

@@ -66,6 +66,7 @@ def assert_kept(warehouse: Warehouse, before: Any) -> None:
     assert trails(warehouse) == {"other": ["expired"]}
 
 
+@pytest.mark.long(but="^(source)$")
 @pytest.mark.parametrize("asked", [{}, {"source_id": None, "tag": "summer"}], ids=["source", "tag"])
 def test_r19_what_is_held_stays_until_it_is_lifted_and_then_goes_by_the_clock_that_ran_on(
     workspace: Workspace, asked: dict[str, Any]
@@ -128,7 +129,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.long(but="copy_chunk|finish_move|last_events")
+@pytest.mark.long(but="last_events")
 @pytest.mark.parametrize(("module", "step"), STEPS, ids=[step for _, step in STEPS])
 def test_r19_a_hold_that_is_placed_while_a_run_is_copying_keeps_its_source(
     workspace: Workspace, module: Any, step: str, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +169,7 @@ KILLED = [
 ]
 
 
+@pytest.mark.long(but="^(after-add)$")
 @pytest.mark.parametrize("point", KILLED, ids=str)
 def test_r19_a_hold_on_what_a_killed_run_was_moving_keeps_it(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse

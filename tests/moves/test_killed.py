@@ -110,9 +110,7 @@ def assert_restored(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_trails_alternate(warehouse)
 
 
-@pytest.mark.long(
-    but="local-(before-write_results|after-add|after-remove|after-checksums|before-remove_pending)|lake-after-add"
-)
+@pytest.mark.long(but="local-after-(add|remove|checksums)|lake-after-add")
 @pytest.mark.parametrize(
     ("warehouse", "point"), [*in_places(EXPIRING), *WHILE_COPYING], indirect=["warehouse"], ids=str
 )
@@ -132,7 +130,7 @@ def test_a_killed_expiry_is_finished_by_its_next_try_or_by_tomorrows_run(workspa
     assert_restored(warehouse, before)
 
 
-@pytest.mark.long(but="local-(before-write_plan|after-add|after-remove|after-record)|lake-after-add")
+@pytest.mark.long(but="local-(after-add|after-remove|before-write_plan)")
 @pytest.mark.parametrize(("warehouse", "point"), in_places(RESTORING), indirect=["warehouse"], ids=str)
 def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse
@@ -147,6 +145,7 @@ def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(work
     assert_restored(warehouse, before)
 
 
+@pytest.mark.long(but="^(after-add-local)$")
 @everywhere
 @pytest.mark.parametrize("point", [Point("after", "commit:add"), Point("after", "commit:remove")], ids=str)
 def test_a_dead_restore_is_settled_by_the_next_expiry(

@@ -76,6 +76,7 @@ def _move(alone: Callable[..., Any], plan_uris: list[str]) -> int:
     return chunks
 
 
+@pytest.mark.long
 def test_a_move_passes_nothing_on_but_through_s3(
     environment: dict[str, str], alone: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_r20_notice_is_given_once_a_clock_also_after_a_restore_and_the_next_expi
     assert [row["source_id"] for row in warehouse.read("notices").to_pylist()].count("a") == 3
 
 
+@pytest.mark.long
 def test_r20_a_mail_that_cannot_be_sent_keeps_nothing_and_is_sent_by_a_later_run(
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

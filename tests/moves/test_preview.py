@@ -129,6 +129,7 @@ def test_the_next_run_is_the_one_at_four(now: str, at: str) -> None:
     assert next_run_at(datetime.fromisoformat(f"{now}+00:00")) == datetime.fromisoformat(f"{at}+00:00")
 
 
+@pytest.mark.long
 def test_what_was_known_at_a_moment_is_answered_from_the_tables_as_they_were(workspace: Workspace) -> None:
     warehouse, then = workspace.warehouse, wall_clock()
     change(workspace)

@@ -90,6 +90,7 @@ def test_a_catalog_or_an_s3_that_is_down_is_said(site: Site) -> None:
     site.refuses(TransientError, NOWHERE, "aws_default", AIRFLOW_CONN_AWS_DEFAULT=json.dumps(connection))
 
 
+@pytest.mark.long
 def test_an_archive_in_a_bucket_that_is_not_there_is_said(site: Site) -> None:
     missing = {"PERENNIAL_ARCHIVE_URI": "s3://nowhere/cold", "PERENNIAL_OPERATIONS_URI": f"s3://{ARCHIVE}/operations"}
     site.open(**missing).create_tables()

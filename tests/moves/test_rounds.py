@@ -103,6 +103,7 @@ def assert_all_is_back(warehouse: Warehouse, before: Counter[str]) -> None:
 CASES = [("commit_destination", rewritten), ("finish_move", rewritten), ("finish_move", appended)]
 
 
+@pytest.mark.long(but="^(commit_destination-rewritten)$")
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(("step", "interfere"), CASES, ids=lambda value: getattr(value, "__name__", value))
 def test_what_another_writer_changed_comes_back_in_a_second_round_and_all_of_it_is_one_event(
@@ -124,6 +125,7 @@ def test_what_another_writer_changed_comes_back_in_a_second_round_and_all_of_it_
     assert_all_is_back(warehouse, hot_and_archive(warehouse))
 
 
+@pytest.mark.long(but="^(commit_destination-rewritten)$")
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(("step", "interfere"), CASES, ids=lambda value: getattr(value, "__name__", value))
 def test_the_tasks_of_a_large_move_find_a_small_one_done_and_bring_back_what_is_left_of_it(
@@ -142,6 +144,7 @@ def test_the_tasks_of_a_large_move_find_a_small_one_done_and_bring_back_what_is_
     assert_all_is_back(warehouse, Counter(dict.fromkeys(everything, 1)))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undisturbed")
 def test_a_restore_that_loses_every_race_shows_nothing_and_the_next_one_goes_on(warehouse: Warehouse) -> None:
     disturb("finish_move", appended, inline.ROUNDS)
@@ -158,6 +161,7 @@ def test_a_restore_that_loses_every_race_shows_nothing_and_the_next_one_goes_on(
     assert_all_is_back(warehouse, everything)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undisturbed")
 def test_a_damaged_rest_keeps_its_own_source_hidden_and_no_other(warehouse: Warehouse) -> None:
     def damaged(opened: Warehouse) -> None:
@@ -189,7 +193,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.long(but="after-plan_move|after-add-2|after-remove-2")
+@pytest.mark.long(but="after-add-2")
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_restore_killed_between_or_in_its_rounds_is_finished_by_another_request_or_by_tomorrows_expiry(
     warehouse: Warehouse, point: Point, monkeypatch: pytest.MonkeyPatch

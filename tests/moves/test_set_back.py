@@ -164,7 +164,7 @@ def run(*arguments: str, exit_code: int = 0) -> str:
     return result.output
 
 
-@pytest.mark.long(but="interactions|loaded_events|lifecycle|erasures")
+@pytest.mark.long(but="^(interactions|lifecycle_events)$")
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_table_set_back_alone_is_named_every_run_refuses_and_the_repair_brings_every_row_back(
     world: Warehouse, name: str
@@ -244,6 +244,7 @@ def expire_all_but_heads(warehouse: Warehouse, name: str) -> None:
     warehouse.table(name).maintenance.expire_snapshots().older_than(datetime.now(UTC) + timedelta(days=1)).commit()
 
 
+@pytest.mark.long(but="^(as it was)$")
 @pytest.mark.parametrize("others", [False, True], ids=["as it was", "others have committed since"])
 def test_it_is_the_same_on_s3_with_a_rest_catalog(lake_warehouse: Warehouse, others: bool) -> None:
     for number in range(3):
@@ -301,6 +302,7 @@ def repair_all(warehouse: Warehouse) -> None:
         repair_table(warehouse, name, dry_run=False)
 
 
+@pytest.mark.long(but="^(as it was)$")
 @pytest.mark.parametrize("committed", [False, True], ids=["as it was", "others have committed since"])
 def test_a_catalog_from_an_older_backup_gets_back_what_it_has_forgotten(world: Warehouse, committed: bool) -> None:
     catalog, backup = world.settings.home / "catalog.db", world.settings.home / "backup.db"
@@ -483,6 +485,7 @@ ORDINARY: dict[str, Callable[[Warehouse], object]] = {
 }
 
 
+@pytest.mark.long(but="last retained|a branch and a tag")
 @pytest.mark.parametrize("done", ORDINARY.values(), ids=ORDINARY)
 def test_what_others_may_do_is_no_loss(world: Warehouse, done: Callable[[Warehouse], object]) -> None:
     done(world)

@@ -94,6 +94,7 @@ def seen(warehouse: Warehouse) -> Counter[str]:
     return Counter(json.loads(row)["event_id"] for row in visible(warehouse).elements())
 
 
+@pytest.mark.long
 def test_r23_a_restore_that_is_cancelled_while_it_waits_for_a_thaw_leaves_nothing(
     aws: Aws, workspace: Workspace, before: Counter[str]
 ) -> None:
@@ -116,6 +117,7 @@ def test_r23_a_restore_that_is_cancelled_while_it_waits_for_a_thaw_leaves_nothin
     assert visible(warehouse) == before
 
 
+@pytest.mark.long
 def test_a_restore_in_one_process_waits_and_brings_every_row_back(
     aws: Aws, workspace: Workspace, before: Counter[str]
 ) -> None:
@@ -250,7 +252,7 @@ def test_expedited_is_refused_where_one_file_lies_in_deep_archive_and_nothing_is
     assert not list(pending_records(warehouse))
 
 
-@pytest.mark.long(but="Expedited")
+@pytest.mark.long
 @pytest.mark.parametrize(("tier", "minutes"), [("Expedited", 5), ("Standard", 5 * 60), ("Bulk", 12 * 60)])
 def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     aws: Aws, workspace: Workspace, tier: str, minutes: int
@@ -271,7 +273,7 @@ def test_the_tier_is_passed_on_and_decides_how_long_it_takes(
     assert took == timedelta(minutes=minutes)
 
 
-@pytest.mark.long(but="faster")
+@pytest.mark.long
 @pytest.mark.parametrize("refused", [False, True], ids=["faster", "as it was"])
 def test_a_second_request_of_a_faster_tier_is_passed_on_and_promises_it_only_where_s3_takes_it(
     workspace: Workspace, refused: bool

@@ -195,7 +195,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.long(but="an id-(before-read_metadata|after-withdraw_kept)")
+@pytest.mark.long(but="an id-after-withdraw_kept")
 @pytest.mark.parametrize("point", POINTS, ids=str)
 @pytest.mark.parametrize(("definition", "kept"), [(NAMES_A, {"a"}), (NONSENSE, {"a", "b"})], ids=["an id", "no JSON"])
 def test_r7_a_run_killed_around_such_a_second_look_loses_and_doubles_nothing(

@@ -199,6 +199,7 @@ def test_r7_what_vanishes_between_sync_and_second_look_is_judged_by_the_last_syn
     assert expire(workspace, run.now, "again") == []
 
 
+@pytest.mark.long(but="sources")
 @pytest.mark.parametrize("table", ["sources", "audiences"])
 def test_r7_nothing_leaves_hot_where_half_of_the_platform_is_missing_at_the_second_look(
     workspace: PlatformWorkspace, table: str, caplog: pytest.LogCaptureFixture

@@ -167,6 +167,7 @@ def test_a_question_about_a_source_with_an_avro_file_says_so_and_other_questions
     assert warehouse.read("users").num_rows == 1, "a sync replaces it"
 
 
+@pytest.mark.long
 def test_our_own_files_are_parquet_whatever_the_tables_default(warehouse: Warehouse, settings: Settings) -> None:
     for name in NAMES:
         set_properties(warehouse, name, {"write.format.default": "orc"})

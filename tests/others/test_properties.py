@@ -82,6 +82,7 @@ def sorted_and_partitioned(table: Table) -> None:
     assert table.sort_order().fields[0].direction is SortDirection.DESC
 
 
+@pytest.mark.long
 def test_work_goes_on_whatever_properties_and_order_are_set(warehouse: Warehouse) -> None:
     for name in NAMES:
         set_properties(warehouse, name, SET)

@@ -180,7 +180,7 @@ def test_a_restore_that_failed_before_the_upgrade_is_cleared_after_it(
     ]
 
 
-@pytest.mark.long(but="clear$")
+@pytest.mark.long
 @LATEST
 def test_an_expiry_whose_mail_failed_before_the_upgrade_is_cleared_after_it(
     workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox, latest: bool | None
@@ -197,6 +197,7 @@ def test_an_expiry_whose_mail_failed_before_the_upgrade_is_cleared_after_it(
     assert [mail.subject for mail in mailbox.messages()] == ["Interaction data moved to the archive: Name of old"]
 
 
+@pytest.mark.long
 def test_a_run_that_is_under_way_at_the_upgrade_ends_under_the_new_names(
     workspace: Workspace, old_dag: Callable[[str], Any], airflow: TestClient, mailbox: Mailbox
 ) -> None:

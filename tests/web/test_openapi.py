@@ -82,7 +82,7 @@ ASKED = [
 ]
 
 
-@pytest.mark.long(but="(sources|restores|users|preview|export)")
+@pytest.mark.long(but="(/api/sources|/api/restores|users)")
 @pytest.mark.parametrize(("operation", "mode"), ASKED)
 def test_a_route_answers_as_it_is_described_whatever_it_is_asked(
     page: As, operation: str, mode: GenerationMode

@@ -124,7 +124,7 @@ def ask(client: TestClient, address: str, accept: str = "application/json") -> A
     return client.request(method, f"/perennial{path}", params=PARAMS, headers={"Accept": accept}, **body)
 
 
-@pytest.mark.long(but="a_data_file")
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("outage", "said", "status"),
     [
@@ -168,6 +168,7 @@ def test_a_person_gets_a_page_that_says_so(uma: TestClient, world: Workspace) ->
     assert "<nav" in answer.text
 
 
+@pytest.mark.long
 def test_a_locked_catalog_is_said_and_forgotten(uma: TestClient, world: Workspace) -> None:
     assert total(uma) == 6
     with closing(sqlite3.connect(home_of(world) / "catalog.db", isolation_level=None)) as other:

@@ -41,6 +41,7 @@ def platform_user(user_id: str) -> dict[str, Any]:
     return dict(as_json(row))
 
 
+@pytest.mark.long(but="ann|it's")
 @pytest.mark.parametrize("user_id", PEOPLE)
 def test_r16_the_answer_is_the_profile_whole_with_what_each_list_leaves_out(
     page: As, expired: Warehouse, user_id: str

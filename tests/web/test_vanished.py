@@ -34,6 +34,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return warehouse.settings
 
 
+@pytest.mark.long
 def test_the_list_shows_it_and_can_be_filtered_by_it(page: As) -> None:
     client = page("vic")
     for params in ({"status": "vanished"}, {"tag": "season"}, {"state": "expired"}):
