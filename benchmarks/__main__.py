@@ -13,11 +13,10 @@ import tempfile
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from benchmarks.figures import Cost, Figure, table
+from benchmarks.figures import Figure, table
 
 FOLDER = Path(__file__).parent
 
@@ -39,22 +38,13 @@ def measure(name: str) -> list[Figure] | None:
         return [Figure.from_json(row) for row in json.loads(result.read_text(encoding="utf-8"))]
 
 
-def _figure(found: Figure | dict[str, Any]) -> Figure:
-    """Take the rows of benchmarks that do not return figures yet."""
-    if isinstance(found, Figure):
-        return found
-    ours, other = (found[key] and Cost(found[key]) for key in ("ours_seconds", "other_seconds"))
-    detail = "; ".join(text for text in (found["target"], found["detail"]) if text)
-    return Figure(found["name"], found["ratio"], ours=ours, other=other, detail=detail)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run the benchmarks and print one table.")
     parser.add_argument("--only", choices=names(), metavar="NAME", help=f"one of: {', '.join(names())}")
     parser.add_argument("--result", type=Path, help="run --only NAME in this process and write its rows here, as JSON")
     arguments = parser.parse_args()
     if arguments.result:
-        figures = [_figure(found) for found in import_module(f"benchmarks.{arguments.only}").run()]
+        figures = import_module(f"benchmarks.{arguments.only}").run()
         arguments.result.write_text(json.dumps([asdict(figure) for figure in figures]), encoding="utf-8")
         return 0
     chosen = [arguments.only] if arguments.only else names()

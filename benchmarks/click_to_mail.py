@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import tempfile
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -18,6 +15,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.api import call, log_in, until
+from benchmarks.figures import Cost, Figure
 from perennial.settings import Settings
 from perennial_sample.mailbox import Mailbox
 from perennial_sample.ports import free_port
@@ -28,10 +27,9 @@ EVENTS = 20_000
 RESTORES = 3
 DAG = "restore_interactions"
 AIM_SECONDS, MUST_SECONDS = 6, 9
-PATIENCE_SECONDS = 600
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Figure]:
     """Restore one source after the other; the timeline of the tasks of each is printed."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["PERENNIAL_HOME"] = home
@@ -41,21 +39,22 @@ def run() -> list[dict[str, Any]]:
             Mailbox(settings.below_home("mail")) as mailbox,
             running_airflow(settings, free_port(), mailbox) as airflow,
         ):
-            token = _call(airflow, "/auth/token", {"username": "admin", "password": airflow.password})["access_token"]
+            token = log_in(airflow)
             until(lambda: _is_idle(airflow, token))
             idle = _processor_share(airflow, 10)
             measured = [_restored(airflow, token, mailbox, source_id) for source_id in _expired_sources()[:RESTORES]]
     seconds, processor = (statistics.median(figures) for figures in zip(*measured, strict=True))
     return [
-        {
-            "name": "restore one source through `perennial up`, trigger to e-mail",
-            "ours_seconds": seconds,
-            "other_seconds": None,
-            "ratio": None,
-            "target": f"{AIM_SECONDS} s, at most {MUST_SECONDS} s",
-            "detail": f"{processor:.1f} s of processor time of all of Airflow, which takes {idle:.2f} s a second while "
-            f"nothing runs; the machine has {os.cpu_count()} cores and a load of {os.getloadavg()[0]:.1f}",
-        }
+        Figure(
+            "restore one source through `perennial up`, trigger to e-mail",
+            seconds,
+            " s",
+            AIM_SECONDS,
+            MUST_SECONDS,
+            ours=Cost(seconds, processor),
+            detail=f"CPU of all of Airflow, which takes {idle:.2f} s a second while nothing runs; the machine has "
+            f"{os.cpu_count()} cores and a load of {os.getloadavg()[0]:.1f}",
+        )
     ]
 
 
@@ -73,14 +72,14 @@ def _restored(airflow: ServedAirflow, token: str, mailbox: Mailbox, source_id: s
     conf = {"source_ids": [source_id], "notify": ["ann@example.com"], "reason": "benchmark"}
     known, processor = len(mailbox.messages()), _processor_seconds(airflow)
     triggered_at = time.time()
-    run = _call(airflow, f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf}, token)
+    run = call(airflow, f"/api/v2/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf}, token)
     until(lambda: len(mailbox.messages()) > known, 0.05)
     seconds = time.time() - triggered_at
     processor = _processor_seconds(airflow) - processor
     (mail,) = mailbox.messages()[known:]
     assert mail.subject.startswith("Restored"), mail.subject
     until(lambda: _is_idle(airflow, token))
-    tasks = _call(airflow, f"/api/v2/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances", None, token)
+    tasks = call(airflow, f"/api/v2/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances", token=token)
     _print(source_id, tasks["task_instances"], triggered_at, seconds)
     return seconds, processor
 
@@ -100,8 +99,8 @@ def _print(source_id: str, tasks: list[dict[str, Any]], triggered_at: float, sec
 def _is_idle(airflow: ServedAirflow, token: str) -> bool:
     """Whether the DAG is there and no run of any is under way: schedules begin at the first start."""
     try:
-        _call(airflow, f"/api/v2/dags/{DAG}", None, token)
-        found = _call(airflow, "/api/v2/dags/~/dagRuns?state=queued&state=running", None, token)
+        call(airflow, f"/api/v2/dags/{DAG}", token=token)
+        found = call(airflow, "/api/v2/dags/~/dagRuns?state=queued&state=running", token=token)
     except urllib.error.HTTPError:
         return False
     return found["total_entries"] == 0
@@ -121,24 +120,3 @@ def _processor_seconds(airflow: ServedAirflow) -> float:
         with suppress(psutil.Error):
             total += sum(process.cpu_times()[:4])
     return total
-
-
-def until(condition: Callable[[], bool], pause: float = 1.0) -> None:
-    """Wait for something.
-
-    Raises:
-        TimeoutError: It did not come.
-    """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"Not after {PATIENCE_SECONDS} seconds")
-        time.sleep(pause)
-
-
-def _call(airflow: ServedAirflow, path: str, body: dict[str, Any] | None, token: str = "") -> Any:
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(airflow.url + path, data=content, headers=headers)
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return json.load(answer)

@@ -30,7 +30,7 @@ def written_files() -> Iterator[Path]:
     for folder in FOLDERS:
         for path in (PROJECT_ROOT / folder).rglob("*"):
             generated = path.suffix == ".pyc" or any(part.endswith(".egg-info") for part in path.parts)
-            if path.is_file() and not generated and path.suffix not in (".png", ".xz"):
+            if path.is_file() and not generated and path.suffix not in (".avro", ".png", ".xz"):
                 yield path
 
 

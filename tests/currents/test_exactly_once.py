@@ -225,25 +225,23 @@ def test_late_events_are_known_again_in_a_large_ledger_whatever_else_their_files
     assert (again.duplicates, again.read) == (len(times), len(times) + 1)
 
 
-@given(
-    st.sets(st.integers(0, 60)), st.lists(st.none() | st.tuples(st.integers(-1, 61), st.integers(0, 40)), max_size=30)
-)
-def test_every_file_is_searched_once_for_all_days_that_it_may_have_events_of(
-    numbers: set[int], spans: list[tuple[int, int] | None]
+@given(st.sets(st.integers(0, 60)), st.tuples(st.integers(-1, 61), st.integers(0, 40)))
+def test_every_day_is_in_a_span_and_every_file_that_may_have_events_of_it_is_searched(
+    numbers: set[int], of_file: tuple[int, int]
 ) -> None:
-    from perennial.currents.prepare import MAX_SEARCHES, plan_searches
+    from perennial.currents.prepare import _EPOCH, MAX_SPANS, _may_have, plan_spans
 
-    first = datetime(1970, 1, 1, tzinfo=UTC)
-    days = [first + timedelta(days=number) for number in sorted(numbers)]
+    days = [_EPOCH + timedelta(days=number) for number in sorted(numbers)]
+    spans = plan_spans(days)
+
+    assert len(spans) == min(len(days), MAX_SPANS)
+    assert spans == sorted(spans)
+    for day in days:
+        (span,) = (one for one in spans if one[0] <= day and day + timedelta(days=1, microseconds=-1) <= one[1])
+        assert span[0] in days
     # From the last moment of a day to the first of another.
-    bounds = [span and (span[0] * DAY * 10**6 - 1, (span[0] + span[1]) * DAY * 10**6) for span in spans]
-    searches = plan_searches(days, list(enumerate(bounds)))  # type: ignore[arg-type]
-
-    assert len(searches) <= MAX_SEARCHES
-    assert len({number for search in searches for number in search.files}) == sum(len(one.files) for one in searches)
-    for number, span in enumerate(bounds):
-        for day in days:
-            start = (day - first) // timedelta(microseconds=1)
-            if span is None or (start <= span[1] and start + DAY * 10**6 > span[0]):
-                (search,) = (one for one in searches if number in one.files)
-                assert search.start_at <= day < search.end_at
+    first, length = of_file
+    bounds = first * DAY * 10**6 - 1, (first + length) * DAY * 10**6
+    if any(first - 1 <= number <= first + length for number in numbers):
+        assert _may_have(bounds, spans)
+    assert _may_have(None, spans)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import uuid
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from perennial.currents.erased import drop_erased, open_platform_requests
@@ -26,7 +25,7 @@ from perennial.tables import (
     SOURCE_DAILY_STATS,
     USER_MESSAGE_SUMMARY,
 )
-from perennial.warehouse import LiveFile, Warehouse
+from perennial.warehouse import Warehouse
 from perennial.warehouse.files import time_bounds
 from perennial.warehouse.schemas import contract_columns
 
@@ -61,8 +60,8 @@ _EPOCH, _DAY, _MOMENT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1), tim
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # Up to this many events the whole ledger is searched for known ids, beyond that only the load's days.
 WHOLE_LEDGER_ROWS = 20_000_000
-# Each search compares all events of the load; where there would be more, files of near spans are searched together.
-MAX_SEARCHES = 8
+# Spans of time that one search has, as load/insert_known_events says them.
+MAX_SPANS = 8
 
 
 @dataclass(frozen=True)
@@ -212,60 +211,42 @@ def _find_known(warehouse: Warehouse, ledger: Table, connection: DuckDBPyConnect
     """Create table `known_events` from all of the ledger or, of a large one, from what it has of the load's days."""
     columns = contract_columns(LOADED_EVENTS.name, ledger.schema())
     files = list(warehouse.live_files(ledger))
-    searches = [Search(*_EVER, files)]
+    spans = [_EVER]
     if sum(live.row_count for live in files) > WHOLE_LEDGER_ROWS:
-        days = [day for (day,) in connection.execute(statement("load/select_event_days")).fetchall()]
-        searches = plan_searches(days, [(live, time_bounds(ledger, live.data_file, "occurred_at")) for live in files])
+        spans = plan_spans([day for (day,) in connection.execute(statement("load/select_event_days")).fetchall()])
+        files = [live for live in files if _may_have(time_bounds(ledger, live.data_file, "occurred_at"), spans)]
     connection.execute(statement("load/create_known_events"))
-    for search in searches:
-        create_view(connection, LOADED_EVENTS.name, search.files, ledger, columns)
-        binds = {"start_at": search.start_at, "end_at": search.end_at}
+    if files and spans:
+        create_view(connection, LOADED_EVENTS.name, files, ledger, columns)
+        # The last one again and again: the statement has a fixed number of them.
+        padded = [*spans, *[spans[-1]] * (MAX_SPANS - len(spans))]
+        binds = {
+            f"{edge}_{n}": span[at] for n, span in enumerate(padded, 1) for at, edge in enumerate(("start", "end"))
+        }
         connection.execute(statement("load/insert_known_events"), binds)
 
 
-@dataclass(frozen=True)
-class Search:
-    """Files of the ledger that are read together, for events of a span of time.
-
-    Attributes:
-        start_at: Its first moment.
-        end_at: Its last moment.
-        files: The files.
-    """
-
-    start_at: datetime
-    end_at: datetime
-    files: list[LiveFile]
-
-
-def plan_searches(days: Sequence[datetime], files: Sequence[tuple[LiveFile, tuple[int, int] | None]]) -> list[Search]:
-    """Decide which part of which files of the ledger may know the events of some days.
-
-    Of each file it is the span from the first to the last of the days that are within its bounds. A file with late
-    events spans weeks, but of most of these days it has nothing, and DuckDB skips row groups of other times.
+def plan_spans(days: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    """Bring days together into spans of time, 8 at most, which leave out the longest gaps.
 
     Args:
         days: The starts of the days, in order.
-        files: The files, each with its earliest and latest time in microseconds since 1970; None if that is unknown.
+
+    Returns:
+        The first and the last moment of each span.
     """
-    starts = [(day - _EPOCH) // _MOMENT for day in days]
-    by_span: dict[tuple[datetime, datetime], list[LiveFile]] = {}
-    for live, bounds in files:
-        lower, upper = bounds or (starts[0], starts[-1]) if starts else (0, -1)
-        first, end = bisect_right(starts, lower - _DAY // _MOMENT), bisect_right(starts, upper)
-        if first < end:
-            by_span.setdefault((days[first], days[end - 1]), []).append(live)
-    spans = sorted(by_span)
-    size = math.ceil(len(spans) / MAX_SEARCHES)
-    return [
-        Search(
-            start_at=min(start for start, _ in some),
-            # Not the start of the following day: there is none after the last one that a time can have.
-            end_at=max(last for _, last in some) + (_DAY - _MOMENT),
-            files=[live for span in some for live in by_span[span]],
-        )
-        for some in (spans[at : at + size] for at in range(0, len(spans), size or 1))
-    ]
+    gaps = sorted(range(1, len(days)), key=lambda at: days[at] - days[at - 1], reverse=True)
+    edges = [0, *sorted(gaps[: MAX_SPANS - 1]), len(days)]
+    # The end is not the start of the following day: there is none after the last one that a time can have.
+    return [(days[first], days[end - 1] + (_DAY - _MOMENT)) for first, end in pairwise(edges) if first < end]
+
+
+def _may_have(bounds: tuple[int, int] | None, spans: Sequence[tuple[datetime, datetime]]) -> bool:
+    """Whether a file may have events of some spans, by its earliest and latest time in microseconds since 1970."""
+    if bounds is None:
+        return True
+    earliest, latest = bounds
+    return any((start - _EPOCH) // _MOMENT <= latest and (end - _EPOCH) // _MOMENT >= earliest for start, end in spans)
 
 
 def _counts(connection: DuckDBPyConnection) -> list[LoadCounts]:

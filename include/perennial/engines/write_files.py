@@ -149,7 +149,8 @@ def _copy(
             f"JOIN partitions ON partitions.value IS NOT DISTINCT FROM {partition} "
             f"ORDER BY {', '.join(['partitions.number', *order])}) TO {quoted(str(directory))} (FORMAT parquet, "
             f"PARTITION_BY ({_PARTITION_NUMBER}), WRITE_PARTITION_COLUMNS false, FIELD_IDS {{{ids}}}, "
-            "FILENAME_PATTERN 'part-{uuid}', COMPRESSION zstd, RETURN_STATS true)"
+            f"FILENAME_PATTERN 'part-{{uuid}}', COMPRESSION zstd, ROW_GROUP_SIZE {declared.row_group_rows}, "
+            "RETURN_STATS true)"
         )
         names = [description[0] for description in result.description or ()]
         yield from (dict(zip(names, row, strict=True)) for row in result.fetchall())

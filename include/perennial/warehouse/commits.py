@@ -17,11 +17,12 @@ from pyiceberg.table import Table, TableProperties, Transaction
 
 from perennial.tables import COUNTED
 from perennial.warehouse.catalog_errors import catalog_errors
+from perennial.warehouse.entries import entries_of
 from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.heads import note_head, read_head
 from perennial.warehouse.lineage import OPERATION_KEY, History, is_thinned, operation_of, tagged
 from perennial.warehouse.losses import refuse_loss
-from perennial.warehouse.manifests import SnapshotProducer, entries_of, overlap
+from perennial.warehouse.manifests import SnapshotProducer, overlap
 from perennial.warehouse.races import repeat_lost_races
 
 if TYPE_CHECKING:

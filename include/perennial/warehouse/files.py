@@ -25,14 +25,12 @@ from pyiceberg.typedef import Record
 
 from perennial.errors import TerminalDataError
 from perennial.settings import dag_id
+from perennial.warehouse.entries import elsewhere, entries_of
 from perennial.warehouse.foreign import refuse_unreadable
-from perennial.warehouse.manifests import entries_of, may_hold, source_specs
+from perennial.warehouse.manifests import may_hold, source_specs
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# Where a DataFile has these.
-_PARTITION, _SORT_ORDER = 3, 15
 
 
 @dataclass(frozen=True)
@@ -183,11 +181,7 @@ def taken_over(table: Table, live: LiveFile, uri: str) -> DataFile:
 
     Partition specs and sort orders are numbered per table, so the original's numbers do not apply.
     """
-    copied = relocated(live.data_file, uri)
-    copied[_PARTITION] = Record(live.source_id)
-    copied[_SORT_ORDER] = None
-    copied.spec_id = table.spec().spec_id
-    return copied
+    return elsewhere(live.data_file, uri, Record(live.source_id), table.metadata.default_spec_id)
 
 
 def written_file(table: Table, uri: str, partition: str | None, statistics: FileStatistics) -> DataFile:

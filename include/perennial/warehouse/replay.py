@@ -12,9 +12,10 @@ from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
 from perennial.storage import storage_for
 from perennial.text import pluralize
 from perennial.warehouse.commits import set_tag
+from perennial.warehouse.entries import entries_of
 from perennial.warehouse.files import LiveFile, files_of
 from perennial.warehouse.lineage import OPERATION_KEY, History, is_neutral, is_thinned, operation_of
-from perennial.warehouse.manifests import SnapshotProducer, entries_of
+from perennial.warehouse.manifests import SnapshotProducer
 from perennial.warehouse.undone import Undone, UnrepairableError
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from pyiceberg.manifest import ManifestContent, ManifestFile
 
 from perennial.errors import PerennialError
 from perennial.storage import storage_for
+from perennial.warehouse.entries import entries_of
 from perennial.warehouse.files import files_of, rows_by_source
-from perennial.warehouse.manifests import entries_of, file_count, may_hold, source_specs
+from perennial.warehouse.manifests import file_count, may_hold, source_specs
 
 if TYPE_CHECKING:
     import pyarrow as pa
