@@ -49,6 +49,8 @@ _TYPES = {
 _BY_TRINO = {names.trino: kind for kind, names in _TYPES.items() if names.trino}
 # What `source_totals` returns, and what the manifests of a fact table say of each source.
 SOURCE_COUNTS = {"source_id": "string", "file_count": "long", "row_count": "long", "total_bytes": "long"}
+# The file of a row, by DuckDB's form of its address; a name that no column of any table has.
+FILE_COLUMN = "perennial_file"
 SOURCE_TOTALS = {"table_name": "string", **SOURCE_COUNTS}
 
 
@@ -110,8 +112,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
-    """Write a SELECT that reads data files of one layout as the table's columns; the files are `r`."""
+def scan(schema: Schema, layout: FileLayout | None, files: str, with_file: bool = False) -> str:
+    """Write a SELECT that reads data files of one layout as the table's columns; the files are `r`.
+
+    With `with_file` it has one more column, FILE_COLUMN.
+    """
     found = {column.field_id: column for column in layout.columns} if layout else {}
     if layout is None or layout.has_ids:
         columns = {field.field_id: f"r.f{field.field_id}" for field in schema.fields}
@@ -128,6 +133,8 @@ def scan(schema: Schema, layout: FileLayout | None, files: str) -> str:
         if (place := columns.get(field.field_id)) is not None:
             expression = _expression(field.field_type, found.get(field.field_id), place, 0)
         selected.append(f"{expression}::{kind} AS {identifier(field.name)}")
+    if with_file:
+        selected.append(f"r.filename AS {FILE_COLUMN}")
     return f"SELECT {', '.join(selected)} FROM {source} AS r"
 
 

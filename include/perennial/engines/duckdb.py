@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from perennial.engines.columns import SOURCE_TOTALS, arrow_type, no_values, quoted, scan
+from perennial.engines.columns import FILE_COLUMN, SOURCE_TOTALS, arrow_type, no_values, quoted, scan
 from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.sql import statement
 from perennial.tables import (
@@ -174,6 +174,7 @@ def create_view(
     live_files: Sequence[LiveFile],
     table: IcebergTable,
     schema: Schema | None = None,
+    with_file: bool = False,
 ) -> None:
     """Create one view of data files, with delete files of other engines applied.
 
@@ -185,6 +186,7 @@ def create_view(
         live_files: The files.
         table: Whose files they are, as loaded.
         schema: The columns of the view; None for all of the table's.
+        with_file: Whether it has FILE_COLUMN too.
 
     Raises:
         TerminalDataError: A file exists but cannot be read correctly, or has a format that cannot be read.
@@ -194,17 +196,19 @@ def create_view(
     refuse_unreadable(table, live_files)
     schema = schema or table.schema()
     try:
-        parts = _parts(connection, name, live_files, table, schema)
+        parts = _parts(connection, name, live_files, table, schema, with_file)
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
     except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
         # A file that has vanished, or that this role may not read, must not break the other tables, nor be left out
         # silently. Arrow's errors about a bucket arrive as a traceback, without a DuckDB class.
         told = _OF_ARROW.search(str(error))
-        _fail_when_read(connection, name, schema, f"{name} cannot be read: {told[1] if told else error}")
+        _fail_when_read(connection, name, schema, f"{name} cannot be read: {told[1] if told else error}", with_file)
 
 
-def _fail_when_read(connection: duckdb.DuckDBPyConnection, name: str, schema: Schema, said: str) -> None:
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(schema)} OR error({quoted(said)})")
+def _fail_when_read(
+    connection: duckdb.DuckDBPyConnection, name: str, schema: Schema, said: str, with_file: bool = False
+) -> None:
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {_no_rows(schema, with_file)} OR error({quoted(said)})")
 
 
 def _parts(
@@ -213,12 +217,13 @@ def _parts(
     live_files: Sequence[LiveFile],
     table: IcebergTable,
     schema: Schema,
+    with_file: bool,
 ) -> list[str]:
     from perennial.warehouse.files import deleted_rows
     from perennial.warehouse.layouts import laid_out
 
     parts = []
-    _reach(connection, table, (live.uri for live in live_files))
+    reach(connection, table, (live.uri for live in live_files))
     for merged in (False, True):
         some = [live for live in live_files if bool(live.deletes) is merged]
         left_out = ""
@@ -227,11 +232,11 @@ def _parts(
             left_out = f" ANTI JOIN {name}__deleted AS d ON d.path = r.filename AND d.position = r.file_row_number"
         for layout, group in laid_out(table, some, schema).items():
             files = ", ".join(quoted(local_path(live.uri)) for live in group)
-            parts.append(scan(schema, layout, files) + left_out)
-    return parts or [_no_rows(schema)]
+            parts.append(scan(schema, layout, files, with_file) + left_out)
+    return parts or [_no_rows(schema, with_file)]
 
 
-def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
+def reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Iterable[str]) -> None:
     """Let DuckDB open files where the table's files are, with the table's credentials, without an extension.
 
     It can always open files of this machine; an archive that has moved to S3 has both.
@@ -248,8 +253,9 @@ def _reach(connection: duckdb.DuckDBPyConnection, table: IcebergTable, uris: Ite
     connection.register_filesystem(RemoteFiles(files))
 
 
-def _no_rows(schema: Schema) -> str:
-    return f"SELECT {no_values(schema)} WHERE FALSE"
+def _no_rows(schema: Schema, with_file: bool = False) -> str:
+    file = f", NULL::VARCHAR AS {FILE_COLUMN}" if with_file else ""
+    return f"SELECT {no_values(schema)}{file} WHERE FALSE"
 
 
 def source_totals(warehouse: Warehouse) -> pa.Table:

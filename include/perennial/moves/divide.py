@@ -52,11 +52,11 @@ def _divide(warehouse: Warehouse, table: Table, files: Sequence[LiveFile]) -> in
     name = table.name()[-1]
     storage_class = warehouse.settings.archive_storage_class if name == INTERACTIONS_ARCHIVE.name else None
     written = rewrite_files(table, table, list(files), f"divide-{uuid.uuid4().hex}", storage_class)
-    rows = sum(data_file.record_count for data_file in written.data_files)
-    if (written.read_rows, written.read_hash) != (rows, written.written_hash):
+    if not written.is_proved:
         raise TerminalDataError(
             f"Dividing {pluralize(len(files), 'file')} of {name} by source, the first being {files[0].uri}, gave other "
-            f"rows ({rows}) than were read ({written.read_rows}); nothing was replaced. Check that file."
+            f"rows ({written.written_rows}) than were read ({written.read_rows}); nothing was replaced. Check that "
+            "file."
         )
 
     def change(current: Table) -> FileChange:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FIELD_ID = b"PARQUET:field_id"
 # Names that `write_files` gives, and those of plain copies, which are what their originals were.
-_OURS = re.compile(r"(compact-)?([0-9a-f]{32}|[0-9a-f]{64})-\d+\.parquet")
+_OURS = re.compile(r"((?:compact|erase)-)?([0-9a-f]{32}|[0-9a-f]{64})-\d+\.parquet")
 _COPY = re.compile(r"[0-9a-f]{64}\.parquet")
 # What DuckDB calls a row's file and position.
 _VIRTUAL = ("filename", "file_row_number")
