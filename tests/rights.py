@@ -21,6 +21,8 @@ Right = tuple[str, str]
 # By method and what of a bucket or an object it is about; `uploads` begins and `uploadId` goes on with one in parts.
 _OF_BUCKET = {("GET", ""): "ListBucket", ("HEAD", ""): "ListBucket", ("GET", "location"): "GetBucketLocation"}
 _OF_BUCKET[("GET", "lifecycle")] = "GetLifecycleConfiguration"
+_OF_BUCKET[("GET", "versioning")] = "GetBucketVersioning"
+_OF_BUCKET[("GET", "object-lock")] = "GetBucketObjectLockConfiguration"
 _OF_OBJECT = {
     ("GET", ""): "GetObject",
     ("HEAD", ""): "GetObject",

@@ -182,6 +182,9 @@ class Storage(Protocol):
             FileNotFoundError: There is no such file.
         """
 
+    def keeps_deleted(self, uri: str) -> str:
+        """Say why deleted files of a directory stay with the storage: versions, or a lock; empty if they do not."""
+
     def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:
         """Return the lifecycle rules of the storage at an address, in S3's form."""
 

@@ -57,6 +57,9 @@ class LocalStorage:
             _flush(temporary)
         _flush(_path(uri).parent)
 
+    def keeps_deleted(self, uri: str) -> str:  # noqa: ARG002
+        return ""
+
     def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:  # noqa: ARG002
         return []
 

@@ -38,6 +38,7 @@ from perennial.storage import (
     algorithm_of,
     storage_for,
 )
+from perennial.storage.s3_buckets import keeps_deleted, lifecycle_rules
 from perennial.storage.s3_checksums import COMPUTABLE, MD5, Digest, known_checksums, proved_by
 from perennial.storage.s3_cold import COLD_CLASSES, cold_state, runs_out
 from perennial.storage.s3_direct import DirectCopies
@@ -256,16 +257,11 @@ class S3Storage:
             return state
         return ColdState(Temperature.THAWING, state.frozen_as, tier if asked else "")
 
+    def keeps_deleted(self, uri: str) -> str:
+        return keeps_deleted(self.client, uri)
+
     def lifecycle_rules(self, uri: str) -> list[Mapping[str, Any]]:
-        bucket, _ = _place(uri)
-        with s3_errors(uri, "read the lifecycle rules of the bucket of"):
-            try:
-                found = self.client.get_bucket_lifecycle_configuration(Bucket=bucket)
-            except ClientError as error:
-                if error_code(error) != "NoSuchLifecycleConfiguration":
-                    raise
-                return []
-        return list(found["Rules"])
+        return lifecycle_rules(self.client, uri)
 
     def _hurried(self, uri: str, request: dict[str, Any]) -> bool:
         """Request a faster tier than the current one; returns whether it is used. The days must not change."""
