@@ -11,7 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from perennial.errors import TransientConflictError
+from perennial.erase.purge_history import purge_history
+from perennial.erase.remove import remove_rows
+from perennial.errors import TransientConflictError, TransientError
 from perennial.maintenance import compact_tables, compaction, expire_old_snapshots, purge, purge_files
 from perennial.moves.move_plan import EXPIRE, RESTORE
 from perennial.warehouse import Warehouse, commits, history
@@ -93,6 +95,18 @@ def maintain(warehouse: Warehouse, end: float) -> None:
     print(rounds)
 
 
+def erase(warehouse: Warehouse, end: float) -> None:
+    """Erase one of the users again and again, and purge; says how many rows that were."""
+    count = 0
+    while time.time() < end:
+        try:
+            count += sum(remove_rows(warehouse, ["user-3"]).rows.values())
+            purge_history(warehouse, ["user-3"])
+        except TransientError as error:
+            print(error, file=sys.stderr)
+    print(count)
+
+
 if __name__ == "__main__":
     role, home, argument = sys.argv[1:]
     opened = open_again(home)
@@ -102,4 +116,4 @@ if __name__ == "__main__":
         # Starting up takes seconds: all begin when the last one is ready.
         print("ready", flush=True)
         sys.stdin.readline()
-        {"load": load, "move": move, "maintain": maintain}[role](opened, time.time() + float(argument))
+        {"load": load, "move": move, "maintain": maintain, "erase": erase}[role](opened, time.time() + float(argument))

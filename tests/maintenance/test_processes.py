@@ -28,6 +28,24 @@ def start(role: str, warehouse: Warehouse, argument: object) -> subprocess.Popen
     return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
+def run_beside_each_other(warehouse: Warehouse, *roles: str) -> dict[str, int]:
+    """Run some roles at once; returns what each has counted."""
+    children = {role: start(role, warehouse, SECONDS) for role in roles}
+    for child in children.values():
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children.values():
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    counts = {}
+    for role, child in children.items():
+        output, errors = child.communicate(timeout=240)
+        assert child.returncode == 0, f"{role}: {errors}"
+        counts[role] = int(output)
+    return counts
+
+
 @pytest.mark.long(but="committed")
 @pytest.mark.parametrize(
     "point",
@@ -61,19 +79,7 @@ def test_maintenance_killed_at_any_point_is_made_good_by_the_next_run(warehouse:
 
 def test_a_loader_a_mover_and_a_maintainer_at_once_lose_nothing_and_double_nothing(warehouse: Warehouse) -> None:
     append_loads(warehouse, SOURCES, loads=5)
-    children = {role: start(role, warehouse, SECONDS) for role in ("load", "move", "maintain")}
-    for child in children.values():
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    for child in children.values():
-        assert child.stdin is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    counts = {}
-    for role, child in children.items():
-        output, errors = child.communicate(timeout=240)
-        assert child.returncode == 0, f"{role}: {errors}"
-        counts[role] = int(output)
+    counts = run_beside_each_other(warehouse, "load", "move", "maintain")
 
     assert min(counts.values()) > 0, counts
     rows = hot_and_archive(warehouse)

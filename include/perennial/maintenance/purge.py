@@ -60,7 +60,7 @@ _TABLE_FILE = re.compile(
     rf"|\d{{5}}-{_UUID}(?:\.gz)?\.metadata\.json(?:\.gz)?|{_UUID}-m\d+\.avro|snap-\d+-\d+-{_UUID}\.avro"
 )
 # Remains of a killed writer: a temporary file, or the staging directory of `write_files`. No table lists them.
-_UNFINISHED = re.compile(rf"/\.{_HEX}(?:/partition_number=\d+/part-{_UUID}\.parquet)?$")
+UNFINISHED = re.compile(rf"/\.{_HEX}(?:/partition_number=\d+/part-{_UUID}\.parquet)?$")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class _Found:
 
     @property
     def unfinished(self) -> bool:
-        return _UNFINISHED.search(self.stored.uri) is not None
+        return UNFINISHED.search(self.stored.uri) is not None
 
 
 def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int = RETAIN_DAYS) -> PurgeOutcome:
@@ -104,15 +104,17 @@ def purge_files(warehouse: Warehouse, now_wall_clock: datetime, retain_days: int
     found, foreign_count = _list_files(warehouse)
     operations = list(list_operations(warehouse))
     pending = list(pending_records(warehouse))
-    protected = _named_by(warehouse, pending)
+    protected = named_by(warehouse, pending)
     tables = [warehouse.table(declared.name) for declared in TABLES]
     others = neighbours(warehouse)
     _refuse_contradictions(tables, found, {str(other.metadata.table_uuid) for other in others})
     _drop_reachable([*tables, *others], found)
     old = {name for name, file in found.items() if file.stored.modified_at < cutoff} - protected
     if any(not found[name].unfinished for name in old):
-        old -= _awaited_names(warehouse) | last_copies(warehouse)
-    owned = _owned(warehouse, operations, {name for name in old if found[name].shared and not found[name].unfinished})
+        old -= awaited_names(warehouse) | last_copies(warehouse)
+    owned = owned_names(
+        warehouse, operations, {name for name in old if found[name].shared and not found[name].unfinished}
+    )
     purgeable = [name for name in old if not found[name].shared or found[name].unfinished or name in owned]
     deleted = _delete([found[name].stored for name in purgeable], cutoff)
     left = found.keys() - {file_name(stored.uri) for stored in deleted}
@@ -141,7 +143,7 @@ def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
                 continue
             for stored in storage_for(directory.uri).list_files(directory.uri):
                 name = file_name(stored.uri)
-                if _TABLE_FILE.fullmatch(name) or _UNFINISHED.search(stored.uri):
+                if _TABLE_FILE.fullmatch(name) or UNFINISHED.search(stored.uri):
                     # Of two files with the same name, this run takes only the first.
                     found.setdefault(name, _Found(stored, not directory.exclusive))
                 elif directory.exclusive:
@@ -150,7 +152,7 @@ def _list_files(warehouse: Warehouse) -> tuple[dict[str, _Found], int]:
     return found, foreign_count
 
 
-def _named_by(warehouse: Warehouse, pending: Iterable[OperationRecord]) -> set[str]:
+def named_by(warehouse: Warehouse, pending: Iterable[OperationRecord]) -> set[str]:
     """Names of the files that operations under way have written, will write or still need."""
     table = warehouse.table(INTERACTIONS.name)
     names: set[str] = set()
@@ -200,7 +202,7 @@ def _drop_reachable(tables: Iterable[Table], found: dict[str, _Found]) -> None:
     log.info("purge: %s read, %.0f a second; %s not reached", read, count / seconds, unreached)
 
 
-def _awaited_names(warehouse: Warehouse) -> set[str]:
+def awaited_names(warehouse: Warehouse) -> set[str]:
     """Names of leftover copies that the next move would use again (M1): their originals are live in the other table."""
     return {
         name
@@ -209,7 +211,7 @@ def _awaited_names(warehouse: Warehouse) -> set[str]:
     }
 
 
-def _owned(warehouse: Warehouse, operations: Iterable[OperationFiles], names: set[str]) -> set[str]:
+def owned_names(warehouse: Warehouse, operations: Iterable[OperationFiles], names: set[str]) -> set[str]:
     """The files of a shared directory that this workspace has written, according to its own records."""
     if not names:
         return set()

@@ -21,6 +21,7 @@ from perennial.text import pluralize
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
 from perennial.warehouse.files import data_file_count
+from perennial.warehouse.lineage import History
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
@@ -221,11 +222,24 @@ def _add_withdrawn(warehouse: Warehouse, plan: MovePlan, done: list[CopyStep]) -
     copies = [copy for copy in read_copies(warehouse, plan, sources) if file_name(copy.file_path) in names]
 
     def change(destination: Table) -> FileChange:
+        _refuse_forgotten(plan, destination)
         arrived = _arrived(warehouse, plan, destination, sources)
         return FileChange(add=[copy for copy in copies if file_name(copy.file_path) not in arrived])
 
     operation = plan.repeatable_operation("add-withdrawn")
     commit_change(warehouse, plan.direction.destination, change, operation)
+
+
+def _refuse_forgotten(plan: MovePlan, destination: Table) -> None:
+    """Refuse to add a copy again whose removal the destination may have forgotten: an erasure expires snapshots early.
+
+    A move that is under way keeps them, so this is one that is over.
+    """
+    if plan.destination_snapshot_id not in (None, *History(destination.metadata).lineage):
+        raise TerminalDataError(
+            f"{plan.uri} is over: snapshots of {plan.direction.destination} since then have expired. Nothing was "
+            "changed. Do not repeat this task; trigger a new run."
+        )
 
 
 def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:

@@ -199,7 +199,7 @@ def sources_left(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[st
     if any(live.is_mixed for live in files):
         # The sources of such a file are known only after it has been divided, which a new plan does first.
         return list(source_ids)
-    in_transit = _in_transit(warehouse, plan.direction, source_ids)
+    in_transit = names_in_transit(warehouse, plan.direction, source_ids)
     left = {live.source_id for live in files if file_name(live.uri) not in in_transit}
     return [source_id for source_id in source_ids if source_id in left]
 
@@ -214,11 +214,11 @@ def _files_to_move(
             f"Another writer has added files to {direction.origin} that are not partitioned by source_id, while a move "
             "was planned; nothing was moved. Run it again, so that they are divided by source first."
         )
-    in_transit = _in_transit(warehouse, direction, source_ids)
+    in_transit = names_in_transit(warehouse, direction, source_ids)
     return [live for live in files if file_name(live.uri) not in in_transit]
 
 
-def _in_transit(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> set[str]:
+def names_in_transit(warehouse: Warehouse, direction: Direction, source_ids: Collection[str]) -> set[str]:
     """Names of origin files that a move the other way has added and that are not its last word.
 
     Those whose rows the destination still lists; and rewritten ones whose originals another move has taken away, so

@@ -21,6 +21,7 @@ from pyiceberg.utils.properties import property_as_bool, property_as_int
 from perennial.tables import COUNTED, TABLES
 from perennial.warehouse.catalog_errors import catalog_errors
 from perennial.warehouse.commits import load_whole_table, set_tag
+from perennial.warehouse.entries import entries_of
 from perennial.warehouse.lineage import GIVEN_UP_KEY, TAG, THINNED_KEY, History, is_thinned, thinned_property
 from perennial.warehouse.races import repeat_lost_races
 
@@ -78,6 +79,35 @@ def reachable_files(table: Table) -> Iterator[str]:
             yield manifest.manifest_path
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 yield entry.data_file.file_path
+
+
+def earlier_files(table: Table) -> dict[str, set[int]]:
+    """List the files that only earlier snapshots of a table refer to, each with the ids of these snapshots.
+
+    Manifest lists, manifests, data files and delete files. What the current snapshot lists too is read one by one, so
+    memory is bounded by what has changed.
+    """
+    current = table.current_snapshot()
+    listed = list(current.manifests(table.io)) if current is not None else []
+    kept = {manifest.manifest_path for manifest in listed}
+    found: dict[str, set[int]] = {}
+    entries: dict[str, list[str]] = {}
+    for snapshot in table.metadata.snapshots:
+        if current is not None and snapshot.snapshot_id == current.snapshot_id:
+            continue
+        found.setdefault(snapshot.manifest_list, set()).add(snapshot.snapshot_id)
+        for manifest in snapshot.manifests(table.io):
+            path = manifest.manifest_path
+            if path in kept:
+                continue
+            if path not in entries:
+                entries[path] = [entry.data_file.file_path for entry in entries_of(manifest, table.io)]
+            for uri in (path, *entries[path]):
+                found.setdefault(uri, set()).add(snapshot.snapshot_id)
+    for manifest in listed if found else ():
+        for entry in entries_of(manifest, table.io):
+            found.pop(entry.data_file.file_path, None)
+    return found
 
 
 def neighbours(warehouse: Warehouse) -> list[Table]:

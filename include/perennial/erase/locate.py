@@ -1,0 +1,184 @@
+"""Finds the data files that hold rows of some users: one pass for all users, over the column `user_id` alone (R22)."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from perennial.engines.documents import UnreadableError, divide_rows
+from perennial.engines.duckdb import create_view, local_path, open_connection, open_session
+from perennial.erase.digests import add_digests, digested_files
+from perennial.erase.tables import FACT_TABLES, USER_TABLES, conditions
+from perennial.errors import TransientError
+from perennial.moves.rewrite import Condition
+from perennial.moves.thaw import Files, find_cold
+from perennial.sql import statement
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE
+from perennial.text import pluralize
+from perennial.warehouse import LiveFile, Warehouse
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pyiceberg.table import Table
+
+log = logging.getLogger(__name__)
+
+# What one statement reads: the different users of each file are in memory.
+_FILES_AT_ONCE, _ROWS_AT_ONCE = 1_000, 2_000_000
+
+
+@dataclass(frozen=True)
+class LocatedFile:
+    """A data file with rows of the users, or one that may have some and is too cold to be read.
+
+    Attributes:
+        table: The table that lists it.
+        uri: Its address.
+        source_id: Its source; empty in tables that are not partitioned by source.
+        file_bytes: Its size.
+        row_count: Rows of the users, also those that another engine's deletes hide; 0 in a cold file.
+    """
+
+    table: str
+    uri: str
+    source_id: str
+    file_bytes: int
+    row_count: int
+
+
+@dataclass(frozen=True)
+class LocatedRows:
+    """Where the rows of some users are.
+
+    Attributes:
+        files: The files that hold them.
+        cold: Files of the archive that may hold some, and have to be thawed before that is known.
+        by_user: Their rows by user and table; users without any are left out, and so is `rejected_events`.
+    """
+
+    files: tuple[LocatedFile, ...] = ()
+    cold: tuple[LocatedFile, ...] = ()
+    by_user: Mapping[str, Mapping[str, int]] | None = None
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by table."""
+        counts: Counter[str] = Counter()
+        for file in self.files:
+            counts[file.table] += file.row_count
+        return dict(counts)
+
+    @property
+    def cold_files(self) -> Files:
+        """What `moves.thaw.thaw_files` takes: source and size of each cold file, by address."""
+        return {file.uri: (file.source_id, file.file_bytes) for file in self.cold}
+
+
+def locate_rows(warehouse: Warehouse, user_ids: Collection[str], rejected: Condition | None = None) -> LocatedRows:
+    """Find the files that hold rows of some users, in all tables that may have any.
+
+    Args:
+        warehouse: Where.
+        user_ids: The users.
+        rejected: Which rows of `rejected_events` are theirs; None to leave that table out.
+
+    Raises:
+        TerminalDataError: A file is of a kind that cannot be read; its table, its address and a remedy are named.
+        TransientError: A file vanished while it was read.
+    """
+    found: list[LocatedFile] = []
+    cold: list[LocatedFile] = []
+    by_user: dict[str, Counter[str]] = {}
+    for name, condition in conditions(user_ids, rejected).items():
+        table = warehouse.table(name)
+        with open_connection() as connection:
+            search = _Search(warehouse, table, connection, condition(connection))
+            files = {live.uri: live for live in warehouse.live_files(table)}
+            wanted = search.narrowed(files) if name in FACT_TABLES else files
+            frozen = find_cold(warehouse, wanted) if name == INTERACTIONS_ARCHIVE.name else {}
+            cold += [_located(name, files[uri], 0) for uri in frozen]
+            counts: Counter[str] = Counter()
+            for uri, user_id, rows in search.rows([files[uri] for uri in wanted if uri not in frozen]):
+                counts[uri] += rows
+                if user_id is not None:
+                    by_user.setdefault(user_id, Counter())[name] += rows
+            found += [_located(name, files[uri], rows) for uri, rows in counts.items()]
+    counted = pluralize(len(found), "file"), pluralize(len(by_user), "user")
+    log.info("erase: %s with rows of %s, and %d cold ones", *counted, len(cold))
+    return LocatedRows(tuple(found), tuple(cold), by_user)
+
+
+def _located(name: str, live: LiveFile, rows: int) -> LocatedFile:
+    source_id = live.source_id if name in FACT_TABLES and not live.is_mixed else ""
+    return LocatedFile(name, live.uri, source_id, live.file_bytes, rows)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search for rows in the data files of one table."""
+
+    warehouse: Warehouse
+    table: Table
+    connection: DuckDBPyConnection
+    condition: str
+    undigested: set[str] = field(default_factory=set)
+
+    def narrowed(self, files: Mapping[str, LiveFile]) -> dict[str, LiveFile]:
+        """Leave out files that have no such row, by their own digests or by those of the files they are copies of."""
+        digested, matching = digested_files(self.connection, self.warehouse)
+        originals = self._originals([uri for uri in files if uri not in digested])
+        chosen = {}
+        for uri, live in files.items():
+            made_of = [uri] if uri in digested else originals.get(uri, [])
+            known = bool(made_of) and digested.issuperset(made_of)
+            if not known:
+                self.undigested.add(uri)
+            if not known or not matching.isdisjoint(made_of):
+                chosen[uri] = live
+        return chosen
+
+    def _originals(self, uris: Collection[str]) -> dict[str, list[str]]:
+        """What archived files are copies of."""
+        if not uris or self.table.name()[-1] != INTERACTIONS_ARCHIVE.name:
+            return {}
+        with open_session(self.warehouse, [ARCHIVED_FILES.name]) as session:
+            return dict(session.execute(statement("erase/list_originals"), {"file_uris": list(uris)}).fetchall())
+
+    def rows(self, files: Iterable[LiveFile]) -> Iterator[tuple[str, str | None, int]]:
+        """Count the rows by file and user, hidden ones included; files that lack a digest get one."""
+        by_user = self.table.name()[-1] in USER_TABLES
+        schema = self.table.schema().select("user_id") if by_user else self.table.schema()
+        counting = statement("erase/count_user_rows") if by_user else statement("erase/count_rejected_rows")
+        for some in _portions(files):
+            uris = {local_path(live.uri): live.uri for live in some}
+            fresh = {path: uri for path, uri in uris.items() if uri in self.undigested}
+            # Rows that are deleted in another engine's delete files are still in the data files.
+            whole = [LiveFile(live.data_file) for live in some]
+            create_view(self.connection, "searched", whole, self.table, schema, with_file=True)
+            try:
+                divide_rows(self.connection, "searched", self.condition, "found", "others")
+                found = self.connection.execute(counting).fetchall()
+                if fresh:
+                    add_digests(self.connection, self.warehouse, fresh)
+            except UnreadableError as error:
+                raise TransientError(
+                    f"A file of {self.table.name()[-1]} cannot be read ({error}). Nothing was removed. Run again; if "
+                    "that does not help, run `perennial check`."
+                ) from error
+            yield from ((uris[path], user_id, count) for path, user_id, count in found)
+
+
+def _portions(files: Iterable[LiveFile]) -> Iterator[list[LiveFile]]:
+    portion: list[LiveFile] = []
+    rows = 0
+    for live in files:
+        if portion and (len(portion) == _FILES_AT_ONCE or rows + live.row_count > _ROWS_AT_ONCE):
+            yield portion
+            portion, rows = [], 0
+        portion.append(live)
+        rows += live.row_count
+    if portion:
+        yield portion
