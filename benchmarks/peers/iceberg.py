@@ -21,7 +21,7 @@ class PlainIceberg:
         self.catalog = load_catalog("plain", type="sql", uri=f"sqlite:///{home}/catalog.db", warehouse=f"file://{home}")
 
     def load(self, files: list[str], moved: int) -> None:
-        self.catalog.create_namespace("messaging")
+        self.catalog.create_namespace_if_not_exists("messaging")
         for load in (files[: len(files) // 2], files[len(files) // 2 :]):
             rows = pq.ParquetDataset(load).read()
             if not self.catalog.table_exists("messaging.hot"):
@@ -46,6 +46,9 @@ class PlainIceberg:
         self.catalog.load_table(f"messaging.{destination}").append(table.scan(these).to_arrow())
         pause()
         table.delete(these)
+
+    def erase(self, users: list[str]) -> None:
+        self.catalog.load_table("messaging.hot").delete(In("user_id", users))
 
     def rows_seen(self) -> tuple[int, int, int]:
         scans = [self.catalog.load_table(f"messaging.{name}").scan(selected_fields=("occurred_at",)) for name in TABLES]

@@ -46,6 +46,10 @@ class Spark:
         pause()
         self.spark.sql(f"DELETE {these}")
 
+    def erase(self, users: list[str]) -> None:
+        self.spark.createDataFrame([(user,) for user in users], "user_id STRING").createOrReplaceTempView("erased")
+        self.spark.sql(f"DELETE FROM {self.hot} WHERE user_id IN (SELECT user_id FROM erased)")
+
     def rows_seen(self) -> tuple[int, int, int]:
         every = f"SELECT occurred_at, 0 AS archived FROM {self.hot} UNION ALL SELECT occurred_at, 1 FROM {self.archive}"
         counted = f"SELECT count(*), sum(unix_micros(occurred_at) % {MODULUS}), sum(archived) FROM ({every})"
