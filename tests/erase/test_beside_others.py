@@ -165,6 +165,7 @@ def test_a_finished_move_whose_last_task_is_repeated_adds_nothing_again(world: W
     assert "running#500" in min(rest)
 
 
+@pytest.mark.long(but="compaction")
 @pytest.mark.parametrize("first", ["compaction", "erasure"])
 def test_compaction_and_erasure_of_the_same_files(
     world: Warehouse, first: str, monkeypatch: pytest.MonkeyPatch

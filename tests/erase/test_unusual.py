@@ -168,6 +168,7 @@ def test_what_a_dead_writer_has_left_unfinished_is_named_until_it_is_a_day_old(
     assert_gone(warehouse, PERSON)
 
 
+@pytest.mark.long
 @on_s3
 def test_on_s3_a_person_is_erased_from_both_tables_beside_a_move(warehouse: Warehouse) -> None:
     from perennial.moves.move_plan import EXPIRE
