@@ -71,6 +71,8 @@ def sync_sources() -> None:
         with step(first=True) as warehouse:
             outcome = sync_sources(warehouse, current_run().run_id, current_params().get("allow_vanishing", False))
         counts = {table: {"row_count": n, **outcome.remarks(table)} for table, n in outcome.row_counts.items()}
+        if outcome.erased_count:
+            counts["users"]["erased"] = outcome.erased_count
         report_written(get_current_context(), counts)
         return dict(outcome.row_counts)
 

@@ -23,8 +23,8 @@ def moved(number: int | str, **changed: Any) -> Reconciliation:
 
 def loaded(number: int, **changed: Any) -> LoadCounts:
     agreed = {
-        "file_uri": f"s3://landing/{number}.avro", "read": 10, "interactions": 4, "summary_only": 3, "duplicates": 1,
-        "ignored": 1, "rejected": 1,
+        "file_uri": f"s3://landing/{number}.avro", "read": 10, "interactions": 3, "summary_only": 3, "duplicates": 1,
+        "ignored": 1, "rejected": 1, "erased": 1,
     }  # fmt: skip
     return LoadCounts(**{**agreed, **changed})
 

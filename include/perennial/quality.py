@@ -65,6 +65,7 @@ class LoadCounts:
         duplicates: Known from an earlier delivery.
         ignored: Of other event types.
         rejected: Kept in rejected_events.
+        erased: Of people who were erased, not stored (R22).
     """
 
     file_uri: str
@@ -74,6 +75,7 @@ class LoadCounts:
     duplicates: int
     ignored: int
     rejected: int
+    erased: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ def check_load(counts: Sequence[LoadCounts]) -> QualityReport:
     """Check that a load accounts for every record it read; a failed expectation is reported, not raised."""
     frame = _frame(counts, LoadCounts)
     frame["accounted"] = [
-        c.interactions + c.summary_only + c.duplicates + c.ignored + c.rejected for c in counts
+        c.interactions + c.summary_only + c.duplicates + c.ignored + c.rejected + c.erased for c in counts
     ]  # fmt: skip
     return _run("Load: records read against records accounted for", frame, _load_checks())
 

@@ -193,9 +193,10 @@ LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _co
     rejected_count* long Records kept in rejected_events
     ignored_count* long Records of other event types
     file_bytes long Size when it was read
-    modified_at timestamptz Modification time when it was read
+    modified_at timestamptz Modification time when it was read; null where an erasure is about to replace it (R22)
     duplicate_count long Records known from an earlier delivery
-    load_id string Load that read it
+    load_id string Load that read it, or erasure that replaced it by one without some people
+    erased_count long Records of people who were erased, which are not stored (R22)
 """))  # fmt: skip
 REJECTED_EVENTS = Table("rejected_events", "A record that could not be read.", _columns("""
     file_uri* string Address of the file

@@ -150,5 +150,15 @@ def test_the_oracle_selects_the_same_users(name: str, case: dict[str, Any]) -> N
     assert of_file(name, list(users_of(case["definition"], WORLD, NOW))) == sorted(case["users"])
 
 
+def test_every_filter_is_asked_about_somebody_who_is_no_user_any_more() -> None:
+    """Whoever was erased is in no answer, and in that of no `not`, even while other tables still have rows of theirs."""
+    for name, found in FILES.items():
+        acting = {row["user_id"] for row in [*found.get("interactions", []), *found.get("summaries", [])]}
+        gone = acting - {row["user_id"] for row in found["users"]}
+        assert bool(gone) is bool(acting), name
+        assert not {f"{name}/{user}" for case in found["cases"] for user in case["users"]} & gone, name
+        assert not gone or any("not" in case["definition"] for case in found["cases"]), name
+
+
 def test_every_filter_has_its_cases() -> None:
     assert FILES.keys() == FILTERS.keys()

@@ -37,7 +37,7 @@ _PLAIN_TYPES = {
 
 
 @dataclass(frozen=True)
-class _Container:
+class Container:
     """The header of a file. `columns` are the FIELDS it has, empty if one of them has an unusual type."""
 
     head: bytes
@@ -62,7 +62,7 @@ def read_avro(file: BinaryIO, decode: bool, compressed: bool = False) -> Iterato
         yield from _read_container(file, decode)
         return
     with tempfile.TemporaryFile() as plain:
-        problem = _decompress_file(file, plain)
+        problem = decompress_file(file, plain)
         if plain.tell() or not problem:
             plain.seek(0)
             yield from _read_container(plain, decode)
@@ -70,7 +70,7 @@ def read_avro(file: BinaryIO, decode: bool, compressed: bool = False) -> Iterato
         yield records_of([unreadable(0, problem)])
 
 
-def _decompress_file(file: BinaryIO, plain: BinaryIO) -> str:
+def decompress_file(file: BinaryIO, plain: BinaryIO) -> str:
     """Decompress a gzipped file as far as possible; also return the error that stopped it."""
     source = gzip.GzipFile(fileobj=file)
     try:
@@ -84,7 +84,7 @@ def _decompress_file(file: BinaryIO, plain: BinaryIO) -> str:
 
 def _read_container(file: BinaryIO, decode: bool) -> Iterator[Records]:
     try:
-        container = _read_header(file)
+        container = read_header(file)
     except OSError:
         raise
     except Exception as error:  # the header's parsers raise errors of any kind on damaged bytes
@@ -104,14 +104,15 @@ def _read_container(file: BinaryIO, decode: bool) -> Iterator[Records]:
     yield from _read_stretch(container, stretch, decode)
 
 
-def _read_header(file: BinaryIO) -> _Container:
+def read_header(file: BinaryIO) -> Container:
+    """Read the header of a file, which is then positioned after it. Raises errors of any kind on damaged bytes."""
     import fastavro
 
     reader = fastavro.reader(file)
     end = file.tell()
     file.seek(0)
     schema = reader.writer_schema
-    return _Container(file.read(end), fastavro.parse_schema(schema), reader.codec, _plain_columns(schema))
+    return Container(file.read(end), fastavro.parse_schema(schema), reader.codec, _plain_columns(schema))
 
 
 def _plain_columns(schema: Any) -> tuple[str, ...]:
@@ -127,7 +128,7 @@ def _plain_columns(schema: Any) -> tuple[str, ...]:
     return tuple(present)
 
 
-def _read_stretch(container: _Container, blocks: list[Block], decode: bool) -> Iterator[Records]:
+def _read_stretch(container: Container, blocks: list[Block], decode: bool) -> Iterator[Records]:
     if not blocks:
         return
     record_count = sum(block.count for block in blocks)
@@ -141,7 +142,7 @@ def _read_stretch(container: _Container, blocks: list[Block], decode: bool) -> I
     yield records_of(row for block in blocks for row in _read_block(container, block))
 
 
-def _decode_at_once(container: _Container, blocks: list[Block], record_count: int) -> pa.Table | None:
+def _decode_at_once(container: Container, blocks: list[Block], record_count: int) -> pa.Table | None:
     """Decode blocks with the fast decoder; None if it refuses them."""
     import polars as pl
 
@@ -172,11 +173,11 @@ def _as_kept(name: str, found: pl.DataType) -> pl.Expr:
     return column.cast({"string": pl.String, "double": pl.Float64, "boolean": pl.Boolean, "int": pl.Int32}[kind])
 
 
-def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]:
+def _read_block(container: Container, block: Block) -> Iterator[dict[str, Any]]:
     """Read a block record by record as far as possible; after damaged framing follows one rejected record."""
     import fastavro
 
-    content, problem = _decompress(container.codec, block.content)
+    content, problem = decompress_block(container.codec, block.content)
     stream = io.BytesIO(content)
     ordinal, end = block.first, block.first + block.count
     while ordinal < end:
@@ -197,7 +198,7 @@ def _read_block(container: _Container, block: Block) -> Iterator[dict[str, Any]]
         yield unreadable(ordinal, f"{span} cannot be read: {problem}")
 
 
-def _decompress(codec: str, content: bytes) -> tuple[bytes, str]:
+def decompress_block(codec: str, content: bytes) -> tuple[bytes, str]:
     """Decompress a block as far as possible; also return the error that stopped it."""
     if codec == "null":
         return content, ""

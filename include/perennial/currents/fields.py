@@ -68,6 +68,10 @@ EXPECTED = {"string": "text", "double": "epoch seconds", "boolean": "true or fal
 PAYLOAD_CHARACTERS = 100_000
 FLAG_WORDS = {"true": True, "false": False}
 
+# How the readers say that a part of a file cannot be read, and not just one record.
+_DAMAGE = re.compile(
+    r"damaged gzip file|not an Avro file|nothing from record \d+ on|records? \d+( to \d+)? cannot be read"
+)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -106,6 +110,11 @@ def unreadable(line: int, reason: str, payload: str = "", event_type: str | None
         "payload": _encodable(payload[:PAYLOAD_CHARACTERS]),
         "event_type": event_type,
     }
+
+
+def is_damage(reason: str) -> bool:
+    """Whether the reason of a rejection is that a part of a file cannot be read, which may hold anybody's records."""
+    return _DAMAGE.match(reason) is not None
 
 
 def read_fields(line: int, record: object, payload: str | None = None) -> dict[str, Any]:

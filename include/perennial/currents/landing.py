@@ -57,13 +57,19 @@ def list_landing(settings: Settings) -> list[StoredFile]:
 
     Names that begin with `.` or `_`, and those of unfinished files, are skipped.
     """
+    prefix = landing_place(settings)
+    return [stored for stored in storage_for(prefix).list_files(prefix) if is_landed(stored.uri)]
+
+
+def landing_place(settings: Settings) -> str:
+    """Return the address of the landing place; that of a file must not depend on how the setting spells it."""
     uri = settings.place("landing_uri")
-    # The address a file is remembered by must not depend on how the setting spells its directory.
     prefix = uri if "://" in uri else f"file://{settings.below_home(str(Path(uri).expanduser()))}"
-    return [stored for stored in storage_for(prefix).list_files(prefix.rstrip("/")) if _is_landed(stored.uri)]
+    return prefix.rstrip("/")
 
 
-def _is_landed(uri: str) -> bool:
+def is_landed(uri: str) -> bool:
+    """Whether the name of a file says that it is finished, and can be recorded."""
     name = uri.rpartition("/")[2]
     # A storage's own marker of a directory has no name.
     if not name or name.startswith((".", "_")) or name.lower().endswith(PASSED_OVER):

@@ -41,12 +41,13 @@ class LoadOutcome:
     Attributes:
         loads: Batches committed.
         files: Landing files in them.
-        read: Records in those, including unreadable ones; the sum of the next five.
+        read: Records in those, including unreadable ones; the sum of the next six.
         interactions: Rows added to `interactions`.
         summary_only: Events without a source, which at most count in `user_message_summary`.
         duplicates: Records of an earlier delivery.
         ignored: Records of event types that are not loaded.
         rejected: Records kept in `rejected_events`.
+        erased: Records of people who were erased, which are not stored (R22).
         waiting: Files that were still being written, changed or vanished; the next run tries again.
         finished: Loads that another run had begun and this one finished; their records are not counted here.
     """
@@ -59,6 +60,7 @@ class LoadOutcome:
     duplicates: int = 0
     ignored: int = 0
     rejected: int = 0
+    erased: int = 0
     waiting: int = 0
     finished: int = 0
 
@@ -160,7 +162,7 @@ def _load_batch(
 
 def _outcome(loads: list[list[LoadCounts]], waiting: int, finished: int) -> LoadOutcome:
     counts = [count for load in loads for count in load]
-    names = ("read", "interactions", "summary_only", "duplicates", "ignored", "rejected")
+    names = ("read", "interactions", "summary_only", "duplicates", "ignored", "rejected", "erased")
     totals = {name: sum(getattr(count, name) for count in counts) for name in names}
     outcome = LoadOutcome(loads=len(loads), files=len(counts), waiting=waiting, finished=finished, **totals)
     log.info("%s", outcome)

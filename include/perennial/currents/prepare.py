@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from perennial.currents.erased import drop_erased, open_platform_requests
 from perennial.currents.landing import LandingFile, is_unchanged, read_landing_file
 from perennial.engines.duckdb import create_view
 from perennial.engines.write_files import write_files
@@ -178,6 +179,7 @@ def prepare_load(
     connection, load_id = batch.connection, uuid.uuid4().hex
     connection.execute(statement("load/create_events"))
     connection.execute(statement("load/drop_records"))
+    drop_erased(warehouse, connection)
     _show_earlier(warehouse, ledger, batch)
     binds = {"new_rejected_events": {"now": request.now}, "new_loaded_files": {"now": request.now, "load_id": load_id}}
     for name in _STEPS:
@@ -189,6 +191,7 @@ def prepare_load(
     _refuse_unaccounted(load_id, counts, data_files)
     if request.check is not None:
         request.check(counts)
+    open_platform_requests(warehouse, connection)
     snapshot = ledger.current_snapshot()
     return PreparedLoad(load_id, snapshot.snapshot_id if snapshot else None, data_files), counts
 
@@ -275,4 +278,4 @@ def _refuse_unaccounted(load_id: str, counts: list[LoadCounts], data_files: dict
 
 
 def _accounted(count: LoadCounts) -> int:
-    return count.interactions + count.summary_only + count.duplicates + count.ignored + count.rejected
+    return count.interactions + count.summary_only + count.duplicates + count.ignored + count.rejected + count.erased

@@ -42,6 +42,12 @@ def erasure_key(settings: Settings) -> bytes:
         ) from None
 
 
+def has_key(settings: Settings) -> bool:
+    """Whether there is a key."""
+    path = _key_file(settings)
+    return settings.erasure_key is not None or (path is not None and path.exists())
+
+
 def make_key(settings: Settings) -> bool:
     """Write a new key to HOME if the catalog lies there, nothing is set and there is none; returns whether it did."""
     path = _key_file(settings)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -33,6 +33,7 @@ Event = Literal[
 Origin = Literal["person", "platform"]
 PERSON: Final = "person"
 PLATFORM: Final = "platform"
+_LISTS = ("user_ids", "external_user_ids", "notify", "known_external_ids", "addresses")
 _REQUEST_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
 
@@ -49,6 +50,8 @@ class ErasureRequest:
         notify: Who gets the receipt, and the warning before the deadline.
         requested_at: Wall clock.
         due_at: By when everything has to be gone.
+        known_external_ids: Their other ids, as `users` had them when it was first looked for them.
+        addresses: Their e-mail addresses and phone numbers, likewise.
         origin: person, or platform if a `users.UserDeleteRequest` asked for it.
 
     Raises:
@@ -64,6 +67,8 @@ class ErasureRequest:
     requested_at: datetime
     due_at: datetime
     origin: Origin = PERSON
+    known_external_ids: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _REQUEST_ID.fullmatch(self.request_id):
@@ -137,10 +142,28 @@ def open_request(warehouse: Warehouse, request: ErasureRequest) -> str:
 
     A repetition does nothing, also after the document has been erased.
     """
+    open_requests(warehouse, [request])
+    return request.request_id
+
+
+def open_requests(warehouse: Warehouse, requests: Sequence[ErasureRequest]) -> None:
+    """As `open_request`, for several in one commit."""
     key = erasure_key(warehouse.settings)
-    if request.request_id in _recorded(warehouse, warehouse.table(ERASURES.name)):
-        return request.request_id
-    write_request(warehouse, request)
+    recorded = _recorded(warehouse, warehouse.table(ERASURES.name)) if requests else set()
+    fresh = [request for request in requests if request.request_id not in recorded]
+    for request in fresh:
+        write_request(warehouse, request)
+
+    def decide(table: Table) -> list[dict[str, object]]:
+        recorded = _recorded(warehouse, table)
+        return [row for one in fresh if one.request_id not in recorded for row in _requested(one, key)]
+
+    if fresh:
+        operation = f"erasure:{hashed_name(*(request.request_id for request in fresh))}:requested"
+        warehouse.append_decided(ERASURES.name, decide, operation)
+
+
+def _requested(request: ErasureRequest, key: bytes) -> list[dict[str, object]]:
     row = {
         "request_id": request.request_id,
         "event": "requested",
@@ -149,13 +172,7 @@ def open_request(warehouse: Warehouse, request: ErasureRequest) -> str:
         "due_at": request.due_at,
         "detail": json.dumps({"key": mark_of(key), "origin": request.origin}),
     }
-    rows: list[dict[str, object]] = [row | {"user_id_hash": found} for found in request.hashes(key).values()]
-
-    def decide(table: Table) -> list[dict[str, object]]:
-        return [] if request.request_id in _recorded(warehouse, table) else rows
-
-    warehouse.append_decided(ERASURES.name, decide, f"erasure:{request.request_id}:requested")
-    return request.request_id
+    return [row | {"user_id_hash": found} for found in request.hashes(key).values()]
 
 
 def read_request(warehouse: Warehouse, request_id: str) -> ErasureRequest | None:
@@ -173,8 +190,8 @@ def written_requests(warehouse: Warehouse) -> list[ErasureRequest]:
 
 
 def _read(document: dict[str, Any]) -> ErasureRequest:
-    known = {field.name: document[field.name] for field in fields(ErasureRequest) if field.name in document}
-    lists = {name: tuple(known.get(name, ())) for name in ("user_ids", "external_user_ids", "notify")}
+    known = {one.name: document[one.name] for one in fields(ErasureRequest) if one.name in document}
+    lists = {name: tuple(known.get(name, ())) for name in _LISTS}
     times = {name: datetime.fromisoformat(known[name]) for name in ("requested_at", "due_at")}
     return ErasureRequest(**{**known, **lists, **times})
 
@@ -208,19 +225,52 @@ def record_event(
     Raises:
         TerminalRequestError: No such request is recorded.
     """
-    asked = sorted(set(hashes))
-    row = {"request_id": request_id, "event": event, "at": at or wall_clock(), "requested_by": requested_by}
+    step = Step(request_id, frozenset(hashes), event, detail or {}, requested_by)
+    record_events(warehouse, [step], at)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the erasure of some people of a request, as in `record_event`."""
+
+    request_id: str
+    hashes: frozenset[str]
+    event: Event
+    detail: Mapping[str, object] = field(default_factory=dict)
+    requested_by: str | None = None
+
+
+def record_events(warehouse: Warehouse, steps: Sequence[Step], at: datetime | None = None) -> None:
+    """As `record_event`, for several requests in one commit.
+
+    Raises:
+        TerminalRequestError: One of the requests is not recorded.
+    """
+    now = at or wall_clock()
 
     def decide(table: Table) -> list[dict[str, object]]:
-        recorded = [known for known in _rows_of(warehouse, table).to_pylist() if known["request_id"] == request_id]
-        if not recorded:
-            raise TerminalRequestError(f"No erasure {request_id!r} was requested; `perennial erase` lists them.")
-        done = {known["user_id_hash"] for known in recorded if known["event"] == event}
-        said = {"due_at": recorded[0]["due_at"], "detail": json.dumps(detail or {})}
-        return [{**row, **said, "user_id_hash": found} for found in asked if found not in done]
+        recorded = _rows_of(warehouse, table).to_pylist()
+        due = {row["request_id"]: row["due_at"] for row in recorded}
+        done = {(row["request_id"], row["user_id_hash"], row["event"]) for row in recorded}
+        if unknown := [step.request_id for step in steps if step.request_id not in due]:
+            raise TerminalRequestError(f"No erasure {unknown[0]!r} was requested; `perennial erasures` lists them.")
+        return [
+            {
+                "request_id": step.request_id,
+                "user_id_hash": found,
+                "event": step.event,
+                "at": now,
+                "requested_by": step.requested_by,
+                "due_at": due[step.request_id],
+                "detail": json.dumps(step.detail),
+            }
+            for step in steps
+            for found in sorted(step.hashes)
+            if (step.request_id, found, step.event) not in done
+        ]
 
-    operation = f"erasure:{request_id}:{event}:{hashed_name(*asked)}"
-    warehouse.append_decided(ERASURES.name, decide, operation)
+    if steps:
+        warehouse.append_decided(ERASURES.name, decide, f"erasure:{uuid.uuid4().hex}")
 
 
 def states(warehouse: Warehouse, request_ids: Collection[str] | None = None) -> list[ErasureState]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from perennial.erasures.hashes import erasure_key, hash_binds, hash_user_id, mark_of
+from perennial.erasures.hashes import erasure_key, hash_binds, hash_external_user_id, hash_user_id, mark_of
+from perennial.erasures.payloads import named_in
 from perennial.errors import TerminalSettingError
 from perennial.operations import wall_clock
 from perennial.settings import PREFIX
@@ -49,11 +50,19 @@ class Suppressed:
         import pyarrow as pa
 
         connection.register("suppressed_hashes", pa.table({"user_id_hash": pa.array(self.hashes, pa.string())}))
-        connection.table(relation).project("user_id").create_view("arrived_users")
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW arrived_users AS SELECT user_id FROM {relation}")  # noqa: S608 - from code
         binds = hash_binds(self.key) if self else {"inner_pad": b"", "outer_pad": b""}
         connection.execute(statement("erasures/create_suppressed_users"), binds)
         connection.execute("DROP VIEW arrived_users")
         connection.unregister("suppressed_hashes")
+
+    def is_named(self, payload: str) -> bool:
+        """Whether the text of a record that has no readable user id names one of them."""
+        named = named_in(payload)
+        known = frozenset(self.hashes)
+        return not known.isdisjoint(hash_user_id(self.key, user_id) for user_id in named.user_ids | named.words) or (
+            not known.isdisjoint(hash_external_user_id(self.key, one) for one in named.external_user_ids | named.words)
+        )
 
     def without(self, rows: pa.Table) -> pa.Table:
         """Return the rows of an Arrow table with a column `user_id` that are nobody's who is suppressed, in order."""

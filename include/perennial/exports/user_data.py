@@ -23,7 +23,8 @@ from pydantic import Field, StrictBool
 
 from perennial.audiences.completeness import TerminalIncompleteError, find_missing
 from perennial.engines.sessions import FeatureSession, open_feature_session
-from perennial.errors import TerminalRequestError
+from perennial.erasures import suppressed
+from perennial.errors import TerminalRequestError, TransientConflictError
 from perennial.notify import DeliveryRecord, Letter, deliver, export_message, is_address, refuse_bad_addresses
 from perennial.notify.delivery import EXPORT
 from perennial.platform.vanished import nearest_source, unknown_source
@@ -146,10 +147,11 @@ def write_user_data(warehouse: Warehouse, request: UserDataRequest, run_id: str,
     Raises:
         TerminalRequestError: The source is not known any more.
         TerminalIncompleteError: The source's interactions are not all there any more.
+        TransientConflictError: People were erased meanwhile (R22); there is no file.
     """
     stem = _stem(request.source_id, run_id, now)
     uri = f"{warehouse.settings.place('exports_uri').rstrip('/')}/{stem}.csv"
-    as_of, started = datetime.now(UTC), time.monotonic()
+    as_of, started, erased = datetime.now(UTC), time.monotonic(), suppressed(warehouse)
     with (
         _scratch(warehouse.settings.home, stem) as folder,
         _open_whole_source(warehouse, request.source_id, _TABLES) as (session, kind),
@@ -158,6 +160,12 @@ def write_user_data(warehouse: Warehouse, request: UserDataRequest, run_id: str,
         user_count = _copy(session, kind, path, request.all_recipients)
         file_bytes = path.stat().st_size
         storage_for(uri).upload(path, uri)
+    if suppressed(warehouse) != erased:
+        storage_for(uri).delete(uri)
+        raise TransientConflictError(
+            "People were erased while the file was written, so it may hold what is to be gone; it was deleted. "
+            "Run it again."
+        )
     seconds = time.monotonic() - started
     log.info("%s in %.1f s, %.0f a second: %s", pluralize(user_count, "user"), seconds, user_count / seconds, uri)
     return UserDataFile(file_uri=uri, user_count=user_count, file_bytes=file_bytes, as_of=as_of)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from perennial.erasures import Suppressed
 from perennial.platform.columns import SelectedColumns, arrow_batch
 from perennial.platform.database import PlatformDatabase
 from perennial.platform.integrity import KeyLedger
@@ -14,7 +15,7 @@ from perennial.platform.issues import Issue, Issues
 from perennial.platform.legacy_deletions import with_legacy_deletions
 from perennial.platform.vanished import KEYS, find_mass_vanishing
 from perennial.settings import dag_id
-from perennial.tables import SOURCES, Table
+from perennial.tables import SOURCES, USERS, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ class PlatformReading:
         issues: What is wrong, or worth a person's look.
         row_counts: By table.
         keys: The keys of the rows of the tables in KEYS.
+        erased_counts: Rows of people who were erased (R22), which are left out; by table.
         places: Where the SELECT of each table is, as written in a sentence.
     """
 
@@ -39,6 +41,7 @@ class PlatformReading:
     row_counts: dict[str, int] = field(default_factory=dict)
     keys: dict[str, pa.Table] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    erased_counts: dict[str, int] = field(default_factory=dict)
 
     def checked_batches(self, table: Table, database: PlatformDatabase, ledger: KeyLedger) -> Iterator[pa.RecordBatch]:
         """As `batches`, of rows that a sync accepts.
@@ -78,6 +81,16 @@ class PlatformReading:
             if table.name in KEYS:
                 self.keys[table.name] = pa.concat_tables(keys)
             self.issues.add(ledger.issues(table.name, place))
+
+    def without(self, users: Iterator[pa.RecordBatch], erased: Suppressed) -> Iterator[pa.RecordBatch]:
+        """Leave erased people out of a stream of users (R22)."""
+        import pyarrow as pa
+
+        self.erased_counts[USERS.name] = 0
+        for batch in users:
+            kept = erased.without(pa.Table.from_batches([batch]))
+            self.erased_counts[USERS.name] += batch.num_rows - kept.num_rows
+            yield from kept.to_batches()
 
     def refuse_mass_vanishing(self, known: Mapping[str, pa.Table]) -> None:
         """Refuse a platform that looks like a broken database.

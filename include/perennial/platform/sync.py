@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from perennial.erasures import Suppressed, suppressed
+from perennial.errors import TransientConflictError
 from perennial.platform.columns import arrow_schema
 from perennial.platform.database import open_platform
 from perennial.platform.integrity import KeyLedger
@@ -16,7 +18,8 @@ from perennial.platform.issues import Issue
 from perennial.platform.legacy_deletions import read_legacy_deletions
 from perennial.platform.reading import PlatformReading
 from perennial.platform.vanished import KEYS, keep_missed
-from perennial.tables import AUDIENCES, SOURCE_TAGS, SOURCES, SYNCED, VANISHED_SOURCES, Table
+from perennial.settings import dag_id
+from perennial.tables import AUDIENCES, SOURCE_TAGS, SOURCES, SYNCED, USERS, VANISHED_SOURCES, Table
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -36,12 +39,14 @@ class SyncOutcome:
     Attributes:
         run_id: Run that did it.
         row_counts: Rows by table.
+        erased_count: Users left out because they were erased (R22).
         read_as_null: Values that cannot be used and that no decision needs, by `table.column`.
         later_than_now: Future times of sources, likewise; such a source stays hot until then.
     """
 
     run_id: str
     row_counts: Mapping[str, int]
+    erased_count: int = 0
     read_as_null: Mapping[str, int] = field(default_factory=dict)
     later_than_now: Mapping[str, int] = field(default_factory=dict)
 
@@ -100,7 +105,8 @@ def sync_sources(
     attempt = uuid4().hex
     warehouse.refuse_unwritable((*(table.name for table in SYNCED), VANISHED_SOURCES.name))
     reading = PlatformReading(wall_clock(), read_legacy_deletions(warehouse))
-    staged = _staged_tables(warehouse, reading)
+    erased = suppressed(warehouse)
+    staged = _staged_tables(warehouse, reading, erased)
     if not allow_vanishing:
         reading.refuse_mass_vanishing({name: warehouse.read(name) for name in KEYS})
 
@@ -113,15 +119,28 @@ def sync_sources(
         operation = f"sync:{run_id}:{name}:{attempt}"
         if name == SOURCES.name:
             replace_after_look(warehouse, name, data_files, keep_what_vanishes, operation)
+        elif name == USERS.name:
+            warehouse.replace_files(name, data_files, operation, lambda: _refuse_others_erased(warehouse, erased))
         else:
             warehouse.replace_files(name, data_files, operation)
         log.info("%s: %s has %s", run_id, name, pluralize(reading.row_counts[name], "row"))
+    if erased_count := reading.erased_counts.get(USERS.name, 0):
+        log.info("%s: %s left out because they were erased (R22)", run_id, pluralize(erased_count, "user"))
     unusable = _logged(run_id, reading.issues.of("read_as_null"), "unusable and read as null")
     to_come = _logged(run_id, reading.issues.of("later_than_now"), "later than now, so a source stays hot until then")
-    return SyncOutcome(run_id, reading.row_counts, unusable, to_come)
+    return SyncOutcome(run_id, reading.row_counts, erased_count, unusable, to_come)
 
 
-def _staged_tables(warehouse: Warehouse, reading: PlatformReading) -> dict[str, list[DataFile]]:
+def _refuse_others_erased(warehouse: Warehouse, erased: Suppressed) -> None:
+    """Refuse to replace the users if others are erased now than when they were read from the platform."""
+    if suppressed(warehouse) != erased:
+        raise TransientConflictError(
+            f"People were erased while {dag_id('sync_sources')} read the platform; run it again. The users stay as "
+            "they were."
+        )
+
+
+def _staged_tables(warehouse: Warehouse, reading: PlatformReading, erased: Suppressed) -> dict[str, list[DataFile]]:
     """Write the platform's tables to files that no table lists yet, in the order of their commits."""
     import pyarrow as pa
 
@@ -129,8 +148,11 @@ def _staged_tables(warehouse: Warehouse, reading: PlatformReading) -> dict[str, 
     with open_platform(warehouse.settings) as database, KeyLedger() as ledger:
         for table in SYNCED:
             batches = reading.checked_batches(table, database, ledger)
+            if table is USERS and erased:
+                batches = reading.without(batches, erased)
             stream = pa.RecordBatchReader.from_batches(arrow_schema(table), batches)
             staged[table.name] = warehouse.stage_rows(table.name, stream)
+            reading.row_counts[table.name] -= reading.erased_counts.get(table.name, 0)
     return staged
 
 

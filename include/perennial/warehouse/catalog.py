@@ -265,11 +265,21 @@ class Warehouse:
             for data_file in self._written(table, pa.Table.from_batches(batches, rows.schema))
         ]
 
-    def replace_files(self, name: str, data_files: Iterable[DataFile], operation: str) -> None:
-        """Make staged data files a table's whole content, in one commit."""
+    def replace_files(
+        self, name: str, data_files: Iterable[DataFile], operation: str, look: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make staged data files a table's whole content, in one commit.
+
+        Args:
+            name: The table.
+            data_files: From `stage_rows`.
+            operation: As in `commit_change`.
+            look: Called once the table is loaded, again after each lost race. If it raises, nothing is replaced.
+        """
         added = list(data_files)
 
         def change(table: IcebergTable) -> FileChange:
+            look()
             return FileChange(add=added, remove=[live.data_file for live in self.live_files(table)], forced=True)
 
         commit_change(self, name, change, operation)

@@ -1,5 +1,6 @@
 -- Purpose: what each Currents event type means; a type that is not here is ignored.
 -- Grain: event type. `source_kind` is the kind where the event itself names no source.
+-- users.UserDeleteRequest becomes a request to erase the user (R22).
 -- A canvas.Entry in the control group becomes `control` in create_events.
 CREATE TABLE event_types AS
 SELECT
@@ -42,5 +43,6 @@ FROM (
     ('users.campaigns.EnrollInControl', 'control', NULL, 'control', 'campaign'),
     ('users.messages.email.Bounce', NULL, 'email', 'hard_bounced', NULL),
     ('users.messages.email.MarkAsSpam', NULL, 'email', 'marked_as_spam', NULL),
-    ('users.behaviors.app.NewsFeedImpression', NULL, 'app', 'viewed_news_feed', NULL)
+    ('users.behaviors.app.NewsFeedImpression', NULL, 'app', 'viewed_news_feed', NULL),
+    ('users.UserDeleteRequest', NULL, NULL, NULL, NULL)
 ) AS meanings (event_type, interaction, channel, measure, source_kind)

@@ -45,7 +45,12 @@ SELECT
     coalesce(repeated.repeat_count, 0) + coalesce(looked_at.unreadable_count, 0) - coalesce(rejected.rejected_count, 0)
         AS duplicate_count,
     coalesce(looked_at.ignored_count, 0) + batch_files.counted_count AS ignored_count,
-    coalesce(rejected.rejected_count, 0) AS rejected_count
+    coalesce(rejected.rejected_count, 0) AS rejected_count,
+    (
+        SELECT count(*)
+        FROM erased_records
+        WHERE erased_records.file_no = batch_files.file_no
+    ) AS erased_count
 FROM batch_files
 LEFT JOIN looked_at ON batch_files.file_no = looked_at.file_no
 LEFT JOIN fresh ON batch_files.file_no = fresh.file_no

@@ -10,6 +10,7 @@ SELECT
     batch_files.file_bytes,
     batch_files.modified_at,
     file_counts.duplicate_count,
-    $load_id AS load_id
+    $load_id AS load_id,
+    file_counts.erased_count
 FROM batch_files
 INNER JOIN file_counts ON batch_files.file_no = file_counts.file_no

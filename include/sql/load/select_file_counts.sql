@@ -7,6 +7,7 @@ SELECT
     summary_only_count AS summary_only,
     duplicate_count AS duplicates,
     ignored_count AS ignored,
-    rejected_count AS rejected
+    rejected_count AS rejected,
+    erased_count AS erased
 FROM file_counts
 ORDER BY file_no
