@@ -75,19 +75,24 @@ def test_a_policy_fits_into_one_managed_policy(policy: dict[str, Any]) -> None:
     assert all(sid.isalnum() for sid in sids)
 
 
-def test_only_the_maintainer_deletes_data_files_and_manifests() -> None:
+def test_only_the_maintainer_and_the_eraser_delete_data_files_and_manifests() -> None:
     for removed in (HOT_FILE, MANIFEST, ARCHIVED_FILE):
-        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["maintainer"]
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["maintainer", "eraser"]
     for removed in (RECORD, METADATA):
-        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["loader", "mover", "maintainer"]
-    for kept in (LANDED, EXPORT):
-        assert not [role for role in POLICIES if may(role, "s3:DeleteObject", kept)]
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == [
+            "loader",
+            "mover",
+            "maintainer",
+            "eraser",
+        ]
+    for personal in (LANDED, EXPORT):
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", personal)] == ["eraser"]
 
 
-def test_only_the_mover_writes_to_the_archive_and_thaws_from_it() -> None:
-    assert [role for role in POLICIES if may(role, "s3:PutObject", ARCHIVED_FILE)] == ["mover"]
-    assert [role for role in POLICIES if may(role, "s3:RestoreObject", ARCHIVED_FILE)] == ["mover"]
-    assert [role for role in POLICIES if may(role, "s3:GetObject", ARCHIVED_FILE)] == ["mover", "maintainer"]
+def test_only_the_mover_and_the_eraser_write_to_the_archive_and_thaw_from_it() -> None:
+    assert [role for role in POLICIES if may(role, "s3:PutObject", ARCHIVED_FILE)] == ["mover", "eraser"]
+    assert [role for role in POLICIES if may(role, "s3:RestoreObject", ARCHIVED_FILE)] == ["mover", "eraser"]
+    assert [role for role in POLICIES if may(role, "s3:GetObject", ARCHIVED_FILE)] == ["mover", "maintainer", "eraser"]
 
 
 # What tests/web/test_rights.py, which has each role at its work, does not see: what is done when an upload or a task fails,
@@ -138,7 +143,7 @@ def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
 
 def test_who_works_writes_logs_where_the_chart_has_them_and_the_page_reads_them() -> None:
     log = helm()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::") + "/dag_id=x/1.log"
-    writers = ["loader", "mover", "maintainer", "exporter"]
+    writers = ["loader", "mover", "maintainer", "eraser", "exporter"]
     readers = [*writers, "page"]
     assert [role for role in POLICIES if may(role, "s3:PutObject", log)] == writers
     assert [role for role in POLICIES if may(role, "s3:GetObject", log)] == readers
