@@ -12,12 +12,14 @@ import pytest
 
 from perennial.erase.open_requests import request_states
 from perennial.erase.opening import open_erasure, read_erasure
-from perennial.erase.receipts import keep_receipt
+from perennial.erase.receipts import keep_receipt, notes_of
+from perennial.erase.run import begin
 from perennial.erasures import read_request, record_event, remove_request
 from perennial.erasures.hashes import make_key
 from perennial.erasures.requests import PLATFORM, new_request
+from perennial.errors import TerminalRequestError
 from perennial.notify.erasure_report import PlaceCount, Receipt
-from perennial.operations import wall_clock
+from perennial.operations import Run, wall_clock
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
 from tests.conftest import MadeOnce
@@ -167,6 +169,12 @@ def test_r22_a_request_of_the_platform_is_approved_by_a_run_in_the_users_name(pa
     pending = uma.get(answer.headers["location"]).text
     assert "Approve: erase them" not in pending
     assert SECRET not in pending
+    # A task may be repeated.
+    for _ in range(2):
+        begin(warehouse, run.conf, Run(run.run_id, wall_clock(), run.triggering_user_name))
+    assert uma.get(f"/perennial/api/erasure?id={ASKED_BY_PLATFORM}").json()["waits_for"] == "No run has begun it."
+    assert notes_of(warehouse, ASKED_BY_PLATFORM)["approved_by"] == "uma"
+    assert "the messaging platform" in uma.get(f"/perennial/erasure?id={ASKED_BY_PLATFORM}").text
 
 
 def test_r22_it_is_refused_for_a_reason_that_names_nobody(page: As, warehouse: Warehouse) -> None:
@@ -178,6 +186,13 @@ def test_r22_it_is_refused_for_a_reason_that_names_nobody(page: As, warehouse: W
     assert answer.status_code == 202
     (run,) = runs()
     assert run.conf == order | {"reason": "a test user"}
+    for _ in range(2):
+        begin(warehouse, run.conf, Run(run.run_id, wall_clock(), "uma"))
+    details = uma.get(f"/perennial/api/erasure?id={ASKED_BY_PLATFORM}").json()
+    assert (details["state"], details["person_count"], details["needs_decision"]) == ("refused", None, False)
+    assert read_request(warehouse, ASKED_BY_PLATFORM) is None
+    with pytest.raises(TerminalRequestError, match="only one that waits for approval"):
+        begin(warehouse, order | {"decision": "approve"}, Run("late", wall_clock(), "uma"))
 
 
 def test_r22_only_what_waits_for_approval_is_decided_about(page: As, warehouse: Warehouse) -> None:
@@ -220,6 +235,8 @@ def test_r22_the_products_route_queues_people_for_the_next_run(page: As, warehou
     assert open_states(warehouse)[request.request_id] == "requested"
     assert runs() == []
     assert SECRET not in answer.text
+    begin(warehouse, {}, Run("daily", wall_clock(), "scheduled"))
+    assert open_states(warehouse)[request.request_id] == "approved"
 
 
 @pytest.mark.parametrize(
