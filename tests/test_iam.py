@@ -140,7 +140,7 @@ def test_readers_write_nothing_but_the_page_requests_to_erase() -> None:
         "page": {"s3:PutObject", "kms:GenerateDataKey"},
     }
     written = [resource for role, resource in RESOURCES if role == "page" and may("page", "s3:PutObject", resource)]
-    assert written == ["arn:aws:s3:::example-lake/operations/erasures/*"]
+    assert written == ["arn:aws:s3:::example-lake/operations/*/erasures/*"]
 
 
 def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
