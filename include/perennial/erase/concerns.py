@@ -49,7 +49,7 @@ def is_late(state: RequestState, now: datetime) -> bool:
 def what_waits(state: RequestState) -> str:
     """Say in a sentence what a request waits for; empty if it is over."""
     if state.needs_decision:
-        return "It waits for approval."
+        return "Somebody has to approve or refuse it."
     return "" if state.is_over else f"{_WAITS_FOR[state.state]}."
 
 
@@ -107,8 +107,8 @@ def _concern(state: RequestState, now: datetime) -> Concern | None:
         return None
     if state.needs_decision:
         remedy = (
-            f"Approve it with `perennial erase --approve {state.request_id}`, or refuse it with `perennial erase "
-            f"--refuse {state.request_id} --reason WHY`: until then nothing is removed."
+            f"Approve it on its page or with `perennial erase --approve {state.request_id}`, or refuse it there or with "
+            f"`perennial erase --refuse {state.request_id} --reason WHY`: until then nothing is removed."
         )
     else:
         remedy = f"{what_waits(state)} {_RUNBOOK}"
