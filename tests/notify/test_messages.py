@@ -243,7 +243,10 @@ def test_r22_an_erasure_that_needs_attention_is_linked() -> None:
         for page_url in ("https://airflow.example.com/perennial", None)
     ]
     link = "https://airflow.example.com/perennial/erasure?id=r1"
-    assert [(link in message.text, f'href="{link}"' in message.html) for message in told] == [(True, True), (False, False)]
+    assert [(link in message.text, f'href="{link}"' in message.html) for message in told] == [
+        (True, True),
+        (False, False),
+    ]
 
 
 def erased(text: str) -> Receipt:

@@ -107,8 +107,8 @@ def _concern(state: RequestState, now: datetime) -> Concern | None:
         return None
     if state.needs_decision:
         remedy = (
-            f"Approve it on its page or with `perennial erase --approve {state.request_id}`, or refuse it there or with "
-            f"`perennial erase --refuse {state.request_id} --reason WHY`: until then nothing is removed."
+            f"Approve it on its page or with `perennial erase --approve {state.request_id}`, or refuse it there or "
+            f"with `perennial erase --refuse {state.request_id} --reason WHY`: until then nothing is removed."
         )
     else:
         remedy = f"{what_waits(state)} {_RUNBOOK}"
