@@ -258,6 +258,20 @@ def test_r22_ids_stay_in_the_window_until_the_request_is_made(visit: Visit) -> N
 
 
 @pytest.mark.long
+def test_r22_a_request_of_the_page_ends_with_its_receipt_there_and_in_the_mail(visit: Visit, served: Served) -> None:
+    page = visit("/perennial/erasures")
+    page.get_by_label("Your own user ids").fill("nobody-11")
+    page.get_by_label("Notify").fill("dpo-11@example.com")
+    page.get_by_label("Reason, without an id").fill("ticket 4712")
+    page.get_by_role("button", name="Erase these people").click()
+    # The page looks again by itself.
+    expect(page.locator("#receipt")).to_contain_text("The warehouse held nothing of 1 person.", timeout=240_000)
+    expect(page.locator("#receipt")).to_contain_text("ticket 4712")
+    (mail,) = until(lambda: [mail for mail in served.mailbox.messages() if "dpo-11@example.com" in mail.recipients])
+    assert "nobody-11" not in page.content() + mail.text + mail.html
+
+
+@pytest.mark.long
 def test_a_narrow_window_still_shows_where_the_data_is(visit: Visit) -> None:
     page = visit("/perennial/sources?q=kept", viewport={"width": 360, "height": 740})
     badge = page.locator("table.sources .badge").bounding_box()
