@@ -154,7 +154,7 @@ def _obstacle(context: PageContext) -> str:
         erasure_key(context.warehouse.settings)
     except TerminalSettingError as error:
         return str(error)
-    return find_obstacle(context.session, ERASE_DAG, "erasure")
+    return find_obstacle(context.session, ERASE_DAG, "request")
 
 
 def _open(context: PageContext, params: Mapping[str, Any]) -> ErasureRequest:
@@ -246,7 +246,8 @@ def _request_page(
     request: Request, context: PageContext, request_id: str, run_id: str = "", status: int = 200, error: str = ""
 ) -> HTMLResponse:
     found = _details(context, request_id)
-    run_state, run_error = _outcome(context, run_id)
+    # The run works off others as well, and may fail for one of them.
+    run_state, run_error = _outcome(context, run_id) if found.waits_for else ("", "")
     return render(
         request, "erasure.html.j2", status, found=found, error=error, run_state=run_state, run_error=run_error,
         obstacle=_obstacle(context),
