@@ -9,14 +9,15 @@ hold the people to verify that nothing is left. Then each request gets a receipt
 files in cold storage are retrieved together for all requests that wait for some; a later run goes on. What arrives
 later for the people is not stored.
 
-**When it asks.** A request of the messaging platform waits until somebody approves it with `perennial erase --approve`,
-unless `PERENNIAL_ERASE_ON_PLATFORM_REQUEST` is true. An e-mail says so, and warns before a deadline
-(`PERENNIAL_ERASURE_DAYS`) is missed.
+**When it asks.** A request of the messaging platform waits until somebody approves it, on the page or with
+`perennial erase --approve`, unless `PERENNIAL_ERASE_ON_PLATFORM_REQUEST` is true. An e-mail says so, and warns before a
+deadline (`PERENNIAL_ERASURE_DAYS`) is missed.
 
 **What it never does.** It never loses or changes a row of anybody else, and it writes no id to a log, XCom, an e-mail
 or a receipt.
 
-**Params.** None for what is due. `request_id`, a request that `perennial erase` or the page has opened. Or `user_ids`
+**Params.** None for what is due. `request_id`, a request that `perennial erase` or the page has opened; with
+`decision` (approve, refuse) one of the platform, which is approved, or refused for a `reason`. Or `user_ids`
 and `external_user_ids`, which then stay in Airflow's own database: the receipt says how they are cleaned. `notify`: who
 gets the receipt. `retrieve`: retrieve cold files now. `dry_run`: report what would be removed, and remove nothing.
 
@@ -80,6 +81,13 @@ WRITTEN = ("interactions", "interactions_archive", "user_message_summary", "user
             type=["null", "string"],
             title="Or the id of a request",
             description="As `perennial erase` prints it. Without it, and without ids, the run works off what is due.",
+        ),
+        "decision": Param(
+            None,
+            type=["null", "string"],
+            enum=["approve", "refuse", None],
+            title="Decision about that request",
+            description="For a request of the messaging platform. Refusing it takes a reason.",
         ),
         "notify": Param(
             [],

@@ -127,12 +127,20 @@ def test_nobody_may_drop_a_table() -> None:
     assert not [role for role in POLICIES if may(role, "glue:DeleteTable", TABLE)]
 
 
-@pytest.mark.parametrize("role", ["analyst", "page"])
-def test_readers_write_nothing(role: str) -> None:
-    actions = {action for statement in POLICIES[role]["Statement"] for action in statement["Action"]}
-    assert actions - {"s3:GetLifecycleConfiguration"} == {
-        "glue:GetDatabase", "glue:GetTable", "glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket",
-    }  # fmt: skip
+READING = {"glue:GetDatabase", "glue:GetTable", "glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket"}
+
+
+def test_readers_write_nothing_but_the_page_requests_to_erase() -> None:
+    actions = {
+        role: {action for statement in POLICIES[role]["Statement"] for action in statement["Action"]} - READING
+        for role in ("analyst", "page")
+    }
+    assert actions == {
+        "analyst": {"s3:GetLifecycleConfiguration"},
+        "page": {"s3:PutObject", "kms:GenerateDataKey"},
+    }
+    written = [resource for role, resource in RESOURCES if role == "page" and may("page", "s3:PutObject", resource)]
+    assert written == ["arn:aws:s3:::example-lake/operations/*/erasures/*"]
 
 
 def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:

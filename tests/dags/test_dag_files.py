@@ -31,7 +31,16 @@ SCHEDULES = {
 }
 PARAMS = {
     "check_archive": {"sample_percent", "check_cold", "notify"},
-    "erase_users": {"user_ids", "external_user_ids", "request_id", "notify", "reason", "retrieve", "dry_run"},
+    "erase_users": {
+        "user_ids",
+        "external_user_ids",
+        "request_id",
+        "decision",
+        "notify",
+        "reason",
+        "retrieve",
+        "dry_run",
+    },
     "expire_interactions": {"dry_run"},
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
@@ -136,6 +145,7 @@ def test_the_labels_of_the_trigger_forms_are_plain(dags: Mapping[str, Any]) -> N
         ("erase_users", "user_ids"): "User ids (one per line)",
         ("erase_users", "external_user_ids"): "External user ids (one per line)",
         ("erase_users", "request_id"): "Or the id of a request",
+        ("erase_users", "decision"): "Decision about that request",
         ("erase_users", "notify"): "Notify (one address per line)",
         ("erase_users", "reason"): "Reason",
         ("erase_users", "retrieve"): "Retrieve cold files now",

@@ -236,6 +236,19 @@ def messages_about(text: str) -> list[Message]:
     ]  # fmt: skip
 
 
+def test_r22_an_erasure_that_needs_attention_is_linked() -> None:
+    concern = Concern(request_id="r1", due_at=ASKED, what="It waits.", remedy="Approve it.")
+    told = [
+        concerns_message(ConcernsReport(concerns=(concern,), run_id="r", page_url=page_url))
+        for page_url in ("https://airflow.example.com/perennial", None)
+    ]
+    link = "https://airflow.example.com/perennial/erasure?id=r1"
+    assert [(link in message.text, f'href="{link}"' in message.html) for message in told] == [
+        (True, True),
+        (False, False),
+    ]
+
+
 def erased(text: str) -> Receipt:
     return Receipt(request_id="r1", requested_by=text, approved_by=text, reason=text, requested_at=ASKED, due_at=ASKED,
                    verified_at=ASKED, person_count=1, checked=(text,), to_let_go=(text,), airflow=(text,), run_id=text)  # fmt: skip

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 WARNED_SHARE = 0.25
 _RUNBOOK = "docs/runbooks/erasure.md says what to do."
 _WAITS_FOR = {
+    "requested": "No run has opened it",
     "approved": "No run has begun it",
     "located": "It was located, but not removed",
     "waiting": "It waits for files in cold storage",
@@ -43,6 +44,13 @@ def find_concerns(states: Iterable[RequestState], now: datetime) -> list[Concern
 def is_late(state: RequestState, now: datetime) -> bool:
     """Whether a request has missed its deadline."""
     return not state.is_over and now >= state.due_at
+
+
+def what_waits(state: RequestState) -> str:
+    """Say in a sentence what a request waits for; empty if it is over."""
+    if state.needs_decision:
+        return "Somebody has to approve or refuse it."
+    return "" if state.is_over else f"{_WAITS_FOR[state.state]}."
 
 
 def give_warning(
@@ -93,17 +101,17 @@ def _concern(state: RequestState, now: datetime) -> Concern | None:
         what = f"Its deadline has passed, {pluralize((now - state.due_at).days, 'day')} ago."
     elif now >= state.due_at - (state.due_at - state.requested_at) * WARNED_SHARE:
         what = f"Its deadline is {day(state.due_at)}."
-    elif state.state == "requested":
+    elif state.needs_decision:
         what = f"The messaging platform asks to erase {pluralize(len(state.hashes), 'person', 'persons')}."
     else:
         return None
-    if state.state == "requested":
+    if state.needs_decision:
         remedy = (
-            f"Approve it with `perennial erase --approve {state.request_id}`, or refuse it with `perennial erase "
-            f"--refuse {state.request_id} --reason WHY`: until then nothing is removed."
+            f"Approve it on its page or with `perennial erase --approve {state.request_id}`, or refuse it there or "
+            f"with `perennial erase --refuse {state.request_id} --reason WHY`: until then nothing is removed."
         )
     else:
-        remedy = f"{_WAITS_FOR[state.state]}. {_RUNBOOK}"
+        remedy = f"{what_waits(state)} {_RUNBOOK}"
     return Concern(
         request_id=state.request_id, due_at=state.due_at, what=what, remedy=remedy, is_late=is_late(state, now)
     )

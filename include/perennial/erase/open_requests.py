@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from perennial.erase.opening import open_erasure, refuse_naming, resolved
 from perennial.erase.receipts import note
 from perennial.erasures import ErasureRequest, ErasureState, read_request, record_event, remove_request, states
 from perennial.erasures.hashes import erasure_key
-from perennial.erasures.requests import Event, written_requests
+from perennial.erasures.requests import PLATFORM, Event, written_requests
 from perennial.errors import TerminalRequestError
 from perennial.refusals import nearest_name
 from perennial.text import moment
@@ -41,6 +42,7 @@ class RequestState:
         requested_by: Who made it.
         due_at: Its deadline.
         hashes: The people it is about.
+        needs_decision: Whether it is a request of the platform that nobody has approved or refused.
     """
 
     request_id: str
@@ -50,6 +52,7 @@ class RequestState:
     requested_by: str
     due_at: datetime
     hashes: frozenset[str]
+    needs_decision: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -95,7 +98,7 @@ def approve(warehouse: Warehouse, request_id: str, by: str) -> None:
     Raises:
         TerminalRequestError: There is no such request, or it was decided before.
     """
-    request = _undecided(warehouse, request_id)
+    request = undecided(warehouse, request_id)
     note(warehouse, request_id, approved_by=by)
     open_erasure(warehouse, resolved(warehouse, request), approved_by=by)
 
@@ -106,25 +109,54 @@ def refuse(warehouse: Warehouse, request_id: str, by: str, reason: str) -> None:
     Raises:
         TerminalRequestError: There is no such request, it was decided before, or no reason is given.
     """
-    if not (said := " ".join(reason.split())):
-        raise TerminalRequestError("reason is empty; say why the request is refused.")
-    request = _undecided(warehouse, request_id)
-    refuse_naming({"user_ids": request.user_ids, "external_user_ids": request.external_user_ids, "reason": said})
+    said = " ".join(reason.split())
+    request = refusable(warehouse, request_id, said)
     open_erasure(warehouse, request)
     hashes = request.hashes(erasure_key(warehouse.settings)).values()
     record_event(warehouse, request_id, hashes, "refused", {"reason": said}, requested_by=by)
     remove_request(warehouse, request_id)
 
 
-def _undecided(warehouse: Warehouse, request_id: str) -> ErasureRequest:
+def refusable(warehouse: Warehouse, request_id: str, reason: str) -> ErasureRequest:
+    """Return a request of the platform that can be refused for this reason.
+
+    Raises:
+        TerminalRequestError: As in `refuse`.
+    """
+    if not reason.strip():
+        raise TerminalRequestError("reason is empty; say why the request is refused.")
+    request = undecided(warehouse, request_id)
+    refuse_naming({"user_ids": request.user_ids, "external_user_ids": request.external_user_ids, "reason": reason})
+    return request
+
+
+def undecided(warehouse: Warehouse, request_id: str) -> ErasureRequest:
+    """Return a request of the platform that waits for approval.
+
+    Raises:
+        TerminalRequestError: There is no such request, or it does not.
+    """
     state = find_state(warehouse, request_id)
     request = read_request(warehouse, request_id)
-    if state.state != "requested" or request is None:
+    if not state.needs_decision or request is None:
         raise TerminalRequestError(
             f"Request {request_id} is {state.state} since {moment(state.at)}; only one that waits for approval can be "
             "approved or refused."
         )
     return request
+
+
+def decide(warehouse: Warehouse, request_id: str, decision: str, by: str, reason: str) -> None:
+    """Approve or refuse a request of the platform; nothing happens if the same was decided before.
+
+    Raises:
+        TerminalRequestError: As in `approve` and `refuse`.
+    """
+    state = find_state(warehouse, request_id)
+    if decision == "refuse" and state.state != "refused":
+        refuse(warehouse, request_id, by, reason)
+    if decision == "approve" and (state.needs_decision or state.state == "refused"):
+        approve(warehouse, request_id, by)
 
 
 def _state_of(people: Sequence[ErasureState]) -> RequestState:
@@ -137,6 +169,7 @@ def _state_of(people: Sequence[ErasureState]) -> RequestState:
         requested_by=last.requested_by or "",
         due_at=last.due_at,
         hashes=frozenset(person.user_id_hash for person in people),
+        needs_decision=last.event == "requested" and json.loads(last.detail).get("origin") == PLATFORM,
     )
 
 
@@ -149,6 +182,7 @@ def _unseen(warehouse: Warehouse, request: ErasureRequest) -> RequestState:
         requested_by=request.requested_by,
         due_at=request.due_at,
         hashes=frozenset(request.hashes(erasure_key(warehouse.settings)).values()),
+        needs_decision=request.origin == PLATFORM,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import StrictBool
 
@@ -33,6 +33,7 @@ REMEDIES = {
     "user_ids": "a list of the platform's user ids",
     "external_user_ids": "a list of your own user ids",
     "request_id": "the id of a request, as `perennial erasures` shows it",
+    "decision": "approve or refuse",
     "notify": "a list of e-mail addresses",
     "reason": "a text",
     "retrieve": "true or false",
@@ -48,6 +49,7 @@ class EraseParams:
         user_ids: The platform's ids of people.
         external_user_ids: The customer's own ids of people.
         request_id: Instead, a request that is open.
+        decision: What a person decides about that request, if it is one of the platform; empty for nothing.
         notify: Who gets the receipt, and the warning before the deadline.
         reason: Why, in the requester's words.
         retrieve: Whether to retrieve cold files now, and not with those of later requests.
@@ -57,6 +59,7 @@ class EraseParams:
     user_ids: tuple[str, ...] = ()
     external_user_ids: tuple[str, ...] = ()
     request_id: str = ""
+    decision: Literal["", "approve", "refuse"] = ""
     notify: Texts = ()
     reason: str = ""
     retrieve: StrictBool = False
@@ -84,6 +87,8 @@ class EraseParams:
             )
         if asked.request_id and asked.names_people:
             raise TerminalRequestError("request_id names a request, which has its own ids; give either it or ids.")
+        if asked.decision and not asked.request_id:
+            raise TerminalRequestError("decision is about a request; give its request_id as well.")
         if asked.notify:
             refuse_bad_addresses(asked.notify)
         return asked

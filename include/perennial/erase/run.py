@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.erase.everywhere import find_everywhere, purge_everywhere, remove_everywhere, verify_everywhere
 from perennial.erase.external_ids import known_users, search_interactions
-from perennial.erase.open_requests import RequestState, find_state, request_states
+from perennial.erase.open_requests import RequestState, decide, find_state, request_states
 from perennial.erase.opening import (
     EraseParams,
     open_erasure,
@@ -84,7 +84,7 @@ class Batch:
 
 
 def begin(warehouse: Warehouse, params: Mapping[str, Any], run: Run) -> str:
-    """Open the request that a run was given, if any, and choose what the run works off.
+    """Open or decide about the request that a run was given, if any, and choose what the run works off.
 
     Returns:
         Address of the batch; empty in a dry run.
@@ -98,8 +98,10 @@ def begin(warehouse: Warehouse, params: Mapping[str, Any], run: Run) -> str:
     named = asked.request_id
     if asked.names_people:
         named = _open_by_hand(warehouse, params, run)
+    if asked.decision:
+        decide(warehouse, named, asked.decision, run.requested_by or "unknown", asked.reason)
     _see_to_documents(warehouse)
-    if named:
+    if named and asked.decision != "refuse":
         _refuse_undecided(find_state(warehouse, named))
     chosen = tuple(state.request_id for state in request_states(warehouse) if state.state in _AT_WORK)
     log.info("%s: %s to work off", run.run_id, pluralize(len(chosen), "request"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perennial.notify.erasure_report import ConcernsReport, FoundReport, Receipt
+from perennial.notify.links import erasure_link
 from perennial.notify.message import Attachment, Message
 from perennial.notify.messages import BODY_ROWS, reference
 from perennial.notify.pages import render
@@ -78,9 +79,8 @@ def concerns_message(report: ConcernsReport) -> Message:
     """Build the message on requests that somebody has to see to: to approve, late, or not verified."""
     count = len(report.concerns)
     headline = f"{pluralize(count, 'erasure request')} {'needs' if count == 1 else 'need'} attention"
-    text, html = render(
-        "erasure_concerns", report=report, headline=headline, concerns=report.concerns[:BODY_ROWS], tone="warn"
-    )
+    concerns = [(concern, erasure_link(report.page_url, concern.request_id)) for concern in report.concerns[:BODY_ROWS]]
+    text, html = render("erasure_concerns", report=report, headline=headline, concerns=concerns, tone="warn")
     news = sorted((concern.request_id, concern.what) for concern in report.concerns)
     return Message(
         reference=reference("erasure-concerns", "", *news),
