@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What one statement reads: the different users of each file are in memory.
-_FILES_AT_ONCE, _ROWS_AT_ONCE = 1_000, 2_000_000
+_FILES_AT_ONCE, _ROWS_AT_ONCE = 200, 1_000_000
 
 
 @dataclass(frozen=True)
