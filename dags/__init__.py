@@ -15,6 +15,7 @@ from typing import Any
 
 __all__ = [
     "check_archive",
+    "erase_users",
     "expire_interactions",
     "export_user_data",
     "hold_sources",

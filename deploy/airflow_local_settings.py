@@ -16,6 +16,7 @@ ROLES = {
     "check_archive": "mover",
     "hold_sources": "mover",
     "maintain_warehouse": "maintainer",
+    "erase_users": "eraser",
     "export_user_data": "exporter",
 }
 

@@ -19,6 +19,7 @@ DAGS = (
     "check_archive",
     "expire_interactions",
     "export_user_data",
+    "erase_users",
     "hold_sources",
     "load_interactions",
     "maintain_warehouse",

@@ -75,19 +75,24 @@ def test_a_policy_fits_into_one_managed_policy(policy: dict[str, Any]) -> None:
     assert all(sid.isalnum() for sid in sids)
 
 
-def test_only_the_maintainer_deletes_data_files_and_manifests() -> None:
+def test_only_the_maintainer_and_the_eraser_delete_data_files_and_manifests() -> None:
     for removed in (HOT_FILE, MANIFEST, ARCHIVED_FILE):
-        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["maintainer"]
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["maintainer", "eraser"]
     for removed in (RECORD, METADATA):
-        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == ["loader", "mover", "maintainer"]
-    for kept in (LANDED, EXPORT):
-        assert not [role for role in POLICIES if may(role, "s3:DeleteObject", kept)]
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", removed)] == [
+            "loader",
+            "mover",
+            "maintainer",
+            "eraser",
+        ]
+    for personal in (LANDED, EXPORT):
+        assert [role for role in POLICIES if may(role, "s3:DeleteObject", personal)] == ["eraser"]
 
 
-def test_only_the_mover_writes_to_the_archive_and_thaws_from_it() -> None:
-    assert [role for role in POLICIES if may(role, "s3:PutObject", ARCHIVED_FILE)] == ["mover"]
-    assert [role for role in POLICIES if may(role, "s3:RestoreObject", ARCHIVED_FILE)] == ["mover"]
-    assert [role for role in POLICIES if may(role, "s3:GetObject", ARCHIVED_FILE)] == ["mover", "maintainer"]
+def test_only_the_mover_and_the_eraser_write_to_the_archive_and_thaw_from_it() -> None:
+    assert [role for role in POLICIES if may(role, "s3:PutObject", ARCHIVED_FILE)] == ["mover", "eraser"]
+    assert [role for role in POLICIES if may(role, "s3:RestoreObject", ARCHIVED_FILE)] == ["mover", "eraser"]
+    assert [role for role in POLICIES if may(role, "s3:GetObject", ARCHIVED_FILE)] == ["mover", "maintainer", "eraser"]
 
 
 # What tests/web/test_rights.py, which has each role at its work, does not see: what is done when an upload or a task fails,
@@ -122,12 +127,20 @@ def test_nobody_may_drop_a_table() -> None:
     assert not [role for role in POLICIES if may(role, "glue:DeleteTable", TABLE)]
 
 
-@pytest.mark.parametrize("role", ["analyst", "page"])
-def test_readers_write_nothing(role: str) -> None:
-    actions = {action for statement in POLICIES[role]["Statement"] for action in statement["Action"]}
-    assert actions - {"s3:GetLifecycleConfiguration"} == {
-        "glue:GetDatabase", "glue:GetTable", "glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket",
-    }  # fmt: skip
+READING = {"glue:GetDatabase", "glue:GetTable", "glue:GetTables", "kms:Decrypt", "s3:GetObject", "s3:ListBucket"}
+
+
+def test_readers_write_nothing_but_the_page_requests_to_erase() -> None:
+    actions = {
+        role: {action for statement in POLICIES[role]["Statement"] for action in statement["Action"]} - READING
+        for role in ("analyst", "page")
+    }
+    assert actions == {
+        "analyst": {"s3:GetLifecycleConfiguration"},
+        "page": {"s3:PutObject", "kms:GenerateDataKey"},
+    }
+    written = [resource for role, resource in RESOURCES if role == "page" and may("page", "s3:PutObject", resource)]
+    assert written == ["arn:aws:s3:::example-lake/operations/*/erasures/*"]
 
 
 def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
@@ -138,7 +151,7 @@ def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
 
 def test_who_works_writes_logs_where_the_chart_has_them_and_the_page_reads_them() -> None:
     log = helm()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::") + "/dag_id=x/1.log"
-    writers = ["loader", "mover", "maintainer", "exporter"]
+    writers = ["loader", "mover", "maintainer", "eraser", "exporter"]
     readers = [*writers, "page"]
     assert [role for role in POLICIES if may(role, "s3:PutObject", log)] == writers
     assert [role for role in POLICIES if may(role, "s3:GetObject", log)] == readers

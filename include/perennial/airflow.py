@@ -54,7 +54,15 @@ DEFAULT_ARGS = {
 MAX_ACTIVE_RUNS = 100_000
 # Their runs go one after the other.
 IN_TURN = frozenset(
-    map(dag_id, ("check_archive", "expire_interactions", "load_interactions", "maintain_warehouse", "sync_sources"))
+    dag_id(name)
+    for name in (
+        "check_archive",
+        "erase_users",
+        "expire_interactions",
+        "load_interactions",
+        "maintain_warehouse",
+        "sync_sources",
+    )
 )
 TURN_POLL = timedelta(seconds=30)
 # Task and key by which the page says who has cancelled a restore; Airflow clears them when that task, the last, begins.
@@ -170,7 +178,8 @@ def _refuse_unusable_run() -> None:
     conf = {name: value for name, value in (context["dag_run"].conf or {}).items() if name not in AIRFLOW_CONF}
     # Airflow's [core] dag_run_conf_overrides_params = False silently ignores the params of a run.
     wrong = [
-        f"param {name!r} is {conf[name]!r}, but Airflow ignores it while its setting [core] "
+        # Not its value: it may be the id of somebody who is to be erased, and this goes to the log.
+        f"param {name!r} was given, but Airflow ignores it while its setting [core] "
         "dag_run_conf_overrides_params is False"
         for name in known
         if name in conf and conf[name] != params[name]
@@ -307,3 +316,34 @@ def _keep_error(warehouse: Warehouse, error: PerennialError) -> None:
 
 def _error_uri(warehouse: Warehouse, dag_id: str, run_id: str) -> str:
     return f"{warehouse.operations_uri()}/errors/{hashed_name(dag_id, run_id)}.json"
+
+
+def trigger_dag(name: str, conf: dict[str, Any], by: str) -> str:
+    """Start a run in the Airflow whose database this process is configured for; returns the run's id.
+
+    Args:
+        name: Of the DAG, without the prefix of this Airflow.
+        conf: Its params.
+        by: Who triggers it.
+
+    Raises:
+        TerminalRequestError: Airflow's database cannot be used from here, or has no such DAG, or the DAG is paused: its
+            run would wait unnoticed.
+    """
+    from airflow.api.common.trigger_dag import trigger_dag as trigger
+    from airflow.models.dag import DagModel
+    from airflow.utils.types import DagRunTriggeredByType
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        dag = DagModel.get_current(dag_id(name))
+        if dag is None or dag.is_paused:
+            lacks = "has it paused" if dag else "does not have it"
+            raise TerminalRequestError(f"The DAG {dag_id(name)} was not triggered: the Airflow of this shell {lacks}.")
+        run = trigger(dag_id(name), triggered_by=DagRunTriggeredByType.CLI, triggering_user_name=by, conf=conf)
+    except SQLAlchemyError as error:
+        raise TerminalRequestError(
+            f"The DAG {dag_id(name)} was not triggered: the Airflow of this shell has no usable database."
+        ) from error
+    assert run is not None
+    return str(run.run_id)

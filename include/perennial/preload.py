@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 # What tasks import in the functions that need it, and what pyiceberg and Airflow load by name.
 MODULES = (
     "perennial.currents.load",
+    "perennial.erase.inline",
     "perennial.exports.user_data",
     "perennial.maintenance",
     "perennial.moves.inline",

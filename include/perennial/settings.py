@@ -66,6 +66,7 @@ class Settings:
         approve_above_surprises: R21, likewise above this number of due sources that the run before did not foresee.
         erasure_days: R22, by how many days after the request everything of a person has to be gone.
         erase_on_platform_request: R22, whether a request of the platform (`users.UserDeleteRequest`) needs no approval.
+        erasure_notify: R22, who gets every receipt, and hears of requests that wait for approval or are late.
         erasure_key: R22, keys the hash by which an erased person is known when records arrive; a secret. None means the
             file that `perennial init` writes to HOME where the catalog lies there too; otherwise it has to be set.
             Without it nobody who was erased is known any more.
@@ -97,6 +98,7 @@ class Settings:
     approve_above_surprises: int | None = 10
     erasure_days: int = 30
     erase_on_platform_request: bool = False
+    erasure_notify: tuple[str, ...] = ()
     # Never shown: whoever has it can tell whether somebody was erased.
     erasure_key: str | None = field(default=None, repr=False)
     max_metadata_age: timedelta = timedelta(hours=26)
@@ -140,6 +142,7 @@ class Settings:
             approve_above_surprises=_limit("APPROVE_ABOVE_SURPRISES", value, int),
             erasure_days=_whole_number("ERASURE_DAYS", value, minimum=1),
             erase_on_platform_request=_yes_or_no("ERASE_ON_PLATFORM_REQUEST", value),
+            erasure_notify=_addresses("ERASURE_NOTIFY", value),
             erasure_key=_secret("ERASURE_KEY", value),
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
@@ -200,6 +203,7 @@ DEFAULTS = {
     "APPROVE_ABOVE_SURPRISES": "10",
     "ERASURE_DAYS": "30",
     "ERASE_ON_PLATFORM_REQUEST": "false",
+    "ERASURE_NOTIFY": "",
     "ERASURE_KEY": "",
     "MAX_METADATA_AGE_HOURS": "26",
     "LANDING_SETTLE_SECONDS": "2",
@@ -318,6 +322,13 @@ def _yes_or_no(key: str, value: Mapping[str, str]) -> bool:
     if (text := value[key]).lower() not in known:
         raise _refused(key, text, "true or false")
     return known[text.lower()]
+
+
+def _addresses(key: str, value: Mapping[str, str]) -> tuple[str, ...]:
+    addresses = tuple(address.strip() for address in value[key].split(",") if address.strip())
+    if not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in addresses):
+        raise _refused(key, value[key], "a comma-separated list of e-mail addresses")
+    return addresses
 
 
 def _secret(key: str, value: Mapping[str, str]) -> str | None:

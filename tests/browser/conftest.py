@@ -16,6 +16,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from perennial.erase.opening import open_erasure
+from perennial.erasures.hashes import make_key
+from perennial.erasures.requests import PLATFORM, new_request
 from perennial.moves import Run, expire_sources
 from perennial.settings import Settings
 from perennial.tables import USERS
@@ -31,6 +34,7 @@ from tests.workspace import Workspace, member, received
 SCREENSHOTS = PROJECT_ROOT / "build" / "screenshots"
 LONG_AGO = datetime.now(UTC) - timedelta(days=200)
 PROMO = 12
+ASKED_BY_PLATFORM = "3f9a0c17b2d84e5f9a6b7c8d9e0f1a2b"
 # A machine that does other things as well must not fail a test.
 PATIENCE_MS = 60_000
 PATIENCE_SECONDS = 300
@@ -54,6 +58,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     )
     warehouse = Warehouse(settings)
     warehouse.create_tables()
+    make_key(settings)
     fill(warehouse)
     expire_sources(warehouse, Run("scheduled__yesterday", datetime.now(UTC) - timedelta(days=1), "scheduled"))
     # Whatever has a schedule would run at the first start; then it takes a minute to stop.
@@ -61,6 +66,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     dags.mkdir()
     for name in ("restore_interactions.py", "export_user_data.py"):
         (dags / name).symlink_to(PROJECT_ROOT / "dags" / name)
+    erase = (PROJECT_ROOT / "dags" / "erase_users.py").read_text(encoding="utf-8")
+    (dags / "erase_users.py").write_text(erase.replace('schedule="0 2 * * *"', "schedule=None"), encoding="utf-8")
     with Mailbox(settings.home / "mail") as mailbox, running_airflow(settings, free_port(), mailbox, dags) as airflow:
         yield Served(airflow.url, airflow.password, mailbox, warehouse)
 
@@ -88,6 +95,9 @@ def fill(warehouse: Warehouse) -> None:
     workspace.replace(USERS.name, users)
     rows = [interaction(source, n, occurred_at=LONG_AGO) for source in workspace.sources for n in range(40)]
     append_hot(warehouse, rows)
+    # Nobody decides about it.
+    asked = new_request(warehouse.settings, request_id=ASKED_BY_PLATFORM, user_ids=("user-9",), origin=PLATFORM)
+    open_erasure(warehouse, asked)
 
 
 # Of the module: while it is open, its event loop runs in this thread, and other tests want one of their own.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PROMO, Served, until
+from tests.browser.conftest import ASKED_BY_PLATFORM, PROMO, Served, until
 from tests.rows import visible
 
 Visit = Callable[..., Page]
@@ -149,7 +149,16 @@ def test_a_source_with_an_awkward_name_is_shown_as_text_and_can_be_followed(visi
 
 @pytest.mark.long(but="overview")
 @pytest.mark.parametrize(
-    "address", ["sources", "overview", "source?id=cnv-running", "users", "user?id=user-1", "restores"]
+    "address",
+    [
+        "sources",
+        "overview",
+        "source?id=cnv-running",
+        "users",
+        "user?id=user-1",
+        "restores",
+        f"erasure?id={ASKED_BY_PLATFORM}",
+    ],
 )
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_legible_in_both_themes(visit: Visit, address: str, scheme: str) -> None:
@@ -177,6 +186,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
     [
         "sources", "sources?q=nothing", "overview", "forecast?audiences=true", "holds", "preview", "source?id=cnv-running", "source?id=cmp-promo-1", "user?id=user-1",
         "users?q=user-1", "restores", "restore?id=cmp-kept&tags=promo", "docs", "source?id=nobody",
+        "erasures", f"erasure?id={ASKED_BY_PLATFORM}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("width", [360, 390])
@@ -228,6 +238,37 @@ def test_airflows_own_form_restores_with_one_id_and_one_address(visit: Visit, se
     (mail,) = [mail for mail in served.mailbox.messages() if "cleo@example.com" in mail.recipients]
     assert "By Airflow's form" in mail.subject
     assert sum(row.count("cmp-form#") for row in visible(served.warehouse)) == 40
+
+
+def test_r22_ids_stay_in_the_window_until_the_request_is_made(visit: Visit) -> None:
+    page = visit("/perennial/erasures")
+    ids = page.get_by_label("User ids of the platform")
+    ids.fill("user-9\nuser-10")
+    page.get_by_label("Notify").fill("dpo@example.com")
+    reason = page.get_by_label("Reason, without an id")
+    reason.fill("for user-10")
+    page.get_by_role("button", name="Erase these people").click()
+    expect(page.locator("#error")).to_contain_text("reason contains an id")
+    expect(ids).to_have_value("user-9\nuser-10")
+    reason.fill("ticket 4711")
+    page.get_by_role("button", name="Erase these people").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Erasure")
+    expect(page.locator("#facts")).to_contain_text("Persons2")
+    assert "user-10" not in page.url + page.content()
+
+
+@pytest.mark.long
+def test_r22_a_request_of_the_page_ends_with_its_receipt_there_and_in_the_mail(visit: Visit, served: Served) -> None:
+    page = visit("/perennial/erasures")
+    page.get_by_label("Your own user ids").fill("nobody-11")
+    page.get_by_label("Notify").fill("dpo-11@example.com")
+    page.get_by_label("Reason, without an id").fill("ticket 4712")
+    page.get_by_role("button", name="Erase these people").click()
+    # The page looks again by itself.
+    expect(page.locator("#receipt")).to_contain_text("The warehouse held nothing of 1 person.", timeout=240_000)
+    expect(page.locator("#receipt")).to_contain_text("ticket 4712")
+    (mail,) = until(lambda: [mail for mail in served.mailbox.messages() if "dpo-11@example.com" in mail.recipients])
+    assert "nobody-11" not in page.content() + mail.text + mail.html
 
 
 @pytest.mark.long

@@ -20,6 +20,7 @@ from tests import PROJECT_ROOT
 DAG_FILES = sorted((PROJECT_ROOT / "dags").glob("[!_]*.py"))
 SCHEDULES = {
     "check_archive": "0 6 * * 0",
+    "erase_users": "0 2 * * *",
     "expire_interactions": "0 4 * * *",
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
@@ -30,6 +31,16 @@ SCHEDULES = {
 }
 PARAMS = {
     "check_archive": {"sample_percent", "check_cold", "notify"},
+    "erase_users": {
+        "user_ids",
+        "external_user_ids",
+        "request_id",
+        "decision",
+        "notify",
+        "reason",
+        "retrieve",
+        "dry_run",
+    },
     "expire_interactions": {"dry_run"},
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
@@ -74,6 +85,7 @@ def test_a_dag_says_what_it_does_and_is_wired_as_the_contract_has_it(dags: Mappi
         ("restore_interactions", {"interactions", "interactions_archive", "lifecycle_events"}),
         ("maintain_warehouse", {"interactions"}),
         ("check_archive", {"archive_checks"}),
+        ("erase_users", {"erasures", "interactions", "interactions_archive", "users"}),
         ("hold_sources", {"holds"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -130,6 +142,14 @@ def test_the_labels_of_the_trigger_forms_are_plain(dags: Mapping[str, Any]) -> N
         ("check_archive", "sample_percent"): "Sample (percent of archived files)",
         ("check_archive", "check_cold"): "Thaw cold files",
         ("check_archive", "notify"): "Notify (one address per line)",
+        ("erase_users", "user_ids"): "User ids (one per line)",
+        ("erase_users", "external_user_ids"): "External user ids (one per line)",
+        ("erase_users", "request_id"): "Or the id of a request",
+        ("erase_users", "decision"): "Decision about that request",
+        ("erase_users", "notify"): "Notify (one address per line)",
+        ("erase_users", "reason"): "Reason",
+        ("erase_users", "retrieve"): "Retrieve cold files now",
+        ("erase_users", "dry_run"): "Dry run (report only)",
         ("expire_interactions", "dry_run"): "Dry run (report only)",
         ("export_user_data", "source_id"): "Campaign or Canvas (one id)",
         ("export_user_data", "notify"): "Notify (one address per line)",

@@ -28,6 +28,7 @@ NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 ASKED: dict[str, dict[str, Any]] = {
     "check_archive": {},
+    "erase_users": {"user_ids": ["u1"]},
     "expire_interactions": {},
     "export_user_data": {"source_id": "old", "notify": ["ann@example.com"]},
     "load_interactions": {},
@@ -37,6 +38,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 MISSPELT = {
     "check_archive": ("sample_percnt", "did you mean 'sample_percent'?"),
+    "erase_users": ("userids", "did you mean 'user_ids'?"),
     "expire_interactions": ("dryrun", "did you mean 'dry_run'?"),
     "export_user_data": ("all-recipient", "did you mean 'all_recipients'?"),
     "load_interactions": ("dry_run", "'dry_run' is not a param"),

@@ -27,6 +27,8 @@ from perennial.notify import (
     sources_without_owner,
     thaw_message,
 )
+from perennial.notify.erasure_message import concerns_message, found_message, receipts_message
+from perennial.notify.erasure_report import Concern, ConcernsReport, FoundReport, PlaceCount, Receipt
 from perennial.notify.messages import BODY_ROWS
 from perennial.reports import (
     ArchiveReport,
@@ -225,7 +227,31 @@ def messages_about(text: str) -> list[Message]:
         late_restore_message({"dag_run_id": text, "conf": {"source_ids": [text], "tags": [text], "reason": text}}, ASKED),
         late_restore_message({"dag_run_id": text, "conf": {"source_ids": [text]}}, ASKED),
         archive_message(checked(text, source_name=text, detail=text, run_id=text, error=text)),
+        receipts_message([erased(text)]),
+        receipts_message([erased(text)] * 30),
+        found_message(FoundReport(request_ids=("r1",), person_count=1, found=(PlaceCount(place="users", row_count=1),),
+                                  cold_file_count=1, cold_bytes=1, cost=text, retrieve_at=ASKED, run_id=text)),
+        concerns_message(ConcernsReport(concerns=(Concern(request_id="r1", due_at=ASKED, what=text, remedy=text),),
+                                        run_id=text)),
     ]  # fmt: skip
+
+
+def test_r22_an_erasure_that_needs_attention_is_linked() -> None:
+    concern = Concern(request_id="r1", due_at=ASKED, what="It waits.", remedy="Approve it.")
+    told = [
+        concerns_message(ConcernsReport(concerns=(concern,), run_id="r", page_url=page_url))
+        for page_url in ("https://airflow.example.com/perennial", None)
+    ]
+    link = "https://airflow.example.com/perennial/erasure?id=r1"
+    assert [(link in message.text, f'href="{link}"' in message.html) for message in told] == [
+        (True, True),
+        (False, False),
+    ]
+
+
+def erased(text: str) -> Receipt:
+    return Receipt(request_id="r1", requested_by=text, approved_by=text, reason=text, requested_at=ASKED, due_at=ASKED,
+                   verified_at=ASKED, person_count=1, checked=(text,), to_let_go=(text,), airflow=(text,), run_id=text)  # fmt: skip
 
 
 def checked(source_id: str, source_name: str = "Spring", detail: str = "s3://b/f is missing", run_id: str = "r/1",

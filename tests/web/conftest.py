@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from perennial.erasures.hashes import make_key
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.conftest import PEOPLE
@@ -54,4 +55,5 @@ def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """A workspace in which some sources have expired."""
     warehouse = build(tmp_path_factory.mktemp("home"))
     expire(warehouse)
+    make_key(warehouse.settings)
     return warehouse

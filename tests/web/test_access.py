@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Mount
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial.web import create_app
-from perennial.web.access import CANCEL, EXPORT, HOLD, READ, RESTORE
+from perennial.web.access import CANCEL, ERASE, ERASE_DAG, EXPORT, EXPORT_DAG, HOLD, READ, RESTORE
 from perennial.web.app import BODY_LIMIT_BYTES
 from tests.conftest import PEOPLE
 from tests.web.conftest import As
@@ -25,6 +25,7 @@ RIGHTS = {
     CANCEL.dependency: "cancel",
     EXPORT.dependency: "export",
     HOLD.dependency: "hold",
+    ERASE.dependency: "erase",
 }
 FOR_ANYBODY = ["/static"]
 # What may be asked for with the right to read although it is a POST: it starts nothing and takes nothing out.
@@ -89,6 +90,10 @@ def test_what_starts_something_or_takes_data_out_asks_for_more_than_reading() ->
         "POST /api/restores/cancel",
     }
     assert {address for address, asked in ROUTES.items() if asked == {"hold"}} == {"POST /holds", "POST /api/holds"}
+    # Also to see who was to be erased when.
+    assert {address for address, asked in ROUTES.items() if asked == {"erase"}} == {
+        address for address in ROUTES if "/erasure" in address or "delete" in address
+    }
 
 
 def test_a_route_that_somebody_adds_without_a_right_is_found() -> None:
@@ -141,6 +146,25 @@ def test_a_viewer_may_read_and_everybody_else_everything(page: As, address: str,
     refused = PEOPLE[person] == "viewer" and ROUTES[address] != {"read"}
     assert (answer.status_code == 403) == refused
     assert answer.status_code not in (401, 500, 503)
+
+
+@pytest.mark.parametrize("lacking", [EXPORT_DAG, ERASE_DAG])
+def test_r22_erasing_takes_the_right_to_export_and_one_of_its_own(
+    page: As, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.app import get_auth_manager
+
+    manager = get_auth_manager()
+    may = manager.is_authorized_dag
+
+    def may_all_others(*, details: Any = None, **asked: Any) -> bool:
+        return (details is None or details.id != lacking) and may(details=details, **asked)
+
+    # Airflow's simple auth manager, which the tests have, gives a role the same rights to all DAGs.
+    monkeypatch.setattr(manager, "is_authorized_dag", may_all_others)
+    answer = page("ann").get("/perennial/api/erasures")
+    assert answer.status_code == 403
+    assert f"the rights to trigger the DAGs {EXPORT_DAG} and {ERASE_DAG}" in answer.json()["detail"]
 
 
 def test_static_files_are_for_anybody(server: TestClient) -> None:

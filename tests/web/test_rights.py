@@ -51,6 +51,7 @@ ADDRESSES = (
     "/restore?id=old",
     "/restores",
     "/users?q=u1",
+    "/erasures",
 )
 
 
@@ -64,6 +65,7 @@ def settings(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID": "aws_default",
         "PERENNIAL_HOME": str(tmp_path / "home"),
         "PERENNIAL_LANDING_SETTLE_SECONDS": "0",
+        "PERENNIAL_ERASURE_KEY": "0123456789abcdef0123456789abcdef",
         # The one that is thawed.
         "PERENNIAL_ARCHIVE_STORAGE_CLASS": "GLACIER",
         f"{CATALOG}GLUE__ENDPOINT": aws.url,
@@ -118,6 +120,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     with at_work("page"):
         for address in ADDRESSES:
             assert page("ann").get(f"/perennial{address}").status_code == 200, address
+        assert page("ann").post("/perennial/users/delete", json={"external_ids": ["e1"]}).status_code == 202
     with at_work("exporter") as warehouse:
         write_user_data(warehouse, UserDataRequest(source_id="running", notify=ME), "export", NOW)
     request = {"source_ids": ["old"], "notify": list(ME)}

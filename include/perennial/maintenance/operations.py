@@ -14,7 +14,7 @@ from perennial.warehouse import Warehouse
 # One directory or one file per operation. Anything else below `operations/` is not touched.
 DIRECTORY_TOPICS = ("moves", "loads", "checks", "drills")
 FILE_TOPICS = (
-    "decided", "requests", "restores", "cancellations", "errors", "thaws", "deliveries", "undelivered",
+    "decided", "requests", "restores", "cancellations", "errors", "thaws", "deliveries", "undelivered", "erasing",
 )  # fmt: skip
 
 

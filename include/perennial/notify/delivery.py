@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "export"
-NOTICE, APPROVAL, ARCHIVE, CEILING = "notice", "approval", "archive", "ceiling"
+NOTICE, APPROVAL, ARCHIVE, CEILING, ERASURE = "notice", "approval", "archive", "ceiling", "erasure"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Undelivered:
         str, Field(description="The address, or what the platform has in its place; empty if it has nothing")
     ]
     subject: str
-    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export, notice, archive or ceiling")]
+    topic: Annotated[str, Field(description="restore, thaw, late, expiry, export, notice, archive, ceiling or erasure")]
     run_id: Annotated[str, Field(description="The run that the e-mail is about")]
     reason: Annotated[str, Field(description="The mail server's words, or what is wrong with the address")]
     for_good: Annotated[bool, Field(description="Whether a retry is useless until somebody has changed something")]
@@ -90,7 +90,7 @@ class DeliveryRecord:
     """The record of who has the e-mails on one topic of one run.
 
     Attributes:
-        topic: restore, thaw, late, expiry, export, notice or archive.
+        topic: restore, thaw, late, expiry, export, notice, archive, ceiling or erasure.
         run_id: The run.
         root: Directory of the workspace's operations; None where nothing can be recorded.
     """

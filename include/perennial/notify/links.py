@@ -27,6 +27,11 @@ def run_link(page: str | None, run_id: str) -> str | None:
     return _short(f"{page}/restores/run?id={_quoted(run_id)}") if page else None
 
 
+def erasure_link(page: str | None, request_id: str) -> str | None:
+    """Return the address of the page of a request to erase people; None where there is no page."""
+    return _short(f"{page}/erasure?id={_quoted(request_id)}") if page else None
+
+
 @dataclass(frozen=True)
 class RestoreLink:
     """The page on which a restore is requested, with sources selected.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import Depends
+from fastapi import Depends, HTTPException
 
 from perennial.settings import dag_id
 
@@ -18,6 +18,7 @@ RESTORE_DAG = dag_id("restore_interactions")
 EXPIRE_DAG = dag_id("expire_interactions")
 EXPORT_DAG = dag_id("export_user_data")
 HOLD_DAG = dag_id("hold_sources")
+ERASE_DAG = dag_id("erase_users")
 
 READ = Depends(requires_access_dag("GET", param_dag_id=RESTORE_DAG))
 """Needed to read pages: the right to see the restore DAG."""
@@ -57,6 +58,19 @@ def _may(user: Any, dag_id: str, method: Literal["POST", "PUT"]) -> bool:
 def _may_export(user: GetUserDep) -> bool:
     return may_trigger(user, EXPORT_DAG)
 
+
+def _requires_erase(user: GetUserDep) -> None:
+    needed = (EXPORT_DAG, ERASE_DAG)
+    if not all(may_trigger(user, dag_id) for dag_id in needed):
+        raise HTTPException(
+            403,
+            "Your role in Airflow lets you neither erase people nor see requests to erase some: for that it needs the "
+            f"rights to trigger the DAGs {' and '.join(needed)}. Ask somebody who has them.",
+        )
+
+
+ERASE = Depends(_requires_erase)
+"""Needed to erase people, and to see requests: the rights to trigger the export DAG and the DAG that erases."""
 
 MayExportDep = Annotated[bool, Depends(_may_export)]
 """Whether the user has the right `EXPORT`."""

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perennial.resources import resource
 from perennial.web.archive import router as archive
+from perennial.web.erasures import router as erasures
 from perennial.web.exports import router as exports
 from perennial.web.forecast import router as forecast
 from perennial.web.holds import router as holds
@@ -36,6 +37,7 @@ ROUTERS = (
     restore_runs,
     users,
     exports,
+    erasures,
     openapi,
 )
 # Room for the ids of 100,000 sources; nobody sends more than that.

@@ -8,18 +8,19 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 
-from perennial.web.access import EXPORT_DAG, HOLD_DAG, READ, RESTORE_DAG
+from perennial.web.access import ERASE_DAG, EXPORT_DAG, HOLD_DAG, READ, RESTORE_DAG
 from perennial.web.problems import MEDIA_TYPE
 
 router = APIRouter(dependencies=[READ], include_in_schema=False)
 
 _MOUNTED_AT = "/perennial"
-_DESCRIPTION = f"""Restores, exports and everything that the pages show.
+_DESCRIPTION = f"""Restores, exports, erasures and everything that the pages show.
 
 Ask for a token with `POST /auth/token` of Airflow, and send it along with every request as `Authorization: Bearer …`.
 Rights are those to the DAGs: reading takes the right to see `{RESTORE_DAG}`, restoring the right to trigger it,
 cancelling the right to change its runs, exports of people's data the right to trigger `{EXPORT_DAG}`, holds the right
-to trigger `{HOLD_DAG}`. Every error is a problem (RFC 9457)."""
+to trigger `{HOLD_DAG}`, erasures those to trigger `{EXPORT_DAG}` and `{ERASE_DAG}`. Every error is a problem
+(RFC 9457)."""
 _PROBLEM = {
     "type": "object",
     "title": "Problem",

@@ -20,7 +20,8 @@ requested AS (
     SELECT
         e.request_id,
         min(e.at) AS requested_at,
-        min_by(e.requested_by, e.at) AS requested_by
+        -- Nobody's name where the platform asks, and not that of who approves it.
+        arg_min_null(e.requested_by, e.at) AS requested_by
     FROM erasures AS e
     GROUP BY e.request_id
 )

@@ -1,0 +1,127 @@
+"""Whom a request waits for, and who hears of it before its deadline is missed (R22)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from perennial.erase.open_requests import RequestState, request_states
+from perennial.erasures import read_request
+from perennial.notify import Delivery, DeliveryRecord, Letter, deliver, describe
+from perennial.notify.delivery import ERASURE
+from perennial.notify.erasure_message import concerns_message
+from perennial.notify.erasure_report import Concern, ConcernsReport
+from perennial.operations import Run, wall_clock
+from perennial.text import day, pluralize
+
+if TYPE_CHECKING:
+    from perennial.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+# In the last part of the time a request has, somebody is warned.
+WARNED_SHARE = 0.25
+_RUNBOOK = "docs/runbooks/erasure.md says what to do."
+_WAITS_FOR = {
+    "requested": "No run has opened it",
+    "approved": "No run has begun it",
+    "located": "It was located, but not removed",
+    "waiting": "It waits for files in cold storage",
+    "removed": "It was removed from the tables, but their earlier files are not purged",
+    "purged": "It was removed, but not verified",
+}
+
+
+def find_concerns(states: Iterable[RequestState], now: datetime) -> list[Concern]:
+    """Say which requests somebody has to see to, the most urgent first: to approve, soon due, and late."""
+    found = [concern for state in states if not state.is_over and (concern := _concern(state, now))]
+    return sorted(found, key=lambda concern: (concern.due_at, concern.request_id))
+
+
+def is_late(state: RequestState, now: datetime) -> bool:
+    """Whether a request has missed its deadline."""
+    return not state.is_over and now >= state.due_at
+
+
+def what_waits(state: RequestState) -> str:
+    """Say in a sentence what a request waits for; empty if it is over."""
+    if state.needs_decision:
+        return "Somebody has to approve or refuse it."
+    return "" if state.is_over else f"{_WAITS_FOR[state.state]}."
+
+
+def give_warning(
+    warehouse: Warehouse,
+    run: Run,
+    run_url: str | None = None,
+    page_url: str | None = None,
+    last_attempt: bool = False,
+) -> list[Concern]:
+    """Write to whoever has to see to requests; each gets a mail only when it has news, or a request is late.
+
+    Args:
+        warehouse: Whose requests they are.
+        run: The run.
+        run_url: Address of the run on Airflow's page.
+        page_url: Address of the page.
+        last_attempt: Whether this is not tried again.
+
+    Returns:
+        What somebody has to see to.
+
+    Raises:
+        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+    """
+    concerns = find_concerns(request_states(warehouse), wall_clock())
+    report = ConcernsReport(concerns=tuple(concerns), run_id=run.run_id, run_url=run_url, page_url=page_url)
+    letters = [
+        Letter(message=concerns_message(replace(report, concerns=tuple(own))), to=(to,))
+        for to, own in _by_recipient(warehouse, concerns).items()
+    ]
+    # Nobody is named who could approve what the platform asks.
+    nobody = {} if letters or not concerns else {"": concerns_message(report).subject}
+    # One record for all runs: a mail without news is not sent again.
+    delivery = deliver(DeliveryRecord.of(warehouse, ERASURE, "concerns"), letters, nobody)
+    _refuse_gaps(delivery, run, last_attempt)
+    return concerns
+
+
+def _refuse_gaps(delivery: Delivery, run: Run, last_attempt: bool) -> None:
+    if delivery.is_worth_repeating and not last_attempt:
+        delivery.refuse_gaps()
+    if delivery.undelivered:
+        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+
+
+def _concern(state: RequestState, now: datetime) -> Concern | None:
+    if is_late(state, now):
+        what = f"Its deadline has passed, {pluralize((now - state.due_at).days, 'day')} ago."
+    elif now >= state.due_at - (state.due_at - state.requested_at) * WARNED_SHARE:
+        what = f"Its deadline is {day(state.due_at)}."
+    elif state.needs_decision:
+        what = f"The messaging platform asks to erase {pluralize(len(state.hashes), 'person', 'persons')}."
+    else:
+        return None
+    if state.needs_decision:
+        remedy = (
+            f"Approve it on its page or with `perennial erase --approve {state.request_id}`, or refuse it there or "
+            f"with `perennial erase --refuse {state.request_id} --reason WHY`: until then nothing is removed."
+        )
+    else:
+        remedy = f"{what_waits(state)} {_RUNBOOK}"
+    return Concern(
+        request_id=state.request_id, due_at=state.due_at, what=what, remedy=remedy, is_late=is_late(state, now)
+    )
+
+
+def _by_recipient(warehouse: Warehouse, concerns: Iterable[Concern]) -> dict[str, list[Concern]]:
+    found: dict[str, list[Concern]] = {}
+    for concern in concerns:
+        request = read_request(warehouse, concern.request_id)
+        notify = (*warehouse.settings.erasure_notify, *(request.notify if request else ()))
+        for to in {address.casefold(): address for address in notify}.values():
+            found.setdefault(to, []).append(concern)
+    return found

@@ -1,0 +1,5 @@
+-- The platform's ids of the people who have some external ids in interactions (R22).
+-- Grain: one row a person. Reads searched. Binds: $external_user_ids.
+SELECT DISTINCT user_id
+FROM searched
+WHERE external_user_id IN (SELECT unnest($external_user_ids))
