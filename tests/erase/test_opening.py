@@ -260,7 +260,7 @@ def test_the_command_opens_lists_approves_and_refuses(keyed: Warehouse, monkeypa
     assert "Request p1: approved since" in perennial("erasures", "p1")
     assert "names no request that was made; did you mean 'p" in perennial("erasures", "p3", exit_code=1)
     perennial("erasures", "--state", "lost", exit_code=2)
-    assert "1 person is stored again" in perennial(
+    assert "1 id is stored again" in perennial(
         "erase", "--forget-suppression", "--user-ids-from", "-", stdin="u1\r\n\nu9\n"
     )
     assert not suppressed(keyed)
