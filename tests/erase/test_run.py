@@ -19,6 +19,7 @@ from perennial.erase.opening import open_erasure, read_erasure
 from perennial.erase.receipts import find_receipt
 from perennial.erasures import read_request
 from perennial.erasures.hashes import make_key
+from perennial.erasures.suppression import forget_lost_key, suppressed
 from perennial.moves import Run, expire_sources
 from perennial.notify.erasure_message import receipt_text
 from perennial.text import moment
@@ -197,6 +198,19 @@ def test_r22_rejected_records_of_people_whom_only_their_external_id_is_known_of_
     assert {name: rows.total() for name, rows in gone.items() if rows} == {"interactions": 1, "rejected_events": 2}
     assert not any("ext 3" in row or "ext 5" in row for rows in gone.values() for row in rows)
     assert {state.state for state in request_states(world)} == {"verified"}
+
+
+def test_r22_requests_that_are_open_when_the_key_is_lost_come_to_their_end(world: Warehouse, mailbox: Mailbox) -> None:
+    before, begun, waiting = contents(world), request(world, PERSON), request(world, OTHER)
+    steps.locate(world, steps.begin(world, {"request_id": begun}, run()))
+    world.settings = replace(world.settings, erasure_key="f" * 32)
+    assert forget_lost_key(world, "ann") == 2
+
+    assert work_off(world, {}, run(1)) == 0
+
+    assert contents(world) == without(before, PERSON, OTHER)
+    assert (state_of(world, begun), state_of(world, waiting)) == ("verified", "verified")
+    assert len(suppressed(world).hashes) == 2
 
 
 @pytest.mark.long

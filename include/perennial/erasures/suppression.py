@@ -119,7 +119,7 @@ def forget_suppression(
     key = erasure_key(warehouse.settings)
     wanted = {hash_user_id(key, user_id) for user_id in user_ids}
     wanted |= {hash_external_user_id(key, user_id) for user_id in external_user_ids}
-    return _forget(warehouse, requested_by, lambda found_hash, _: found_hash in wanted)
+    return _forget(warehouse, requested_by, "{}", lambda found_hash, _: found_hash in wanted)
 
 
 def forget_lost_key(warehouse: Warehouse, requested_by: str) -> int:
@@ -129,10 +129,11 @@ def forget_lost_key(warehouse: Warehouse, requested_by: str) -> int:
         How many people that were.
     """
     present = mark_of(erasure_key(warehouse.settings))
-    return _forget(warehouse, requested_by, lambda _, mark: mark != present)
+    # Nothing can be recorded of these hashes any more, so no request waits for them.
+    return _forget(warehouse, requested_by, '{"lost_key": true}', lambda _, mark: mark != present)
 
 
-def _forget(warehouse: Warehouse, requested_by: str, is_wanted: Callable[[str, str], bool]) -> int:
+def _forget(warehouse: Warehouse, requested_by: str, detail: str, is_wanted: Callable[[str, str], bool]) -> int:
     forgotten: list[dict[str, object]] = []
 
     def decide(table: Table) -> list[dict[str, object]]:
@@ -144,7 +145,7 @@ def _forget(warehouse: Warehouse, requested_by: str, is_wanted: Callable[[str, s
                 "at": wall_clock(),
                 "requested_by": requested_by,
                 "due_at": due_at,
-                "detail": "{}",
+                "detail": detail,
             }
             for found_hash, mark, request_id, due_at in _suppressed_in(warehouse, table)
             if is_wanted(found_hash, mark)
