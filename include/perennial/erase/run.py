@@ -62,9 +62,9 @@ class Batch:
         run_id: The run.
         request_ids: The requests.
         retrieve: Whether to retrieve cold files now.
-        found: What there was of all of them.
         cold: Source and size of the files that could not be read when the run looked, by address.
         waiting: Ids of the requests of whose people these may hold something.
+        found: What there was of these people.
         removed: Those of whose people the tables and files had nothing any more.
         purged: Of these, of whose people the earlier files had nothing either.
         kept: What nothing here can remove, a sentence each.
@@ -121,7 +121,8 @@ def locate(warehouse: Warehouse, batch_uri: str) -> dict[str, int]:
         note_found(warehouse, request.request_id, batch.run_id, found.of([request]))
     _record(warehouse, requests, "located", {"cold_files": len(found.cold)})
     waiting = tuple(one.request_id for one in requests if not found.cold_users.isdisjoint(one.user_ids))
-    _write(batch_uri, replace(batch, found=found.of(requests), cold=found.cold, waiting=waiting))
+    told = found.of(_among(requests, waiting))
+    _write(batch_uri, replace(batch, found=told, cold=found.cold, waiting=waiting))
     return _counted(found.of(requests), found.cold)
 
 
