@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from perennial.currents.avro import read_avro
+from perennial.erasures.requests import written_requests
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from tests.currents.landing import OPEN, SCHEMA, TIME, directory, event, land_avro, land_json, load, rows
@@ -70,6 +71,17 @@ def test_each_kind_of_broken_line_is_kept_with_its_line_and_reason(
     assert payloads[2 * (1 + list(BROKEN).index("half a line"))] == '{"id": "e1", "user_id"'
     assert json.loads(payloads[2])["user_id"] == "u1"
     assert max(map(len, payloads.values())) <= 100_000
+
+
+def test_a_request_to_erase_an_id_that_cannot_be_one_is_rejected_and_stops_no_load(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    asked = [{**event(number), "user_id": user} for number, user in enumerate(("a\x00b", "a\nb", "it's fine"))]
+    land_json(settings, "users.UserDeleteRequest", asked)
+    outcome = load(warehouse)
+    assert (outcome.read, outcome.rejected) == (3, 2)
+    (written,) = written_requests(warehouse)
+    assert written.user_ids == ("it's fine",)
 
 
 def test_blank_lines_count_as_lines_but_are_no_records(settings: Settings, warehouse: Warehouse) -> None:

@@ -90,6 +90,9 @@ def state(warehouse: Warehouse, request_id: str) -> str:
         ({"user_ids": [SECRET], "notify": [f"{SECRET}@example.com"]}, "notify contains an id"),
         ({"user_ids": [SECRET], "reason": f"ticket of {SECRET}."}, "reason contains an id"),
         ({"external_user_ids": ["é!"], "reason": "for é!"}, "reason contains an id"),
+        ({"user_ids": [SECRET], "reason": f"user_{SECRET}"}, "reason contains an id"),
+        ({"user_ids": ["u1"], "reason": "Ann@example.com asks"}, "reason contains an id, an address or a number"),
+        ({"user_ids": ["u1"], "reason": "customer e1"}, "reason contains an id, an address or a number"),
         ({"user_ids": [SECRET], "userids": [1]}, "did you mean 'user_ids'?"),
         ({"user_ids": [SECRET], "request_id": "x"}, "request_id names a request"),
         ({"user_ids": ["u1"], "notify": ["ANN@example.com"]}, "the address of somebody who is to be erased"),
@@ -260,7 +263,7 @@ def test_the_command_opens_lists_approves_and_refuses(keyed: Warehouse, monkeypa
     assert "Request p1: approved since" in perennial("erasures", "p1")
     assert "names no request that was made; did you mean 'p" in perennial("erasures", "p3", exit_code=1)
     perennial("erasures", "--state", "lost", exit_code=2)
-    assert "1 person is stored again" in perennial(
+    assert "1 id is stored again" in perennial(
         "erase", "--forget-suppression", "--user-ids-from", "-", stdin="u1\r\n\nu9\n"
     )
     assert not suppressed(keyed)

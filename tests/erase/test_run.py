@@ -13,11 +13,13 @@ import pytest
 
 from perennial.erase import run as steps
 from perennial.erase.inline import work_off
+from perennial.erase.locate import locate_rows
 from perennial.erase.open_requests import request_states
 from perennial.erase.opening import open_erasure, read_erasure
 from perennial.erase.receipts import find_receipt
 from perennial.erasures import read_request
 from perennial.erasures.hashes import make_key
+from perennial.erasures.suppression import forget_lost_key, suppressed
 from perennial.moves import Run, expire_sources
 from perennial.notify.erasure_message import receipt_text
 from perennial.text import moment
@@ -25,7 +27,7 @@ from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox, open_mailbox
 from tests.aws import Aws, archive_uri, workspace_on
 from tests.conftest import MadeOnce
-from tests.erase.persons import NOW, PERSON, contents, populated, without
+from tests.erase.persons import NOW, PERSON, append, contents, populated, rejected, without
 from tests.rows import append_hot, interaction, multiset
 from tests.workspace import Workspace
 
@@ -175,6 +177,42 @@ def test_r22_what_arrives_while_a_request_is_worked_off_fails_its_verification_a
     assert {count.place: count.row_count for count in receipt.found}["interactions"] == 8 + 1
 
 
+def test_r22_rejected_records_of_people_whom_only_their_external_id_is_known_of_go_too(
+    world: Warehouse, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, external_id in enumerate(("ext 1", "ext 2", "ext 3")):
+        payload = f'{{"external_user_id": "{external_id}"}}'
+        append(world, "rejected_events", [{**rejected("", number), "payload": payload}])
+    append_hot(world, [interaction("running", 900 + n, user_id=f"x{n}", external_user_id=f"ext {n}") for n in (4, 5)])
+    before, searched = contents(world), []
+    search = steps.search_interactions
+    monkeypatch.setattr(steps, "search_interactions", lambda *given: searched.append(given[1]) or search(*given))
+    for external_ids in (["ext 1"], ["ext 2", "ext 4"]):
+        request(world, external_user_ids=external_ids)
+
+    assert work_off(world, {}, run()) == 0
+
+    # One pass over all interactions, however many requests there are.
+    assert searched == [{"ext 1", "ext 2", "ext 4"}]
+    gone = {name: before[name] - rows for name, rows in contents(world).items()}
+    assert {name: rows.total() for name, rows in gone.items() if rows} == {"interactions": 1, "rejected_events": 2}
+    assert not any("ext 3" in row or "ext 5" in row for rows in gone.values() for row in rows)
+    assert {state.state for state in request_states(world)} == {"verified"}
+
+
+def test_r22_requests_that_are_open_when_the_key_is_lost_come_to_their_end(world: Warehouse, mailbox: Mailbox) -> None:
+    before, begun, waiting = contents(world), request(world, PERSON), request(world, OTHER)
+    steps.locate(world, steps.begin(world, {"request_id": begun}, run()))
+    world.settings = replace(world.settings, erasure_key="f" * 32)
+    assert forget_lost_key(world, "ann") == 2
+
+    assert work_off(world, {}, run(1)) == 0
+
+    assert contents(world) == without(before, PERSON, OTHER)
+    assert (state_of(world, begun), state_of(world, waiting)) == ("verified", "verified")
+    assert len(suppressed(world).hashes) == 2
+
+
 @pytest.mark.long
 def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is_told_before(
     aws: Aws, tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
@@ -186,28 +224,35 @@ def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is
         workspace.source(source, status)
         append_hot(world, [interaction(source, number) for number in range(14)])
     workspace.sync()
+    # An earlier request has read each file once, so that their digests are known.
+    locate_rows(world, ["nobody"])
     expire_sources(world, Run("expiry", NOW))
     hot, archive = multiset(world, "interactions"), archive_uri(world)
     aws.hold_thaws(archive)
     first, second = request(world, PERSON), request(world, OTHER)
+    append_hot(world, [interaction("running", 900, user_id="only hot")])
+    hot_alone = request(world, "only hot")
 
     # What can be read goes at once; half of the time is left for others to join.
     assert work_off(world, {}, run()) == 0
+    # Whoever is in none of the cold files does not wait for them.
+    assert state_of(world, hot_alone) == "verified"
+    assert find_receipt(world, hot_alone) is not None
     assert (state_of(world, first), state_of(world, second)) == ("waiting", "waiting")
     assert aws.asked_to_thaw(archive) == set()
     others = {row: 1 for row in hot if not any(f'"{one}"' in row for one in (PERSON, OTHER))}
     assert (multiset(world, "interactions"), len(others)) == (others, 10)
-    (told,) = mailbox.messages()
+    told, _ = mailbox.messages()
     assert "2 persons waits for 1 file in cold storage" in told.subject
     for text in (told.text, told.html):
         assert "About less than USD 0.01 for requests and retrieval in tier Bulk" in " ".join(text.split())
         assert moment(read_request(world, first).requested_at + timedelta(days=15)) in text  # type: ignore[union-attr]
 
     assert work_off(world, {}, run(1)) == 0
-    assert len(mailbox.messages()) == 1
+    assert len(mailbox.messages()) == 2
     assert work_off(world, {"retrieve": True}, run(2)) == 0
     assert len(aws.asked_to_thaw(archive)) == 1
-    assert "have been requested" in mailbox.messages()[1].text
+    assert "have been requested" in mailbox.messages()[2].text
     aws.finish_thaw(*aws.asked_to_thaw(archive))
 
     assert work_off(world, {}, run(3)) == 0

@@ -9,7 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from perennial.erasures import hash_user_id, open_request, read_request, record_event, remove_request, states
+from perennial.erasures import (
+    forget_suppression,
+    hash_user_id,
+    open_request,
+    read_request,
+    record_event,
+    remove_request,
+    states,
+)
 from perennial.erasures.requests import new_request, written_requests
 from perennial.errors import TransientConflictError
 from perennial.exports import user_data
@@ -91,6 +99,25 @@ def test_records_of_an_erased_person_are_dropped_and_everybody_elses_are_loaded(
     payloads = {payload for _, payload in with_person["rejected_events"]}
     assert payloads == {'{"user_id": "u11", "id": ', "{", '{"event_type":"users.messages.email.Open","id":"x"}'}
     assert load(keyed).loads == 0
+
+
+def test_whom_only_the_external_id_was_known_of_is_not_stored_either_until_that_is_forgotten(keyed: Warehouse):
+    erase(keyed, external_user_ids=("e1", "u2"))
+    given = ("e1", "e2", None, "u1")
+    people = [event(n, user_id=f"u{n}", external_user_id=external) for n, external in enumerate(given)]
+    land_avro(keyed.settings, OPEN, people)
+    assert load(keyed).erased == 1
+    # u2 is the external id of somebody, and no user id.
+    assert rows(keyed, "interactions", "user_id") == [("u1",), ("u2",), ("u3",)]
+    platform_with(keyed, "u1", "u2")
+    with closing(sqlite3.connect(keyed.settings.below_home("platform.db"))) as database, database:
+        database.execute("UPDATE users SET external_user_id = 'e1' WHERE user_id = 'u1'")
+    assert sync_sources(keyed, "r2").erased_count == 1
+    assert rows(keyed, "users", "user_id") == [("u2",)]
+
+    assert forget_suppression(keyed, ["e1"], "ann") == 0
+    assert forget_suppression(keyed, [], "ann", ["e1"]) == 1
+    assert sync_sources(keyed, "r3").erased_count == 0
 
 
 def test_a_load_without_the_person_gives_the_same_rows(keyed: Warehouse, settings: Settings):

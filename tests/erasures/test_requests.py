@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import pyarrow as pa
 import pytest
@@ -23,7 +24,7 @@ from perennial.erasures import (
     states,
     suppressed,
 )
-from perennial.erasures.hashes import make_key
+from perennial.erasures.hashes import hash_external_user_id, make_key
 from perennial.erasures.requests import new_request, write_request, written_requests
 from perennial.erasures.suppression import forget_lost_key
 from perennial.errors import TerminalRequestError, TerminalSettingError
@@ -43,18 +44,18 @@ def keyed(local_warehouse: Warehouse) -> Warehouse:
 
 
 def test_the_hash_is_the_same_in_duckdb_and_in_python():
-    users = pa.table({"user_id": [*HOSTILE, *HOSTILE, None]})
+    ids = [*HOSTILE, *HOSTILE, None]
+    users = pa.table({"user_id": ids, "external_user_id": ids[::-1]})
+    hashes = {"user_id": hash_user_id, "external_user_id": hash_external_user_id}
     for key in (b"k" * 32, b"long" * 40):
-        for user_id in HOSTILE:
-            wanted = Suppressed((hash_user_id(key, user_id),), key)
-            assert wanted.without(users).column("user_id").to_pylist() == [
-                other for other in users.column("user_id").to_pylist() if other != user_id
-            ]
+        for (column, hashed), user_id in product(hashes.items(), HOSTILE):
+            wanted = Suppressed((hashed(key, user_id),), key)
+            assert wanted.without(users).to_pylist() == [row for row in users.to_pylist() if row[column] != user_id]
         with open_connection() as connection:
             connection.register("users", users)
             Suppressed(tuple(hash_user_id(key, user_id) for user_id in HOSTILE), key).show(connection, "users")
-            found = [user_id for (user_id,) in connection.execute("FROM suppressed_users").fetchall()]
-            assert sorted(found) == sorted(HOSTILE)
+            found = connection.execute("FROM suppressed_users").fetchall()
+            assert sorted(found) == sorted((user_id, None) for user_id in HOSTILE)
 
 
 def test_a_key_is_made_once_and_never_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch):

@@ -77,7 +77,7 @@ def erase(
         if approve or refuse:
             _decide(warehouse, approve or [], refuse or [], who, reason)
         elif forget_suppression or forget_lost_key:
-            _forget(warehouse, None if forget_lost_key else ids["user_ids"], who)
+            _forget(warehouse, None if forget_lost_key else ids, who)
         elif dry_run:
             _report(warehouse, asked, who)
         elif here:
@@ -200,8 +200,11 @@ def _decide(warehouse: Warehouse, approved: list[str], refused: list[str], by: s
         console.print(f"Request {request_id} is refused; nothing was removed, and its ids are deleted.")
 
 
-def _forget(warehouse: Warehouse, user_ids: list[str] | None, by: str) -> None:
+def _forget(warehouse: Warehouse, ids: dict[str, list[str]] | None, by: str) -> None:
     from perennial.erasures.suppression import forget_lost_key, forget_suppression
 
-    count = forget_lost_key(warehouse, by) if user_ids is None else forget_suppression(warehouse, user_ids, by)
-    console.print(f"What arrives of {pluralize(count, 'person', 'persons')} is stored again.", soft_wrap=True)
+    if ids is None:
+        count = forget_lost_key(warehouse, by)
+    else:
+        count = forget_suppression(warehouse, ids["user_ids"], by, ids["external_user_ids"])
+    console.print(f"What arrives of {pluralize(count, 'id')} is stored again.", soft_wrap=True)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perennial.engines.documents import show_documents, write_document
-from perennial.engines.duckdb import open_connection
+from perennial.engines.duckdb import open_connection, open_session
 from perennial.moves.rewrite import Condition
 from perennial.sql import statement
 from perennial.storage import storage_for
-from perennial.tables import INTERACTIONS
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -68,9 +68,11 @@ def drop_digests(warehouse: Warehouse, users: Condition) -> None:
     concerned = []
     with open_connection() as connection:
         users(connection)
-        _, matching = digested_files(connection, warehouse)
-        uris = [uri for uri in matching if storage_for(uri).stat(uri) is None]
-        connection.register("gone", pa.table({"file_uri": pa.array(uris, pa.string())}))
+        digested, matching = digested_files(connection, warehouse)
+        uris = {uri for uri in matching if storage_for(uri).stat(uri) is None}
+        # A copy in the archive that is too cold to be read is only known by the digest of its original.
+        uris -= _awaited(warehouse, digested) if uris else set()
+        connection.register("gone", pa.table({"file_uri": pa.array(sorted(uris), pa.string())}))
         for document in _documents(warehouse) if uris else ():
             _show(connection, warehouse, [document])
             if connection.execute(statement("erase/find_gone_digest")).fetchall():
@@ -82,6 +84,21 @@ def drop_digests(warehouse: Warehouse, users: Condition) -> None:
             _write(connection, warehouse, "kept_digests")
     for document in concerned:
         storage_for(document).delete(document)
+
+
+def originals_of(warehouse: Warehouse, uris: Collection[str]) -> dict[str, list[str]]:
+    """Return what archived files are copies of; those that are none are left out."""
+    if not uris:
+        return {}
+    with open_session(warehouse, [ARCHIVED_FILES.name]) as session:
+        return dict(session.execute(statement("erase/list_originals"), {"file_uris": list(uris)}).fetchall())
+
+
+def _awaited(warehouse: Warehouse, digested: Collection[str]) -> set[str]:
+    """Return the originals of the archived files that have no digest of their own."""
+    archive = warehouse.table(INTERACTIONS_ARCHIVE.name)
+    own = [live.uri for live in warehouse.live_files(archive) if live.uri not in digested]
+    return {uri for originals in originals_of(warehouse, own).values() for uri in originals}
 
 
 def _show(connection: DuckDBPyConnection, warehouse: Warehouse, documents: Collection[str]) -> None:

@@ -44,11 +44,13 @@ class Found:
         rows: Rows by user and table.
         shared: What is not known by person: rejected records, and records of files.
         cold: Files that may hold some, and cannot be read before they are thawed.
+        cold_users: The users of whom these may hold some.
     """
 
     rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     shared: tuple[PlaceCount, ...] = ()
     cold: Files = field(default_factory=dict)
+    cold_users: frozenset[str] = frozenset()
 
     def of(self, requests: Iterable[ErasureRequest]) -> tuple[PlaceCount, ...]:
         """Return what there is of the people of some of the requests, by place."""
@@ -68,12 +70,14 @@ class Done:
         moving: What it had to leave to a later run because something is under way, a sentence each.
         cold: What it had to leave because it cannot be read, likewise.
         kept: What nothing here can remove, a sentence each.
+        complete: Ids of the requests of whose people nothing had to be left.
     """
 
     counts: dict[str, int]
     moving: tuple[str, ...] = ()
     cold: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    complete: tuple[str, ...] = ()
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -117,7 +121,7 @@ def find_everywhere(warehouse: Warehouse, requests: Sequence[ErasureRequest], pe
     for found in find_in_files(warehouse, people):
         before = shared.get(found.place, PlaceCount(place=found.place, request_count=len(requests)))
         shared[found.place] = before.plus(rows=found.count, files=1)
-    return Found(by_user, tuple(shared.values()), located.cold_files)
+    return Found(by_user, tuple(shared.values()), located.cold_files, located.cold_users)
 
 
 def remove_everywhere(warehouse: Warehouse, requests: Sequence[ErasureRequest]) -> Done:
@@ -128,9 +132,13 @@ def remove_everywhere(warehouse: Warehouse, requests: Sequence[ErasureRequest]) 
     files = erase_in_files(warehouse, people)
     removed = remove_rows(warehouse, people.user_ids, rejected=rejected_records(people))
     moving = [f"{file.uri} of {file.table} belongs to a move under way" for file in removed.left]
-    moving += [str(one) for one in files if not one.is_final]
+    waiting = [str(one) for one in files if not one.is_final]
+    # What is left of one person must not keep others from their receipts. Whose the files are is not known.
+    complete = (
+        request.request_id for request in requests if not waiting and removed.left_users.isdisjoint(request.user_ids)
+    )
     cold = [f"{file.uri} of {file.table} is cold" for file in removed.cold]
-    return Done(removed.rows, tuple(moving), tuple(cold), final(files))
+    return Done(removed.rows, (*moving, *waiting), tuple(cold), final(files), tuple(complete))
 
 
 def purge_everywhere(warehouse: Warehouse, requests: Sequence[ErasureRequest]) -> PurgedFiles:

@@ -30,12 +30,12 @@ def known_users(warehouse: Warehouse, external_user_ids: Collection[str]) -> dic
         return dict(session.execute(statement("erase/find_user_ids"), binds).fetchall())
 
 
-def search_interactions(warehouse: Warehouse, external_user_ids: Collection[str]) -> set[str]:
+def search_interactions(warehouse: Warehouse, external_user_ids: Collection[str]) -> dict[str, set[str]]:
     """Return the platform's ids of everybody who has one of some external ids in an interaction that can be read.
 
     It reads that column of every file of both tables, so it is for ids that `users` does not know.
     """
-    found: set[str] = set()
+    found: dict[str, set[str]] = {}
     for name in (INTERACTIONS.name, INTERACTIONS_ARCHIVE.name) if external_user_ids else ():
         table = warehouse.table(name)
         files: list[LiveFile] = list(warehouse.live_files(table))
@@ -50,5 +50,6 @@ def search_interactions(warehouse: Warehouse, external_user_ids: Collection[str]
                 create_view(connection, "searched", readable[start : start + _FILES_AT_ONCE], table, schema)
                 binds = {"external_user_ids": list(external_user_ids)}
                 rows = connection.execute(statement("erase/search_external_ids"), binds).fetchall()
-                found |= {user_id for (user_id,) in rows}
+            for external_user_id, user_id in rows:
+                found.setdefault(external_user_id, set()).add(user_id)
     return found

@@ -235,6 +235,9 @@ def _refuse_other_records(search: _Search, path: Path) -> None:
         connection.execute(statement("load/create_records"))
         for file_no, stored in enumerate((search.stored, copy)):
             for part in read_landing_file(LandingFile(stored, known_before=False), decode=True):
+                # The copy has no record at all if each of them was the people's.
+                if part.rows is None:
+                    continue
                 connection.register("part", part.rows)
                 connection.execute(statement("load/insert_records"), {"file_no": file_no})
                 connection.unregister("part")

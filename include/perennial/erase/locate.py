@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.engines.documents import UnreadableError, divide_rows
-from perennial.engines.duckdb import create_view, local_path, open_connection, open_session
-from perennial.erase.digests import add_digests, digested_files
+from perennial.engines.duckdb import create_view, local_path, open_connection
+from perennial.erase.digests import add_digests, digested_files, originals_of
 from perennial.erase.tables import FACT_TABLES, USER_TABLES, conditions
 from perennial.errors import TransientError
 from perennial.moves.rewrite import Condition
 from perennial.moves.thaw import Files, find_cold
 from perennial.sql import statement
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS_ARCHIVE
+from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 from perennial.warehouse import LiveFile, Warehouse
 
@@ -57,11 +57,13 @@ class LocatedRows:
         files: The files that hold them.
         cold: Files of the archive that may hold some, and have to be thawed before that is known.
         by_user: Their rows by user and table; users without any are left out, and so is `rejected_events`.
+        cold_users: Those of whom the cold files may have some.
     """
 
     files: tuple[LocatedFile, ...] = ()
     cold: tuple[LocatedFile, ...] = ()
     by_user: Mapping[str, Mapping[str, int]] | None = None
+    cold_users: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> dict[str, int]:
@@ -92,6 +94,7 @@ def locate_rows(warehouse: Warehouse, user_ids: Collection[str], rejected: Condi
     found: list[LocatedFile] = []
     cold: list[LocatedFile] = []
     by_user: dict[str, Counter[str]] = {}
+    cold_users: frozenset[str] = frozenset()
     for name, condition in conditions(user_ids, rejected).items():
         table = warehouse.table(name)
         with open_connection() as connection:
@@ -100,6 +103,7 @@ def locate_rows(warehouse: Warehouse, user_ids: Collection[str], rejected: Condi
             wanted = search.narrowed(files) if name in FACT_TABLES else files
             frozen = find_cold(warehouse, wanted) if name == INTERACTIONS_ARCHIVE.name else {}
             cold += [_located(name, files[uri], 0) for uri in frozen]
+            cold_users |= search.users_of(frozen) if frozen else frozenset()
             counts: Counter[str] = Counter()
             for uri, user_id, rows in search.rows([files[uri] for uri in wanted if uri not in frozen]):
                 counts[uri] += rows
@@ -108,7 +112,7 @@ def locate_rows(warehouse: Warehouse, user_ids: Collection[str], rejected: Condi
             found += [_located(name, files[uri], rows) for uri, rows in counts.items()]
     counted = pluralize(len(found), "file"), pluralize(len(by_user), "user")
     log.info("erase: %s with rows of %s, and %d cold ones", *counted, len(cold))
-    return LocatedRows(tuple(found), tuple(cold), by_user)
+    return LocatedRows(tuple(found), tuple(cold), by_user, cold_users)
 
 
 def _located(name: str, live: LiveFile, rows: int) -> LocatedFile:
@@ -125,27 +129,31 @@ class _Search:
     connection: DuckDBPyConnection
     condition: str
     undigested: set[str] = field(default_factory=set)
+    made_of: dict[str, list[str]] = field(default_factory=dict)
 
     def narrowed(self, files: Mapping[str, LiveFile]) -> dict[str, LiveFile]:
         """Leave out files that have no such row, by their own digests or by those of the files they are copies of."""
         digested, matching = digested_files(self.connection, self.warehouse)
-        originals = self._originals([uri for uri in files if uri not in digested])
+        is_archive = self.table.name()[-1] == INTERACTIONS_ARCHIVE.name
+        originals = originals_of(self.warehouse, [uri for uri in files if is_archive and uri not in digested])
         chosen = {}
         for uri, live in files.items():
             made_of = [uri] if uri in digested else originals.get(uri, [])
             known = bool(made_of) and digested.issuperset(made_of)
-            if not known:
+            if known:
+                self.made_of[uri] = made_of
+            else:
                 self.undigested.add(uri)
             if not known or not matching.isdisjoint(made_of):
                 chosen[uri] = live
         return chosen
 
-    def _originals(self, uris: Collection[str]) -> dict[str, list[str]]:
-        """What archived files are copies of."""
-        if not uris or self.table.name()[-1] != INTERACTIONS_ARCHIVE.name:
-            return {}
-        with open_session(self.warehouse, [ARCHIVED_FILES.name]) as session:
-            return dict(session.execute(statement("erase/list_originals"), {"file_uris": list(uris)}).fetchall())
+    def users_of(self, uris: Collection[str]) -> frozenset[str]:
+        """Return the users of whom some of the files may have rows, by their digests: all of them if one lacks it."""
+        digested = [original for uri in uris for original in self.made_of.get(uri, ())]
+        binds = {"file_uris": digested, "any_user": not self.undigested.isdisjoint(uris)}
+        found = self.connection.execute(statement("erase/list_matching_users"), binds).fetchall()
+        return frozenset(user_id for (user_id,) in found)
 
     def rows(self, files: Iterable[LiveFile]) -> Iterator[tuple[str, str | None, int]]:
         """Count the rows by file and user, hidden ones included; files that lack a digest get one."""

@@ -121,6 +121,7 @@ def read_erasure(warehouse: Warehouse, params: Mapping[str, Any], by: str, reque
         origin=PERSON,
     )
     _refuse_own_address(warehouse, request)
+    _refuse_known_names(warehouse, request)
     return resolved(warehouse, request)
 
 
@@ -203,8 +204,8 @@ def refuse_naming(params: Mapping[str, Any]) -> None:
 
 
 def _names(text: str, user_id: str) -> bool:
-    """Return whether a text has an id as a word of its own, and not as a part of another."""
-    return re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text) is not None
+    """Return whether a text has an id as a word of its own, and not as a part of another; `user_7` has 7."""
+    return re.search(rf"(?<![^\W_]){re.escape(user_id)}(?![^\W_])", text) is not None
 
 
 def _refuse_own_address(warehouse: Warehouse, request: ErasureRequest) -> None:
@@ -228,6 +229,28 @@ def _refuse_own_address(warehouse: Warehouse, request: ErasureRequest) -> None:
                 "notify contains the address of somebody who is to be erased, and who got which e-mail is kept; give "
                 "the address of whoever files the receipt, and inform the person yourself."
             )
+
+
+def _refuse_known_names(warehouse: Warehouse, request: ErasureRequest) -> None:
+    """Refuse a reason with what else `users` knows the people by: their other id, their address, their number.
+
+    Raises:
+        TerminalRequestError: It has some of that.
+    """
+    from perennial.engines.duckdb import open_session
+
+    if not request.reason or warehouse.table(USERS.name).current_snapshot() is None:
+        return
+    binds = {"user_ids": list(request.user_ids), "external_user_ids": list(request.external_user_ids)}
+    with open_session(warehouse, [USERS.name]) as session:
+        rows = session.execute(statement("erase/select_known_as"), binds).fetchall()
+    reason = request.reason.casefold()
+    folded = (name.casefold() for row in rows for name in row if name)
+    if any(_names(reason, name) for name in folded if name in reason):
+        raise TerminalRequestError(
+            "reason contains an id, an address or a number of somebody who is to be erased, and it is kept after the "
+            "erasure; write it without, such as a ticket's number."
+        )
 
 
 def _folded(addresses: Iterable[str]) -> list[str]:

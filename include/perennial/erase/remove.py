@@ -35,7 +35,7 @@ from perennial.moves.plan import names_in_transit
 from perennial.moves.rewrite import Condition, rewrite_files
 from perennial.operations import pending_records, wall_clock
 from perennial.storage import storage_for
-from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_EVENTS
+from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_EVENTS, REJECTED_EVENTS
 from perennial.text import pluralize
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change
@@ -70,6 +70,7 @@ class RemovedRows:
         written_bytes: Size of the files that they were replaced by.
         left: Files with rows of these users that a move under way has to leave first.
         cold: Files that may hold some, and have to be thawed first.
+        left_users: The users of whom these files have, or may have, rows.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class RemovedRows:
     written_bytes: int = 0
     left: tuple[LocatedFile, ...] = ()
     cold: tuple[LocatedFile, ...] = ()
+    left_users: frozenset[str] = frozenset()
 
     @property
     def is_complete(self) -> bool:
@@ -125,7 +127,14 @@ def remove_rows(
         located = locate_rows(warehouse, user_ids, rejected)
         if not located.files or removed.file_count == before.file_count:
             break
-    return replace(removed, left=located.files, cold=located.cold)
+    return replace(removed, left=located.files, cold=located.cold, left_users=_left_users(user_ids, located))
+
+
+def _left_users(user_ids: Collection[str], located: LocatedRows) -> frozenset[str]:
+    if any(file.table == REJECTED_EVENTS.name for file in located.files):
+        # Whose records these are is not known.
+        return frozenset(user_ids)
+    return located.cold_users | (located.by_user or {}).keys()
 
 
 def _remove_from(

@@ -7,7 +7,7 @@ people are stands only in the documents of the requests, which are deleted at th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,9 @@ class Batch:
         retrieve: Whether to retrieve cold files now.
         found: What there was of all of them.
         cold: Source and size of the files that could not be read when the run looked, by address.
-        is_removed: Whether the tables and files had nothing of anybody any more.
-        is_purged: Whether the earlier files had neither.
+        waiting: Ids of the requests of whose people these may hold something.
+        removed: Those of whose people the tables and files had nothing any more.
+        purged: Of these, of whose people the earlier files had nothing either.
         kept: What nothing here can remove, a sentence each.
         checked: What was read to verify it; empty until something was.
         remaining: What was still found, a sentence each.
@@ -76,8 +77,9 @@ class Batch:
     retrieve: bool = False
     found: tuple[PlaceCount, ...] = ()
     cold: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    is_removed: bool = False
-    is_purged: bool = False
+    waiting: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    purged: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
     remaining: tuple[str, ...] = ()
@@ -118,7 +120,8 @@ def locate(warehouse: Warehouse, batch_uri: str) -> dict[str, int]:
     for request in requests:
         note_found(warehouse, request.request_id, batch.run_id, found.of([request]))
     _record(warehouse, requests, "located", {"cold_files": len(found.cold)})
-    _write(batch_uri, replace(batch, found=found.of(requests), cold=found.cold))
+    waiting = tuple(one.request_id for one in requests if not found.cold_users.isdisjoint(one.user_ids))
+    _write(batch_uri, replace(batch, found=found.of(requests), cold=found.cold, waiting=waiting))
     return _counted(found.of(requests), found.cold)
 
 
@@ -150,10 +153,11 @@ def _counted(found: Iterable[PlaceCount], cold: Files) -> dict[str, int]:
 
 def retrieve(warehouse: Warehouse, batch_uri: str, run: Run, run_url: str | None = None) -> int:
     """Request the cold files of all requests if it is time, and tell the cost before; returns how many files wait."""
-    batch, requests = _open(warehouse, batch_uri)
+    batch, opened = _open(warehouse, batch_uri)
+    requests = _among(opened, batch.waiting)
     if not batch.cold or not requests:
         return 0
-    states = request_states(warehouse, batch.request_ids)
+    states = request_states(warehouse, [request.request_id for request in requests])
     is_requested = request_retrieval(warehouse, run, batch_uri, batch.cold, states, now=batch.retrieve)
     _record(warehouse, requests, "waiting", {"cold_files": len(batch.cold)})
     report = _found_report(warehouse, run, requests, batch.found, batch.cold, run_url)
@@ -193,9 +197,8 @@ def remove(warehouse: Warehouse, batch_uri: str) -> dict[str, int]:
         log.warning("%s: %s", batch.run_id, sentence)
     for request in requests if not done.moving else ():
         note_removed(warehouse, request.request_id, batch.run_id)
-    if not done.left:
-        _record(warehouse, requests, "removed", {"rows": done.counts})
-    _write(batch_uri, replace(batch, is_removed=not done.left, kept=done.kept))
+    _record(warehouse, _among(requests, done.complete), "removed", {"rows": done.counts})
+    _write(batch_uri, replace(batch, removed=done.complete, kept=done.kept))
     return done.counts
 
 
@@ -205,21 +208,27 @@ def purge(warehouse: Warehouse, batch_uri: str) -> dict[str, int]:
     if not requests:
         return {}
     purged = purge_everywhere(warehouse, requests)
-    is_purged = batch.is_removed and not purged.remaining
-    if is_purged:
-        _record(warehouse, requests, "purged", {"files": len(purged.files)})
+    complete = _among(requests, batch.removed)
+    # What remains of those who wait must not keep the others from their receipts.
+    remaining = purged.remaining
+    if remaining and 0 < len(complete) < len(requests):
+        remaining = purge_everywhere(warehouse, complete).remaining
+    gone = () if remaining else complete
+    _record(warehouse, gone, "purged", {"files": len(purged.files)})
     for sentence in (*map(str, purged.remaining), *purged.under_way):
         log.warning("%s: %s", batch.run_id, sentence)
-    _write(batch_uri, replace(batch, is_purged=is_purged, kept=_each_once(batch.kept, purged.kept)))
+    purged_ids = tuple(request.request_id for request in gone)
+    _write(batch_uri, replace(batch, purged=purged_ids, kept=_each_once(batch.kept, purged.kept)))
     return {"files": len(purged.files), "remaining": len(purged.remaining)}
 
 
 def verify(warehouse: Warehouse, batch_uri: str) -> int:
     """Read everything that could hold anybody, if all was removed and purged; returns how much was still found."""
     batch, requests = _open(warehouse, batch_uri)
-    if not batch.is_purged or not requests:
+    complete = _among(requests, batch.purged)
+    if not complete:
         return 0
-    verified = verify_everywhere(warehouse, requests)
+    verified = verify_everywhere(warehouse, complete)
     for sentence in verified.remaining:
         log.warning("%s: %s", batch.run_id, sentence)
     kept = _each_once(batch.kept, verified.kept)
@@ -237,10 +246,11 @@ def send_receipts(
     """
     batch, requests = _open(warehouse, batch_uri)
     if batch.checked and not batch.remaining:
-        for request in requests:
+        complete = _among(requests, batch.purged)
+        for request in complete:
             keep_receipt(warehouse, _receipt(warehouse, request, batch))
-        _record(warehouse, requests, "verified", {})
-        for request in requests:
+        _record(warehouse, complete, "verified", {})
+        for request in complete:
             remove_request(warehouse, request.request_id)
     return mail_receipts(warehouse, run, run_url, last_attempt)
 
@@ -269,7 +279,8 @@ def _receipt(warehouse: Warehouse, request: ErasureRequest, batch: Batch) -> Rec
 def _open(warehouse: Warehouse, batch_uri: str) -> tuple[Batch, list[ErasureRequest]]:
     """Read a batch, and those of its requests that are not over."""
     content = OperationStore.get(batch_uri)
-    lists = {name: tuple(content[name]) for name in ("request_ids", "kept", "checked", "remaining")}
+    names = ("request_ids", "waiting", "removed", "purged", "kept", "checked", "remaining")
+    lists = {name: tuple(content[name]) for name in names}
     cold = {uri: (source_id, size) for uri, (source_id, size) in content["cold"].items()}
     found = tuple(PlaceCount(**count) for count in content["found"])
     batch = Batch(**{**content, **lists, "found": found, "cold": cold})
@@ -279,6 +290,10 @@ def _open(warehouse: Warehouse, batch_uri: str) -> tuple[Batch, list[ErasureRequ
 def _readable(warehouse: Warehouse, request_ids: Iterable[str]) -> list[ErasureRequest]:
     found = (read_request(warehouse, request_id) for request_id in request_ids)
     return [request for request in found if request is not None]
+
+
+def _among(requests: Iterable[ErasureRequest], request_ids: Collection[str]) -> list[ErasureRequest]:
+    return [request for request in requests if request.request_id in request_ids]
 
 
 def _record(warehouse: Warehouse, requests: Iterable[ErasureRequest], event: Event, detail: dict[str, object]) -> None:
@@ -313,14 +328,19 @@ def _see_to_documents(warehouse: Warehouse) -> None:
     over = {state.request_id for state in request_states(warehouse) if state.is_over}
     approvers: dict[ErasureRequest, str] = {}
     by_setting = f"{PREFIX}ERASE_ON_PLATFORM_REQUEST" if warehouse.settings.erase_on_platform_request else ""
-    for request in written_requests(warehouse):
+    written = written_requests(warehouse)
+    for request in written:
         if request.request_id in over:
             remove_request(warehouse, request.request_id)
-            continue
-        found = resolved(warehouse, request)
-        unknown = _unknown(warehouse, found)
+    pending = [request for request in written if request.request_id not in over]
+    searched_for = {request.request_id: _unknown(warehouse, request) for request in pending}
+    # In one pass for all requests: it reads both tables.
+    searched = search_interactions(warehouse, set().union(*searched_for.values()))
+    for request in pending:
+        found, unknown = resolved(warehouse, request), searched_for[request.request_id]
         if unknown:
-            found = replace(found, user_ids=(*found.user_ids, *sorted(search_interactions(warehouse, unknown))))
+            more = {user_id for external_id in unknown for user_id in searched.get(external_id, ())}
+            found = replace(found, user_ids=(*found.user_ids, *sorted(more)))
         if found != request:
             write_request(warehouse, found)
         if unknown:

@@ -32,10 +32,8 @@ def conditions(user_ids: Collection[str], rejected: Condition | None = None) -> 
     """Return, for each table that may hold rows of some users, the condition that a row is theirs.
 
     Args:
-        user_ids: The users; with none of them there is nothing to look for.
+        user_ids: The users; with none of them only `rejected_events` is looked at.
         rejected: The same for `rejected_events`, whose rows are of any form; None to leave that table out.
     """
-    if not user_ids:
-        return {}
-    found = dict.fromkeys(USER_TABLES, rows_of(user_ids))
+    found = dict.fromkeys(USER_TABLES, rows_of(user_ids)) if user_ids else {}
     return found if rejected is None else {**found, REJECTED_EVENTS.name: rejected}

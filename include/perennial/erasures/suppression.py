@@ -41,16 +41,17 @@ class Suppressed:
         return bool(self.hashes)
 
     def show(self, connection: DuckDBPyConnection, relation: str) -> None:
-        """Create table `suppressed_users`: each `user_id` of a relation whose bearer is suppressed, once.
+        """Create table `suppressed_users`: each suppressed `user_id` and `external_user_id` of a relation, once.
 
         Args:
             connection: Where.
-            relation: Name, from code, of what has a column `user_id`.
+            relation: Name, from code, of what has these two columns.
         """
         import pyarrow as pa
 
         connection.register("suppressed_hashes", pa.table({"user_id_hash": pa.array(self.hashes, pa.string())}))
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW arrived_users AS SELECT user_id FROM {relation}")  # noqa: S608 - from code
+        ids = "user_id, external_user_id"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW arrived_users AS SELECT {ids} FROM {relation}")  # noqa: S608 - from code
         binds = hash_binds(self.key) if self else {"inner_pad": b"", "outer_pad": b""}
         connection.execute(statement("erasures/create_suppressed_users"), binds)
         connection.execute("DROP VIEW arrived_users")
@@ -65,7 +66,7 @@ class Suppressed:
         )
 
     def without(self, rows: pa.Table) -> pa.Table:
-        """Return the rows of an Arrow table with a column `user_id` that are nobody's who is suppressed, in order."""
+        """Return the rows of an Arrow table of users that are nobody's who is suppressed, in order."""
         from perennial.engines.duckdb import open_connection
 
         if not self or not rows.num_rows:
@@ -73,14 +74,16 @@ class Suppressed:
         with open_connection() as connection:
             connection.register("arrived_rows", rows)
             self.show(connection, "arrived_rows")
-            found = connection.table("suppressed_users").to_arrow_table().column("user_id")
-        return _without(rows, found) if len(found) else rows
+            found = connection.table("suppressed_users").to_arrow_table()
+        for name in ("user_id", "external_user_id"):
+            rows = _without(rows, name, found.column(name).drop_null())
+        return rows
 
 
-def _without(rows: pa.Table, user_ids: pa.ChunkedArray) -> pa.Table:
+def _without(rows: pa.Table, column: str, ids: pa.ChunkedArray) -> pa.Table:
     import pyarrow.compute as pc
 
-    return rows.filter(pc.invert(pc.is_in(rows.column("user_id"), value_set=user_ids.combine_chunks())))
+    return rows.filter(pc.invert(pc.is_in(rows.column(column), value_set=ids.combine_chunks()))) if len(ids) else rows
 
 
 def suppressed(warehouse: Warehouse) -> Suppressed:
@@ -105,15 +108,18 @@ def suppressed(warehouse: Warehouse) -> Suppressed:
     return Suppressed(tuple(found_hash for found_hash, *_ in found), key)
 
 
-def forget_suppression(warehouse: Warehouse, user_ids: Iterable[str], requested_by: str) -> int:
+def forget_suppression(
+    warehouse: Warehouse, user_ids: Iterable[str], requested_by: str, external_user_ids: Iterable[str] = ()
+) -> int:
     """Store again what arrives of people who have come back under the ids that were erased.
 
     Returns:
-        How many of them were suppressed until now.
+        How many of the ids were suppressed until now.
     """
     key = erasure_key(warehouse.settings)
     wanted = {hash_user_id(key, user_id) for user_id in user_ids}
-    return _forget(warehouse, requested_by, lambda found_hash, _: found_hash in wanted)
+    wanted |= {hash_external_user_id(key, user_id) for user_id in external_user_ids}
+    return _forget(warehouse, requested_by, "{}", lambda found_hash, _: found_hash in wanted)
 
 
 def forget_lost_key(warehouse: Warehouse, requested_by: str) -> int:
@@ -123,10 +129,11 @@ def forget_lost_key(warehouse: Warehouse, requested_by: str) -> int:
         How many people that were.
     """
     present = mark_of(erasure_key(warehouse.settings))
-    return _forget(warehouse, requested_by, lambda _, mark: mark != present)
+    # Nothing can be recorded of these hashes any more, so no request waits for them.
+    return _forget(warehouse, requested_by, '{"lost_key": true}', lambda _, mark: mark != present)
 
 
-def _forget(warehouse: Warehouse, requested_by: str, is_wanted: Callable[[str, str], bool]) -> int:
+def _forget(warehouse: Warehouse, requested_by: str, detail: str, is_wanted: Callable[[str, str], bool]) -> int:
     forgotten: list[dict[str, object]] = []
 
     def decide(table: Table) -> list[dict[str, object]]:
@@ -138,7 +145,7 @@ def _forget(warehouse: Warehouse, requested_by: str, is_wanted: Callable[[str, s
                 "at": wall_clock(),
                 "requested_by": requested_by,
                 "due_at": due_at,
-                "detail": "{}",
+                "detail": detail,
             }
             for found_hash, mark, request_id, due_at in _suppressed_in(warehouse, table)
             if is_wanted(found_hash, mark)

@@ -1,4 +1,5 @@
 -- The state of every person in every request: the last event (R22).
+-- Whom a lost key was the key of is left out where nothing came of it: the same person has another hash since.
 -- Grain: one row a request and person, the oldest request first. Reads erasures.
 WITH
 ordered AS (
@@ -37,5 +38,14 @@ SELECT
     o.detail
 FROM ordered AS o
 INNER JOIN requested AS r ON o.request_id = r.request_id
-WHERE o.place = 1
+WHERE
+    o.place = 1
+    AND (
+        o.event IN ('verified', 'refused')
+        OR o.user_id_hash NOT IN (
+            SELECT e.user_id_hash
+            FROM erasures AS e
+            WHERE e.event = 'forgotten' AND e.detail ->> '$.lost_key' = 'true'
+        )
+    )
 ORDER BY r.requested_at, o.request_id, o.user_id_hash

@@ -30,6 +30,9 @@ explained AS (
             WHEN typed.event_type IS NULL THEN 'no event_type, neither in the path nor in the record'
             WHEN typed.id IS NULL THEN 'no id'
             WHEN typed.user_id IS NULL THEN 'no user_id'
+            -- No request can be made for such an id, and a load must not fail for it.
+            WHEN typed.event_type = 'users.UserDeleteRequest' AND regexp_matches(typed.user_id, '[\x00-\x1f\x7f]')
+                THEN 'user_id has a control character; nobody is erased by it'
             WHEN typed.time IS NULL THEN 'no time'
             WHEN NOT (typed.time >= 0 AND typed.time < 253402300800)
                 THEN 'time ' || typed.time || ' is outside the years 1970 to 9999; expected epoch seconds'

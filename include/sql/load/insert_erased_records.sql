@@ -1,9 +1,13 @@
 -- Purpose: add the records whose user was erased (R22); what is ignored is not stored in any case.
--- Grain: record. Reads `suppressed_users`.
+-- Grain: record. Reads `suppressed_users`, where a row has one of the two ids.
 INSERT INTO erased_records
 SELECT
     events.file_no,
     events.line
 FROM events
-SEMI JOIN suppressed_users ON events.user_id = suppressed_users.user_id
-WHERE events.outcome <> 'ignored'
+WHERE
+    events.outcome <> 'ignored'
+    AND (
+        events.user_id IN (SELECT user_id FROM suppressed_users WHERE user_id IS NOT NULL)
+        OR events.external_user_id IN (SELECT external_user_id FROM suppressed_users WHERE external_user_id IS NOT NULL)
+    )
