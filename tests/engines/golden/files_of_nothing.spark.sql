@@ -7,7 +7,8 @@ SELECT
   loaded_files.file_bytes AS file_bytes,
   loaded_files.modified_at AS modified_at,
   loaded_files.duplicate_count AS duplicate_count,
-  loaded_files.load_id AS load_id
+  loaded_files.load_id AS load_id,
+  loaded_files.erased_count AS erased_count
 FROM (
   SELECT
     CAST(NULL AS STRING) AS file_uri,
@@ -18,7 +19,8 @@ FROM (
     CAST(NULL AS BIGINT) AS file_bytes,
     CAST(NULL AS TIMESTAMP) AS modified_at,
     CAST(NULL AS BIGINT) AS duplicate_count,
-    CAST(NULL AS STRING) AS load_id
+    CAST(NULL AS STRING) AS load_id,
+    CAST(NULL AS BIGINT) AS erased_count
   WHERE
     FALSE
 ) AS loaded_files
