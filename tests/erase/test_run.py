@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from perennial.erase import run as steps
+from perennial.erase.external_ids import search_interactions
 from perennial.erase.inline import work_off
 from perennial.erase.locate import locate_rows
 from perennial.erase.open_requests import request_states
@@ -185,8 +186,12 @@ def test_r22_rejected_records_of_people_whom_only_their_external_id_is_known_of_
         append(world, "rejected_events", [{**rejected("", number), "payload": payload}])
     append_hot(world, [interaction("running", 900 + n, user_id=f"x{n}", external_user_id=f"ext {n}") for n in (4, 5)])
     before, searched = contents(world), []
-    search = steps.search_interactions
-    monkeypatch.setattr(steps, "search_interactions", lambda *given: searched.append(given[1]) or search(*given))
+
+    def search(warehouse: Warehouse, external_ids: set[str]) -> dict[str, set[str]]:
+        searched.append(external_ids)
+        return search_interactions(warehouse, external_ids)
+
+    monkeypatch.setattr(steps, "search_interactions", search)
     for external_ids in (["ext 1"], ["ext 2", "ext 4"]):
         request(world, external_user_ids=external_ids)
 

@@ -8,6 +8,6 @@ FROM events
 WHERE
     events.outcome <> 'ignored'
     AND (
-        events.user_id IN (SELECT user_id FROM suppressed_users WHERE user_id IS NOT NULL)
-        OR events.external_user_id IN (SELECT external_user_id FROM suppressed_users WHERE external_user_id IS NOT NULL)
+        events.user_id IN (SELECT user_id FROM suppressed_users)
+        OR events.external_user_id IN (SELECT external_user_id FROM suppressed_users)
     )
