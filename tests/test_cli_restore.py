@@ -62,6 +62,7 @@ def run(*arguments: str, exit_code: int = 0) -> Result:
     return result
 
 
+@pytest.mark.long
 def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_airflow(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_ai
     assert not list((tmp_path / "airflow").rglob("*.db"))
 
 
+@pytest.mark.long
 def test_it_moves_tells_and_records_what_the_dag_does(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path
 ) -> None:
@@ -236,6 +238,7 @@ def test_one_that_is_killed_is_finished_by_running_it_again(
     assert multiset(warehouse, INTERACTIONS_ARCHIVE.name) == {}
 
 
+@pytest.mark.long
 def test_ctrl_c_says_that_nothing_is_lost_and_the_next_run_goes_on(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +281,7 @@ def test_r23_cancel_says_whether_it_was_in_time_and_the_command_that_restores_en
     assert not list(pending_records(warehouse))
 
 
+@pytest.mark.long
 def test_r23_a_restore_above_its_ceiling_is_refused_at_the_terminal(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_direct_call_has_been_approved_by_who_makes_it(local_warehouse: Wareho
     assert [source.source_id for source in expire_sources(local_warehouse, Run("run", NOW)).sources] == ["old"]
 
 
+@pytest.mark.long
 def test_r21_of_two_runs_that_wait_the_second_finds_what_the_first_has_moved_no_longer_due(
     local_warehouse: Warehouse,
 ) -> None:

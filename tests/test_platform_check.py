@@ -301,6 +301,7 @@ def test_ids_with_control_characters_that_an_earlier_version_took_stay_readable(
 # --- docs/your-data.md --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but="^sqlite$")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_examples_of_the_page_do_what_it_says(
     kind: str, home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

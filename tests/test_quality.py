@@ -37,6 +37,7 @@ def test_a_move_whose_copies_agree_with_the_plan_passes() -> None:
     assert "Passed" in report.html
 
 
+@pytest.mark.long(but="^(no id|bytes|rows)$")
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [

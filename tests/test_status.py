@@ -63,6 +63,7 @@ def listed(*arguments: str) -> dict[str, dict[str, object]]:
     return {row["source_id"]: row for row in json.loads(status("--json", *arguments))}
 
 
+@pytest.mark.long
 def test_it_begins_with_totals_and_what_expires_next() -> None:
     said = [" ".join(line.split()) for line in status().splitlines()]
     assert said[0] == "All sources"
@@ -77,6 +78,7 @@ def test_it_begins_with_totals_and_what_expires_next() -> None:
     assert any("7 interactions of 1 source that no sync has seen: 'unseen'" in line for line in said)
 
 
+@pytest.mark.long
 def test_who_keeps_a_source_is_a_column_and_what_is_kept_has_no_date() -> None:
     rows = listed()
     assert {name: row["kept_by"] for name, row in rows.items() if row["kept_by"]} == {

@@ -132,13 +132,14 @@ def test_a_definition_selects_its_users(session: FeatureSession, name: str, case
     assert counted == [len(users)]
 
 
+@pytest.mark.long(but="(tag|variation|hard_bounced|clicked_or_opened_step|last_received_email)")
 @pytest.mark.parametrize("world", ["duckdb"], indirect=True)
 @pytest.mark.parametrize(("name", "case"), WHOLE_WAY)
 def test_each_filter_selects_users_from_the_files_it_needs(world: Warehouse, name: str, case: dict[str, Any]) -> None:
     assert of_file(name, ask(world, case["definition"], counted=False).users) == sorted(case["users"])
 
 
-@pytest.mark.long(but="clicked_or_opened_campaign|in_canvas_control_group|last_received_message_with_tag: before")
+@pytest.mark.long(but="in_canvas_control_group|last_received_message_with_tag: before")
 @pytest.mark.parametrize("world", ["spark"], indirect=True)
 @pytest.mark.parametrize(("name", "case"), ON_SPARK)
 def test_a_definition_selects_the_same_users_on_spark(world: Warehouse, name: str, case: dict[str, Any]) -> None:

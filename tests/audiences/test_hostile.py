@@ -117,7 +117,7 @@ def about(declared: Filter, text: str) -> Node:
 WITH_TEXT = [declared for declared in FILTERS.values() if any(map(takes_text, declared.parameters))]
 
 
-@pytest.mark.long(but="^(quotes|comment|nul|decomposed|template)$")
+@pytest.mark.long(but="^(comment|nul)$")
 @pytest.mark.parametrize("text", STRINGS.values(), ids=list(STRINGS))
 def test_a_string_in_any_parameter_of_any_filter_is_only_itself(hostile: Warehouse, text: str) -> None:
     before = hostile.read("users"), multiset(hostile, "interactions")
@@ -128,7 +128,7 @@ def test_a_string_in_any_parameter_of_any_filter_is_only_itself(hostile: Warehou
     assert (hostile.read("users"), multiset(hostile, "interactions")) == before
 
 
-@pytest.mark.long(but="^(quotes|comment|nul|decomposed|template)$")
+@pytest.mark.long(but="^(template|comment)$")
 @pytest.mark.parametrize("text", STRINGS.values(), ids=list(STRINGS))
 def test_an_unknown_id_is_named_with_its_path_whatever_it_holds(hostile: Warehouse, text: str) -> None:
     for unknown, path in (
@@ -252,7 +252,7 @@ def deep(node: Node, wraps: list[str]) -> Node:
 LAST = {"filter": "last_received_message_from_campaign", "operator": "before"}
 
 
-@pytest.mark.long(but="^(a thousand sources|a thousand flags|deep and wide)$")
+@pytest.mark.long(but="^deep and wide$")
 @pytest.mark.parametrize(
     "definition",
     [

@@ -100,6 +100,7 @@ def restore(*source_ids: str) -> str:
     return again.command
 
 
+@pytest.mark.long
 def test_r18_audiences_of_every_owner_and_status_are_listed_with_each_place(workspace: Workspace) -> None:
     workspace.audience("campaign:live", {"and": [received("live"), {"not": received("gone")}]})
     workspace.audience("canvas:c", {"or": [received("old"), received("old")]}, "stopped", part="step 1")

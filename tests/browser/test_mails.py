@@ -160,7 +160,7 @@ MAILS = {
 }
 
 
-@pytest.mark.long(but="^(390-light)$")
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1_000])
 def test_every_mail_fits_a_phone_and_a_desk(browser: Browser, width: int, scheme: Literal["light", "dark"]) -> None:

@@ -147,7 +147,7 @@ def test_a_source_with_an_awkward_name_is_shown_as_text_and_can_be_followed(visi
     expect(page.locator("main")).to_contain_text(HOSTILE)
 
 
-@pytest.mark.long(but="overview")
+@pytest.mark.long(but="^dark-overview$")
 @pytest.mark.parametrize(
     "address",
     [
@@ -180,7 +180,7 @@ def test_the_charts_of_the_overview_are_drawn(visit: Visit, scheme: str) -> None
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=chart.element_handle())
 
 
-@pytest.mark.long(but="^360-(forecast|source.id=cmp)")
+@pytest.mark.long(but=r"^360-forecast\?audiences=true$")
 @pytest.mark.parametrize(
     "address",
     [

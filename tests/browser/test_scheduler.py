@@ -68,6 +68,7 @@ def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(served: S
     assert {state for run_id in hung for state in states(airflow, run_id)} == {None}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("conf", [{"dry_run": "yes"}, {"dry_run": 0}], ids=["text", "number"])
 def test_airflow_takes_no_value_of_the_wrong_type(airflow: httpx.Client, conf: dict[str, Any]) -> None:
     answer = airflow.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": conf})

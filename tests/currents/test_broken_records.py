@@ -51,6 +51,7 @@ BROKEN: dict[str, tuple[dict[str, Any] | str | bytes, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long(but=r"^part-0\.json$")
 @pytest.mark.parametrize("name", ["part-0.json", "part-0.json.gz", "part-0.jsonl", "part-0.ndjson.gz"])
 def test_each_kind_of_broken_line_is_kept_with_its_line_and_reason(
     settings: Settings, warehouse: Warehouse, name: str
@@ -91,6 +92,7 @@ def test_blank_lines_count_as_lines_but_are_no_records(settings: Settings, wareh
     assert rows(warehouse, "rejected_events", "line") == [(5,)]
 
 
+@pytest.mark.long(but=r"^empty\.json\.gz$")
 @pytest.mark.parametrize("name", ["empty.json", "empty.json.gz", "empty.avro"])
 def test_an_empty_file_is_loaded_as_empty_or_rejected_as_a_whole(
     settings: Settings, warehouse: Warehouse, name: str
@@ -103,6 +105,7 @@ def test_an_empty_file_is_loaded_as_empty_or_rejected_as_a_whole(
     assert load(warehouse).loads == 0
 
 
+@pytest.mark.long(but=r"^(part\.csv\.gz|PART)$")
 @pytest.mark.parametrize("name", ["part.parquet", "part.csv.gz", "part.json.zst", "PART"])
 def test_a_file_of_an_unknown_format_is_listed_once(settings: Settings, warehouse: Warehouse, name: str) -> None:
     path = directory(settings, OPEN) / name
@@ -124,6 +127,7 @@ def test_a_file_that_is_not_finished_is_passed_over(settings: Settings, warehous
     assert (load(warehouse).files, rows(warehouse, "rejected_events")) == (0, [])
 
 
+@pytest.mark.long(but="^empty$")
 @pytest.mark.parametrize(("end", "loaded"), [(1.0, 5000), (0.9, None), (0.0, 0)], ids=["whole", "cut off", "empty"])
 def test_a_gzipped_avro_file_loads_as_far_as_it_goes(
     settings: Settings, warehouse: Warehouse, end: float, loaded: int | None
@@ -159,6 +163,7 @@ def test_numbers_and_flags_written_as_text_are_read(settings: Settings, warehous
 # --- damaged files ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but="^(null|bzip2)$")
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
 def test_an_avro_file_cut_off_inside_a_block_loads_what_is_left(
     settings: Settings, warehouse: Warehouse, codec: str
@@ -224,6 +229,7 @@ def test_a_damaged_block_costs_its_own_records_only(settings: Settings, warehous
     assert len(ids) == 1000 - (last - line + 1)
 
 
+@pytest.mark.long(but="^(null-sizes|null-bytes lost)$")
 @pytest.mark.parametrize("damage", ["marker", "sizes", "bytes lost"])
 @pytest.mark.parametrize("codec", ["null", "deflate"])
 def test_after_damaged_framing_the_rest_of_the_file_is_one_rejected_record(
@@ -292,6 +298,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long(but="^(bytes|time as double)$")
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS.keys())
 def test_every_schema_in_use_is_read(settings: Settings, warehouse: Warehouse, schema: dict[str, Any]) -> None:
     as_bytes = schema["id"] == "bytes"

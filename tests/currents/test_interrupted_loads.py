@@ -115,6 +115,7 @@ def test_two_loaders_in_two_processes_load_every_row_once(
     assert everything(warehouse) == undisturbed
 
 
+@pytest.mark.long(but="^and finishes$")
 @pytest.mark.parametrize("dies", [False, True], ids=["and finishes", "and is killed after its ledger commit"])
 @pytest.mark.usefixtures("earlier_load")
 def test_a_loader_that_comes_first_while_another_prepares_wins(
@@ -132,6 +133,7 @@ def test_a_loader_that_comes_first_while_another_prepares_wins(
     assert everything(warehouse) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("earlier_load")
 def test_a_loader_with_other_files_that_loses_the_race_loads_its_own(
     settings: Settings, warehouse: Warehouse, undisturbed: dict[str, Any], start: Start
@@ -303,6 +305,7 @@ def test_an_unreadable_file_does_not_stop_the_others(
     assert (outcome.interactions, outcome.waiting) == (1, 1)
 
 
+@pytest.mark.long(but=r"^file://\{home\}/landing/$")
 @pytest.mark.parametrize("spelling", ["landing", "{home}/landing", "file://{home}/landing/"])
 def test_how_the_landing_place_is_spelled_does_not_matter(
     settings: Settings, warehouse: Warehouse, spelling: str

@@ -75,6 +75,7 @@ def test_r21_what_is_approved_moves_less_what_is_held_meanwhile(
         assert "Name of old" in part
 
 
+@pytest.mark.long
 def test_r21_a_rejection_moves_nothing_but_late_rows_and_the_next_run_asks_anew(
     workspace: Workspace, guarded: RunDag, mailbox: Mailbox
 ) -> None:
@@ -111,6 +112,7 @@ def test_nobody_is_asked_below_the_limits_or_by_a_dry_run(
     assert workspace.warehouse.source_totals("interactions").keys() == {"running"}
 
 
+@pytest.mark.long
 def test_r21_without_an_answer_before_the_next_daily_run_nothing_moves(
     workspace: Workspace, guarded: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:

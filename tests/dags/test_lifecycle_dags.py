@@ -100,6 +100,7 @@ def task_states(run: Any) -> dict[str, str]:
     return {task.task_id: task.state for task in run.get_task_instances()}
 
 
+@pytest.mark.long
 def test_a_refused_restore_moves_nothing_fails_and_says_so_by_mail(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_refused_restore_moves_nothing_fails_and_says_so_by_mail(
     assert "&lt;nobody&gt;" in mail.html
 
 
+@pytest.mark.long
 def test_a_dry_run_decides_and_tells_nobody(workspace: Workspace, run_dag: RunDag, mailbox: Mailbox) -> None:
     before = multiset(workspace.warehouse, "interactions")
 
@@ -136,6 +138,7 @@ def test_a_misspelt_param_is_refused(workspace: Workspace, run_dag: RunDag, mail
     assert "'sources'" in mail.text
 
 
+@pytest.mark.long
 def test_with_the_mail_server_down_the_restore_succeeds_and_the_notification_fails_visibly(
     workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +179,7 @@ def test_a_restore_by_tag_of_a_damaged_source_ends_in_part_says_so_and_fails(
     assert workspace.warehouse.source_totals("interactions").keys() == {"old", "running"}
 
 
+@pytest.mark.long
 def test_what_a_run_wrote_shows_in_the_events_of_its_assets(workspace: Workspace, run_dag: RunDag) -> None:
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
@@ -201,6 +205,7 @@ def unused_port() -> int:
         return int(taken.getsockname()[1])
 
 
+@pytest.mark.long
 def test_r18_the_mail_of_a_refused_restore_does_not_claim_that_deleted_data_is_still_stored(
     workspace: Workspace, run_dag: RunDag, mailbox: Mailbox
 ) -> None:

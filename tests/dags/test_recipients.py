@@ -42,7 +42,7 @@ def workspace(warehouse: Warehouse) -> Workspace:
     return workspace
 
 
-@pytest.mark.long(but="550")
+@pytest.mark.long
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
 def test_a_daily_run_tells_every_other_owner_succeeds_and_lists_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch

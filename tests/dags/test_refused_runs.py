@@ -208,6 +208,7 @@ def set_state(run_id: str, state: str) -> None:
         session.execute(update(DagRun).where(DagRun.run_id == run_id).values(state=state))
 
 
+@pytest.mark.long
 def test_a_run_waits_for_the_one_before_it_and_goes_on_when_that_was_killed(
     workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +267,7 @@ EMPTY = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_field_that_is_left_empty_in_airflows_form_means_its_default(workspace: Workspace, run_dag: RunDag) -> None:
     workspace.source("running", "active")
     workspace.sync()

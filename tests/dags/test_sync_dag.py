@@ -6,6 +6,8 @@ import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from perennial.settings import Settings
 from perennial.sql import statement
 from perennial.warehouse import Warehouse
@@ -64,6 +66,7 @@ def test_a_sync_lists_what_is_wrong_with_the_audiences_it_brought_and_forgets_wh
     assert warehouse.read("audience_violations").num_rows == 0
 
 
+@pytest.mark.long
 def test_a_sync_that_misses_too_much_fails_until_somebody_says_that_it_is_meant(
     warehouse: Warehouse, settings: Settings, run_dag: RunDag
 ) -> None:

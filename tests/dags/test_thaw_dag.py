@@ -170,6 +170,7 @@ def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
     assert "DEEP_ARCHIVE" in mail.text
 
 
+@pytest.mark.long
 def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_told_twice(
     freeze: Freeze, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +259,7 @@ def test_the_warning_waits_while_a_thaw_takes_its_documented_time(
 # --- the trigger ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_trigger_goes_on_in_another_process_where_it_was_and_asks_s3_how_far_that_is(
     freeze: Freeze, aws: Aws
 ) -> None:

@@ -108,6 +108,7 @@ def test_what_is_damaged_is_checked_in_every_run_until_it_is_mended(made_once: M
     assert latest_report(warehouse) == mended
 
 
+@pytest.mark.long
 def test_the_share_counts_what_the_archive_lists_now_and_only_the_last_days(
     made_once: MadeOnce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_the_share_counts_what_the_archive_lists_now_and_only_the_last_days(
     )
 
 
+@pytest.mark.long(but="^before its chunk is read$")
 @pytest.mark.parametrize("when", ["before its chunk is read", "while it is read"])
 def test_a_file_that_a_restore_has_taken_away_is_not_missing(
     made_once: MadeOnce, monkeypatch: pytest.MonkeyPatch, when: str
@@ -177,6 +179,7 @@ def test_an_empty_archive_has_nothing_to_check(local_warehouse: Warehouse) -> No
 
 
 # Sockets that an earlier test's S3 client has left are found when garbage is collected, which may be here.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:.*<socket:pytest.PytestUnraisableExceptionWarning")
 def test_cold_files_are_counted_and_thawed_only_if_asked(

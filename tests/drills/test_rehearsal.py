@@ -49,7 +49,7 @@ def shown(warehouse: Warehouse) -> dict[str, Any]:
     }
 
 
-@pytest.mark.long(but="^(local)$")
+@pytest.mark.long
 @everywhere
 def test_every_row_comes_back_and_nobody_sees_the_scratch_tables(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
@@ -90,7 +90,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.long(but="before-write_results|after-add$|after-record")
+@pytest.mark.long(but="^after-add$")
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_drill_that_is_killed_changes_nothing_and_its_next_try_cleans_up(made_once: MadeOnce, point: Point) -> None:
     warehouse = made_once(three).warehouse

@@ -86,6 +86,7 @@ def rows(session: QuerySession, sql: str, **params: Any) -> list[dict[str, Any]]
 # --- values -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but="^spark$")
 def test_what_a_table_holds_comes_back_as_it_is(session: QuerySession) -> None:
     empty = dict.fromkeys(
         ("external_user_id", "email", "phone", "first_name", "last_name", "country", "language", "time_zone",
@@ -206,6 +207,7 @@ def test_parts_of_views_and_of_a_statement_may_have_one_name() -> None:
 # --- one moment ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but="^duckdb$")
 @pytest.mark.parametrize("engine", ["duckdb", "spark"])
 def test_what_is_committed_while_a_session_is_open_is_not_seen(
     lake_warehouse: Warehouse, request: pytest.FixtureRequest, engine: str
@@ -286,6 +288,7 @@ def test_a_value_that_was_not_given_is_named(session: QuerySession) -> None:
         session.query("SELECT $given::VARCHAR AS given").read_all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["spark"])
 def test_a_server_that_is_down_can_be_tried_again(lake_warehouse: Warehouse, engine: str) -> None:
     url = f"sc://127.0.0.1:{free_port()}"

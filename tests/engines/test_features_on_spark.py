@@ -166,6 +166,7 @@ def user_data(warehouse: Warehouse, source: str) -> str:
     return Path(written.file_uri).read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("topic", [field.name for field in fields(Answers)])
 def test_spark_says_what_duckdb_says(told: Told, topic: str) -> None:
     in_process, on_spark = getattr(told.in_process, topic), getattr(told.on_spark, topic)
@@ -175,6 +176,7 @@ def test_spark_says_what_duckdb_says(told: Told, topic: str) -> None:
     assert any(in_process.values())
 
 
+@pytest.mark.long
 def test_r14_what_is_expired_is_hidden_from_spark_and_named(told: Told) -> None:
     assert "'old journey'" not in str(told.on_spark.relations["available_interactions"])
     assert "'old journey'" in str(told.on_spark.relations["interactions"])
@@ -185,6 +187,7 @@ def test_r14_what_is_expired_is_hidden_from_spark_and_named(told: Told) -> None:
     assert all(said.startswith("Left out") for said in told.on_spark.left_out.values())
 
 
+@pytest.mark.long
 def test_r17_after_a_restore_spark_says_what_it_said(told: Told) -> None:
     assert told.before["segment"][0] != []
     assert told.restored == told.before

@@ -71,6 +71,7 @@ def seen_by_both(warehouse: Warehouse, spark: Spark) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.long
 def test_rows_that_spark_appends_are_rows_like_all_others(
     workspace: Warehouse, writer: SparkSession, spark: Spark
 ) -> None:
@@ -89,6 +90,7 @@ def test_rows_that_spark_appends_are_rows_like_all_others(
     assert seen_by_both(workspace, spark)["old"] == [f"user-{number}" for number in range(7)]
 
 
+@pytest.mark.long
 def test_rows_that_spark_deletes_by_rewriting_their_file_are_gone(
     workspace: Warehouse, writer: SparkSession, spark: Spark
 ) -> None:
@@ -99,6 +101,7 @@ def test_rows_that_spark_deletes_by_rewriting_their_file_are_gone(
     assert "user-3" not in seen_by_both(workspace, spark)["running"]
 
 
+@pytest.mark.long
 def test_rows_that_spark_deletes_by_position_are_gone_and_are_merged_away(
     workspace: Warehouse, writer: SparkSession, spark: Spark
 ) -> None:

@@ -116,7 +116,7 @@ def test_a_move_under_way_does_not_bring_the_person_back(
     assert contents(world)[direction.destination].total() > contents(world)[direction.origin].total()
 
 
-@pytest.mark.long(but="expiry-after-record")
+@pytest.mark.long
 @pytest.mark.parametrize("point", [Point("after", "commit:add"), Point("after", "commit:record")], ids=str)
 @pytest.mark.parametrize("kind", ["expiry", "restore"])
 def test_a_dead_move_is_finished_after_an_erasure_and_then_the_rest_is_erased(
@@ -165,7 +165,7 @@ def test_a_finished_move_whose_last_task_is_repeated_adds_nothing_again(world: W
     assert "running#500" in min(rest)
 
 
-@pytest.mark.long(but="compaction")
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["compaction", "erasure"])
 def test_compaction_and_erasure_of_the_same_files(
     world: Warehouse, first: str, monkeypatch: pytest.MonkeyPatch
@@ -194,6 +194,7 @@ def test_compaction_and_erasure_of_the_same_files(
     assert_gone(world, PERSON)
 
 
+@pytest.mark.long(but="^decided$")
 @pytest.mark.parametrize("is_decided", [False, True], ids=["undecided", "decided"])
 def test_a_load_that_began_before_brings_no_row_of_the_person(world: Warehouse, is_decided: bool) -> None:
     before = contents(world)

@@ -18,6 +18,7 @@ KEY = "currents/event_type=users.messages.email.Open/date=2026-01-31-23/part-0.j
 PEOPLE = People(frozenset({"u1"}))
 
 
+@pytest.mark.long
 def test_files_of_a_bucket_are_rewritten_or_named(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     bucket = aws.bucket()
     monkeypatch.setenv("PERENNIAL_LANDING_URI", f"s3://{bucket}/currents")

@@ -77,6 +77,7 @@ def test_nobody_and_ten_thousand_strangers_change_no_row_and_ten_thousand_people
     assert not rest - before
 
 
+@pytest.mark.long
 def test_a_source_that_only_the_person_has_met_is_empty_afterwards_and_not_lost(warehouse: Warehouse) -> None:
     workspace = Workspace(warehouse)
     workspace.source("alone")
@@ -198,6 +199,7 @@ def forget_server() -> Iterator[None]:
     s3_storage.cache_clear()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("forget_server")
 def test_cold_files_are_thawed_first_and_only_those_that_may_hold_the_person(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

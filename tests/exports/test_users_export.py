@@ -357,6 +357,7 @@ def test_users_are_streamed_while_the_rest_is_still_to_be_fetched(tmp_path: Path
 # --- the command --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_command_prints_json_and_says_what_is_left_out(story: Story) -> None:
     printed = story.expired.printed["users-export --braze-id bob"]
     assert json.loads(printed.stdout) == story.expired.export | {"users": [exported("bob", "old", "old journey")]}

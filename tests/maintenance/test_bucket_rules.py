@@ -68,7 +68,7 @@ def put(aws: Aws, bucket: str, *rules: dict[str, Any]) -> None:
     aws.client().put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": named})
 
 
-@pytest.mark.long(but="^(whole-bucket|of-old|frozen)$")
+@pytest.mark.long(but="^of-old$")
 @pytest.mark.parametrize(("rule", "said"), HARMFUL.values(), ids=HARMFUL.keys())
 def test_a_rule_that_deletes_or_freezes_archived_files_is_named(
     aws: Aws, warehouse: Warehouse, archive: str, rule: dict[str, Any], said: str

@@ -212,6 +212,7 @@ def interleave(warehouse: Warehouse, move: Move, source: str, pin_before: int, c
         step()
 
 
+@pytest.mark.long
 def test_an_expiry_and_a_compaction_interleaved_in_every_order_keep_every_row_once(warehouse: Warehouse) -> None:
     sources = [f"s{pin}{commit}" for pin, commit in MOMENTS]
     append_loads(warehouse, sources, loads=4)

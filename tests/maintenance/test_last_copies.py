@@ -48,6 +48,7 @@ def forget(warehouse: Warehouse, name: str) -> None:
     note_head(warehouse, warehouse.table(name))
 
 
+@pytest.mark.long
 def test_files_of_a_source_that_no_table_lists_survive_the_purge_and_others_go(restored: Warehouse) -> None:
     table = restored.table(INTERACTIONS.name)
     without = next(

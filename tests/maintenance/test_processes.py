@@ -46,7 +46,7 @@ def run_beside_each_other(warehouse: Warehouse, *roles: str) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.long(but="committed")
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point",
     [

@@ -63,7 +63,7 @@ def test_nothing_is_let_go_since_a_day_before_the_oldest_pending_record(warehous
     assert expire_old_snapshots(warehouse, wall_clock() + 100 * DAY) == {INTERACTIONS.name: 3}
 
 
-@pytest.mark.long(but="^(expire)$")
+@pytest.mark.long
 @pytest.mark.parametrize("direction", [EXPIRE, RESTORE], ids=lambda direction: direction.name)
 def test_a_move_ends_well_with_months_of_maintenance_before_each_of_its_steps(
     warehouse: Warehouse, direction: Direction

@@ -117,7 +117,7 @@ def test_a_restore_that_failed_before_another_brought_its_sources_back_stays_fai
     assert restore_report(warehouse, request, failed, ended_at).state == "failed"
 
 
-@pytest.mark.long(but="^(add-local)$")
+@pytest.mark.long
 @everywhere
 @pytest.mark.parametrize("step", ["add", "remove"])
 def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_says_nothing_more(
@@ -170,6 +170,7 @@ def test_an_event_sorts_after_the_one_before_it_whatever_the_clock_of_the_machin
     assert visible(warehouse) == before
 
 
+@pytest.mark.long
 def test_r13_an_expiry_that_was_decided_before_its_source_went_and_came_back_moves_nothing(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,7 @@ def assert_comes_back(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_restored(warehouse, before)
 
 
-@pytest.mark.long(but="before-add|after-add")
+@pytest.mark.long(but="^after-add$")
 @pytest.mark.parametrize("point", RESTORING, ids=str)
 def test_r23_a_restore_that_was_stopped_at_any_step_is_cancelled_or_finished(
     workspace: Workspace, point: Point
@@ -172,6 +172,7 @@ def test_r23_of_several_moves_those_that_have_arrived_are_finished_and_the_repor
     assert_comes_back(warehouse, before)
 
 
+@pytest.mark.long
 def test_r23_what_is_not_under_way_cannot_be_cancelled(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     expire(warehouse)

@@ -120,7 +120,7 @@ def test_comments_order_wider_types_and_optional_columns_are_no_obstacle(workspa
     assert warehouse.create_tables() == []
 
 
-@pytest.mark.long(but="^(local)$")
+@pytest.mark.long
 @everywhere
 def test_columns_that_either_table_has_are_given_to_the_other_under_the_same_id(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
@@ -304,7 +304,7 @@ REFUSED: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@pytest.mark.long(but="^(required|renamed|made-again)$")
+@pytest.mark.long(but="^renamed$")
 @pytest.mark.parametrize(("change", "said", "remedy"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_work_is_refused_before_anything_moves_and_the_remedy_works(
     workspace: Workspace, change: Any, said: str, remedy: Any
@@ -356,7 +356,7 @@ def _align(warehouse: Warehouse) -> None:
     warehouse.align_facts()
 
 
-@pytest.mark.long(but="^(plan)$")
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["plan", "verify", "add"])
 def test_columns_may_change_between_two_steps_of_a_move(workspace: Workspace, step: str) -> None:
     warehouse = workspace.warehouse

@@ -95,7 +95,7 @@ def test_two_restores_of_the_same_source_bring_every_row_back_once(workspace: Wo
     assert_trails_alternate(warehouse)
 
 
-@pytest.mark.long(but="1212121212")
+@pytest.mark.long
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_late_rows_leaving_while_their_source_comes_back_end_up_visible_once(
     workspace: Workspace, pattern: str

@@ -55,7 +55,7 @@ def cut_short(uri: str) -> None:
     storage_for(uri).write(uri, storage_for(uri).read(uri)[:-10])
 
 
-@pytest.mark.long(but="one bit flipped-local|missing-lake")
+@pytest.mark.long(but="^one bit flipped-local$")
 @everywhere
 @pytest.mark.parametrize(
     ("damage", "said"),
@@ -84,6 +84,7 @@ def test_a_damaged_archive_file_is_named_its_source_stays_and_the_others_come_ba
     assert warehouse.source_totals("interactions_archive").keys() == {"a"}
 
 
+@pytest.mark.long
 @on_s3
 def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehouse: Warehouse) -> None:
     fill(warehouse)
@@ -152,6 +153,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_the_expiry_before_anything_is_removed(settings: object, small_disk: Path) -> None:
     from perennial.settings import Settings
 

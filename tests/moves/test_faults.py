@@ -36,6 +36,7 @@ def bad_days(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         s3.s3_storage.cache_clear()
 
 
+@pytest.mark.long
 def test_an_expiry_and_a_restore_on_bad_days_lose_and_double_nothing(bad_days: tuple[Warehouse, Faults]) -> None:
     warehouse, faults = bad_days
     warehouse.create_tables()

@@ -75,6 +75,7 @@ def registered_from_hive(warehouse: Warehouse, path: Path, source_id: str) -> No
     warehouse.append_files(HOT, [described], f"test:{uuid.uuid4().hex}")
 
 
+@pytest.mark.long
 def test_they_are_read_by_name_and_stay_readable_for_everybody_wherever_they_go(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_they_are_read_by_name_and_stay_readable_for_everybody_wherever_they_go(
     assert (hot_and_archive(warehouse), as_others_read(warehouse)) == (ours, theirs)
 
 
+@pytest.mark.long
 def test_a_file_whose_partition_tells_its_source_is_read_and_moves(workspace: Workspace, tmp_path: Path) -> None:
     warehouse = workspace.warehouse
     registered_from_hive(warehouse, tmp_path / "hive", "from hive")

@@ -94,6 +94,7 @@ def test_r19_what_is_held_stays_until_it_is_lifted_and_then_goes_by_the_clock_th
     assert hot_and_archive(warehouse) == before
 
 
+@pytest.mark.long
 def test_r19_a_hold_brings_nothing_back_and_says_so_and_keeps_what_is_restored(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     before = multiset(warehouse, "interactions")
@@ -169,7 +170,7 @@ KILLED = [
 ]
 
 
-@pytest.mark.long(but="^(after-add)$")
+@pytest.mark.long
 @pytest.mark.parametrize("point", KILLED, ids=str)
 def test_r19_a_hold_on_what_a_killed_run_was_moving_keeps_it(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse
@@ -181,6 +182,7 @@ def test_r19_a_hold_on_what_a_killed_run_was_moving_keeps_it(workspace: Workspac
     assert_kept(warehouse, before)
 
 
+@pytest.mark.long
 def test_r19_what_expired_before_a_hold_could_keep_it_is_said_to_be_gone(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     run_and_kill(warehouse.settings, Point("after", "commit:record"), expire)
@@ -190,6 +192,7 @@ def test_r19_what_expired_before_a_hold_could_keep_it_is_said_to_be_gone(workspa
     assert trails(warehouse) == {"held": ["expired"], "other": ["expired"]}
 
 
+@pytest.mark.long
 def test_a_source_that_a_killed_run_has_not_recorded_never_leaves_with_the_others(workspace: Workspace) -> None:
     """The run recorded one of its two sources and died; the hold on the other was lifted before it went on."""
     warehouse = workspace.warehouse

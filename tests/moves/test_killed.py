@@ -110,7 +110,7 @@ def assert_restored(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_trails_alternate(warehouse)
 
 
-@pytest.mark.long(but="local-after-(add|remove|checksums)|lake-after-add")
+@pytest.mark.long(but="local-after-(add|checksums)")
 @pytest.mark.parametrize(
     ("warehouse", "point"), [*in_places(EXPIRING), *WHILE_COPYING], indirect=["warehouse"], ids=str
 )

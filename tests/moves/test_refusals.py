@@ -83,6 +83,7 @@ def test_a_wrong_login_of_the_catalog_is_said(site: Site) -> None:
     site.refuses(TerminalSettingError, "refuses this login", CATALOG, **{f"{CATALOG}CREDENTIAL": "perennial:wrong"})
 
 
+@pytest.mark.long
 def test_a_catalog_or_an_s3_that_is_down_is_said(site: Site) -> None:
     site.refuses(TransientError, "does not answer", f"{CATALOG}URI", **{f"{CATALOG}OAUTH2_SERVER_URI": NOWHERE})
     connection = json.loads(site.environment["AIRFLOW_CONN_AWS_DEFAULT"])
@@ -97,6 +98,7 @@ def test_an_archive_in_a_bucket_that_is_not_there_is_said(site: Site) -> None:
     site.refuses(TerminalSettingError, "no bucket 'nowhere'", **missing)
 
 
+@pytest.mark.long
 def test_a_right_to_delete_that_is_missing_is_said_before_anything_moves(site: Site, lake: Lake) -> None:
     denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{ARCHIVE}/*"}
     lake.client().put_bucket_policy(Bucket=ARCHIVE, Policy=json.dumps({"Version": "2012-10-17", "Statement": [denied]}))

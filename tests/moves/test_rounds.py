@@ -103,7 +103,7 @@ def assert_all_is_back(warehouse: Warehouse, before: Counter[str]) -> None:
 CASES = [("commit_destination", rewritten), ("finish_move", rewritten), ("finish_move", appended)]
 
 
-@pytest.mark.long(but="^(commit_destination-rewritten)$")
+@pytest.mark.long
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(("step", "interfere"), CASES, ids=lambda value: getattr(value, "__name__", value))
 def test_what_another_writer_changed_comes_back_in_a_second_round_and_all_of_it_is_one_event(
@@ -125,7 +125,7 @@ def test_what_another_writer_changed_comes_back_in_a_second_round_and_all_of_it_
     assert_all_is_back(warehouse, hot_and_archive(warehouse))
 
 
-@pytest.mark.long(but="^(commit_destination-rewritten)$")
+@pytest.mark.long
 @pytest.mark.usefixtures("undisturbed")
 @pytest.mark.parametrize(("step", "interfere"), CASES, ids=lambda value: getattr(value, "__name__", value))
 def test_the_tasks_of_a_large_move_find_a_small_one_done_and_bring_back_what_is_left_of_it(
@@ -193,7 +193,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.long(but="after-add-2")
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS, ids=str)
 def test_a_restore_killed_between_or_in_its_rounds_is_finished_by_another_request_or_by_tomorrows_expiry(
     warehouse: Warehouse, point: Point, monkeypatch: pytest.MonkeyPatch

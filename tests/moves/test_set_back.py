@@ -200,7 +200,7 @@ def test_repairing_a_whole_workspace_changes_nothing(world: Warehouse) -> None:
     assert [world.table(name).metadata_location for name in COUNTED] == before
 
 
-@pytest.mark.long(but="interactions-|lifecycle_events-orphans retained")
+@pytest.mark.long(but="^lifecycle_events-orphans retained$")
 @pytest.mark.parametrize("expired", [False, True], ids=["orphans retained", "orphans expired by another engine"])
 @pytest.mark.parametrize("name", [INTERACTIONS.name, INTERACTIONS_ARCHIVE.name, LOADED_EVENTS.name, "lifecycle_events"])
 def test_what_others_committed_after_a_table_was_set_back_stays_beside_what_the_repair_brings_back(
@@ -278,6 +278,7 @@ def test_others_commits_that_were_undone_stay_undone(world: Warehouse) -> None:
     assert theirs.total() == 1
 
 
+@pytest.mark.long
 def test_a_repair_that_is_killed_between_two_tables_is_finished_by_the_next(world: Warehouse) -> None:
     before = contents(world)
     names = [INTERACTIONS.name, INTERACTIONS_ARCHIVE.name, "lifecycle_events", LOADED_EVENTS.name]

@@ -141,6 +141,7 @@ def test_a_restore_in_one_process_waits_and_brings_every_row_back(
     assert datetime.fromisoformat(thaw.expected_at) - datetime.fromisoformat(thaw.asked_at) == timedelta(hours=5)
 
 
+@pytest.mark.long
 def test_a_restore_that_is_killed_while_it_waits_is_gone_on_with_by_another(
     aws: Aws, workspace: Workspace, before: Counter[str]
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_file_that_is_missing_from_cold_storage_costs_only_its_own_source(aws:
     assert seen(warehouse) == Counter(f"{source}#{number}" for source in ("old", "running") for number in range(30))
 
 
+@pytest.mark.long
 def test_expedited_is_refused_where_one_file_lies_in_deep_archive_and_nothing_is_held_back(
     aws: Aws, workspace: Workspace
 ) -> None:
@@ -321,6 +323,7 @@ def test_r10_a_run_does_not_wait_for_a_source_that_is_active_again_the_next_one_
     assert seen(warehouse) == Counter(everything())
 
 
+@pytest.mark.long
 def test_a_move_that_cannot_wait_says_how_long_to_wait(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run("r2"))
@@ -329,6 +332,7 @@ def test_a_move_that_cannot_wait_says_how_long_to_wait(workspace: Workspace) -> 
         refuse_cold(warehouse, plan_uris)
 
 
+@pytest.mark.long
 def test_of_many_files_a_listing_tells_which_can_be_cold_and_only_those_are_looked_at(
     aws: Aws, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +376,7 @@ def test_of_many_files_only_the_first_are_looked_at_while_they_are_not_ready(
     assert seen(warehouse) == Counter(everything())
 
 
+@pytest.mark.long
 def test_m7_tiny_files_leave_as_one_cold_file_that_comes_back_row_for_row(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +410,7 @@ def test_m7_tiny_files_leave_as_one_cold_file_that_comes_back_row_for_row(
     assert not aws.frozen(tables)
 
 
+@pytest.mark.long
 def test_a_second_try_of_a_run_goes_on_counting_where_the_first_was(aws: Aws, workspace: Workspace) -> None:
     warehouse, run2 = workspace.warehouse, run("r2")
     plan_uris = plan_restore(warehouse, check_request(warehouse, REQUEST), run2)

@@ -73,7 +73,7 @@ def hot(warehouse: Warehouse) -> set[str]:
     return set(warehouse.source_totals("interactions"))
 
 
-@pytest.mark.long(but="canvas:c-archived|segment")
+@pytest.mark.long(but="^canvas:c-archived$")
 @pytest.mark.parametrize(
     ("owner", "status"),
     [("campaign:c", "draft"), ("canvas:c", "stopped"), ("canvas:c", "archived"), ("segment:alone", "active")],
@@ -89,7 +89,7 @@ def test_r4_an_audience_that_keeps_nothing_stops_nothing(warehouse: Warehouse, o
     assert hot_and_archive(warehouse) == before
 
 
-@pytest.mark.long(but="no JSON")
+@pytest.mark.long
 @pytest.mark.parametrize(("definition", "kept"), [(NAMES_A, {"a"}), (NONSENSE, {"a", "b"})], ids=["an id", "no JSON"])
 def test_r4_an_audience_that_could_name_a_source_keeps_it_and_the_rest_of_the_run_goes_on(
     warehouse: Warehouse, caplog: pytest.LogCaptureFixture, definition: str, kept: set[str]

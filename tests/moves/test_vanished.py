@@ -77,6 +77,7 @@ def absent(warehouse: Warehouse) -> dict[str, Any]:
 # R2, R3, R4: its clock
 
 
+@pytest.mark.long
 def test_r3_what_vanished_expires_three_months_after_a_sync_first_missed_it(workspace: PlatformWorkspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("active until it's gone", "active", last_sent_at=LONG_AGO)
@@ -117,7 +118,7 @@ def test_r4_an_active_referrer_keeps_what_vanished(workspace: PlatformWorkspace)
 # If it returns, it is as if it had never been gone
 
 
-@pytest.mark.long(but="refused")
+@pytest.mark.long
 @pytest.mark.parametrize("allowed", [False, True], ids=["refused", "allowed"])
 def test_half_of_the_sources_vanish_and_return_and_nothing_moves(workspace: PlatformWorkspace, allowed: bool) -> None:
     warehouse = workspace.warehouse
@@ -177,6 +178,7 @@ def test_r7_what_has_returned_at_the_second_look_stays(workspace: PlatformWorksp
     assert multiset(workspace.warehouse, "interactions") == hot_and_archive(workspace.warehouse) == before
 
 
+@pytest.mark.long(but="^never gone before$")
 @pytest.mark.parametrize("earlier", [False, True], ids=["never gone before", "gone and back before"])
 def test_r7_what_vanishes_between_sync_and_second_look_is_judged_by_the_last_sync(
     workspace: PlatformWorkspace, earlier: bool
@@ -292,6 +294,7 @@ def test_r9_r10_late_rows_of_what_vanished_follow_and_all_come_back_when_it_is_a
     assert multiset(warehouse, "interactions") == visible(warehouse) == everything
 
 
+@pytest.mark.long
 def test_r14_r16_features_answer_from_what_vanished_until_it_expires_and_then_name_it(
     workspace: PlatformWorkspace,
 ) -> None:
@@ -414,6 +417,7 @@ def test_a_repeated_sync_starts_no_clock_again(workspace: PlatformWorkspace) -> 
 # Before there was a table
 
 
+@pytest.mark.long
 def test_what_vanished_before_the_table_existed_is_first_missed_by_the_first_sync(
     workspace: PlatformWorkspace,
 ) -> None:

@@ -173,6 +173,7 @@ def test_snapshots_that_a_table_or_a_branch_asks_for_are_kept(
     assert sorted(numbers) == list(range(6 - left, 6))
 
 
+@pytest.mark.long
 def test_rows_that_only_a_branch_or_a_tag_reaches_stay_readable(warehouse: Warehouse) -> None:
     workspace = Workspace(warehouse)
     workspace.source("old")

@@ -85,7 +85,7 @@ def _configured(request: pytest.FixtureRequest, home: Path) -> dict[str, str]:
     return {}
 
 
-@pytest.mark.long(but="sqlite|rest")
+@pytest.mark.long(but="^sqlite$")
 def test_every_table_is_there_once_and_setting_up_again_changes_nothing(shared: Warehouse) -> None:
     assert not shared.missing_tables()
     assert shared.create_tables() == []
@@ -94,6 +94,7 @@ def test_every_table_is_there_once_and_setting_up_again_changes_nothing(shared: 
     assert len(TABLES) == len(shared.catalog.list_tables(shared.settings.namespace))
 
 
+@pytest.mark.long(but="^sqlite$")
 def test_a_column_that_was_called_otherwise_is_renamed_and_keeps_its_values(shared: Warehouse) -> None:
     with shared.table(ARCHIVED_FILES.name).update_schema() as update:
         update.rename_column("checksum", "sha256")
@@ -102,6 +103,7 @@ def test_a_column_that_was_called_otherwise_is_renamed_and_keeps_its_values(shar
     assert shared.create_tables() == []
 
 
+@pytest.mark.long(but="^(sqlite|rest|postgresql)$")
 def test_a_table_that_another_program_gave_a_column_is_left_with_it(shared: Warehouse) -> None:
     with shared.table(SOURCE_TAGS.name).update_schema() as update:
         update.add_column("theirs", StringType())
@@ -110,6 +112,7 @@ def test_a_table_that_another_program_gave_a_column_is_left_with_it(shared: Ware
     assert "theirs" in shared.table(SOURCE_TAGS.name).schema().column_names
 
 
+@pytest.mark.long(but="^(sqlite|postgresql)$")
 def test_rows_of_any_ids_are_appended_once_and_found_by_source(shared: Warehouse) -> None:
     ids = ["a/b", "it's", 'say "x"', "50%", "é😀", "x" * 300]
     append_hot(shared, [interaction(source_id, number) for source_id in ids for number in range(3)])
@@ -152,7 +155,7 @@ def test_a_commit_whose_answer_is_lost_is_found_made_and_nothing_of_it_is_delete
     assert len(multiset(shared, INTERACTIONS.name, ["lost"])) == 5
 
 
-@pytest.mark.long(but="sqlite|postgresql|rest")
+@pytest.mark.long(but="^sqlite$")
 def test_writers_at_once_all_get_through(shared: Warehouse) -> None:
     sources = [f"writer-{number}" for number in range(4)]
     failed: list[Exception] = []

@@ -52,6 +52,7 @@ def test_hot_and_archive_get_a_new_column_under_one_id_though_theirs_differ(upgr
     assert sum('"theirs":"t"' in row for row in hot_and_archive(upgraded)) == 1
 
 
+@pytest.mark.long(but="^sources-")
 @pytest.mark.parametrize("kind", [TimestamptzType(), LongType(), IntegerType(), StringType()], ids=str)
 @pytest.mark.parametrize("table", [INTERACTIONS.name, SOURCES.name])
 def test_a_column_of_the_same_name_that_somebody_added_is_taken_widened_or_refused(

@@ -111,6 +111,7 @@ def test_the_keys_of_a_role_are_renewed_while_a_catalog_and_a_table_are_open(
         assert len(keys) == len(set(keys)) >= 2
 
 
+@pytest.mark.long(but="^glue-s3$")
 @pytest.mark.parametrize(("configured", "other"), [("s3", "glue"), ("glue", "s3")])
 def test_configured_keys_go_before_those_of_a_role_and_for_nothing_else(
     opened: Open, role: str, keys_used: list[tuple[str, str]], configured: str, other: str

@@ -59,6 +59,7 @@ def data_manifests(warehouse: Warehouse) -> list[ManifestFile]:
     return [found for found in snapshot.manifests(table.io) if found.content == ManifestContent.DATA]
 
 
+@pytest.mark.long(but="^1$")
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_is_added_removed_and_ordered_the_table_lists_exactly_what_it_should(
@@ -155,6 +156,7 @@ def test_rows_that_another_engine_has_deleted_stay_deleted_when_manifests_are_wr
     assert multiset(warehouse, INTERACTIONS.name, "ab") == before
 
 
+@pytest.mark.long(but="^after-range_starts$")
 @pytest.mark.parametrize(
     "point",
     [

@@ -138,6 +138,7 @@ def test_a_stranger_learns_nothing_by_sending_nonsense(
     assert "Not authenticated" in answer.text
 
 
+@pytest.mark.long(but="-uma$")
 @pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize("address", ROUTES)
 def test_a_viewer_may_read_and_everybody_else_everything(page: As, address: str, person: str) -> None:

@@ -31,6 +31,7 @@ def settings(expired: Warehouse) -> Settings:
 # --- by ids -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but="^(hostile|external ids|one without a list)$")
 @pytest.mark.parametrize(
     "asked",
     [
@@ -91,6 +92,7 @@ def test_strict_is_no_obstacle_where_nothing_is_left_out(page: As) -> None:
 # --- by segment -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but="^(everybody|old|nobody)$")
 @pytest.mark.parametrize("segment_id", SEGMENTS)
 def test_a_stream_is_the_users_of_the_segment_line_by_line(page: As, expired: Warehouse, segment_id: str) -> None:
     asked = {"segment_id": segment_id}
@@ -149,6 +151,7 @@ def logged() -> Callable[[], list[tuple[Any, ...]]]:
     return since
 
 
+@pytest.mark.long(but="^ann$")
 @pytest.mark.parametrize("name", ["ann", "oli", "uma"])
 def test_who_exports_whom_is_written_into_the_audit_log(page: As, logged: Any, name: str) -> None:
     for address, asked in ASKED:

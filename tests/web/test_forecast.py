@@ -40,6 +40,7 @@ def settings(due: Workspace) -> Settings:
     return due.warehouse.settings
 
 
+@pytest.mark.long
 def test_page_json_and_command_say_the_same(page: As, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     vic = page("vic")
     answer = vic.get("/perennial/api/forecast").json()

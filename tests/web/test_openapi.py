@@ -82,7 +82,7 @@ ASKED = [
 ]
 
 
-@pytest.mark.long(but="(/api/sources|/api/restores|users)")
+@pytest.mark.long(but="/api/sources|GET /api/restores positive|users/delete")
 @pytest.mark.parametrize(("operation", "mode"), ASKED)
 def test_a_route_answers_as_it_is_described_whatever_it_is_asked(
     page: As, operation: str, mode: GenerationMode

@@ -332,6 +332,7 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
     assert kept == [0]
 
 
+@pytest.mark.long
 def test_more_people_than_airflow_has_connections_are_answered_and_so_is_airflow(page: As, world: Workspace) -> None:
     vic = page("vic")
     with ThreadPoolExecutor(24) as people:

@@ -100,6 +100,7 @@ def test_figures_add_up_to_what_runs_moved(page: As, moved: Workspace) -> None:
     assert len(levels) == 31
 
 
+@pytest.mark.long
 def test_what_was_loaded_was_not_there_before(page: As, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERENNIAL_HOME", str(tmp_path))
     warehouse = Warehouse(Settings.from_environment())
@@ -216,6 +217,7 @@ class TestDamaged:
         delete(warehouse, archived(warehouse, "b</table>"))
         return warehouse.settings
 
+    @pytest.mark.long
     def test_the_overview_says_how_much_of_the_archive_is_proven_and_what_is_wrong(
         self, page: As, settings: Settings
     ) -> None:

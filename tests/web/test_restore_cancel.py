@@ -146,7 +146,7 @@ def test_r23_only_who_may_change_runs_may_cancel_and_only_a_run_that_exists(page
     assert page("ann").post(f"{RESTORES}/cancel", json={"run_id": "none"}).status_code == 404
 
 
-@pytest.mark.long(but="Approve")
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
 def test_r23_a_restore_above_its_ceiling_waits_for_a_person(
     ann: TestClient, workspace: Workspace, dags: Mapping[str, Any], mailbox: Mailbox, answer: str

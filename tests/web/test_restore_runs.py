@@ -38,6 +38,7 @@ def uma(page: As, workspace: Workspace) -> Iterator[TestClient]:
     forget_runs()
 
 
+@pytest.mark.long
 def test_progress_goes_from_queued_to_done_while_the_tasks_run_and_the_mail_arrives(
     uma: TestClient,
     workspace: Workspace,

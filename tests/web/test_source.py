@@ -94,6 +94,7 @@ def opened(page: As, source_id: str) -> str:
     return answer.text
 
 
+@pytest.mark.long
 def test_expired_data_is_said_first_and_can_be_asked_back(page: As) -> None:
     text = opened(page, "old")
     assert f"The interaction data of this campaign expired on {NOW:%-d %b %Y}." in text
@@ -102,6 +103,7 @@ def test_expired_data_is_said_first_and_can_be_asked_back(page: As) -> None:
     assert form[: form.index("</form>")].count('<input type="hidden" name="id" value="old">') == 1
 
 
+@pytest.mark.long
 def test_who_may_not_restore_is_told_so_beside_a_button_that_is_off(page: As) -> None:
     for source_id, buttons in (("old", 1), ("canvas", 2)):
         text = opened(page, source_id)
@@ -162,6 +164,7 @@ def test_the_decision_is_the_policys_own(page: As) -> None:
     assert detail(page, "running")["decision"]["decision"] == "active"
 
 
+@pytest.mark.long
 def test_every_referrer_is_a_link_to_its_own_page(page: As) -> None:
     text = opened(page, "kept")
     kept = text[text.index('id="keepers"') : text.index("</ul>", text.index('id="keepers"'))]
@@ -175,6 +178,7 @@ def test_every_referrer_is_a_link_to_its_own_page(page: As) -> None:
     assert "Kept because:" in kept
 
 
+@pytest.mark.long
 def test_each_source_says_in_a_sentence_when_it_expires_or_why_not(page: As) -> None:
     ended = f"{LONG_AGO:%-d %b %Y}"
     said = {
@@ -189,6 +193,7 @@ def test_each_source_says_in_a_sentence_when_it_expires_or_why_not(page: As) -> 
     assert re.fullmatch(rf"It could have expired on \d+ \w+ \d{{4}}, 3 months after it was stopped on {ended}\.", kept)
 
 
+@pytest.mark.long
 def test_every_date_of_a_page_has_one_form(page: As) -> None:
     for source_id in ("old", "kept", "running", "gone", "canvas"):
         words = re.sub(r"<code>[^<]*</code>|<[^>]*>", "", opened(page, source_id))
