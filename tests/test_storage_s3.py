@@ -340,6 +340,7 @@ def test_asking_for_what_somebody_else_has_asked_for_a_moment_before_is_no_error
     assert b"<Days>3</Days>" in asked[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("storage_class", "tier", "answer", "known_tier"),
     [

@@ -83,7 +83,7 @@ def start() -> Iterator[Callable[[Settings, str], Started]]:
 Start = Callable[[Settings, str], Started]
 
 
-@pytest.mark.long(but="after:record$|after:commit:(loaded_events|interactions)")
+@pytest.mark.long(but="after:record$|after:commit:interactions")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.usefixtures("earlier_load")
 def test_a_load_killed_at_any_point_is_finished_by_the_next_run(
@@ -327,6 +327,7 @@ def test_names_of_the_landing_tree_may_hold_any_character(settings: Settings, wa
     assert run_load(warehouse).loads == 0
 
 
+@pytest.mark.long
 def test_the_pending_record_names_what_must_not_be_purged(
     settings: Settings, warehouse: Warehouse, start: Start
 ) -> None:

@@ -29,6 +29,7 @@ def test_a_run_records_what_it_has_checked_and_mails_nobody_while_all_is_well(
     assert mailbox.messages() == []
 
 
+@pytest.mark.long
 def test_a_run_that_finds_damage_fails_and_mails_the_owner_and_who_is_to_be_notified(
     warehouse: Warehouse,
     run_dag: RunDag,

@@ -178,6 +178,7 @@ def test_r22_what_arrives_while_a_request_is_worked_off_fails_its_verification_a
     assert {count.place: count.row_count for count in receipt.found}["interactions"] == 8 + 1
 
 
+@pytest.mark.long
 def test_r22_rejected_records_of_people_whom_only_their_external_id_is_known_of_go_too(
     world: Warehouse, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

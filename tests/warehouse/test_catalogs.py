@@ -103,7 +103,7 @@ def test_a_column_that_was_called_otherwise_is_renamed_and_keeps_its_values(shar
     assert shared.create_tables() == []
 
 
-@pytest.mark.long(but="^(sqlite|rest|postgresql)$")
+@pytest.mark.long(but="sqlite")
 def test_a_table_that_another_program_gave_a_column_is_left_with_it(shared: Warehouse) -> None:
     with shared.table(SOURCE_TAGS.name).update_schema() as update:
         update.add_column("theirs", StringType())
@@ -127,6 +127,7 @@ def test_rows_of_any_ids_are_appended_once_and_found_by_source(shared: Warehouse
     assert not commit_change(shared, INTERACTIONS.name, lambda _: FileChange(remove=files), "gone")
 
 
+@pytest.mark.long(but="sqlite|rest")
 def test_a_commit_whose_answer_is_lost_is_found_made_and_nothing_of_it_is_deleted(
     shared: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

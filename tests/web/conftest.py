@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -57,3 +58,12 @@ def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     expire(warehouse)
     make_key(warehouse.settings)
     return warehouse
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something holds: lists are rebuilt in the background, and may be a few seconds old."""
+    for _ in range(100):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that")

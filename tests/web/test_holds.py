@@ -16,7 +16,7 @@ from perennial.warehouse import Warehouse
 from perennial_sample.in_process import run_dag
 from tests.conftest import MadeOnce
 from tests.rows import append_hot, interaction
-from tests.web.conftest import As
+from tests.web.conftest import As, eventually
 from tests.web.restoring import forget_runs
 from tests.workspace import Workspace
 
@@ -73,7 +73,7 @@ def test_r19_a_hold_is_placed_and_lifted_on_the_page_by_who_may(page: As, wareho
     listing = uma.get("/perennial/holds").text
     assert "1 Oct 2099" in listing
     assert HOSTILE not in listing
-    assert "held: can expire on 1 Oct 2099" in uma.get("/perennial/sources").text
+    eventually(lambda: "held: can expire on 1 Oct 2099" in uma.get("/perennial/sources").text)
     assert f"Hold {item['hold_id']} of" in uma.get("/perennial/source?id=due").text
 
     answer = uma.post("/perennial/api/holds", json={"lift": item["hold_id"]})

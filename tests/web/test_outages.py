@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -22,7 +21,7 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
 from tests.rows import append_hot, interaction, visible
-from tests.web.conftest import As
+from tests.web.conftest import As, eventually
 from tests.web.restoring import ORDER, expired_workspace, forget_runs, run_queued
 from tests.web.test_access import ROUTES
 from tests.workspace import Workspace
@@ -300,14 +299,6 @@ def running_rows(client: TestClient) -> int:
     assert answer.status_code == 200, answer.text
     rows: int = answer.json()["sources"][0]["row_count"]
     return rows
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(100):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not come to that")
 
 
 # --- many people at once ----------------------------------------------------------------------------------------------
