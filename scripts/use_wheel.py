@@ -17,9 +17,9 @@ from typing import Any
 PREFIX = "acme_"
 DAGS = (
     "check_archive",
+    "erase_users",
     "expire_interactions",
     "export_user_data",
-    "erase_users",
     "hold_sources",
     "load_interactions",
     "maintain_warehouse",
