@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from perennial.cli import app
 from perennial.erase import run as steps
 from perennial.erase.external_ids import search_interactions
 from perennial.erase.inline import work_off
@@ -267,3 +269,19 @@ def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is
     receipt = find_receipt(world, first)
     assert receipt is not None
     assert {place.place: place.row_count for place in receipt.found} == {"interactions": 2, "interactions_archive": 2}
+
+
+def test_r22_the_command_works_a_request_off_here_and_its_receipt_speaks_of_no_params(
+    world: Warehouse, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERENNIAL_HOME", str(world.settings.home))
+    given = ["erase", "--here", "--user-ids-from", "-", "--notify", DPO, "--reason", "ticket 4711", "--by", "ann"]
+
+    said = CliRunner().invoke(app, given, input=f"{PERSON}\n")
+
+    assert said.exit_code == 0, said.output
+    assert ": verified, due by" in said.output
+    assert PERSON not in said.output
+    (mail,) = mailbox.messages()
+    assert "params of the DAG" not in mail.text
+    assert files_naming(world.settings.home, PERSON) == []

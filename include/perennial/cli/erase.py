@@ -161,14 +161,19 @@ def _trigger(warehouse: Warehouse, conf: dict[str, Any], by: str) -> str:
 def _work_off(warehouse: Warehouse, params: dict[str, Any], by: str) -> None:
     from perennial.erase.inline import work_off
     from perennial.erase.open_requests import request_states
+    from perennial.erase.opening import open_erasure, read_erasure
     from perennial.operations import Run
 
     now = datetime.now(UTC)
     run_id = f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}"
     open_before = [state.request_id for state in request_states(warehouse) if not state.is_over]
-    if not params["user_ids"] and not params["external_user_ids"]:
-        params = {name: value for name, value in params.items() if name == "retrieve"}
-    remaining = work_off(warehouse, params, Run(run_id, now, by), lambda doing: say_exactly(f"{doing} …"))
+    named = {"retrieve": params["retrieve"]}
+    if params["user_ids"] or params["external_user_ids"]:
+        # As a request, and not as params: the receipt says of those that Airflow keeps them.
+        request = read_erasure(warehouse, params, by)
+        open_erasure(warehouse, request)
+        named["request_id"] = request.request_id
+    remaining = work_off(warehouse, named, Run(run_id, now, by), lambda doing: say_exactly(f"{doing} …"))
     for state in request_states(warehouse):
         if not state.is_over or state.request_id not in open_before:
             console.print(f"Request {state.request_id}: {state.state}, due by {moment(state.due_at)}.", soft_wrap=True)
