@@ -13,13 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from perennial.cli import app
+from perennial.engines.duckdb import open_connection
 from perennial.erase import run as steps
+from perennial.erase.digests import digested_files
 from perennial.erase.external_ids import search_interactions
 from perennial.erase.inline import work_off
 from perennial.erase.locate import locate_rows
 from perennial.erase.open_requests import request_states
 from perennial.erase.opening import open_erasure, read_erasure
 from perennial.erase.receipts import find_receipt
+from perennial.erase.tables import conditions
 from perennial.erasures import read_request
 from perennial.erasures.hashes import make_key
 from perennial.erasures.suppression import forget_lost_key, suppressed
@@ -285,3 +288,18 @@ def test_r22_the_command_works_a_request_off_here_and_its_receipt_speaks_of_no_p
     (mail,) = mailbox.messages()
     assert "params of the DAG" not in mail.text
     assert files_naming(world.settings.home, PERSON) == []
+
+
+def test_r22_a_daily_run_digests_what_may_be_cold_when_somebody_asks(world: Warehouse) -> None:
+    def digested() -> set[str]:
+        with open_connection() as connection:
+            conditions(["nobody"], None)["interactions"](connection)
+            return digested_files(connection, world)[0]
+
+    work_off(world, {}, run(1))
+    assert digested() == set()
+
+    work_off(Warehouse(replace(world.settings, archive_storage_class="GLACIER")), {}, run(2))
+
+    facts = ("interactions", "interactions_archive")
+    assert digested() == {live.uri for name in facts for live in world.live_files(world.table(name))} != set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -113,6 +114,24 @@ def locate_rows(warehouse: Warehouse, user_ids: Collection[str], rejected: Condi
     counted = pluralize(len(found), "file"), pluralize(len(by_user), "user")
     log.info("erase: %s with rows of %s, and %d cold ones", *counted, len(cold))
     return LocatedRows(tuple(found), tuple(cold), by_user, cold_users)
+
+
+def digest_new_files(warehouse: Warehouse) -> None:
+    """Make a digest of each file that has none and can be read: once it is cold in the archive, it cannot.
+
+    Raises:
+        TransientError: A file vanished while it was read.
+    """
+    nobody = conditions([uuid.uuid4().hex], None)
+    for name in FACT_TABLES:
+        table = warehouse.table(name)
+        with open_connection() as connection:
+            search = _Search(warehouse, table, connection, nobody[name](connection))
+            files = search.narrowed({live.uri: live for live in warehouse.live_files(table)})
+            frozen = find_cold(warehouse, files) if name == INTERACTIONS_ARCHIVE.name else {}
+            for _ in search.rows([live for uri, live in files.items() if uri not in frozen]):
+                pass
+            log.info("%s: %s had no digest", name, pluralize(len(files) - len(frozen), "readable file"))
 
 
 def _located(name: str, live: LiveFile, rows: int) -> LocatedFile:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.erase.everywhere import find_everywhere, purge_everywhere, remove_everywhere, verify_everywhere
 from perennial.erase.external_ids import known_users, search_interactions
+from perennial.erase.locate import digest_new_files
 from perennial.erase.open_requests import RequestState, decide, find_state, request_states
 from perennial.erase.opening import (
     EraseParams,
@@ -43,6 +44,7 @@ from perennial.moves.thaw import Files
 from perennial.notify.erasure_report import FoundReport, PlaceCount, Receipt
 from perennial.operations import OperationStore, Run, hashed_name, wall_clock
 from perennial.settings import PREFIX
+from perennial.storage.s3_cold import COLD_CLASSES
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -115,6 +117,9 @@ def locate(warehouse: Warehouse, batch_uri: str) -> dict[str, int]:
     """Find what there is of everybody, and which files have to be thawed before that is known; returns counts."""
     batch, requests = _open(warehouse, batch_uri)
     if not requests:
+        # What expires next would have no digest, and be retrieved by each request.
+        if warehouse.settings.archive_storage_class in COLD_CLASSES:
+            digest_new_files(warehouse)
         return {}
     found = find_everywhere(warehouse, requests)
     for request in requests:
