@@ -28,7 +28,7 @@ test-all: .venv/.dev ## Run every test: each point of each kill, each storage, j
 	@$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 quick: .venv/.dev ## Run the tests that need no server, no browser and no Airflow, in a minute
-	@$(BIN)/pytest -n 2 --dist loadgroup --quick $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup --quick -m "not long" $(ARGS)
 
 check: .venv/.dev ## Lint, types, SQL, imports, citations, generated pages, locked requirements, the wheel; changes nothing
 	$(BIN)/ruff check

@@ -28,6 +28,8 @@ WHOLE_RUNS = (
         "browser",
         "currents",
         "dags",
+        "drills",
+        "erase",
         "exports",
         "integration",
         "maintenance",
@@ -38,7 +40,14 @@ WHOLE_RUNS = (
         "web",
     ),
     *("audiences/test_completeness.py", "audiences/test_hostile.py", "audiences/test_random_worlds.py"),
-    *("engines/test_sessions.py", "test_analysts.py", "test_cli.py", "test_cli_restore.py", "test_cli_vanished.py"),
+    *(
+        "engines/test_sessions.py",
+        "test_analysts.py",
+        "test_cli.py",
+        "test_cli_archive.py",
+        "test_cli_restore.py",
+        "test_cli_vanished.py",
+    ),
 )
 _WHOLE_RUNS = {TESTS / place for place in WHOLE_RUNS}
 
