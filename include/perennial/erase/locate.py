@@ -100,13 +100,11 @@ def locate_rows(warehouse: Warehouse, user_ids: Collection[str], rejected: Condi
         table = warehouse.table(name)
         with open_connection() as connection:
             search = _Search(warehouse, table, connection, condition(connection))
-            files = {live.uri: live for live in warehouse.live_files(table)}
-            wanted = search.narrowed(files) if name in FACT_TABLES else files
-            frozen = find_cold(warehouse, wanted) if name == INTERACTIONS_ARCHIVE.name else {}
-            cold += [_located(name, files[uri], 0) for uri in frozen]
+            files, frozen = search.divided()
+            cold += [_located(name, live, 0) for live in frozen.values()]
             cold_users |= search.users_of(frozen) if frozen else frozenset()
             counts: Counter[str] = Counter()
-            for uri, user_id, rows in search.rows([files[uri] for uri in wanted if uri not in frozen]):
+            for uri, user_id, rows in search.rows(files.values()):
                 counts[uri] += rows
                 if user_id is not None:
                     by_user.setdefault(user_id, Counter())[name] += rows
@@ -127,11 +125,10 @@ def digest_new_files(warehouse: Warehouse) -> None:
         table = warehouse.table(name)
         with open_connection() as connection:
             search = _Search(warehouse, table, connection, nobody[name](connection))
-            files = search.narrowed({live.uri: live for live in warehouse.live_files(table)})
-            frozen = find_cold(warehouse, files) if name == INTERACTIONS_ARCHIVE.name else {}
-            for _ in search.rows([live for uri, live in files.items() if uri not in frozen]):
+            files, _ = search.divided()
+            for _ in search.rows(files.values()):
                 pass
-            log.info("%s: %s had no digest", name, pluralize(len(files) - len(frozen), "readable file"))
+            log.info("%s: %s had no digest", name, pluralize(len(files), "readable file"))
 
 
 def _located(name: str, live: LiveFile, rows: int) -> LocatedFile:
@@ -150,7 +147,17 @@ class _Search:
     undigested: set[str] = field(default_factory=set)
     made_of: dict[str, list[str]] = field(default_factory=dict)
 
-    def narrowed(self, files: Mapping[str, LiveFile]) -> dict[str, LiveFile]:
+    def divided(self) -> tuple[dict[str, LiveFile], dict[str, LiveFile]]:
+        """Return the files that may have such rows: those that can be read, and those that are cold."""
+        name = self.table.name()[-1]
+        files = {live.uri: live for live in self.warehouse.live_files(self.table)}
+        if name in FACT_TABLES:
+            files = self._narrowed(files)
+        cold = find_cold(self.warehouse, files) if name == INTERACTIONS_ARCHIVE.name else {}
+        readable = {uri: live for uri, live in files.items() if uri not in cold}
+        return readable, {uri: files[uri] for uri in cold}
+
+    def _narrowed(self, files: Mapping[str, LiveFile]) -> dict[str, LiveFile]:
         """Leave out files that have no such row, by their own digests or by those of the files they are copies of."""
         digested, matching = digested_files(self.connection, self.warehouse)
         is_archive = self.table.name()[-1] == INTERACTIONS_ARCHIVE.name
