@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perennial.erase.open_requests import RequestState, request_states
 from perennial.erasures import read_request
-from perennial.notify import Delivery, DeliveryRecord, Letter, deliver, describe
+from perennial.notify import DeliveryRecord, Letter, deliver
 from perennial.notify.delivery import ERASURE
 from perennial.notify.erasure_message import concerns_message
 from perennial.notify.erasure_report import Concern, ConcernsReport
@@ -20,7 +19,6 @@ from perennial.text import day, pluralize
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-log = logging.getLogger(__name__)
 
 # In the last part of the time a request has, somebody is warned.
 WARNED_SHARE = 0.25
@@ -85,15 +83,8 @@ def give_warning(
     nobody = {} if letters or not concerns else {"": concerns_message(report).subject}
     # One record for all runs: a mail without news is not sent again.
     delivery = deliver(DeliveryRecord.of(warehouse, ERASURE, "concerns"), letters, nobody)
-    _refuse_gaps(delivery, run, last_attempt)
+    delivery.accept_gaps(run.run_id, last_attempt)
     return concerns
-
-
-def _refuse_gaps(delivery: Delivery, run: Run, last_attempt: bool) -> None:
-    if delivery.is_worth_repeating and not last_attempt:
-        delivery.refuse_gaps()
-    if delivery.undelivered:
-        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
 
 
 def _concern(state: RequestState, now: datetime) -> Concern | None:

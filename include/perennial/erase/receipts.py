@@ -5,13 +5,12 @@ They lie in `operations/receipts/` for good: `<request>.json`, and `<request>.tx
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from perennial.notify import DeliveryRecord, Letter, deliver, describe
+from perennial.notify import DeliveryRecord, Letter, deliver
 from perennial.notify.delivery import ERASURE
 from perennial.notify.erasure_message import receipt_text, receipts_message
 from perennial.notify.erasure_report import PlaceCount, Receipt
@@ -22,7 +21,6 @@ from perennial.storage import storage_for
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-log = logging.getLogger(__name__)
 
 _TOPIC, _UNSENT = "receipts", "unsent-receipts"
 _MOMENTS = ("requested_at", "due_at", "verified_at")
@@ -141,10 +139,7 @@ def mail_receipts(warehouse: Warehouse, run: Run, run_url: str | None, last_atte
             store.put(_UNSENT, {"request_id": request_id, "to": left}, request_id)
         else:
             store.remove(_UNSENT, request_id)
-    if later and not last_attempt:
-        delivery.refuse_gaps()
-    if delivery.undelivered:
-        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    delivery.accept_gaps(run.run_id, last_attempt)
     return len(delivery.delivered)
 
 

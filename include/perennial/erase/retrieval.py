@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from perennial.cost import count_objects, money, restore_cost
 from perennial.erase.open_requests import RequestState
 from perennial.moves.costs import price_table
 from perennial.moves.thaw import Files, thaw_files
-from perennial.notify import DeliveryRecord, Letter, deliver, describe
+from perennial.notify import DeliveryRecord, Letter, deliver
 from perennial.notify.delivery import ERASURE
 from perennial.notify.erasure_message import found_message
 from perennial.notify.erasure_report import FoundReport
@@ -21,7 +20,6 @@ from perennial.reports import BULK
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-log = logging.getLogger(__name__)
 
 # Half of the time that a request has: the rest is enough for two thaws in the slowest tier, and for a person to act.
 _WAITING_SHARE = 0.5
@@ -79,6 +77,5 @@ def report_found(warehouse: Warehouse, report: FoundReport, notify: Iterable[str
     if to := tuple({address.casefold(): address for address in recipients}.values()):
         letter = Letter(message=found_message(report), to=to)
         delivery = deliver(DeliveryRecord.of(warehouse, ERASURE, "found"), [letter])
-        if delivery.undelivered:
-            # The erasure matters more than this e-mail.
-            log.warning("%s: %s", report.run_id, describe(delivery.undelivered))
+        # The erasure matters more than this e-mail.
+        delivery.accept_gaps(report.run_id)

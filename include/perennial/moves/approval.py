@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from perennial.moves.expire import DecidedExpiry, expiry_report
 from perennial.moves.forecast import next_run
 from perennial.notify.approval_message import approval_message
-from perennial.notify.delivery import APPROVAL, DeliveryRecord, deliver, describe
+from perennial.notify.delivery import APPROVAL, DeliveryRecord, deliver
 from perennial.notify.message import Letter
 from perennial.notify.messages import digests_by_owner, sources_without_owner
 from perennial.operations import OperationStore, Run, wall_clock
@@ -20,7 +19,6 @@ from perennial.text import markdown_text, pluralize
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-log = logging.getLogger(__name__)
 
 # An answer in the last minutes would still be under way when the next run begins.
 _MARGIN = timedelta(minutes=30)
@@ -73,8 +71,7 @@ def notify_of_question(warehouse: Warehouse, report: ApprovalReport) -> int:
     owners = [(source.owner_email or "").strip() for source in sources_without_owner(report)]
     ownerless = {owner: f"Approval needed for {pluralize(owners.count(owner), 'source')}" for owner in owners}
     delivery = deliver(DeliveryRecord.of(warehouse, APPROVAL, report.run_id), letters, ownerless)
-    if delivery.undelivered:
-        log.warning("%s: %s", report.run_id, describe(delivery.undelivered))
+    delivery.accept_gaps(report.run_id)
     return len(delivery.delivered)
 
 

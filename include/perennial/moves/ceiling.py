@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -12,7 +11,7 @@ from perennial.cost import money
 from perennial.errors import TerminalRequestError
 from perennial.moves.costs import RestorePrice, price_table, restore_price
 from perennial.moves.requests import TO_RESTORE, RestoreRequest, read_resolution
-from perennial.notify import DeliveryRecord, Letter, deliver, describe
+from perennial.notify import DeliveryRecord, Letter, deliver
 from perennial.notify.ceiling_message import CeilingReport, ceiling_message
 from perennial.notify.delivery import CEILING
 from perennial.operations import OperationStore, Run, wall_clock
@@ -22,7 +21,6 @@ from perennial.text import exact_size, format_bytes, markdown_text, moment, plur
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
-log = logging.getLogger(__name__)
 
 # Without an answer for this long, a restore is rejected.
 ANSWER_WITHIN = timedelta(days=7)
@@ -119,8 +117,7 @@ def notify_of_ceiling(
     report = replace(report, approve_url=approve_url, run_url=run_url, page_url=page_url)
     letter = Letter(message=ceiling_message(report), to=report.notify)
     delivery = deliver(DeliveryRecord.of(warehouse, CEILING, report.run_id), [letter])
-    if delivery.undelivered:
-        log.warning("%s: %s", report.run_id, describe(delivery.undelivered))
+    delivery.accept_gaps(report.run_id)
 
 
 def _reasons(request: RestoreRequest, total_bytes: int, price: RestorePrice | None) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ A notice is information. Whether it reaches anybody decides nothing.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.audiences.impact import find_impact
 from perennial.engines.duckdb import open_status_session
 from perennial.notify.addresses import is_address
-from perennial.notify.delivery import NOTICE, DeliveryRecord, deliver, describe
+from perennial.notify.delivery import NOTICE, DeliveryRecord, deliver
 from perennial.notify.message import Letter
 from perennial.notify.messages import digests_by_owner, sources_without_owner
 from perennial.notify.notice_message import ending_holds_message, notice_message
@@ -30,8 +29,6 @@ from perennial.text import pluralize
 if TYPE_CHECKING:
     from perennial.policy.decisions import Decisions
     from perennial.warehouse import Warehouse
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,10 +105,7 @@ def give_notice(
     reminded = deliver(DeliveryRecord.of(warehouse, f"{NOTICE}-holds", run.run_id), reminders)
     _keep_told(warehouse, run, report.sources, holds, {*delivery.delivered, *reminded.delivered})
     for each in (delivery, reminded):
-        if each.is_worth_repeating and not last_attempt:
-            each.refuse_gaps()
-        if each.undelivered:
-            log.warning("%s: %s", run.run_id, describe(each.undelivered))
+        each.accept_gaps(run.run_id, last_attempt)
     return len(delivery.delivered) + len(reminded.delivered)
 
 

@@ -24,7 +24,6 @@ from perennial.notify import (
     DeliveryRecord,
     Letter,
     deliver,
-    describe,
     digests_by_owner,
     expiry_digest,
     is_address,
@@ -73,10 +72,7 @@ def notify_owners(
     nobody = Counter((source.owner_email or "").strip() for source in sources_without_owner(report))
     unaddressed = {owner: f"{pluralize(number, 'source')} expired" for owner, number in nobody.items()}
     delivery = deliver(DeliveryRecord.of(warehouse, EXPIRY, run.run_id), letters, unaddressed)
-    if delivery.is_worth_repeating and not last_attempt:
-        delivery.refuse_gaps()
-    if delivery.undelivered:
-        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    delivery.accept_gaps(run.run_id, last_attempt)
     return len(delivery.delivered)
 
 
@@ -126,9 +122,8 @@ def notify_of_thaw(
     )
     letter = Letter(message=thaw_message(report), to=request.notify)
     delivery = deliver(DeliveryRecord.of(warehouse, THAW, run.run_id), [letter])
-    if delivery.undelivered:
-        # The restore matters more than this e-mail; if the last e-mail of the run fails too, its task fails.
-        log.warning("%s: %s", run.run_id, describe(delivery.undelivered))
+    # The restore matters more than this e-mail; if the last e-mail of the run fails too, its task fails.
+    delivery.accept_gaps(run.run_id)
     if not delivery.is_worth_repeating:
         write_thaw_status(warehouse, replace(thawing, requesters_notified=True))
 

@@ -6,6 +6,7 @@ one e-mail a second time, under the same Message-ID; nobody else gets a second o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from perennial.text import pluralize
 
 if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
+
+_log = logging.getLogger(__name__)
 
 RESTORE, THAW, LATE, EXPIRY, EXPORT = "restore", "thaw", "late", "expiry", "export"
 NOTICE, APPROVAL, ARCHIVE, CEILING, ERASURE = "notice", "approval", "archive", "ceiling", "erasure"
@@ -61,6 +64,21 @@ class Delivery:
     def is_worth_repeating(self) -> bool:
         """Whether some refusal was temporary."""
         return any(not missed.for_good for missed in self.undelivered)
+
+    def accept_gaps(self, run_id: str, last_attempt: bool = True) -> None:
+        """Log who has no e-mail; refuse that only while another attempt may reach them.
+
+        Args:
+            run_id: The run that sent it.
+            last_attempt: Whether there is no further attempt.
+
+        Raises:
+            TransientDeliveryError: Some refusal was temporary, and there is another attempt.
+        """
+        if self.is_worth_repeating and not last_attempt:
+            self.refuse_gaps()
+        if self.undelivered:
+            _log.warning("%s: %s", run_id, describe(self.undelivered))
 
     def refuse_gaps(self) -> None:
         """Pass only if everybody has the e-mail.
