@@ -23,7 +23,7 @@ from perennial.currents.landing import AVRO_ENDINGS, JSON_ENDINGS, PASSED_OVER
 from perennial.platform.columns import PRIMARY_KEYS
 from perennial.platform.conversions import ACCEPTED
 from perennial.settings import DEFAULTS, PREFIX, Settings
-from perennial.sql import SQL_ROOT, statement
+from perennial.statements import SQL_ROOT, statement
 from perennial.tables import SYNCED, TABLES, Table
 
 PROJECT_ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from perennial.audiences.definitions import Effect
 from perennial.errors import TerminalRequestError
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:

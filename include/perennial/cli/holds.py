@@ -10,7 +10,7 @@ from rich.text import Text
 
 from perennial.cli.printing import console, current_user, opened_warehouse, print_result
 from perennial.cli.rows import AsCsv, AsJson, row_writer
-from perennial.sql import statement
+from perennial.statements import statement
 
 app = typer.Typer()
 

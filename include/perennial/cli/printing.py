@@ -18,7 +18,7 @@ from rich.text import Text
 
 from perennial.errors import PerennialError, TerminalRequestError, TerminalUnsetError
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:

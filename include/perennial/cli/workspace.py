@@ -26,7 +26,7 @@ from perennial.cli.printing import (
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalSettingError
 from perennial.refusals import read_moment
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 

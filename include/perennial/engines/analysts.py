@@ -18,7 +18,7 @@ from perennial.engines.duckdb import (
 )
 from perennial.engines.protocol import Engine, QuerySession
 from perennial.engines.query_sessions import DuckDBSession, EngineSession, open_engine
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import TABLES
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import duckdb
 
 from perennial.engines.columns import FILE_COLUMN, SOURCE_TOTALS, arrow_type, no_values, quoted, scan
 from perennial.errors import TerminalDataError, TransientConflictError
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import (
     EXPIRY_DECISIONS,
     INTERACTIONS,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.audiences.completeness import find_missing
 from perennial.engines.misplaced import show_misplaced
 from perennial.notify.restore_advice import restore_command
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perennial.errors import TerminalRequestError
 from perennial.policy.decisions import Decision, Explanation, explain
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import EXPIRY_DECISIONS
 
 if TYPE_CHECKING:
