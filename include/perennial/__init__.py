@@ -24,13 +24,13 @@ def connect() -> DuckDBPyConnection:
     The views show the tables as they are now; connect again to see later commits. Where some of them leave expired
     interactions out, a line on standard error says so (R16).
     """
-    from perennial.engines.duckdb import open_session
+    from perennial.engines.analysts import open_described_session
     from perennial.exports.queries import what_is_left_out
     from perennial.settings import Settings
     from perennial.warehouse import Warehouse
 
     warehouse = Warehouse(Settings.from_environment())
-    connection = open_session(warehouse)
+    connection = open_described_session(warehouse)
     _say(what_is_left_out(warehouse, connection))
     return connection
 

@@ -31,6 +31,7 @@ from perennial.tables import (
     TABLES,
     VANISHED_SOURCES,
 )
+from perennial.tables import VIEWS as PUBLIC_VIEWS
 from perennial.warehouse.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ VIEWS = (
     "user_message_summary_latest",
 )
 _INTERNAL = {*STATE_VIEWS, "hidden_sources", "retention", "source_totals"}
-_PUBLIC = {table.name for table in TABLES} | ({"known_source_tags", "source_availability", *VIEWS} - _INTERNAL)
+_PUBLIC = {relation.name for relation in (*TABLES, *PUBLIC_VIEWS)}
 _RELATION = re.compile(r"\b(CREATE VIEW|CREATE TABLE|FROM|JOIN) (\w+)")
 _ATTEMPTS = 10
 
