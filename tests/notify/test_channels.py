@@ -36,7 +36,7 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status = receiver.refused.get(self.path, 200)
                 if status == 200:
@@ -196,7 +196,8 @@ def test_slack_gets_a_message_in_its_own_form_in_which_no_name_calls_everybody(
 
 def post_three(warehouse: Warehouse) -> None:
     letters = [
-        Letter(message=Message(reference=name, subject=name, text=TEXT, html=""), to=ALL[:1]) for name in ("a", "b", "c")
+        Letter(message=Message(reference=name, subject=name, text=TEXT, html=""), to=ALL[:1])
+        for name in ("a", "b", "c")
     ]
     deliver(DeliveryRecord.of(warehouse, "restore", "r1"), letters)
 

@@ -213,7 +213,7 @@ def explain(
             console.print(Text(str(unseen)), soft_wrap=True)
             return
     if found.explanation is not None:
-        print_explanation(found.explanation, at)
+        print_explanation(found)
     if as_of:
         print_basis(found)
 

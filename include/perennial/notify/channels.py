@@ -43,9 +43,11 @@ def post(
     """
     messages = list(messages)
     for service in _services(connection_id, topic):
+        # Its address holds secrets.
+        identity = hashlib.sha256(_address(service, privacy=False).encode()).hexdigest()[:16]
         failures = 0
         for message in messages:
-            key = f"{_id(service)} {message.reference}"
+            key = f"{identity} {message.reference}"
             if is_posted(key):
                 continue
             if _send(service, message):
@@ -53,7 +55,7 @@ def post(
                 failures = 0
                 continue
             failures += 1
-            _log.warning("%s did not accept the message %r", service.url(privacy=True), message.title)
+            _log.warning("%s did not accept the message %r", _address(service, privacy=True), message.title)
             if failures == _FAILURES:
                 break
 
@@ -81,6 +83,5 @@ def _send(service: NotifyBase, message: Message) -> bool:
     return bool(only.notify(message.summary, message.title, body_format=NotifyFormat.TEXT, timeout=_SECONDS))
 
 
-def _id(service: NotifyBase) -> str:
-    # Its address holds secrets.
-    return hashlib.sha256(service.url(privacy=False).encode()).hexdigest()[:16]
+def _address(service: NotifyBase, privacy: bool) -> str:
+    return str(service.url(privacy=privacy))  # type: ignore[no-untyped-call]  # Apprise's
