@@ -72,7 +72,7 @@ class Settings:
             Without it nobody who was erased is known any more.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
-        channels: The Airflow connection of type apprise whose services (Slack, Teams, webhooks, …) get in short what goes
+        channels: The Airflow connection of type apprise whose services (Slack, Teams, webhooks) get in short what goes
             by e-mail; None: e-mail alone.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.

@@ -11,7 +11,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -75,8 +75,10 @@ def open_connection() -> duckdb.DuckDBPyConnection:
     # Data that does not fit in memory goes to a separate directory, not to the current one.
     spill = Path(tempfile.gettempdir()) / f"perennial-{uuid.uuid4().hex}"
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
-    # A progress bar that redraws itself would fill a worker's log.
-    connection.execute("SET enable_progress_bar = false")
+    # A progress bar that redraws itself would fill a worker's log. In Jupyter without ipywidgets there is none, and
+    # DuckDB refuses to turn it off.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
     # Set after opening: at opening time the time zone's extension is not loaded yet.
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("CREATE SCHEMA internal")
@@ -135,7 +137,7 @@ def internals_in_sight(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def _in_schemas(sql: str) -> str:
     """Add its schema to each relation that a statement of `include/sql/views/` creates or reads.
 
-    So the views stay what they are for a cursor, after USE, and beside somebody's own tables of the same names.
+    So the views stay what they are for a cursor of the connection, and after USE of another database.
     """
 
     def placed(found: re.Match[str]) -> str:
