@@ -71,7 +71,7 @@ def java() -> str:
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=f"{home}/bin" if home else None)
     if not found:
-        raise MissingError("Java 17, to run Apache Spark (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)")
+        raise MissingError("Java 17 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)")
     return found
 
 
