@@ -143,7 +143,7 @@ def _in_schemas(sql: str) -> str:
     def placed(found: re.Match[str]) -> str:
         word, name = found.groups()
         schema = "internal." if name in _INTERNAL else "main." if name in _PUBLIC else ""
-        return f"{word} {schema and 'memory.'}{schema}{name}"
+        return f"{word} {schema}{name}"
 
     return _RELATION.sub(placed, sql)
 

@@ -191,14 +191,15 @@ def _post_to_channels(record: DeliveryRecord, messages: Iterable[Message]) -> No
         return
     by_reference = {message.reference: message for message in messages}
     own = replace(record, topic=f"{record.topic}-channels")
-    # One record serves all runs of some topics: what was posted of earlier news is forgotten.
-    noted = {key: reference for key, reference in own.delivered().items() if reference in by_reference}
+    noted: dict[str, str] = {}
 
     def posted(key: str) -> None:
         noted[key] = key.partition(" ")[2]
         own.note_delivered(noted)
 
     try:
+        # One record serves all runs of some topics: what was posted of earlier news is forgotten.
+        noted |= {key: reference for key, reference in own.delivered().items() if reference in by_reference}
         topic = record.topic.partition("-")[0]
         channels.post(record.channels, topic, by_reference.values(), noted.__contains__, posted)
     except Exception as error:  # of Airflow, of a service, of the storage of the record: no move fails because of it
