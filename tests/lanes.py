@@ -60,6 +60,7 @@ SHARED_WORLDS = (
     "moves/test_costing.py",
     "moves/test_set_back.py",
     "test_analysts.py",
+    "test_python.py",
     "web/test_access.py",
     "web/test_outages.py",
     "web/test_source.py",
