@@ -12,9 +12,10 @@ import pytest
 
 from perennial.errors import TerminalCancelledError, TerminalRequestError
 from perennial.moves import Run, plan, restore_sources
-from perennial.moves.cancel import cancel_restore, note_end
+from perennial.moves.cancel import cancel_restore
 from perennial.moves.inline import carry_out, end_stopped_run
 from perennial.moves.restore import check_request, plan_restore, restore_report
+from perennial.moves.restore_start import note_end
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill

@@ -354,11 +354,10 @@ def _source(source: Any) -> RunSource:
 
 
 @lru_cache(maxsize=8)
-def _requested(request_uri: str) -> list[RequestedSource]:
-    from perennial.moves.requests import read_resolution
-    from perennial.operations import OperationStore
+def _requested(request_uri: str) -> tuple[RequestedSource, ...]:
+    from perennial.moves.requests import read_request
 
-    return read_resolution(OperationStore.get(request_uri))[1]
+    return read_request(request_uri).sources
 
 
 def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:
