@@ -3,7 +3,7 @@
 Removes everything that the warehouse holds of a person who is to be forgotten: on request, and every day at 02:00 UTC
 whatever is due.
 
-**What it does.** A run works off every request that is approved, all in one pass: it finds the rows and files of the
+**What it does.** A run carries out every request that is approved, all in one pass: it finds the rows and files of the
 people, rewrites the files without them, purges the earlier files that still reach their rows, and reads whatever could
 hold the people to verify that nothing is left. Then each request gets a receipt, by e-mail and as a file. Archived
 files in cold storage are retrieved together for all requests that wait for some; a later run goes on. What arrives
@@ -80,7 +80,7 @@ WRITTEN = ("interactions", "interactions_archive", "user_message_summary", "user
             None,
             type=["null", "string"],
             title="Or the id of a request",
-            description="As `perennial erase` prints it. Without it, and without ids, the run works off what is due.",
+            description="As `perennial erase` prints it. Without it, and without ids, the run carries out what is due.",
         ),
         "decision": Param(
             None,

@@ -5,8 +5,8 @@ Loads the files that the platform's Currents connection has put into the landing
 **What it does.** It reads new Avro and JSON files and adds their interactions to the hot table and their counts to
 `user_message_summary` and `source_daily_stats`. Each event is added exactly once, however often it is delivered.
 Records that cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file is
-loaded. What arrives of people who were erased is left out. `users.UserDeleteRequest` opens a request to erase a person,
-which waits for approval.
+loaded. What arrives for people who were erased is left out. `users.UserDeleteRequest` opens a request to erase a
+person, which waits for approval.
 
 **What it never does.** It never loads half of a file that is still being written, never loses or repeats a row when
 it is interrupted, and never changes anything in the landing directory.

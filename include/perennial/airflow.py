@@ -229,7 +229,7 @@ def current_page_url() -> str | None:
 def marked_failed_by() -> str | None:
     """Return who has marked the current run failed, which stops all tasks but those of a teardown; None if nobody has.
 
-    Airflow does not tell a task that. A task that fails makes those after it `upstream_failed`; marking a run failed
+    Airflow does not show this to a task. A task that fails makes those after it `upstream_failed`; marking a run failed
     skips them. The page, which does the same, leaves the user's name; who did it in Airflow is in its audit log.
 
     Returns:

@@ -231,12 +231,12 @@ def restore_lock(warehouse: Warehouse, source_ids: Collection[str], run_id: str 
 
 @dataclass(frozen=True)
 class Turn:
-    """A run that is at work, or waits until it may be (ADR 14).
+    """A run that works, or waits for its turn (ADR 14).
 
     Attributes:
         run_id: The run.
         now: What it takes for now; older runs go first.
-        taken: Whether it is at work.
+        taken: Whether it works.
     """
 
     run_id: str
@@ -261,7 +261,7 @@ def take_turn(warehouse: Warehouse, dag_id: str, run: Run, is_active: Callable[[
     """Take the turn of a run, or let it wait in line.
 
     This is about order and cost: two runs beside each other lose and double nothing (M2, M6), but copy the same files.
-    A run that is over counts no more, so a turn is never given back: whoever looks next finds it free.
+    A run that is over counts no more, so a turn is never given back: the next run finds it free.
 
     Args:
         warehouse: Whose runs they are.

@@ -1,7 +1,7 @@
 """The tasks that both directions share: a move from its plans on, mapped over plans and over chunks of equal bytes.
 
 A small move is one task (ADR 44). The number of tasks does not depend on the number of sources. XCom carries addresses
-and counts; a task reads its plan once.
+and counts.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _dag_bags() -> Any:
 
 
 def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None = None) -> Any:
-    """Run a DAG to its end; returns the DAG run, whose `state` tells how it ended.
+    """Run a DAG to its end; returns the DAG run, whose `state` says how it ended.
 
     Args:
         dag: As `open_dags` returned it.
@@ -153,5 +153,5 @@ def _answer_open_questions(option: str) -> list[str]:
 
 
 def _start_now(_mapper: Any, _connection: Any, run: Any) -> None:
-    # DAG.test() says that a run started at its logical date, so that nobody could tell how long it took.
+    # DAG.test() says that a run started at its logical date, so that nobody could find out how long it took.
     run.start_date = run.queued_at = datetime.now(UTC)

@@ -79,9 +79,9 @@ def state(warehouse: Warehouse, request_id: str) -> str:
     ("params", "said"),
     [
         ({}, "user_ids and external_user_ids are empty"),
-        ({"user_ids": SECRET}, "user_ids is no list"),
+        ({"user_ids": SECRET}, "user_ids is not a list"),
         ({"user_ids": ["ok", ""]}, "Id 2 of user_ids is empty"),
-        ({"user_ids": [SECRET, 7]}, "Id 2 of user_ids is no text"),
+        ({"user_ids": [SECRET, 7]}, "Id 2 of user_ids is not a string"),
         ({"external_user_ids": [f"{SECRET}\n"]}, "Id 1 of external_user_ids has a control character"),
         ({"user_ids": [f"{SECRET}\ud800"]}, "half of a surrogate pair"),
         ({"user_ids": [SECRET * 200]}, "Id 1 of user_ids has 1,600 characters"),

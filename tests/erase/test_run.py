@@ -254,7 +254,7 @@ def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is
     others = {row: 1 for row in hot if not any(f'"{one}"' in row for one in (PERSON, OTHER))}
     assert (multiset(world, "interactions"), len(others)) == (others, 10)
     told, _ = mailbox.messages()
-    assert "2 persons waits for 1 file in cold storage" in told.subject
+    assert "2 people waits for 1 file in cold storage" in told.subject
     for text in (told.text, told.html):
         assert "About less than USD 0.01 for requests and retrieval in tier Bulk" in " ".join(text.split())
         assert moment(read_request(world, first).requested_at + timedelta(days=15)) in text  # type: ignore[union-attr]

@@ -141,7 +141,7 @@ def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_say
 
 
 @pytest.mark.long
-def test_two_dead_restores_that_are_settled_one_after_the_other_are_one_event(
+def test_two_dead_restores_that_are_finished_one_after_the_other_are_one_event(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = workspace.warehouse

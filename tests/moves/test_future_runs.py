@@ -60,7 +60,7 @@ def everything(warehouse: Warehouse) -> tuple[Counter[str], ...]:
         lambda warehouse: plan_restore(warehouse, check_request(warehouse, REQUEST), RUN),
         lambda warehouse: load_interactions(warehouse, datetime.now(UTC) + timedelta(minutes=15)),
     ],
-    ids=["expiry", "restore", "settling", "plan of an expiry", "plan of a restore", "load"],
+    ids=["expiry", "restore", "recovery", "plan of an expiry", "plan of a restore", "load"],
 )
 def test_r24_what_is_dated_in_the_future_is_refused_before_anything_moves(
     workspace: Workspace, work: Callable[[Warehouse], object]

@@ -148,7 +148,7 @@ def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(work
 @pytest.mark.long(but="^(after-add-local)$")
 @everywhere
 @pytest.mark.parametrize("point", [Point("after", "commit:add"), Point("after", "commit:remove")], ids=str)
-def test_a_dead_restore_is_settled_by_the_next_expiry(
+def test_a_dead_restore_is_finished_by_the_next_expiry(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = workspace.warehouse

@@ -135,7 +135,7 @@ def ask(client: TestClient, address: str, accept: str = "application/json") -> A
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_every_route_says_what_is_wrong_and_works_again_when_it_is_mended(
+def test_every_route_says_what_is_wrong_and_works_again_when_it_is_repaired(
     page: As, world: Workspace, outage: Outage, said: str, status: int
 ) -> None:
     client = page("ann")

@@ -95,7 +95,7 @@ def cancel(
 ) -> None:
     """Cancel a restore: until its data is in the hot table nothing of it is left, after that it is finished.
 
-    The e-mail to the requesters says which. A thaw that was requested still ends, and is billed.
+    The e-mail to the requesters says which. A thaw that was requested is not stopped, and is billed.
     """
     from perennial.moves.cancel import cancel_restore
 
@@ -144,8 +144,9 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
         console.print(Text(f"Notified {', '.join(delivery.delivered)}."), soft_wrap=True)
     if delivery.undelivered:
         say_exactly(
-            f"{describe(delivery.undelivered)} The restore itself stands: inform them another way. This command reads "
-            "the connection from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database.",
+            f"{describe(delivery.undelivered)} The restore itself is not affected: inform them another way. This "
+            "command reads the connection from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's "
+            "database.",
             "yellow",
         )
 

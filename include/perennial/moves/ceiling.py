@@ -114,7 +114,7 @@ def body(report: CeilingReport) -> str:
 def notify_of_ceiling(
     warehouse: Warehouse, report: CeilingReport, approve_url: str | None, run_url: str | None, page_url: str | None
 ) -> None:
-    """Tell the requesters once that their restore waits for approval; an e-mail that cannot be sent delays nothing."""
+    """Notify the requesters once that a restore waits for approval; an e-mail that cannot be sent delays nothing."""
     report = replace(report, approve_url=approve_url, run_url=run_url, page_url=page_url)
     letter = Letter(message=ceiling_message(report), to=report.notify)
     delivery = deliver(DeliveryRecord.of(warehouse, CEILING, report.run_id), [letter])

@@ -89,7 +89,7 @@ def restore_and_notify(
     watch: Watch,
     sleep: Callable[[float], object] = time.sleep,
 ) -> tuple[RestoreReport, Delivery]:
-    """Run a whole restore and send its mails, as the DAG `restore_interactions` does.
+    """Run a whole restore and send its e-mails, as the DAG `restore_interactions` does.
 
     Once the request is accepted, the requesters get one e-mail about the outcome, whatever goes wrong (R12).
 
@@ -129,7 +129,7 @@ def restore_and_notify(
 def end_stopped_run(warehouse: Warehouse, run: Run, by: str | None, planned: bool) -> None:
     """Do what a stopped run cannot do any more: finish the moves that have reached the hot table, give up the others.
 
-    Its tasks may still be at work somewhere, until Airflow has stopped them, which changes nothing (M2).
+    Its tasks may still be running somewhere, until Airflow has stopped them, which changes nothing (M2).
 
     Args:
         warehouse: Where.

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 _TO_RESTORE = "restored"
 # For how many unknown names similar ones are suggested.
 _GUESSED = 20
-_LIST = "a list of texts that are not empty"
+_LIST = "a list of strings that are not empty"
 REMEDIES = {
     "source_ids": _LIST,
     "tags": _LIST,
     "notify": _LIST,
-    "reason": "a text",
+    "reason": "a string",
     "thaw_tier": f"one of {', '.join(THAW_TIERS)}",
     "max_cost": "an amount in USD, 0 or more",
     "max_bytes": "a whole number of bytes, 0 or more",

@@ -376,9 +376,9 @@ def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[i
     if run.state != FAILED:
         retried = any(state == "up_for_retry" for mapped in states.values() for state in mapped.values())
         return f"A step failed and is being retried: {kept or 'its log in Airflow says why.'}" if retried else ""
-    told = task_results(context.session, "notify_requesters", [run.run_id]).get(run.run_id) or {}
+    notified = task_results(context.session, "notify_requesters", [run.run_id]).get(run.run_id) or {}
     undelivered = DeliveryRecord.of(context.warehouse, RESTORE, run.run_id).undelivered()
-    wrong = [str(told.get("error") or kept), describe(undelivered) if undelivered else ""]
+    wrong = [str(notified.get("error") or kept), describe(undelivered) if undelivered else ""]
     if any(wrong):
         return " ".join(filter(None, wrong))
     failed = [task_id for task_id, mapped in states.items() if "failed" in mapped.values()]
