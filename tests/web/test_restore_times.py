@@ -89,7 +89,7 @@ def test_runs_that_nobody_waited_for_in_this_airflow_do_not_count(page: As) -> N
     record(CLEARED, 0, 1, clear_number=1)
     record(FAILED, 0, 1, state="failed")
     record(DRY, 0, 1)
-    guess = "Probably 10 seconds to 1 min 0 s. No restore of about that size has been measured yet."
+    guess = "Probably 10 seconds to 1 minute. No restore of about that size has been measured yet."
     assert estimate(page) == (guess, [10, 60], 0)
     record("real0", 3, 13)
     assert estimate(page) == (
