@@ -23,6 +23,8 @@ from sqlalchemy import NullPool, create_engine, text
 
 from perennial_sample.in_process import airflow_environment
 
+pytest_plugins = ["tests.airflow"]
+
 # A hundred modules and four thousand tests are all there to stay: looking for garbage among them costs seconds.
 gc.disable()
 

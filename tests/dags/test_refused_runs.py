@@ -19,8 +19,8 @@ from perennial.operations import take_turn
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
+from tests.airflow import RunDag
 from tests.conftest import MadeOnce
-from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
 

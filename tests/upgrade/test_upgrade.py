@@ -28,7 +28,7 @@ from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.lake import Lake
 from tests.upgrade.airflow_runs import go_on, hand_on
 from tests.upgrade.kept import (

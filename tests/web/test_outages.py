@@ -308,7 +308,6 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
     page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow import settings as airflow_settings
-
     from perennial.web import source_details
 
     kept = []
