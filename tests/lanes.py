@@ -1,4 +1,4 @@
-"""Which tests `make quick` and `make test` run.
+"""Which tests `make quick` and `make test` run, and which of them one worker runs.
 
 `make quick` runs what needs no server, no browser, no Airflow and no whole run of the main job. `make test` leaves out
 what is marked `long`: further cases of what other tests show at one or two, and journeys of minutes. `make test-all`
@@ -51,20 +51,12 @@ WHOLE_RUNS = (
 )
 _WHOLE_RUNS = {TESTS / place for place in WHOLE_RUNS}
 
-# Modules whose tests share a world that takes seconds to make: one worker runs them.
-SHARED_WORLDS = (
-    "audiences/test_cases.py",
-    "audiences/test_hostile.py",
-    "audiences/test_many_missing.py",
-    "exports/test_profile.py",
-    "moves/test_costing.py",
-    "moves/test_set_back.py",
-    "test_analysts.py",
-    "web/test_access.py",
-    "web/test_outages.py",
-    "web/test_source.py",
-    "web/test_users.py",
-)
+# Directories and modules of which one worker runs all tests, because they share what takes seconds to make: Airflow with
+# its DAGs and its API server, or a world.
+TOGETHER = {
+    "airflow": ("browser", "dags", "upgrade", "web"),
+    "story": ("exports/test_profile.py", "exports/test_users_export.py"),
+}
 # Modules of `make quick` that need Great Expectations, which takes seconds to import: one worker does.
 CHECKING = (
     "audiences/test_lint.py",
@@ -73,6 +65,19 @@ CHECKING = (
     "test_status.py",
     "warehouse/test_catalogs.py",
 )
+_GROUPS = TOGETHER | {"checks": CHECKING}
+
+
+def group_of(nodeid: str) -> str:
+    """Name what a test belongs to: one worker runs all of a module, and of some groups of modules.
+
+    The mark `xdist_group` says the same, but goes unheard with pytest 9.2 (pytest-xdist 1386).
+    """
+    module, _, test = nodeid.partition("::")
+    if re.search(r"\[.*\bspark\b", test):
+        return "spark"
+    place = module.removeprefix("tests/")
+    return next((name for name, places in _GROUPS.items() if place.startswith(places)), module)
 
 
 def is_quick(item: pytest.Item) -> bool:

@@ -163,6 +163,7 @@ def _json_of(warehouse: Warehouse) -> Path:
     return next(landing.rglob("*email.Open/*/part-0.json")).relative_to(landing)
 
 
+@pytest.mark.long(but="before-replaced-2")
 @pytest.mark.parametrize(
     "point",
     [

@@ -204,6 +204,7 @@ def test_r22_rejected_records_of_people_whom_only_their_external_id_is_known_of_
     assert {state.state for state in request_states(world)} == {"verified"}
 
 
+@pytest.mark.long
 def test_r22_requests_that_are_open_when_the_key_is_lost_come_to_their_end(world: Warehouse, mailbox: Mailbox) -> None:
     before, begun, waiting = contents(world), request(world, PERSON), request(world, OTHER)
     steps.locate(world, steps.begin(world, {"request_id": begun}, run()))

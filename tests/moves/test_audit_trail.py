@@ -231,7 +231,7 @@ def _dying(settings: Settings, moment: int, work: Callable[..., None], run_id: s
     work(Warehouse(settings), run_id, now)
 
 
-@pytest.mark.long(but="^(0)$")
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_trails_alternate_after_kills_at_random_moments(
     workspace: Workspace, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -164,7 +164,7 @@ def run(*arguments: str, exit_code: int = 0) -> str:
     return result.output
 
 
-@pytest.mark.long(but="^(interactions|lifecycle_events)$")
+@pytest.mark.long(but="^interactions$")
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_table_set_back_alone_is_named_every_run_refuses_and_the_repair_brings_every_row_back(
     world: Warehouse, name: str

@@ -29,7 +29,7 @@ def page(server: TestClient, tokens: dict[str, str], settings: Settings, monkeyp
     server.headers.pop("Authorization", None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """A workspace in which some sources have expired."""
     warehouse = build(tmp_path_factory.mktemp("home"))
