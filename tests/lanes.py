@@ -39,7 +39,13 @@ WHOLE_RUNS = (
         "upgrade",
         "web",
     ),
-    *("audiences/test_completeness.py", "audiences/test_hostile.py", "audiences/test_random_worlds.py"),
+    *(
+        "audiences/test_completeness.py",
+        "audiences/test_hostile.py",
+        "audiences/test_lint.py",
+        "audiences/test_random_worlds.py",
+        "audiences/test_resume.py",
+    ),
     *(
         "engines/test_sessions.py",
         "test_analysts.py",
@@ -47,25 +53,18 @@ WHOLE_RUNS = (
         "test_cli_archive.py",
         "test_cli_restore.py",
         "test_cli_vanished.py",
+        "test_status.py",
     ),
 )
 _WHOLE_RUNS = {TESTS / place for place in WHOLE_RUNS}
 
 # Directories and modules of which one worker runs all tests, because they share what takes seconds to make: Airflow with
-# its DAGs and its API server, or a world.
+# its DAGs and its API server, Great Expectations in `make quick`, or a world.
 TOGETHER = {
-    "airflow": ("browser", "dags", "upgrade", "web"),
+    "airflow": ("browser", "dags", "test_iam.py", "upgrade", "web"),
+    "checks": ("test_guard.py", "test_quality.py"),
     "story": ("exports/test_profile.py", "exports/test_users_export.py"),
 }
-# Modules of `make quick` that need Great Expectations, which takes seconds to import: one worker does.
-CHECKING = (
-    "audiences/test_lint.py",
-    "audiences/test_resume.py",
-    "test_quality.py",
-    "test_status.py",
-    "warehouse/test_catalogs.py",
-)
-_GROUPS = TOGETHER | {"checks": CHECKING}
 
 
 def group_of(nodeid: str) -> str:
@@ -77,7 +76,7 @@ def group_of(nodeid: str) -> str:
     if re.search(r"\[.*\bspark\b", test):
         return "spark"
     place = module.removeprefix("tests/")
-    return next((name for name, places in _GROUPS.items() if place.startswith(places)), module)
+    return next((name for name, places in TOGETHER.items() if place.startswith(places)), module)
 
 
 def is_quick(item: pytest.Item) -> bool:

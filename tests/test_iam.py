@@ -223,6 +223,8 @@ def test_a_dag_has_the_same_role_whatever_its_id_begins_with(
     assert task.queue == "loader"
 
 
+# Where Airflow is imported anyway.
+@pytest.mark.usefixtures("dags")
 def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(
     local_settings: ModuleType,
 ) -> None:

@@ -7,10 +7,10 @@ from itertools import chain
 import pytest
 
 from tests import airflow, conftest
-from tests.lanes import CHECKING, STARTING, TESTS, TOGETHER, WHOLE_RUNS
+from tests.lanes import STARTING, TESTS, TOGETHER, WHOLE_RUNS
 
 
-@pytest.mark.parametrize("place", [*WHOLE_RUNS, *CHECKING, *chain(*TOGETHER.values())])
+@pytest.mark.parametrize("place", [*WHOLE_RUNS, *chain(*TOGETHER.values())])
 def test_directories_and_modules_that_are_named_exist(place: str) -> None:
     # One that has moved would have its tests run in the wrong lane, or make its world once a worker.
     assert (TESTS / place).exists()

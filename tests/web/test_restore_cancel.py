@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
+from tests.conftest import MadeOnce
 from tests.moves.steps import prepare
 from tests.rows import multiset, visible
 from tests.web.conftest import As
@@ -27,8 +28,8 @@ class _StopError(Exception):
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
-    return expired_workspace(warehouse)
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(expired_workspace)
 
 
 @pytest.fixture

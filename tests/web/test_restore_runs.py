@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from perennial.moves.move_plan import RESTORE
 from perennial.moves.plan import plan_sources
 from perennial.moves.thaw_status import ThawStatus
-from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun
 from perennial.web.restore_runs import count_copied, describe_phase, phase_of
 from perennial_sample.mailbox import Mailbox
+from tests.conftest import MadeOnce
 from tests.rows import visible
 from tests.strict_mail_server import StrictServer, listening
 from tests.web.conftest import As
@@ -26,8 +26,8 @@ from tests.workspace import Workspace
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
-    return expired_workspace(warehouse)
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(expired_workspace)
 
 
 @pytest.fixture
