@@ -33,9 +33,8 @@ def workspace(made_once: MadeOnce) -> Workspace:
 
 
 @pytest.fixture
-def ann(page: As, workspace: Workspace, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def ann(page: As, workspace: Workspace, mailbox: Mailbox) -> Iterator[TestClient]:
     """Somebody who may change runs."""
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     forget_runs()
     yield page("ann")
     forget_runs()
