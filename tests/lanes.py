@@ -16,7 +16,7 @@ import pytest
 TESTS = Path(__file__).parent
 # Fixtures that start a server, a browser or Airflow; whatever asks for one of them, itself or through another, is left
 # out of `make quick`.
-STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "server", "served", "spark"}
+STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "running", "server", "served", "spark"}
 # The same of a test's parameters, by which a fixture chooses among servers.
 STARTED_BY_PARAM = STARTING | {"seaweedfs", "moto", "rest", "glue"}
 # What a module imports to start processes, and to kill them.
