@@ -48,9 +48,16 @@ def append_hot(warehouse: Warehouse, *loads: Iterable[dict[str, Any]], table: st
 
 def multiset(warehouse: Warehouse, table: str, sources: Iterable[str] | None = None) -> Counter[str]:
     """Every row of a table, whole, with how often it is there."""
-    with _connected() as session:
-        show_tables(session, warehouse, [table])
+    with shown(warehouse, table) as session:
         return _counted(session, table, sources)
+
+
+@contextmanager
+def shown(warehouse: Warehouse, *tables: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Show some tables as `open_session` does, to ask them what a test wants to know."""
+    with _connected() as session:
+        show_tables(session, warehouse, tables)
+        yield session
 
 
 def visible(warehouse: Warehouse) -> Counter[str]:

@@ -223,13 +223,16 @@ def test_a_dag_has_the_same_role_whatever_its_id_begins_with(
     assert task.queue == "loader"
 
 
+# Where Airflow is imported anyway.
+@pytest.mark.usefixtures("dags")
 def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(
     local_settings: ModuleType,
 ) -> None:
-    from airflow import policies
     from airflow.sdk import DAG, BaseOperator
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.settings import get_policy_plugin_manager
+
+    from airflow import policies
 
     # As Airflow does it with the file when it starts.
     manager = get_policy_plugin_manager()

@@ -18,7 +18,7 @@ from perennial.erasures.hashes import make_key
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
 
@@ -40,8 +40,9 @@ def workspace(warehouse: Warehouse) -> Workspace:
 
 def tables_with(text: str) -> set[str]:
     """Which tables of Airflow's own database hold a text, in whatever column."""
-    from airflow import settings
     from sqlalchemy import MetaData, select
+
+    from airflow import settings
 
     metadata = MetaData()
     metadata.reflect(settings.engine)

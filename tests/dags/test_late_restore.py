@@ -13,7 +13,7 @@ from perennial.settings import Settings
 from perennial.thaw import warn_when_late
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 
 CONF: dict[str, Any] = {"source_ids": ["nobody"], "notify": ["ann@example.com"], "reason": "Q3 replay"}
 DAG = "restore_interactions"

@@ -14,7 +14,7 @@ from perennial.moves import inline
 from perennial.moves.move_plan import MovePlan
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox, airflow_connection
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
