@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import DAG, Asset, AssetAlias, get_current_context
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, DownstreamTasksSkipped
+    from airflow.sdk.exceptions import (  # noqa: TID251 - the one place
+        AirflowFailException,
+        AirflowRescheduleException,
+        DownstreamTasksSkipped,
+    )
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException  # noqa: TID251
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[no-redef]
         AirflowFailException,
         AirflowRescheduleException,
         DownstreamTasksSkipped,
     )
+    from airflow.exceptions import AirflowSkipException as AirflowSkipException  # type: ignore[no-redef]
 
 from perennial import operations
 from perennial.errors import (
