@@ -109,7 +109,7 @@ def report_aliased(context: Any, name: str, counts: dict[str, dict[str, Any]]) -
 def skip_rest_of_group() -> NoReturn:
     """End the current task as a success, and skip the other tasks of its group without starting a process for any."""
     task: Any = get_current_context()["task"]
-    others = [other.task_id for other in task.task_group.iter_tasks() if other is not task]
+    others = [other.task_id for other in task.task_group.iter_tasks() if other.task_id != task.task_id]
     raise DownstreamTasksSkipped(tasks=others)  # type: ignore[no-untyped-call]
 
 

@@ -160,7 +160,8 @@ def _answer_open_questions(option: str) -> list[str]:
         answered = []
         for detail in details:
             task = session.get(TaskInstance, detail.ti_id)
-            if task is None or task.state not in ("awaiting_input", "deferred"):
+            # Airflow 3.1 and 3.2 call a task queued while its trigger runs in this process.
+            if task is None or task.state not in ("awaiting_input", "queued"):
                 continue
             detail.responded_at, detail.responded_by = datetime.now(UTC), {"id": "demo", "name": "demo"}
             detail.chosen_options, detail.params_input = [option], {}
