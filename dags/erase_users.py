@@ -32,12 +32,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
     AirflowFailException,
+    AirflowSkipException,
     assets,
     current_page_url,
     current_params,

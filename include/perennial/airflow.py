@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import DAG, Asset, AssetAlias, get_current_context
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, DownstreamTasksSkipped
+    from airflow.sdk.exceptions import (  # noqa: TID251 - the one place
+        AirflowFailException,
+        AirflowRescheduleException,
+        DownstreamTasksSkipped,
+    )
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException  # noqa: TID251
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[no-redef]
         AirflowFailException,
         AirflowRescheduleException,
         DownstreamTasksSkipped,
     )
+    from airflow.exceptions import AirflowSkipException as AirflowSkipException  # type: ignore[no-redef]
 
 from perennial import operations
 from perennial.errors import (
@@ -103,7 +109,7 @@ def report_aliased(context: Any, name: str, counts: dict[str, dict[str, Any]]) -
 def skip_rest_of_group() -> NoReturn:
     """End the current task as a success, and skip the other tasks of its group without starting a process for any."""
     task: Any = get_current_context()["task"]
-    others = [other.task_id for other in task.task_group.iter_tasks() if other is not task]
+    others = [other.task_id for other in task.task_group.iter_tasks() if other.task_id != task.task_id]
     raise DownstreamTasksSkipped(tasks=others)  # type: ignore[no-untyped-call]
 
 

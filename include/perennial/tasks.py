@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task, task_group
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
+    AirflowSkipException,
     asset_alias,
     assets,
     current_run,

@@ -42,6 +42,7 @@ def test_expired_data_leaves_hot_its_owner_gets_one_digest_and_a_restore_brings_
     run = run_dag("expire_interactions", at=NOW)
 
     assert run.state == "success"
+    assert task_states(run)["move_files.split"] == "success"
     assert warehouse.source_totals("interactions").keys() == {"running"}
     assert hot_and_archive(warehouse) == before
     (digest,) = mailbox.messages()

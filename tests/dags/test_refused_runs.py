@@ -162,7 +162,7 @@ def test_a_dry_run_that_airflow_is_told_to_ignore_moves_nothing(
 def test_a_value_of_the_wrong_type_moves_nothing(
     workspace: Workspace, run_dag: RunDag, dag_id: str, conf: dict[str, Any]
 ) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
+    from airflow.providers.common.compat.sdk import ParamValidationError
 
     before = every_table(workspace.warehouse)
 
