@@ -87,6 +87,8 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _counted(session: duckdb.DuckDBPyConnection, view: str, sources: Iterable[str] | None) -> Counter[str]:
-    rows = session.execute(f"SELECT source_id, to_json(r) FROM {view} AS r").fetchall()
-    chosen = None if sources is None else set(sources)
-    return Counter(str(text) for source_id, text in rows if chosen is None or source_id in chosen)
+    chosen = "" if sources is None else " WHERE list_contains($sources, source_id)"
+    binds = None if sources is None else {"sources": list(sources)}
+    return Counter(
+        str(text) for (text,) in session.execute(f"SELECT to_json(r) FROM {view} AS r{chosen}", binds).fetchall()
+    )
