@@ -295,4 +295,6 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         re.findall(r"`([\w./-]+)`", "\n".join(re.findall(r"^\| (`.+`) \|", read("README.md"), flags=re.MULTILINE)))
     )
     files = {path.relative_to(DEPLOY).as_posix() for path in FILES}
-    assert {"helm/" if name.startswith("helm/") else name for name in files - {"README.md", "Dockerfile.dockerignore"}} <= told
+    assert {
+        "helm/" if name.startswith("helm/") else name for name in files - {"README.md", "Dockerfile.dockerignore"}
+    } <= told

@@ -149,7 +149,10 @@ def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
 
 
 def test_who_works_writes_logs_where_the_chart_has_them_and_the_page_reads_them() -> None:
-    log = airflow_values()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::") + "/dag_id=x/1.log"
+    log = (
+        airflow_values()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::")
+        + "/dag_id=x/1.log"
+    )
     writers = ["loader", "mover", "maintainer", "eraser", "exporter"]
     readers = [*writers, "page"]
     assert [role for role in POLICIES if may(role, "s3:PutObject", log)] == writers

@@ -58,9 +58,7 @@ class Container:
     user: str
     home: str
 
-    def command(
-        self, *words: str, environment: Mapping[str, str] | None = None, empty_home: bool = False
-    ) -> list[str]:
+    def command(self, *words: str, environment: Mapping[str, str] | None = None, empty_home: bool = False) -> list[str]:
         """Return the command that runs another one in the container, as its first process after the entry point.
 
         Killing what it starts kills every process in the container.
@@ -89,10 +87,13 @@ def working_container() -> Iterator[Container]:
     try:
         config = json.loads(_buildah("inspect", name))["OCIv1"]["config"]
         root = Path(_buildah("mount", name))
+        shutil.copy("/etc/hosts", root / "etc" / "hosts")
         # As a runtime does: HOME is the user's of /etc/passwd.
         [home] = re.findall(rf"^[^:]+:x:{config['User']}:.*:(/[^:]*):", (root / "etc/passwd").read_text(), re.MULTILINE)
         variables = dict(variable.split("=", 1) for variable in config["Env"])
-        yield Container(root, {"HOME": home, **variables}, tuple(config["Entrypoint"]), config["User"], config["WorkingDir"])
+        yield Container(
+            root, {"HOME": home, **variables}, tuple(config["Entrypoint"]), config["User"], config["WorkingDir"]
+        )
     finally:
         _buildah("rm", name)
 
@@ -109,7 +110,9 @@ def _image() -> str:
     made_of = hashlib.sha256(b"".join(path.read_bytes() for path in _sources())).hexdigest()
     known = ""
     with suppress(MissingError):
-        known = _buildah("inspect", "--type", "image", "--format", f'{{{{index .OCIv1.Config.Labels "{MADE_OF}"}}}}', "perennial")
+        known = _buildah(
+            "inspect", "--type", "image", "--format", f'{{{{index .OCIv1.Config.Labels "{MADE_OF}"}}}}', "perennial"
+        )
     if known != made_of:
         _base()
         options = ["--pull-never", "--file", str(DOCKERFILE), "--ignorefile", f"{DOCKERFILE}.dockerignore"]

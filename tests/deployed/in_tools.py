@@ -16,7 +16,10 @@ def render(chart: str, values: dict[str, Any], release: str) -> dict[str, Any]:
 
     with Chart.load(chart) as loaded:
         try:
-            return {"version": loaded.version, "files": loaded.render(values=values, name=release, namespace="perennial")}
+            return {
+                "version": loaded.version,
+                "files": loaded.render(values=values, name=release, namespace="perennial"),
+            }
         except HelmError as error:
             return {"error": str(error)}
 

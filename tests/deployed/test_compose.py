@@ -6,11 +6,9 @@ import json
 import re
 import signal
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,7 +20,6 @@ from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
 from perennial_sample.workspace import advance_workspace, create_workspace
-from tests import PROJECT_ROOT
 from tests.deployed.conftest import Tools
 from tests.deployed.image import Container
 from tests.deployed.stack import Stack, running_databases
@@ -35,7 +32,9 @@ SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
 
 def interpolated(text: str) -> Any:
     """The file with its variables replaced, as `docker compose config` has it."""
-    return yaml.safe_load(re.sub(r"\$\{(\w+)(?::([-?])([^}]*))?\}", lambda found: found[3] if found[2] == "-" else "x", text))
+    return yaml.safe_load(
+        re.sub(r"\$\{(\w+)(?::([-?])([^}]*))?\}", lambda found: found[3] if found[2] == "-" else "x", text)
+    )
 
 
 def test_compose_is_what_the_specification_allows(tools: Tools) -> None:
@@ -58,7 +57,9 @@ def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
 
 
 @pytest.fixture(scope="module")
-def settings(container: Container, lake: Lake, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def settings(
+    container: Container, lake: Lake, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """What a deployment is configured with, over the sample workspace: its files on S3, its platform's database in /srv."""
     home = tmp_path_factory.mktemp("sample")
     local = Settings.from_environment({"PERENNIAL_HOME": str(home)})
@@ -83,9 +84,6 @@ def settings(container: Container, lake: Lake, mailbox: Mailbox, tmp_path_factor
 @pytest.fixture(scope="module")
 def stack(container: Container, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
-    # What runs as nobody has its files in it.
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
     try:
         with running_databases(container, folder, settings) as made:
             for _ in range(2):
@@ -142,7 +140,9 @@ def test_a_load_an_expiry_and_a_restore_run_on_the_worker(
     assert "perennial" in log
     page = stack.ask("/interaction-data/")
     assert source in page
-    taken = subprocess.run(["redis-cli", "-p", str(stack.ports["redis"]), "keys", "_kombu*"], capture_output=True, check=True)
+    taken = subprocess.run(
+        ["redis-cli", "-p", str(stack.ports["redis"]), "keys", "_kombu*"], capture_output=True, check=True
+    )
     assert b"_kombu.binding" in taken.stdout
 
 

@@ -56,9 +56,17 @@ def test_no_file_outside_of_the_home_can_be_written(container: Container) -> Non
     find = r"find / -xdev \( -path /proc -o -path /dev \) -prune -o ! -type l -writable -print 2>/dev/null || true"
     found = said(container, "sh", "-c", find)
     assert set(re.findall(r"^/(?:airflow|(?:var/)?tmp|run/lock)(?=/|$)|^.+", found, re.MULTILINE)) == {
-        "/airflow", "/tmp", "/var/tmp", "/run/lock"
+        "/airflow",
+        "/tmp",
+        "/var/tmp",
+        "/run/lock",
     }
-    assert said(container, "sh", "-c", "id -u; id -g; echo $HOME; pwd").split() == ["50000", "0", "/airflow", "/airflow"]
+    assert said(container, "sh", "-c", "id -u; id -g; echo $HOME; pwd").split() == [
+        "50000",
+        "0",
+        "/airflow",
+        "/airflow",
+    ]
     package = said(container, "python", "-c", "import perennial; print(perennial.__file__)").strip()
     assert package == "/app/include/perennial/__init__.py"
 
@@ -67,7 +75,9 @@ def test_orphans_are_buried_and_a_signal_reaches_the_command(container: Containe
     # The child ends after its parent has; nobody but the first process is left to wait for it.
     orphan = "(sleep 1 & exec true); sleep 3; cat /proc/[0-9]*/stat"
     assert re.findall(r"\((.+)\) Z", said(container, "sh", "-c", orphan)) == []
-    waiting = subprocess.Popen(container.command("sh", "-c", "trap 'echo ended; exit 7' TERM; echo up; sleep 60 & wait"), stdout=-1, text=True)
+    waiting = subprocess.Popen(
+        container.command("sh", "-c", "trap 'echo ended; exit 7' TERM; echo up; sleep 60 & wait"), stdout=-1, text=True
+    )
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == "up\n"
     [first] = psutil.Process(waiting.pid).children()
