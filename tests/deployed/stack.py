@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.deployed.image import Container
 from tests.test_deploy import compose, example
 
 PASSWORD = "a password of the tests"
-START_SECONDS = 300
+START_SECONDS = 900
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Stack:
         assert self.ask(address)["state"] == "success", f"{dag} failed; logs: {self.folder}"
         return str(run["dag_run_id"])
 
-    def wait(self, is_so: Any, what: str) -> None:
+    def wait(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait until something is so; a service that has ended is a failure."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -96,15 +96,20 @@ class Stack:
         raise AssertionError(f"Waited in vain for {what}; logs: {self.folder}")
 
     def stop(self) -> None:
-        for process in self.processes.values():
-            process.kill()
+        for service, process in self.processes.items():
+            # PostgreSQL has processes of its own to end; killing a container ends all that is in it.
+            process.terminate() if service == "postgres" else process.kill()
         for process in self.processes.values():
             process.wait()
 
 
 @contextmanager
 def running_databases(container: Container, folder: Path, settings: Mapping[str, str]) -> Iterator[Stack]:
-    """Start PostgreSQL and Redis, and yield what the other services are started with."""
+    """Start PostgreSQL and Redis, and yield what the other services are started with.
+
+    Raises:
+        MissingError: There is no Redis here.
+    """
     parts = ("api-server", "postgres", "redis", "worker-logs", "trigger-logs")
     ports = {part: free_port() for part in parts}
     stack = Stack(container, folder, ports, _environment(ports, settings))

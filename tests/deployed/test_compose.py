@@ -147,7 +147,7 @@ def test_a_load_an_expiry_and_a_restore_run_on_the_worker(
 
 
 def test_a_worker_that_is_told_to_stop_ends_by_itself(stack: Stack) -> None:
-    worker = stack.processes.pop("worker")
+    worker = stack.processes["worker"]
     [first] = psutil.Process(worker.pid).children()
     first.send_signal(signal.SIGTERM)
     assert worker.wait(120) == 0
