@@ -143,7 +143,9 @@ def _environment(ports: Mapping[str, int], settings: Mapping[str, str]) -> dict[
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["worker-logs"]),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["trigger-logs"]),
     }
-    return {**example(), **found, **secret, **here, **settings}
+    # Whose catalog is another has none of its properties.
+    file = {name: value for name, value in example().items() if not name.startswith("PYICEBERG_CATALOG__")}
+    return {**file, **found, **secret, **here, **settings}
 
 
 def _redis(port: int, folder: Path) -> list[str]:

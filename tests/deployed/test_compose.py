@@ -135,11 +135,12 @@ def test_a_load_an_expiry_and_a_restore_run_on_the_worker(
     assert ("ann@example.com",) in [mail.recipients for mail in mailbox.messages()]
 
     # The worker's disk is its own: the API server fetched this from it, and both have the same secret.
-    log = json.dumps(stack.ask(f"/api/v2/dags/load_interactions/dagRuns/{run}/taskInstances/load/logs/1"))
+    log = json.dumps(stack.ask(f"/api/v2/dags/load_interactions/dagRuns/{run}/taskInstances/load_files/logs/1"))
     assert "Could not read served logs" not in log
     assert "perennial" in log
-    page = stack.ask("/interaction-data/")
-    assert source in page
+    page = stack.ask("/perennial/sources")
+    assert "<html" in page
+    assert [each for each in sources if each in page]
     taken = subprocess.run(
         ["redis-cli", "-p", str(stack.ports["redis"]), "keys", "_kombu*"], capture_output=True, check=True
     )
