@@ -34,7 +34,7 @@ from tests.aws import KEY, REGION, SECRET, Aws
 from tests.maintenance.maintain import maintain_warehouse
 from tests.rights import Right, enforced
 from tests.rows import append_hot, interaction, multiset, visible
-from tests.test_deploy import example, helm
+from tests.test_deploy import airflow_values, example
 from tests.test_iam import BUCKETS, POLICIES, may
 from tests.web.conftest import As
 
@@ -204,7 +204,7 @@ def remote_logs(folder: Path) -> Any:
     from airflow.providers.amazon.aws.log.s3_task_handler import S3RemoteLogIO
 
     return S3RemoteLogIO(
-        remote_base=helm()["config"]["logging"]["remote_base_log_folder"],
+        remote_base=airflow_values()["config"]["logging"]["remote_base_log_folder"],
         base_log_folder=folder,
         delete_local_copy=False,
     )
