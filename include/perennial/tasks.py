@@ -21,10 +21,12 @@ from perennial.airflow import (
     skip_rest_of_group,
     step,
 )
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import Settings
 
 if TYPE_CHECKING:
     from perennial.moves.finish import MoveOutcome
+    from perennial.warehouse import Warehouse
 
 _WRITTEN = ("interactions", "interactions_archive", "lifecycle_events", "archived_files")
 
@@ -73,6 +75,7 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
         if len(chunks) == 1:
             with step() as warehouse:
                 (moved,) = carry_out(warehouse, plan_uris, current_run()).values()
+                _report_lineage(warehouse, moved)
             if moved.left:
                 # The other tasks find it done, until `commit_origin` says what is left.
                 return chunks
@@ -115,6 +118,7 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
 
         with step() as warehouse:
             moved = finish_move(warehouse, read_plan(plan_uri), current_run())
+            _report_lineage(warehouse, moved)
             if is_last:
                 moved.refuse_rest()
         counts = _counts(moved)
@@ -127,6 +131,19 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
     finished = commit_origin.expand(plan_uri=plan_uris)
     copied >> verified >> added >> finished
     return finished
+
+
+def _report_lineage(warehouse: Warehouse, moved: MoveOutcome) -> None:
+    from perennial.moves.move_plan import DIRECTIONS, EXPIRE
+
+    if not moved.source_count:
+        return
+    direction = DIRECTIONS[moved.direction]
+    volume = Volume(row_count=moved.row_count, total_bytes=moved.total_bytes, file_count=moved.file_count)
+    written = {direction.destination: volume, "lifecycle_events": Volume(row_count=moved.source_count)}
+    if direction is EXPIRE:
+        written["archived_files"] = Volume(row_count=moved.file_count)
+    report_lineage(warehouse, {direction.origin: volume}, written)
 
 
 def _counts(moved: MoveOutcome) -> dict[str, Any]:
