@@ -156,6 +156,6 @@ def test_a_table_is_named_by_the_location_of_its_files(location: str, namespace:
 
 
 def test_airflow_finds_the_converter(dags: Mapping[str, Any]) -> None:
-    from airflow.providers_manager import ProvidersManager
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-    assert ProvidersManager().asset_to_openlineage_converters["iceberg"] is openlineage.to_dataset
+    assert ProvidersManagerTaskRuntime().asset_to_openlineage_converters["iceberg"] is openlineage.to_dataset
