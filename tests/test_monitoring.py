@@ -114,20 +114,23 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run(tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples", "data", folder=folder)
     (folder / "prometheus.yml").write_text(f"rule_files: [{FILES / 'alerts.yaml'}]\n")
     address = f"127.0.0.1:{free_port()}"
-    command = [tool("prometheus"), f"--web.listen-address={address}", "--storage.tsdb.path=data",
-               "--storage.tsdb.retention.time=10y"]  # fmt: skip
+    command = [tool("prometheus"), "--config.file=prometheus.yml", f"--web.listen-address={address}",
+               "--storage.tsdb.path=data", "--storage.tsdb.retention.time=10y"]  # fmt: skip
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("w"))
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         stack.callback(server.wait)
         stack.callback(server.terminate)
-        for _ in range(120):
-            try:
-                if httpx.get(f"http://{address}/-/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.5)
+        assert any(_is_ready(address) for _ in range(240)), (folder / "log").read_text()
         yield f"http://{address}/api/v1"
+
+
+def _is_ready(address: str) -> bool:
+    time.sleep(0.25)
+    try:
+        return httpx.get(f"http://{address}/-/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @deployed

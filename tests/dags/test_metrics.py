@@ -72,9 +72,11 @@ def statsd() -> Iterator[Callable[[], dict[str, list[str]]]]:
 def test_statsd_gets_what_moved_how_long_tasks_took_and_the_state_of_the_warehouse(
     workspace: Workspace, run_dag: RunDag, statsd: Callable[[], dict[str, list[str]]]
 ) -> None:
+    from airflow.utils.session import create_session
+
     hot = workspace.warehouse.source_totals("interactions")["old"]
 
-    run_dag("expire_interactions", at=NOW)
+    run = run_dag("expire_interactions", at=NOW)
 
     sent = statsd()
     assert sent["airflow.perennial.expired_sources_total"] == ["1|c"]
@@ -83,6 +85,10 @@ def test_statsd_gets_what_moved_how_long_tasks_took_and_the_state_of_the_warehou
     assert "airflow.dag.expire_interactions.move_files__split.duration" in sent
 
     append_hot(workspace.warehouse, [interaction("old", number) for number in range(30, 34)])
+    # As it is while a person is asked.
+    with create_session() as session:
+        (approve,) = (task for task in run.get_task_instances(session=session) if task.task_id == "approve")
+        approve.state = "deferred"
     assert run_dag("measure_warehouse", at=NOW).state == "success"
 
     sent = statsd()
@@ -93,12 +99,11 @@ def test_statsd_gets_what_moved_how_long_tasks_took_and_the_state_of_the_warehou
     assert (gauges["archived_rows"], gauges["archived_bytes"]) == (30, archived.total_bytes)
     assert (gauges["available_sources"], gauges["expired_sources"]) == (1, 1)
     assert (gauges["hot_rows"], gauges["late_rows"]) == (34, 4)
-    assert gauges["expiry_timestamp_seconds"] == pytest.approx(NOW.timestamp(), abs=3600)
+    assert gauges["expiry_timestamp_seconds"] == pytest.approx(run.logical_date.timestamp())
     synced_at = workspace.warehouse.committed_at("sources")
     assert synced_at is not None
     assert gauges["metadata_synced_timestamp_seconds"] == pytest.approx(synced_at.timestamp(), abs=60)
-    # The oldest wait and whoever waits are counted in `tests/test_measure.py`.
-    assert (gauges["interrupted_moves"], gauges["open_erasures"], gauges["waiting_files"]) == (0, 0, 0)
+    assert (gauges["expiries_to_approve"], gauges["restores_to_approve"], gauges["thawing_restores"]) == (1, 0, 0)
 
 
 @pytest.mark.long
