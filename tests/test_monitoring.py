@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from benchmarks.peers.environments import FOLDER, debian_environment, python_environment
+from scripts.environments import FOLDER, debian_environment, python_environment
 
 from perennial.metrics import METRICS
 from perennial_sample.ports import free_port
@@ -49,7 +49,7 @@ def with_promtool(test: Test) -> Test:
 
 
 def tool(name: str) -> str:
-    return shutil.which(name) or str(debian_environment("prometheus", "prometheus") / "usr" / "bin" / name)
+    return shutil.which(name) or str(debian_environment("prometheus") / "usr" / "bin" / name)
 
 
 def run(*command: str, folder: Path = FILES) -> str:
@@ -171,7 +171,7 @@ def _lost(given: Any, kept: Any, path: str = "") -> Iterator[str]:
 
 @deployed
 def test_grafana_knows_every_field_of_the_dashboard() -> None:
-    python = python_environment("grafana", "grafana-foundation-sdk==1769699998!10.1.0")
+    python = python_environment("grafana")
 
     def lost(dashboard: Any) -> list[str]:
         written = subprocess.run(

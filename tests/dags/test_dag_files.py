@@ -24,6 +24,8 @@ SCHEDULES = {
     "expire_interactions": "0 4 * * *",
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
+    # It has a schedule where Airflow sends metrics.
+    "measure_warehouse": None,
     "export_user_data": None,
     "hold_sources": None,
     "restore_interactions": None,
@@ -44,6 +46,7 @@ PARAMS = {
     "expire_interactions": {"dry_run"},
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
+    "measure_warehouse": set(),
     "export_user_data": {"source_id", "notify", "all_recipients"},
     "hold_sources": {"source_id", "tag", "until", "reason", "lift"},
     "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "max_cost", "max_bytes", "dry_run"},
