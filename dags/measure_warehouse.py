@@ -25,6 +25,7 @@ from airflow.sdk import dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, step
 from perennial.metrics import COUNTERS, are_sent, send
+from perennial.operations import wall_clock
 from perennial.settings import dag_id
 
 
@@ -44,7 +45,8 @@ def measure_warehouse() -> None:
         from perennial.measure import WaitingRuns, measure
 
         with step(first=True) as warehouse:
-            measured = measure(warehouse, WaitingRuns.of_airflow(get_current_context()["ti"]))
+            waiting = WaitingRuns.of_airflow(get_current_context()["ti"])
+            measured = measure(warehouse, waiting, wall_clock())
         send(dict.fromkeys(COUNTERS, 0) | measured)
         return measured
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,9 +22,9 @@ NOW = datetime.now(UTC)
 
 
 def test_an_empty_warehouse_has_a_value_for_every_gauge(warehouse: Warehouse) -> None:
-    measured = measure(warehouse, WaitingRuns())
+    measured = measure(warehouse, WaitingRuns(), NOW)
     assert measured.keys() == GAUGES.keys()
-    assert {value for name, value in measured.items() if name != "measured_timestamp_seconds"} == {0}
+    assert {value for name, value in measured.items() if value} == {NOW.timestamp()}
 
 
 def test_names_are_those_of_prometheus_and_each_metric_has_a_meaning() -> None:
@@ -41,18 +40,18 @@ def test_a_restore_is_late_and_interrupted_unless_it_waits_for_cold_storage(ware
     write_pending(warehouse, replace(record, created_at=old, touched_at=old))
     write_pending(warehouse, new_record("expire", "m2", ["older"]))
 
-    measured = measure(warehouse, WaitingRuns())
+    measured = measure(warehouse, WaitingRuns(), NOW)
     assert measured["interrupted_moves"] == 1
     assert measured["oldest_restore_seconds"] >= 7200
 
-    measured = measure(warehouse, WaitingRuns(thawing={"manual__1"}, restores_to_approve={"manual__2"}))
+    measured = measure(warehouse, WaitingRuns(thawing={"manual__1"}, restores_to_approve={"manual__2"}), NOW)
     assert (measured["interrupted_moves"], measured["oldest_restore_seconds"]) == (0, 0)
     assert (measured["thawing_restores"], measured["restores_to_approve"]) == (1, 1)
 
     # From then on it could copy.
     thawed_at = (NOW - timedelta(minutes=10)).isoformat()
     write_thaw_status(warehouse, ThawStatus("manual__1", "Bulk", old, old, thawed_at, file_count=1, thawed_count=1))
-    assert 600 <= measure(warehouse, WaitingRuns())["oldest_restore_seconds"] < 7000
+    assert 600 <= measure(warehouse, WaitingRuns(), NOW)["oldest_restore_seconds"] < 7000
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_r22_erasures_are_counted_by_how_urgent_they_are(
     request = replace(request, requested_at=request.requested_at - ago, due_at=request.due_at - ago)
     open_erasure(warehouse, request)
 
-    measured = measure(warehouse, WaitingRuns())
+    measured = measure(warehouse, WaitingRuns(), NOW)
     assert (measured["open_erasures"], measured["erasures_to_approve"]) == (1, 1)
     assert (measured["urgent_erasures"], measured["late_erasures"]) == (urgent, late)
 
@@ -84,21 +83,20 @@ def test_what_the_latest_check_of_the_archive_found_is_shown(warehouse: Warehous
     document = {**asdict(report), "checked_at": NOW.isoformat()}
     OperationStore.of(warehouse).put("archive", document, "latest")
 
-    measured = measure(warehouse, WaitingRuns())
+    measured = measure(warehouse, WaitingRuns(), NOW)
     names = ("archived_files", "checked_files", "damaged_files", "failed_drills")
     assert [measured[name] for name in names] == [10, 4, 1, 1]
     assert measured["archive_checked_timestamp_seconds"] == NOW.timestamp()
 
 
 def test_landing_files_are_counted_until_they_are_loaded(warehouse: Warehouse) -> None:
-    landed = land_json(warehouse.settings, OPEN, [event(1)])
-    two_hours_ago = (NOW - timedelta(hours=2)).timestamp()
-    os.utime(landed, (two_hours_ago, two_hours_ago))
+    land_json(warehouse.settings, OPEN, [event(1)])
+    later = datetime.now(UTC) + timedelta(hours=2)
 
-    measured = measure(warehouse, WaitingRuns())
+    measured = measure(warehouse, WaitingRuns(), later)
     assert measured["waiting_files"] == 1
     assert measured["oldest_waiting_file_seconds"] >= 7200
 
     load(warehouse)
-    measured = measure(warehouse, WaitingRuns())
+    measured = measure(warehouse, WaitingRuns(), later)
     assert (measured["waiting_files"], measured["oldest_waiting_file_seconds"]) == (0, 0)

@@ -14,7 +14,7 @@ from perennial.erase.concerns import is_late, is_urgent
 from perennial.erase.open_requests import request_states
 from perennial.moves.move_plan import DIRECTIONS, RESTORE
 from perennial.moves.thaw_status import find_thaw_status
-from perennial.operations import pending_records, turns, wall_clock
+from perennial.operations import pending_records, turns
 from perennial.settings import dag_id
 from perennial.sql import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, INTERACTIONS_ARCHIVE, SOURCES
@@ -57,9 +57,14 @@ class WaitingRuns:
         )
 
 
-def measure(warehouse: Warehouse, waiting: WaitingRuns) -> dict[str, float]:
-    """Return the value of every gauge."""
-    now = wall_clock()
+def measure(warehouse: Warehouse, waiting: WaitingRuns, now: datetime) -> dict[str, float]:
+    """Return the value of every gauge.
+
+    Args:
+        warehouse: Whose state it is.
+        waiting: What Airflow says of runs.
+        now: The wall clock, for what is late does not follow a replayed date.
+    """
     return {
         "measured_timestamp_seconds": now.timestamp(),
         "expiries_to_approve": len(waiting.expiries_to_approve),

@@ -102,18 +102,18 @@ def to_dataset(asset: Any, _context: Any = None) -> Any:
     known_as = symlinks.Identifier(namespace=f"iceberg://{catalog}", name=name, type="TABLE")
     place = urlsplit(extra["location"])
     is_local = place.scheme in ("", "file")
-    dataset = {
+    named: dict[str, Any] = {
         "namespace": "file" if is_local else f"{place.scheme}://{place.netloc}",
         "name": place.path.rstrip("/") if is_local else place.path.strip("/"),
         "facets": {"symlinks": symlinks.SymlinksDatasetFacet(identifiers=[known_as])},
     }
     counts = {"rowCount": extra["row_count"], "size": extra["total_bytes"], "fileCount": extra["file_count"]}
-    counted = any(count is not None for count in counts.values())
+    is_counted = any(count is not None for count in counts.values())
     if extra["role"] == "input":
-        facets = {"inputStatistics": read.InputStatisticsInputDatasetFacet(**counts)} if counted else {}
-        return events.InputDataset(**dataset, inputFacets=facets)
-    facets = {"outputStatistics": written.OutputStatisticsOutputDatasetFacet(**counts)} if counted else {}
-    return events.OutputDataset(**dataset, outputFacets=facets)
+        facets: dict[str, Any] = {"inputStatistics": read.InputStatisticsInputDatasetFacet(**counts)}
+        return events.InputDataset(**named, inputFacets=facets if is_counted else {})
+    facets = {"outputStatistics": written.OutputStatisticsOutputDatasetFacet(**counts)}
+    return events.OutputDataset(**named, outputFacets=facets if is_counted else {})
 
 
 def _collector() -> Any:

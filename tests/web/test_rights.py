@@ -143,7 +143,7 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     # The statements are the same for all who write logs.
     with at_work("loader") as warehouse:
         write_log(tmp_path)
-        assert measure(warehouse, WaitingRuns())["checked_files"] > 0
+        assert measure(warehouse, WaitingRuns(), NOW)["checked_files"] > 0
     with at_work("page"):
         assert remote_logs(tmp_path).read("dag_id=x/attempt=1.log", None)[1]
     return rights
