@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -52,11 +51,11 @@ def report_lineage(
         output_uri: A file that was written.
     """
     try:
-        if find_spec("airflow.providers.openlineage") is None:
+        collector = _collector()
+        if collector is None:
             return
         from perennial.airflow import asset
 
-        collector: Any = _collector()
         for role, tables, add in (
             ("input", inputs, collector.add_input_asset),
             ("output", outputs, collector.add_output_asset),
@@ -117,6 +116,13 @@ def to_dataset(asset: Any, _context: Any = None) -> Any:
 
 
 def _collector() -> Any:
+    """Return what Airflow collects in; None where nobody reads it."""
+    try:
+        from airflow.providers.openlineage import conf
+    except ImportError:
+        return None
+    if conf.is_disabled():
+        return None
     try:
         return import_module("airflow.sdk.lineage").get_hook_lineage_collector()
     except ModuleNotFoundError:  # Airflow 3.1

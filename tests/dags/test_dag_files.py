@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from perennial import metrics
 from perennial.notify import is_address
 from perennial.preload import MODULES, preload
 from perennial_sample.in_process import airflow_environment, parse_dags
@@ -55,7 +56,7 @@ PARAMS = {
 
 
 def test_the_dags_of_the_contract_are_there_one_a_file(dags: Mapping[str, Any]) -> None:
-    assert sorted(dags) == sorted(SCHEDULES) == [path.stem for path in DAG_FILES]
+    assert sorted(dags) == sorted(SCHEDULES) == [path.stem for path in DAG_FILES] == list(metrics.DAGS)
 
 
 @pytest.mark.parametrize("dag_id", SCHEDULES)

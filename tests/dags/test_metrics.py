@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,6 +120,7 @@ def test_a_task_that_fails_for_good_is_counted(
 def test_opentelemetry_gets_the_same_names(
     workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from airflow.sdk._shared.observability.metrics.otel_logger import flush_otel_metrics
     from opentelemetry import metrics as otel
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
@@ -131,6 +133,8 @@ def test_opentelemetry_gets_the_same_names(
             run_dag("measure_warehouse", at=NOW)
             provider: Any = otel.get_meter_provider()
             provider.shutdown()
+            # Airflow flushes at the end of the process, too.
+            atexit.unregister(flush_otel_metrics)
 
     found = {}
     for path, body in receiver.received:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,14 +125,24 @@ def test_with_the_lineage_server_down_an_expiry_moves_what_is_due(
     assert warehouse.source_totals("interactions_archive").keys() == {"old"}
 
 
-def test_without_the_provider_nothing_is_collected(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openlineage, "find_spec", lambda _name: None)
-    monkeypatch.setattr(openlineage, "_collector", lambda: pytest.fail("Something was collected."))
-    report_lineage(warehouse, {"interactions": Volume(row_count=1)})
+@pytest.mark.parametrize("is_installed", [True, False], ids=["not switched on", "not installed"])
+def test_without_the_provider_nothing_is_collected(
+    is_installed: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not is_installed:
+        monkeypatch.setitem(sys.modules, "airflow.providers.openlineage", None)
+
+    class Untouched:
+        def __getattr__(self, name: str) -> None:
+            pytest.fail(f"The warehouse was asked for its {name}.")
+
+    untouched: Any = Untouched()
+    report_lineage(untouched, {"interactions": Volume(row_count=1)})
+    assert not caplog.records
 
 
 def test_what_cannot_be_collected_fails_no_task(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    warehouse: Warehouse, receiver: HttpReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     report_lineage(warehouse, {"no such table": Volume(row_count=1)})
     assert "lineage of this task was not collected" in caplog.text
