@@ -75,10 +75,10 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
         if len(chunks) == 1:
             with step() as warehouse:
                 (moved,) = carry_out(warehouse, plan_uris, current_run()).values()
-                _report_lineage(warehouse, moved)
-            if moved.left:
-                # The other tasks find it done, until `commit_origin` says what is left.
-                return chunks
+                if moved.left:
+                    # The other tasks find it done, until `commit_origin` says what is left.
+                    return chunks
+                _report_moved(warehouse, moved)
             report_aliased(get_current_context(), "moved", dict.fromkeys(_WRITTEN, _counts(moved)))
         if len(chunks) < 2:
             skip_rest_of_group()
@@ -118,9 +118,9 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
 
         with step() as warehouse:
             moved = finish_move(warehouse, read_plan(plan_uri), current_run())
-            _report_lineage(warehouse, moved)
             if is_last:
                 moved.refuse_rest()
+            _report_moved(warehouse, moved)
         counts = _counts(moved)
         report_written(get_current_context(), dict.fromkeys(_WRITTEN, counts))
         return {**counts, "plan_uri": plan_uri, "left_count": len(moved.left)}
@@ -133,9 +133,11 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
     return finished
 
 
-def _report_lineage(warehouse: Warehouse, moved: MoveOutcome) -> None:
+def _report_moved(warehouse: Warehouse, moved: MoveOutcome) -> None:
+    from perennial.moves.finish import count_moved
     from perennial.moves.move_plan import DIRECTIONS, EXPIRE
 
+    count_moved(moved)
     if not moved.source_count:
         return
     direction = DIRECTIONS[moved.direction]

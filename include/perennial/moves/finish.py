@@ -70,6 +70,13 @@ class MoveOutcome:
             )
 
 
+def count_moved(moved: MoveOutcome) -> None:
+    """Add a move to the metrics; once, though its steps may be repeated."""
+    name = "restored" if moved.direction == RESTORE.name else "expired"
+    counts = {"sources": moved.source_count, "rows": moved.row_count, "bytes": moved.total_bytes}
+    send({f"{name}_{unit}_total": count for unit, count in counts.items()})
+
+
 def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
     """Carry out steps 5 and 6 in either direction; `recovery.plan_again` handles what is left."""
     return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
@@ -143,7 +150,7 @@ def _outcome(
     if left != LeftBehind():
         OperationStore.write(f"{plan.uri}/left.json", asdict(left))
         log.warning("%s: other writers changed %s", plan.operation("remove"), pluralize(len(left.sources), "source"))
-    outcome = MoveOutcome(
+    return MoveOutcome(
         direction=plan.direction.name,
         source_count=len(moved),
         row_count=sum(total.row_count for total in moved),
@@ -151,10 +158,6 @@ def _outcome(
         file_count=sum(total.file_count for total in moved),
         left=left.sources,
     )
-    name = "restored" if plan.direction is RESTORE else "expired"
-    counts = {"sources": outcome.source_count, "rows": outcome.row_count, "bytes": outcome.total_bytes}
-    send({f"{name}_{unit}_total": count for unit, count in counts.items()})
-    return outcome
 
 
 def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:
