@@ -22,6 +22,7 @@ from perennial.drills.rehearsal import rehearse_restore
 from perennial.drills.report import report_check
 from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
+from perennial.measure import WaitingRuns, measure
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.notifications import notify_owners
 from perennial.platform import sync_sources
@@ -140,8 +141,9 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     assert done.purged.file_count > done.compacted["interactions"].files_before
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
     # The statements are the same for all who write logs.
-    with at_work("loader"):
+    with at_work("loader") as warehouse:
         write_log(tmp_path)
+        assert measure(warehouse, WaitingRuns(), NOW)["checked_files"] > 0
     with at_work("page"):
         assert remote_logs(tmp_path).read("dag_id=x/attempt=1.log", None)[1]
     return rights
