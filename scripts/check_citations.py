@@ -53,7 +53,7 @@ def _unknown_numbers(text: str, known: set[str], records: set[int]) -> Iterator[
         if found["rule"] and found["rule"] not in known:
             yield found.start(), _no_heading(found["rule"])
         if found["record"] and int(found["record"]) not in records:
-            yield found.start(), f"{found[0]} is no file of docs/adr."
+            yield found.start(), f"{found[0]} is not a file in docs/adr."
     for found in _TEST_NAME.finditer(text):
         for rule in _RULES_OF_TEST.findall(found[1]):
             if rule.upper() not in known:

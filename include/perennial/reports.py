@@ -1,4 +1,4 @@
-"""What a run did, as it is passed on to whoever notifies people of it."""
+"""What a run did, as it is passed on to notify people of it."""
 
 from __future__ import annotations
 

@@ -59,14 +59,14 @@ class Settings:
         exports_uri: Where User data files of campaigns and Canvases go; they contain personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
-        notice_days: R20, how many days before a source expires its owner is told; 0 sends none.
+        notice_days: R20, how many days before a source expires its owner is notified; 0 sends none.
         approve_above_share: R21, a run waits for approval above this share of the hot rows; None: never for that.
         approve_above_sources: R21, likewise above this number of sources.
         approve_above_usual: R21, likewise above this many times the rows of the largest of the last 30 runs.
         approve_above_surprises: R21, likewise above this number of due sources that the run before did not foresee.
         erasure_days: R22, by how many days after the request everything of a person has to be gone.
         erase_on_platform_request: R22, whether a request of the platform (`users.UserDeleteRequest`) needs no approval.
-        erasure_notify: R22, who gets every receipt, and hears of requests that wait for approval or are late.
+        erasure_notify: R22, who gets every receipt, and is notified of requests that wait for approval or are late.
         erasure_key: R22, keys the hash by which an erased person is known when records arrive; a secret. None means the
             file that `perennial init` writes to HOME where the catalog lies there too; otherwise it has to be set.
             Without it nobody who was erased is known any more.

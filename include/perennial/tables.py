@@ -197,14 +197,14 @@ HOLDS = Table("holds", "A hold was placed or lifted: while it lasts, its sources
     until timestamptz End; null: until it is lifted
     event* string placed or lifted
 """))  # fmt: skip
-NOTICES = Table("notices", "Somebody was told that a source will expire, or that a hold will end (R19, R20).", _columns("""
+NOTICES = Table("notices", "Somebody was notified that a source will expire, or that a hold will end (R19, R20).", _columns("""
     source_id string Campaign or Canvas; null where it is about a hold
     hold_id string Hold; null where it is about a source
     clock_started_at timestamptz Start of the clock of the source: one notice each
     ends_at* timestamptz When the source was due, or the hold to end
-    recipient* string Who was told; empty where the platform names no owner
+    recipient* string Who was notified; empty where the platform names no owner
     noticed_at* timestamptz Wall clock
-    run_id* string Run that told them
+    run_id* string Run that notified them
 """))  # fmt: skip
 LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
     file_uri* string Address of the file

@@ -172,7 +172,7 @@ class _Statement:
         return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
 
     def reduced(self, node: dict[str, Any]) -> str:
-        """Write the same condition as it is without the interactions of the sources that go."""
+        """Write the same condition as it is without the interactions of the sources in `without`."""
         self.reducing = True
         condition = self.condition(node)
         self.reducing = False

@@ -33,7 +33,7 @@ _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 @dataclass(frozen=True)
 class MissingPage:
-    """Which of the missing sources an answer names: one page of them, those that left last first.
+    """Which of the missing sources an answer names: one page of them, the latest first.
 
     Attributes:
         first: How many come before the page.
@@ -318,7 +318,7 @@ def find_missing_page(
 
 
 def _effects(dependency: Dependency, state: str) -> frozenset[Effect]:
-    # An expired source is out of sight whole; of a deleted one that is active again, what came since is there.
+    # An expired source is hidden as a whole; of a deleted one that is active again, newer interactions are there.
     return dependency.effects if state == "expired" else dependency.effects | dependency.effects_in_part
 
 

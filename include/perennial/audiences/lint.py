@@ -1,4 +1,4 @@
-"""Checks every audience, whoever owns it, for what is unknown, missing or unreadable (R14, R16, R18)."""
+"""Checks every audience, whatever its owner, for what is unknown, missing or unreadable (R14, R16, R18)."""
 
 from __future__ import annotations
 

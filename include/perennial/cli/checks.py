@@ -46,7 +46,7 @@ def check(
         typer.Option("--archive", help="Read a sample of the archived files in full, and rehearse one restore."),
     ] = False,
     sample_percent: Annotated[
-        float | None, typer.Option(help="With --archive: how many percent of the archived files to read; default 5.")
+        float | None, typer.Option(help="With --archive: the percentage of the archived files to read; default 5.")
     ] = None,
 ) -> None:
     """Report lost data, audiences that cannot be answered in full, and bucket lifecycle rules that would delete data.

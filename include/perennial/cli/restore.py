@@ -85,7 +85,7 @@ def cancel(
 ) -> None:
     """Cancel a restore: until its data is in the hot table nothing of it is left, after that it is finished.
 
-    The e-mail to the requesters says which. A thaw that was requested still ends, and is billed.
+    The e-mail to the requesters says which. A thaw that was requested is not stopped, and is billed.
     """
     from perennial.moves.cancel import cancel_restore
 

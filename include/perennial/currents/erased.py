@@ -1,4 +1,4 @@
-"""What a load does about erasure (R22): it drops what arrives of erased people, and opens the platform's requests."""
+"""What a load does about erasure (R22): it drops what arrives for erased people, and opens the platform's requests."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def report_check(
     run_url: str | None = None,
     page_url: str | None = None,
 ) -> ArchiveReport:
-    """Sum up what is proven of the archive now, and keep it for whoever asks until the next check.
+    """Sum up what is proven of the archive now, and keep that until the next check.
 
     Args:
         warehouse: Where.

@@ -1,4 +1,4 @@
-"""Who has an external id that `users` does not know: looked for in the interactions, which carry both ids (R22)."""
+"""Finds who has an external id that `users` does not know, in the interactions, which carry both ids (R22)."""
 
 from __future__ import annotations
 

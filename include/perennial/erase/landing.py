@@ -147,7 +147,7 @@ def _known_people(people: People) -> Iterator[DuckDBPyConnection]:
 
 def _search(connection: DuckDBPyConnection, stored: StoredFile, people: People) -> _Search:
     if not is_landed(stored.uri):
-        return _search_words(stored, people, "nobody has finished writing it")
+        return _search_words(stored, people, "it is still being written, or its writer has died")
     lines: list[int] = []
     event_types: set[str] = set()
     problem = ""

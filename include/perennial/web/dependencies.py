@@ -244,8 +244,6 @@ def _wanted(context: PageContext, runs: list[RestoreRun]) -> Iterator[tuple[Rest
 
 @lru_cache(maxsize=16)
 def _to_restore(request_uri: str) -> tuple[str, ...]:
-    from perennial.moves.requests import TO_RESTORE, read_resolution
-    from perennial.operations import OperationStore
+    from perennial.moves.requests import read_request
 
-    _, sources = read_resolution(OperationStore.get(request_uri))
-    return tuple(source.source_id for source in sources if source.outcome == TO_RESTORE)
+    return tuple(source.source_id for source in read_request(request_uri).coming)
