@@ -34,6 +34,14 @@ class Statements:
         """Run a query and write its rows to a folder of Parquet files."""
         self.session.sql(statement).write.parquet(path)
 
+    def remove_orphans(self, table: str, location: str, older_than_ms: int) -> None:
+        """Call Iceberg's action, for the procedure of that name accepts no time within the last day."""
+        java, session = self.session._jvm.org.apache.iceberg.spark, self.session._jsparkSession
+        action = java.actions.SparkActions.get(session).deleteOrphanFiles(
+            java.Spark3Util.loadIcebergTable(session, table)
+        )
+        action.location(location).olderThan(older_than_ms).execute()
+
     def close(self) -> None:
         self.started.stop()
 
