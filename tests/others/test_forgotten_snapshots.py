@@ -9,12 +9,13 @@ import pytest
 from perennial.errors import TerminalDataError
 from perennial.moves import Run, expire_sources, recovery, restore_sources
 from perennial.moves.restore import check_request, plan_restore
+from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS
 from perennial.warehouse import Warehouse
 from perennial.warehouse.lineage import History
 from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.others.writer import NOW, append, snapshot_ids, table_of_others
-from tests.rows import append_hot, hot_and_archive, interaction, visible
+from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
 HOT, ARCHIVE = INTERACTIONS.name, "interactions_archive"
@@ -80,6 +81,13 @@ def test_copies_of_which_nobody_knows_whether_they_arrived_are_not_added_again(w
     assert snapshot_ids(warehouse, (HOT, ARCHIVE)) == stand
     assert hot_and_archive(warehouse) == rows
     assert not [row for row in visible(warehouse) if '"source_id":"old"' in row], "the source is still expired"
+
+    # What the runbook says: the origin is whole, so what the destination has of it can go.
+    expected = visible(warehouse) + multiset(warehouse, ARCHIVE)
+    table_of_others(warehouse, HOT).delete("source_id == 'old'")
+    storage_for(plan_uri).delete(f"{plan_uri}/adding.json")
+    restore_sources(warehouse, REQUEST, AGAIN)
+    assert hot_and_archive(warehouse) == visible(warehouse) == expected
 
 
 def test_copies_that_were_never_added_are_known_not_to_have_arrived(warehouse: Warehouse) -> None:
