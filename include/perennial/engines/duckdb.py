@@ -21,6 +21,7 @@ import duckdb
 from perennial.engines.columns import FILE_COLUMN, SOURCE_TOTALS, arrow_type, no_values, quoted, scan
 from perennial.errors import TerminalDataError, TransientConflictError
 from perennial.statements import statement
+from perennial.storage import local_name
 from perennial.tables import (
     EXPIRY_DECISIONS,
     INTERACTIONS,
@@ -313,4 +314,4 @@ def source_totals(warehouse: Warehouse) -> pa.Table:
 
 def local_path(uri: str) -> str:
     """Return an address in DuckDB's form."""
-    return re.sub(r"^s3[an]://", "s3://", uri.removeprefix("file://"))
+    return re.sub(r"^s3[an]://", "s3://", local_name(uri))
