@@ -32,12 +32,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
     AirflowFailException,
+    AirflowSkipException,
     assets,
     current_page_url,
     current_params,
@@ -47,6 +47,7 @@ from perennial.airflow import (
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import dag_id
 
 WRITTEN = ("interactions", "interactions_archive", "user_message_summary", "users", "rejected_events", "archived_files")
@@ -149,7 +150,11 @@ def erase_users() -> None:
         from perennial.erase import run
 
         with step() as warehouse:
-            return run.remove(warehouse, batch_uri)
+            removed = run.remove(warehouse, batch_uri)
+            # How many rows were rewritten for them is not counted.
+            touched = {table: Volume() for table, row_count in removed.items() if row_count}
+            report_lineage(warehouse, touched, touched)
+            return removed
 
     @task
     def purge(batch_uri: str) -> dict[str, int]:

@@ -20,6 +20,7 @@ from perennial.audiences.filters import FILTERS, Filter, FilterGroup
 from perennial.cost import read_prices
 from perennial.currents.fields import EXPECTED, FIELD_MEANINGS, FIELDS
 from perennial.currents.landing import AVRO_ENDINGS, JSON_ENDINGS, PASSED_OVER
+from perennial.metrics import METRICS
 from perennial.platform.columns import PRIMARY_KEYS
 from perennial.platform.conversions import ACCEPTED
 from perennial.settings import DEFAULTS, PREFIX, Settings
@@ -52,7 +53,13 @@ def data_page(page: Path) -> str:
     return _filled(page, {"files": _landing_files(), "fields": _fields(), "event types": _event_types()} | _platform())
 
 
-_FILLED = {"layout.md": layout_page, "your-data.md": data_page}
+def monitoring_page(page: Path) -> str:
+    """Return the page about metrics with the table of them as the code has it; its words stay."""
+    lines = [f"| `{each.prometheus}` | {each.kind} | {each.unit} | {each.meaning} |" for each in METRICS.values()]
+    return _filled(page, {"metrics": "\n".join(["| metric | kind | unit | meaning |", "|---|---|---|---|", *lines])})
+
+
+_FILLED = {"layout.md": layout_page, "monitoring.md": monitoring_page, "your-data.md": data_page}
 
 
 def _filled(page: Path, tables: Mapping[str, str]) -> str:

@@ -249,10 +249,14 @@ class Turn:
         return self.now, self.run_id
 
 
+def turns(warehouse: Warehouse, dag_id: str) -> list[Turn]:
+    """List the runs of a DAG that are at work or wait, and the last that was at work."""
+    return [Turn(**fields) for fields in OperationStore.of(warehouse).find(_TURNS, dag_id) or ()]
+
+
 def give_turn_back(warehouse: Warehouse, dag_id: str, run_id: str) -> None:
     """Let other runs go first while this one waits for a person; its next task takes its turn again."""
-    store = OperationStore.of(warehouse)
-    known = [Turn(**fields) for fields in store.find(_TURNS, dag_id) or ()]
+    store, known = OperationStore.of(warehouse), turns(warehouse, dag_id)
     if any(turn.run_id == run_id for turn in known):
         store.put(_TURNS, [asdict(turn) for turn in known if turn.run_id != run_id], dag_id)
 
@@ -272,8 +276,7 @@ def take_turn(warehouse: Warehouse, dag_id: str, run: Run, is_active: Callable[[
     Returns:
         The id of the run that goes before this one; empty when it is this one's turn.
     """
-    store = OperationStore.of(warehouse)
-    known = [Turn(**fields) for fields in store.find(_TURNS, dag_id) or ()]
+    store, known = OperationStore.of(warehouse), turns(warehouse, dag_id)
     others = [turn for turn in known if turn.run_id != run.run_id and is_active(turn.run_id)]
     own = next((turn for turn in known if turn.run_id == run.run_id), Turn(run.run_id, run.now.isoformat()))
     before = [turn for turn in others if turn.taken or turn.place < own.place]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.text import day
 from perennial.warehouse import Warehouse
-from perennial_sample.mailbox import Mailbox, open_mailbox
+from perennial_sample.mailbox import Mailbox
 from tests.conftest import _copied as copied
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
@@ -52,12 +51,6 @@ def untouched(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> War
     )
     users(warehouse, {"user_id": "u1", "external_user_id": "e1", "email": "Ann@Example.com"})
     return warehouse
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as opened:
-        yield opened
 
 
 def users(warehouse: Warehouse, *rows: dict[str, Any]) -> None:

@@ -106,6 +106,7 @@ def while_it_runs(monkeypatch: pytest.MonkeyPatch, point: Point, interfere: Call
 RUNNING = [
     ("local", Point("before", "perennial.moves.plan:write_plan")),
     ("local", Point("before", "perennial.moves.copy:_write_results")),
+    ("local", Point("before", "commit:add")),
     ("lake", Point("before", "commit:add")),
     ("lake", Point("after", "commit:add")),
     ("local", Point("after", "commit:record")),
@@ -113,7 +114,7 @@ RUNNING = [
 ]
 
 
-@pytest.mark.long(but="lake-before-add")
+@pytest.mark.long(but="local-before-add")
 @pytest.mark.parametrize(("warehouse", "point"), RUNNING, indirect=["warehouse"], ids=str)
 def test_r23_a_running_restore_stops_at_its_next_step_or_finishes(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from perennial.errors import TerminalRequestError
 from perennial.moves import RestoreRequest, Run, expire_sources, restore_sources
 from perennial.moves.move_plan import MovePlan
 from perennial.warehouse import Warehouse
-from tests.moves.places import everywhere, on_s3
+from tests.moves.places import everywhere
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace, received
 
@@ -118,7 +118,8 @@ def test_r7_a_filter_saved_while_the_run_was_copying_keeps_its_source(
     assert workspace.warehouse.source_totals("interactions_archive").keys() == {"unwanted"}
 
 
-@on_s3
+@pytest.mark.long(but="local")
+@everywhere
 def test_r9_late_rows_stay_invisible_and_follow_into_the_archive_without_touching_the_clock(
     workspace: Workspace,
 ) -> None:
@@ -205,7 +206,8 @@ def test_r12_every_requested_source_has_its_outcome(workspace: Workspace) -> Non
 LONG_AGO_DELETED = datetime(2023, 5, 1, tzinfo=UTC)
 
 
-@on_s3
+@pytest.mark.long(but="local")
+@everywhere
 def test_r13_a_restored_source_expires_again_three_months_later_and_comes_back_again(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("old")

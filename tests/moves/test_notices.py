@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,12 +53,6 @@ def fill(warehouse: Warehouse) -> Workspace:
 @pytest.fixture
 def warehouse(made_once: MadeOnce) -> Warehouse:
     return made_once(fill).warehouse
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as opened:
-        yield opened
 
 
 def notify(warehouse: Warehouse, now: datetime, run_id: str = "", **given: Any) -> int:

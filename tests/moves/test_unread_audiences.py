@@ -154,6 +154,7 @@ def test_why_nothing_expires_is_said_wherever_a_person_asks(
     assert (problem.part, problem.path) == ("audience", "segment:s $")
 
 
+@pytest.mark.long(but="an id")
 @pytest.mark.parametrize(("definition", "kept"), [(NAMES_A, {"a"}), (NONSENSE, {"a", "b"})], ids=["an id", "no JSON"])
 def test_r7_an_audience_that_cannot_be_read_at_the_second_look_keeps_what_it_could_name(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, definition: str, kept: set[str]

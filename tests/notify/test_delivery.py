@@ -5,7 +5,6 @@ from __future__ import annotations
 import smtplib
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from perennial.notify import Attachment, Delivery, DeliveryRecord, Letter, Messa
 from perennial.notify.message import as_email
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from perennial_sample.mailbox import Mailbox, airflow_connection, open_mailbox
+from perennial_sample.mailbox import Mailbox, airflow_connection
 
 MESSAGE = Message(
     reference="restore:manual__1",
@@ -30,12 +29,6 @@ MESSAGE = Message(
 )
 ALL = ("ada@example.com", "bob@example.com", "cyd@example.com", "dan@example.com")
 BOB = ALL[1]
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as mailbox:
-        yield mailbox
 
 
 def attempt(root: Path | str, to: tuple[str, ...] = ALL, message: Message = MESSAGE) -> Delivery:

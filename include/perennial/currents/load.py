@@ -15,6 +15,7 @@ from perennial.currents.landing import LandingFile, list_landing, select_new, wa
 from perennial.currents.prepare import LOADED_TABLES, LoadRequest, prepare_load, read_batch
 from perennial.engines.duckdb import open_connection
 from perennial.errors import TerminalDataError, TransientConflictError
+from perennial.metrics import send
 from perennial.quality import LoadCounts
 from perennial.refusals import refuse_future_date
 from perennial.settings import dag_id
@@ -165,5 +166,6 @@ def _outcome(loads: list[list[LoadCounts]], waiting: int, finished: int) -> Load
     names = ("read", "interactions", "summary_only", "duplicates", "ignored", "rejected", "erased")
     totals = {name: sum(getattr(count, name) for count in counts) for name in names}
     outcome = LoadOutcome(loads=len(loads), files=len(counts), waiting=waiting, finished=finished, **totals)
+    send({"loaded_rows_total": outcome.interactions, "rejected_events_total": outcome.rejected})
     log.info("%s", outcome)
     return outcome

@@ -44,6 +44,11 @@ def is_late(state: RequestState, now: datetime) -> bool:
     return not state.is_over and now >= state.due_at
 
 
+def is_urgent(state: RequestState, now: datetime) -> bool:
+    """Whether a request is in the last part of its time, in which somebody is warned, or late."""
+    return not state.is_over and now >= state.due_at - (state.due_at - state.requested_at) * WARNED_SHARE
+
+
 def what_waits(state: RequestState) -> str:
     """Say in a sentence what a request waits for; empty if it is over."""
     if state.needs_decision:
@@ -90,7 +95,7 @@ def give_warning(
 def _concern(state: RequestState, now: datetime) -> Concern | None:
     if is_late(state, now):
         what = f"Its deadline has passed, {pluralize((now - state.due_at).days, 'day')} ago."
-    elif now >= state.due_at - (state.due_at - state.requested_at) * WARNED_SHARE:
+    elif is_urgent(state, now):
         what = f"Its deadline is {day(state.due_at)}."
     elif state.needs_decision:
         what = f"The messaging platform asks to erase {pluralize(len(state.hashes), 'person', 'people')}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from perennial.notify import DeliveryRecord, Letter, deliver
@@ -154,10 +155,13 @@ def what_airflow_keeps(run_ids: Sequence[str], until: datetime) -> tuple[str, ..
         return ()
     dag = dag_id("erase_users")
     named = ", ".join(run_ids)
+    of_dag, option = "the DAG", f"--dag-ids {dag} "
+    if version("apache-airflow-core").startswith("3.1."):
+        of_dag, option = "every DAG (Airflow 3.1 cannot choose one)", ""
     return (
         f"The ids were given as params of the DAG {dag} (run {named}), so Airflow's own database holds them: the "
         "conf of the run, and the audit log of who triggered it. Once the run has ended, this command of Airflow "
-        f"deletes both, for all runs of the DAG until then: airflow db clean --tables dag_run,log --dag-ids {dag} "
+        f"deletes both, for all runs of {of_dag} until then: airflow db clean --tables dag_run,log {option}"
         f"--clean-before-timestamp '{until:%Y-%m-%dT%H:%M:%S+00:00}' --skip-archive --yes. A proxy or a shell that "
         "has passed the ids on may keep them as well. `perennial erase` leaves none.",
     )

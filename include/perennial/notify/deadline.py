@@ -16,7 +16,9 @@ from perennial.notify.messages import late_restore_message, run_url
 
 _log = logging.getLogger(__name__)
 
-_OVER, _WAITS = ("success", "failed"), "awaiting_input"
+_OVER = ("success", "failed")
+# A task that waits for a person; Airflow before 3.3 has no state of its own for that.
+WAITING = ("awaiting_input", "deferred")
 _ENDED = "the run has ended"
 # The task that sends the last mail of a run, and its states before it does so.
 _LAST_MAIL, _NOT_BEGUN = "notify_requesters", (None, "scheduled", "queued")
@@ -72,7 +74,7 @@ def _ask_airflow(dag_id: str, run_id: str) -> str:
     states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id])
     if run_id not in states or states[run_id].get(_LAST_MAIL) not in _NOT_BEGUN:
         return _ENDED
-    if _WAITS in states[run_id].values():
+    if states[run_id].get("plan") in WAITING:
         # Above its ceiling (R23): its requesters have an e-mail that says so.
         return "the run waits for a person's approval"
     return _ENDED if RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) in _OVER else ""

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from perennial.airflow import CANCELLED_XCOM
+from perennial.notify.deadline import WAITING
 from perennial.refusals import CLOCK_DIFFERENCE, lies_ahead
 from perennial.web.access import EXPIRE_DAG, RESTORE_DAG
 
@@ -373,7 +374,7 @@ def waiting_runs(session: Session) -> list[Waiting]:
         .where(
             HITLDetail.responded_at.is_(None),
             TaskInstance.dag_id.in_([EXPIRE_DAG, RESTORE_DAG]),
-            TaskInstance.state.in_(["awaiting_input", "deferred"]),
+            TaskInstance.state.in_(WAITING),
         )
         .order_by(HITLDetail.created_at, TaskInstance.run_id)
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from perennial import text as formatting
 from perennial.notify import DeliveryRecord, describe, run_url
+from perennial.notify.deadline import WAITING
 from perennial.notify.delivery import RESTORE
 from perennial.sql import statement
 from perennial.web.access import READ, RESTORE_DAG, may_cancel
@@ -65,8 +66,6 @@ _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
         ),
     ),
 )
-# A task that waits for a person; Airflow before 3.3 has no state of its own for that.
-_WAITING = ("awaiting_input", "deferred")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 # For copy tasks with at most this many files, each copied file counts; for larger ones, only whole tasks count.
 _FILES_CHECKED_SINGLY = 2_000
@@ -255,7 +254,7 @@ def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]], st
         return "stopping"
     if run.state == QUEUED:
         return "queued"
-    if states.get("plan", {}).get(-1) in _WAITING:
+    if states.get("plan", {}).get(-1) in WAITING:
         return "waiting"
     for phase, task_ids in _PHASES:
         if any(state not in _FINISHED for task_id in task_ids for state in states.get(task_id, {}).values()):
