@@ -6,7 +6,7 @@ BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
 INSTALLED_BY := scripts/install pyproject.toml requirements/runtime.txt
 # What a laptop has too; what the image has besides is the extra deploy.
-EXTRAS = --extra lineage --extra postgres --extra s3 --extra sample --extra spark --extra statsd --extra trino
+EXTRAS = --extra channels --extra lineage --extra postgres --extra s3 --extra sample --extra spark --extra statsd --extra trino
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## Show this list

@@ -24,8 +24,8 @@ from perennial.metrics import METRICS
 from perennial.platform.columns import PRIMARY_KEYS
 from perennial.platform.conversions import ACCEPTED
 from perennial.settings import DEFAULTS, PREFIX, Settings
-from perennial.sql import SQL_ROOT, statement
-from perennial.tables import SYNCED, TABLES, Table
+from perennial.statements import SQL_ROOT, statement
+from perennial.tables import SYNCED, TABLES, VIEWS, Table
 
 PROJECT_ROOT = Path(__file__).parents[1]
 FOLDER = PROJECT_ROOT / "docs" / "reference"
@@ -135,9 +135,18 @@ def tables_page() -> str:
     ]
     for table in TABLES:
         lines += _table_section(table)
+    views = {path.stem.removeprefix("create_"): path for path in sorted((SQL_ROOT / "views").glob("create_*.sql"))}
     lines.append("# Views\n")
-    for path in sorted((SQL_ROOT / "views").glob("create_*.sql")):
-        lines += [f"## `{path.stem.removeprefix('create_')}`\n", _sql_header(path), ""]
+    for view in sorted(VIEWS, key=lambda view: view.name):
+        lines += [f"## `{view.name}`\n", _sql_header(views.pop(view.name))]
+        lines.append(f"Its columns mean what they mean in `{view.like.name}`{', except:' if view.own else '.'}")
+        if view.own:
+            rows = [f"| `{name}` | {doc} |" for name, doc in view.own.items()]
+            lines += ["\n| column | meaning |", "|---|---|", *rows]
+        lines.append("")
+    lines += ["# Internal views\n", "What the views are made of; in a DuckDB session they are in schema `internal`.\n"]
+    for name, path in views.items():
+        lines += [f"## `{name}`\n", _sql_header(path), ""]
     return "\n".join(lines)
 
 

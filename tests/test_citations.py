@@ -35,6 +35,7 @@ def project(tmp_path: Path) -> Path:
         f"{SPEC}rules.md": "# What was asked for\n",
         "docs/code.py": f"# R1, M1-M2, ADR 3, ../{SPEC}rules.md, {SPEC}rules.md\ndef test_r1_m2_holds(): 0xR9, aR9, 'bM9c'\n",
         "icon.svg": "<path d='M7 11c-3'/>",
+        "notebook.ipynb": r'"<path d=\"M7 11c-3 M8 0\"/>"',
         ".tools/other.py": "# R9\n",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

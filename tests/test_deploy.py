@@ -123,7 +123,7 @@ USES_ALL = """
 import importlib, pkgutil, sys
 from pathlib import Path
 import perennial
-from perennial.sql import SQL_ROOT, statement
+from perennial.statements import SQL_ROOT, statement
 app = Path(sys.argv[1])
 for module in pkgutil.walk_packages(perennial.__path__, "perennial."):
     named = vars(importlib.import_module(module.name)).items()

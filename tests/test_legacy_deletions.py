@@ -20,7 +20,7 @@ from perennial.platform import read_legacy_deletions, read_metadata, sync_source
 from perennial.policy.decisions import decide
 from perennial.policy.legacy_deletions import decide_legacy_deletions, import_legacy_deletions, revoke
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 from tests.conftest import MadeOnce
 from tests.kill import Point, run_and_kill

@@ -16,7 +16,7 @@ from perennial.moves.move_plan import DIRECTIONS, RESTORE
 from perennial.moves.thaw_status import find_thaw_status
 from perennial.operations import pending_records, turns
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, INTERACTIONS, INTERACTIONS_ARCHIVE, SOURCES
 
 if TYPE_CHECKING:

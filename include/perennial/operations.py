@@ -7,8 +7,10 @@ back. Everything here lies below `Warehouse.operations_uri()`, as JSON that late
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -42,6 +44,26 @@ class Run:
     requested_by: str | None = None
     reason: str | None = None
     requested_at: datetime | None = None
+
+
+def local_run(reason: str = "") -> Run:
+    """Return a run of this process and of whoever runs it, now."""
+    now = wall_clock()
+    return Run(
+        run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}",
+        now=now,
+        requested_by=current_user(),
+        reason=reason or None,
+        requested_at=now,
+    )
+
+
+def current_user() -> str:
+    """Name who runs this; a container may run as a user without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def wall_clock() -> datetime:

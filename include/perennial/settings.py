@@ -72,6 +72,8 @@ class Settings:
             Without it nobody who was erased is known any more.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
+        channels: The Airflow connection of type apprise whose services (Slack, Teams, webhooks) get in short what goes
+            by e-mail; None: e-mail alone.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.
         prices: TOML file with prices of storage; None means the table in the package, `cost/prices.toml`.
@@ -105,6 +107,7 @@ class Settings:
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
     dag_prefix: str = ""
+    channels: str | None = None
     copy_pool: str = "default_pool"
 
     @classmethod
@@ -147,6 +150,7 @@ class Settings:
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
+            channels=value["CHANNELS"] or None,
             copy_pool=value["COPY_POOL"],
             prices=_local_file(home, "PRICES", value),
         )
@@ -209,6 +213,7 @@ DEFAULTS = {
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
     "DAG_PREFIX": "",
+    "CHANNELS": "",
     "COPY_POOL": "default_pool",
 }
 

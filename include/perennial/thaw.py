@@ -162,15 +162,18 @@ async def warn_when_late(*, context: dict[str, Any] | None = None, **named: Any)
         if seconds <= 0:
             break
         await asyncio.sleep(seconds)
-    return await warn_late_restore(context=context, root=await asyncio.to_thread(_operations_root), **named)
+    root, channels = await asyncio.to_thread(_notes)
+    return await warn_late_restore(context=context, root=root, channels=channels, **named)
 
 
-def _operations_root() -> str | None:
+def _notes() -> tuple[str | None, str | None]:
+    """Return where it is recorded who was warned, and the connection of the channels."""
     try:
-        return open_warehouse().operations_uri()
+        warehouse = open_warehouse()
+        return warehouse.operations_uri(), warehouse.settings.channels
     except Exception:  # as in `_thawing`
         log.exception("Who is warned that a restore is late cannot be written down")
-        return None
+        return None, None
 
 
 def late_at(thawing: ThawStatus) -> datetime:

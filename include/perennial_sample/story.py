@@ -21,7 +21,7 @@ from rich.table import Table
 from perennial.errors import TerminalError, TerminalSettingError
 from perennial.resources import checkout
 from perennial.settings import Settings, dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial_sample.in_process import airflow_environment
 from perennial_sample.mailbox import Mailbox, ReceivedMail
 from perennial_sample.workspace import Restore, Workspace, advance_workspace, create_workspace

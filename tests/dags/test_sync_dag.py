@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 from tests.airflow import RunDag
 from tests.workspace import received

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import pytest
 from benchmarks.peers.spark_catalogs import embedded_catalog, rest_catalog
 from scripts.environments import MissingError
 
-from perennial.warehouse import Warehouse, catalog_file
+from perennial.warehouse import Warehouse
 from tests.installed.spark import ApacheSpark, running_spark
 from tests.lake import Lake
 
@@ -29,8 +28,6 @@ def apache_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheSpa
 @pytest.fixture
 def spark_on_disk(apache_spark: ApacheSpark, local_warehouse: Warehouse) -> ApacheSpark:
     """Spark over the embedded catalog of the test's workspace on this disk."""
-    with closing(sqlite3.connect(catalog_file(local_warehouse.settings))) as catalog:
-        catalog.execute("PRAGMA journal_mode = WAL")
     apache_spark.connect(local_warehouse, embedded_catalog(local_warehouse.settings))
     return apache_spark
 

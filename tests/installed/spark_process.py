@@ -45,6 +45,14 @@ class Statements:
         """Show a Parquet file under a name in the session."""
         self.session.read.parquet(path).createOrReplaceTempView(name)
 
+    def remove_orphans(self, table: str, location: str, older_than_ms: int) -> None:
+        """Call Iceberg's action, for the procedure of that name accepts no time within the last day."""
+        java, session = self.session._jvm.org.apache.iceberg.spark, self.session._jsparkSession
+        action = java.actions.SparkActions.get(session).deleteOrphanFiles(
+            java.Spark3Util.loadIcebergTable(session, table)
+        )
+        action.location(location).olderThan(older_than_ms).execute()
+
     def close(self) -> None:
         self.started.stop()
 

@@ -23,7 +23,7 @@ from perennial.moves.expire import decide_expiry
 from perennial.moves.move_plan import MovePlan
 from perennial.platform import sync_sources
 from perennial.policy.referrers import KeptSources, kept_sources
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible

@@ -249,6 +249,29 @@ def test_r22_an_erasure_that_needs_attention_is_linked() -> None:
     ]
 
 
+def test_a_channel_shows_neither_who_asked_nor_why_nor_the_id_of_an_erasure() -> None:
+    who, conf = "ann@example.com", {"source_ids": ["cmp-1"], "notify": ["ann@example.com"], "reason": "ann@example.com"}
+    found = FoundReport(request_ids=("r1",), person_count=1, found=(), cold_file_count=1, cold_bytes=1, cost="",
+                        retrieve_at=ASKED, run_id="run")  # fmt: skip
+    concern = Concern(request_id="r1", due_at=ASKED, what="It waits.", remedy="Approve it.")
+    messages = [
+        restore_message(restore(sources=(source(1),), requested_by=who, reason=who, notify=(who,))),
+        restore_message(restore(state="failed", error=who, reason=who, notify=(who,))),
+        expiry_digest(expiry(expired(1, owner=who))),
+        late_restore_message({"dag_run_id": "run", "conf": conf}, ASKED),
+        receipts_message([erased(who)]),
+        receipts_message([erased(who)] * 2),
+        found_message(found),
+        concerns_message(ConcernsReport(concerns=(concern,), run_id="run")),
+    ]
+    for message in messages:
+        shown = f"{message.title}\n{message.summary}"
+        assert who not in shown
+        assert message.title
+        assert message.summary
+    assert all("r1" in message.text and "r1" not in f"{message.title}{message.summary}" for message in messages[4:])
+
+
 def erased(text: str) -> Receipt:
     return Receipt(request_id="r1", requested_by=text, approved_by=text, reason=text, requested_at=ASKED, due_at=ASKED,
                    verified_at=ASKED, person_count=1, checked=(text,), to_let_go=(text,), airflow=(text,), run_id=text)  # fmt: skip

@@ -27,7 +27,7 @@ from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.notifications import notify_owners
 from perennial.platform import sync_sources
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from perennial.web.dependencies import _open

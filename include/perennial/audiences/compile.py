@@ -25,7 +25,7 @@ from perennial.audiences.filters import (
 )
 from perennial.audiences.resolve import ResolvedAudience
 from perennial.engines.dialects import LAYER
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
 
 INTERACTIONS_VIEW = "available_interactions"

@@ -18,7 +18,7 @@ from perennial.audiences.lookups import find_known_ids, sources_by_tag
 from perennial.audiences.parse import parse
 from perennial.audiences.segment_graph import SegmentGraph, Uses
 from perennial.engines.sessions import open_deciding_session
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCE_VIOLATIONS, AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS
 
 if TYPE_CHECKING:

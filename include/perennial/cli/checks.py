@@ -11,9 +11,10 @@ from rich.markup import escape
 
 from perennial.cli.archive import check_archived_files
 from perennial.cli.platform import check_platform_selects
-from perennial.cli.printing import console, current_user, opened_warehouse, print_rows, say, shown
+from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
+from perennial.operations import current_user
 from perennial.settings import dag_id
 from perennial.text import pluralize
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from perennial.cli.printing import console, current_user, opened_warehouse, print_result, print_rows, say_exactly
+from perennial.cli.printing import console, opened_warehouse, print_result, print_rows, say_exactly
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalRequestError
+from perennial.operations import current_user
 from perennial.settings import dag_id
 from perennial.text import exact_size, moment, pluralize
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from perennial.cli.printing import console, current_user, opened_warehouse, print_result
+from perennial.cli.printing import console, opened_warehouse, print_result
 from perennial.cli.rows import AsCsv, AsJson, row_writer
-from perennial.sql import statement
+from perennial.operations import current_user
+from perennial.statements import statement
 
 app = typer.Typer()
 

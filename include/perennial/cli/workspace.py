@@ -26,7 +26,7 @@ from perennial.cli.printing import (
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalSettingError
 from perennial.refusals import read_moment
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 
@@ -213,7 +213,7 @@ def explain(
             console.print(Text(str(unseen)), soft_wrap=True)
             return
     if found.explanation is not None:
-        print_explanation(found.explanation, at)
+        print_explanation(found)
     if as_of:
         print_basis(found)
 
@@ -228,7 +228,7 @@ def sql(
 
     Every table and view of the contract is available.
     """
-    from perennial.engines.duckdb import open_session
+    from perennial.engines.analysts import open_described_session
     from perennial.engines.read_only import refuse_writes
     from perennial.exports.queries import narrowed_query, what_is_left_out
 
@@ -236,7 +236,7 @@ def sql(
     asked = query if query is not None else sys.stdin.read()
     with opened_warehouse() as warehouse:
         refuse_writes(asked, "perennial sql")
-        with open_session(warehouse) as session:
+        with open_described_session(warehouse) as session:
             write(session.execute(asked))
             if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
                 say_exactly(left_out, "yellow")

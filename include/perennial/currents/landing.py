@@ -15,7 +15,7 @@ from perennial.currents.fields import Records, records_of, unreadable
 from perennial.currents.jsonlines import read_json_lines
 from perennial.engines.duckdb import open_session
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import LOADED_FILES
 from perennial.warehouse import Warehouse

@@ -16,7 +16,7 @@ from perennial.engines.duckdb import create_view
 from perennial.engines.write_files import write_files
 from perennial.errors import TerminalDataError
 from perennial.quality import LoadCounts
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import (
     INTERACTIONS,
     LOADED_EVENTS,

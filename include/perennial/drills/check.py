@@ -21,7 +21,7 @@ from perennial.moves.thaw_status import ThawStatus
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import BULK
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ARCHIVE_CHECKS, INTERACTIONS_ARCHIVE
 from perennial.text import format_bytes, pluralize
 from perennial.warehouse import LiveFile, Warehouse

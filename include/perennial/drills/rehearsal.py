@@ -25,7 +25,7 @@ from perennial.moves.plan import plan_move
 from perennial.moves.rewrite import fingerprint
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import RestoreDrill
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from perennial.engines.documents import show_documents, write_document
 from perennial.engines.duckdb import open_connection, open_session
 from perennial.moves.rewrite import Condition
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse

@@ -29,7 +29,7 @@ from perennial.erase.people import People
 from perennial.errors import TerminalDataError
 from perennial.moves.rewrite import fingerprint
 from perennial.operations import wall_clock
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import LOADED_FILES
 

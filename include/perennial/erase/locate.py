@@ -16,7 +16,7 @@ from perennial.erase.tables import FACT_TABLES, USER_TABLES, conditions
 from perennial.errors import TransientError
 from perennial.moves.rewrite import Condition
 from perennial.moves.thaw import Files, find_cold
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 from perennial.warehouse import LiveFile, Warehouse

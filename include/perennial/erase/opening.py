@@ -20,7 +20,7 @@ from perennial.errors import TerminalRequestError
 from perennial.moves.requests import Texts
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.refusals import read_params, sentences
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import USERS
 
 if TYPE_CHECKING:

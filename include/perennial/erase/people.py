@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perennial.erasures.payloads import is_word, named_in, words_of
 from perennial.erasures.requests import ErasureRequest, write_request
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import USERS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from perennial.erasures.hashes import erasure_key, hash_external_user_id, hash_u
 from perennial.errors import TerminalRequestError
 from perennial.operations import OperationStore, hashed_name, wall_clock
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ERASURES
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from perennial.erasures.payloads import named_in
 from perennial.errors import TerminalSettingError
 from perennial.operations import wall_clock
 from perennial.settings import PREFIX
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ERASURES
 from perennial.text import pluralize
 

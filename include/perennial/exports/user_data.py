@@ -30,7 +30,7 @@ from perennial.notify.delivery import EXPORT
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.refusals import read_params
 from perennial.reports import ExportReport
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 from perennial.text import pluralize

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from perennial.engines.duckdb import create_view, open_connection
 from perennial.operations import Run, wall_clock
 from perennial.policy.holds import held_sources
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.warehouse import SourceTotal, Warehouse
 

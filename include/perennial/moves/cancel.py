@@ -13,7 +13,7 @@ from perennial.moves.move_plan import RESTORE, find_plan
 from perennial.moves.restore_start import find_restore, unended_runs
 from perennial.operations import OperationRecord, pending_records, remove_pending
 from perennial.refusals import nearest_name, not_known
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse

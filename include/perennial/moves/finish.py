@@ -78,7 +78,12 @@ def count_moved(moved: MoveOutcome) -> None:
 
 
 def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
-    """Carry out steps 5 and 6 in either direction; `recovery.plan_again` handles what is left."""
+    """Carry out steps 5 and 6 in either direction; `recovery.plan_again` handles what is left.
+
+    Raises:
+        TerminalSettingError: Another writer has changed a table so that it cannot be written; nothing was recorded.
+    """
+    warehouse.refuse_unwritable([plan.direction.origin])
     return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
 
 

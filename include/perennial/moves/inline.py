@@ -24,7 +24,7 @@ from perennial.moves.restore import check_request, plan_restore, restore_report
 from perennial.moves.thaw import wait_for_thaw
 from perennial.moves.thaw_status import ThawStatus, end_thaw, find_thaw_status
 from perennial.moves.verify import verify_move
-from perennial.notify import Delivery, airflow_url, page_url
+from perennial.notify import Delivery, airflow_url, describe, page_url
 from perennial.operations import Run, wall_clock
 from perennial.reports import ExpiryReport, RestoreReport
 from perennial.warehouse import Warehouse
@@ -124,6 +124,16 @@ def restore_and_notify(
     watch("Sending the e-mail", 0, 0)
     attempt = Attempt(request_uri, tuple(plan_uris), error, page_url=_page_url())
     return send_report(warehouse, run, params, attempt)
+
+
+def undelivered_here(delivery: Delivery) -> str:
+    """Say who could not be notified of a restore in this process, and why that may be; empty if everybody was."""
+    if not delivery.undelivered:
+        return ""
+    return (
+        f"{describe(delivery.undelivered)} The restore itself is not affected: inform them another way. Outside "
+        "Airflow the connection is read from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from its database."
+    )
 
 
 def end_stopped_run(warehouse: Warehouse, run: Run, by: str | None, planned: bool) -> None:

@@ -22,7 +22,7 @@ from perennial.notify.notice_report import DueSource, EndingHold, HoldsReport, N
 from perennial.operations import Run, sources_under_way, wall_clock
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
 from perennial.policy.holds import Hold, ends_by_source, standing_holds
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import NOTICES
 from perennial.text import pluralize
 

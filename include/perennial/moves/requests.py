@@ -16,7 +16,7 @@ from perennial.platform.vanished import nearest_source
 from perennial.refusals import nearest_name, not_known, read_params, sentences
 from perennial.reports import DELETED, STANDARD, THAW_TIERS
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
 if TYPE_CHECKING:

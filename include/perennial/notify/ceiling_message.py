@@ -67,4 +67,5 @@ def ceiling_message(report: CeilingReport) -> Message:
         subject=f"Restore waits for approval: {bidi_isolate(what)}",
         text=text,
         html=html,
+        link=report.approve_url or report.run_url,
     )

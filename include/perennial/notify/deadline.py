@@ -24,7 +24,9 @@ _ENDED = "the run has ended"
 _LAST_MAIL, _NOT_BEGUN = "notify_requesters", (None, "scheduled", "queued")
 
 
-async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str | None = None, **_: Any) -> str:
+async def warn_late_restore(
+    *, context: dict[str, Any] | None = None, root: str | None = None, channels: str | None = None, **_: Any
+) -> str:
     """Notify the requesters of a restore that it is late, unless it has ended or waits for a person's approval.
 
     The e-mail is sent in a thread: it does not hold up other triggers, and the asynchronous SmtpHook (smtp 3.2) starts
@@ -33,6 +35,7 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     Args:
         context: `dag_run` as Airflow's API shows it, and `deadline`; a deadline's context holds nothing else.
         root: Directory of the workspace's operations, which records who was notified; None where it is not known.
+        channels: The Airflow connection of PERENNIAL_CHANNELS; None: no channel gets the message.
 
     Returns:
         What was done, for the callback's record.
@@ -51,7 +54,7 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     base_url = airflow_url()
     url = run_url(base_url, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id"))) if base_url else None
     message = late_restore_message(dag_run, datetime.now(UTC), url, page_url(base_url) if base_url else None)
-    record = DeliveryRecord(LATE, str(dag_run.get("dag_run_id")), root)
+    record = DeliveryRecord(LATE, str(dag_run.get("dag_run_id")), root, channels)
     delivery = await asyncio.to_thread(deliver, record, [Letter(message=message, to=to)])
     notified = f"notified {', '.join(delivery.delivered) or 'nobody'}"
     return f"{notified}. {describe(delivery.undelivered)}" if delivery.undelivered else notified

@@ -19,13 +19,14 @@ def receipts_message(receipts: Sequence[Receipt]) -> Message:
     """Build the message at the end of requests, to one recipient, with the receipts to be filed as text files."""
     first, count = receipts[0], len(receipts)
     people = pluralize(sum(receipt.person_count for receipt in receipts), "person", "people")
+    headline = f"Erasure of {people} completed and verified"
     template = "erasure" if count == 1 else "erasures"
     text, html = render(
         template,
         receipt=first,
         receipts=receipts[:BODY_ROWS],
         receipt_count=count,
-        headline=f"Erasure of {people} completed and verified",
+        headline=headline,
         mailed=True,
         tone="good",
     )
@@ -37,6 +38,8 @@ def receipts_message(receipts: Sequence[Receipt]) -> Message:
         subject=f"Erasure completed: {f'request {first.request_id}' if count == 1 else f'{count:,} requests'}",
         text=text,
         html=html,
+        title_elsewhere=headline,
+        link=first.run_url,
         attachments=tuple(
             Attachment(filename=name, media_type="text/plain", content=content.encode("utf-8", "backslashreplace"))
             for name, content in filed
@@ -72,6 +75,7 @@ def found_message(report: FoundReport) -> Message:
         subject=headline,
         text=text,
         html=html,
+        link=report.run_url,
     )
 
 
@@ -87,4 +91,5 @@ def concerns_message(report: ConcernsReport) -> Message:
         subject=f"{headline}: first deadline {day(min(concern.due_at for concern in report.concerns))}",
         text=text,
         html=html,
+        link=report.run_url,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.errors import TerminalRequestError
 from perennial.refusals import not_known
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, EXPIRY_DECISIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 from perennial.text import pluralize
 

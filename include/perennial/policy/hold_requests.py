@@ -13,7 +13,7 @@ from perennial.operations import hashed_name
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.policy.holds import Hold
 from perennial.refusals import nearest_name, not_known, read_moment, read_params
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import HOLDS, LIFECYCLE_EVENTS
 from perennial.text import pluralize
 

@@ -21,7 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 from perennial.audiences.completeness import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 from perennial.errors import TransientError
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.access import HOLD_DAG, RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.source_index import SourceSnapshot

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perennial import text as formatting
 from perennial.errors import TerminalRequestError, TerminalSettingError
 from perennial.reports import STANDARD, THAW_TIMES
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.airflow_runs import find_obstacle
 from perennial.web.dependencies import PageContext, restoring_sources
 from perennial.web.restore_times import ExpectedTime, expect_time

@@ -14,7 +14,7 @@ from perennial import text as formatting
 from perennial.notify import DeliveryRecord, describe, run_url
 from perennial.notify.deadline import WAITING
 from perennial.notify.delivery import RESTORE
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.access import READ, RESTORE_DAG, may_cancel
 from perennial.web.airflow_runs import (
     FAILED,
