@@ -139,7 +139,7 @@ def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_kn
 
 
 @pytest.mark.long
-def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
+def test_what_can_be_read_at_once_is_neither_waited_for_nor_announced(
     freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
     workspace, before = freeze("GLACIER_IR")
@@ -171,7 +171,7 @@ def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
 
 
 @pytest.mark.long
-def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_told_twice(
+def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_notified_twice(
     freeze: Freeze, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse, run = freeze("GLACIER")[0].warehouse, Run("r1", NOW, "ann")

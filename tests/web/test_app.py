@@ -15,7 +15,7 @@ from tests.web.conftest import As
 from tests.workspace import Workspace
 
 
-def test_strangers_are_told_to_log_in(server: TestClient, warehouse: Warehouse) -> None:
+def test_strangers_are_asked_to_log_in(server: TestClient, warehouse: Warehouse) -> None:
     answer = server.get("/perennial/sources")
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
