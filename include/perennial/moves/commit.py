@@ -105,7 +105,7 @@ def forestall(warehouse: Warehouse, plan: MovePlan) -> bool:
     """Keep the copies of a move from ever entering the destination, unless they have.
 
     A check alone would leave a process that is about to commit the time to do so. This commits nothing to the same
-    table, so that of the two commits one is the first, and whoever is second sees it.
+    table, so that of the two commits one is the first, and the second process sees it.
 
     Returns:
         Whether they never enter it.
@@ -321,7 +321,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
     if step.rewritten:
         # No other move makes a file with this name (M1), so rows that another move has taken are in another file.
         return removed_by(plan, step, removers)
-    # A plain copy has the same name whoever makes it.
+    # A plain copy has the same name, whichever move makes it.
     return all(
         removers[uri].startswith(f"{plan.direction.name}:") and operation_step(removers[uri]) == "remove"
         for uri in gone
