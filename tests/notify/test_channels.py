@@ -202,7 +202,7 @@ def post_three(warehouse: Warehouse) -> None:
     deliver(DeliveryRecord.of(warehouse, "restore", "r1"), letters)
 
 
-@pytest.mark.long(but="before")
+@pytest.mark.long
 @pytest.mark.parametrize(("when", "twice"), [("before", ["a"]), ("after", [])])
 def test_a_sender_that_is_killed_posts_at_most_the_message_twice_that_it_was_about_to_note(
     when: str, twice: list[str], receiver: Receiver, mail: StrictServer, monkeypatch: pytest.MonkeyPatch,
