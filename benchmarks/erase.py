@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from scripts.environments import MissingError
 
 from benchmarks.figures import ROUNDS, Cost, Figure, in_turn, table
 from benchmarks.peers.entries import PEERS
-from benchmarks.peers.environments import MissingError
 from benchmarks.peers.process import running
 from benchmarks.processes import measured, watched
 from benchmarks.sample import ROWS as SAMPLE

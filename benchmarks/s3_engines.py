@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.lake import KEY, REGION, SECRET, TABLES, Lake, running_lake
+from scripts.environments import MissingError, jars
+from tests.lake import REGION, Lake, running_lake
 
 from benchmarks.expire import NOW, start_again
 from benchmarks.figures import ROUNDS, Cost, Figure, in_turn
 from benchmarks.peers.entries import PEERS
-from benchmarks.peers.environments import MissingError, python_environment
 from benchmarks.peers.process import PeerProcess, running
+from benchmarks.peers.spark_catalogs import AWS, rest_catalog
 from benchmarks.processes import measured, watched
 from benchmarks.s3 import rewrite
 from benchmarks.sample import fill_warehouse
@@ -33,9 +34,6 @@ from perennial.warehouse import Warehouse
 SOURCES = 100
 # Rows an object, aim, must.
 SHAPES = ((10_000, 7, 6), (100_000, 20, 15))
-# What Iceberg's S3FileIO needs of the AWS SDK for Java.
-AWS = ("--no-deps", "bodo-iceberg-connector==2026.10")
-JARS = ("*-2.29.26.jar", "eventstream-*.jar", "reactive-streams-*.jar", "httpclient-*.jar")
 
 
 def run(sources: int = SOURCES, rounds: int = ROUNDS) -> list[Figure]:
@@ -95,25 +93,9 @@ def _running_spark(lake: Lake, warehouse: Warehouse, home: Path) -> Any:
     namespace = warehouse.settings.namespace
     archive = warehouse.table(INTERACTIONS_ARCHIVE.name)
     warehouse.catalog.create_table((namespace, "spark_archive"), archive.schema(), partition_spec=archive.spec())
-    packages = python_environment("aws-jars", *AWS).parents[1]
-    jars = [str(jar) for pattern in JARS for jar in packages.glob(f"lib/*/site-packages/*/jars/libs/{pattern}")]
-    catalog = {
-        "type": "rest",
-        "uri": lake.catalog_url,
-        "warehouse": TABLES,
-        "prefix": TABLES,
-        "credential": f"{KEY}:{SECRET}",
-        "oauth2-server-uri": f"{lake.catalog_url}/v1/oauth/tokens",
-        "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-        "s3.endpoint": lake.s3_url,
-        "s3.path-style-access": "true",
-        "s3.access-key-id": KEY,
-        "s3.secret-access-key": SECRET,
-        "client.region": REGION,
-        "http-client.type": "apache",
-    }
+    catalog, libraries = rest_catalog(lake), [str(jar) for jar in jars(*AWS)]
     tables = {"hot": f"lake.{namespace}.interactions", "archive": f"lake.{namespace}.spark_archive"}
-    os.environ |= {"PEER_SPARK": json.dumps({"catalog": catalog, "jars": jars, **tables}), "AWS_REGION": REGION}
+    os.environ |= {"PEER_SPARK": json.dumps({"catalog": catalog, "jars": libraries, **tables}), "AWS_REGION": REGION}
     return running(PEERS["spark"], home)
 
 

@@ -2,7 +2,7 @@
 
 `make quick` runs what needs no server, no browser, no Airflow and no whole run of the main job. `make test` leaves out
 what is marked `long`: further cases of what other tests show at one or two, and journeys of minutes. `make test-all`
-runs everything.
+runs everything but `installed`, the tests of engines that are installed beside the project: `make test-engines`.
 """
 
 from __future__ import annotations

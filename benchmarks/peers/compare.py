@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.environments import MissingError
+
 from benchmarks.figures import ROUNDS, Cost, Figure, median_cost
 from benchmarks.peers.entries import PEERS, Entry
-from benchmarks.peers.environments import MissingError
 from benchmarks.peers.peer import MODULUS
 from benchmarks.peers.process import PeerProcess, running
 from benchmarks.processes import watched

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.peers.environments import debian_environment, python_environment
-
-SPARK = ("--no-deps", "pyspark==3.5.9", "py4j==0.10.9.7", "snowpark-connect-deps-iceberg==1.0.2", "setuptools")
-POSTGRES = ("postgresql-15", "postgresql-client-15", "postgresql-15-partman")
+from scripts.environments import debian_environment, python_environment
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Entry:
     readable: bool = True
 
 
-DEBIAN = partial(debian_environment, "postgres", *POSTGRES)
+DEBIAN = partial(debian_environment, "postgres")
 PEERS = {
     "ours": Entry("Perennial", "ours"),
     "postgres": Entry("PostgreSQL 15, pg_partman: to another schema", "postgres", folder=DEBIAN),
@@ -45,17 +42,15 @@ PEERS = {
     "delta": Entry(
         "Delta Lake 1.6.6: append, delete",
         "delta",
-        partial(python_environment, "delta", "deltalake==1.6.6", "pyarrow==26.0.1"),
+        partial(python_environment, "delta"),
     ),
     "iceberg": Entry("pyiceberg: append, delete", "iceberg"),
     "clickhouse": Entry(
         "ClickHouse (chdb 4.4.0): MOVE PARTITION",
         "clickhouse",
-        partial(python_environment, "clickhouse", "chdb==4.4.0"),
+        partial(python_environment, "clickhouse"),
     ),
-    "spark": Entry(
-        "Spark 3.5.9, Iceberg 1.10.2: INSERT, DELETE", "spark", partial(python_environment, "spark", *SPARK)
-    ),
+    "spark": Entry("Spark 3.5.9, Iceberg 1.10.2: INSERT, DELETE", "spark", partial(python_environment, "spark")),
     "duckdb": Entry("DuckDB, Parquet files: COPY, delete", "duckdb_files"),
     "duckdb_tables": Entry("DuckDB, tables of its own: one transaction", "duckdb_tables"),
 }

@@ -39,8 +39,11 @@ class Peer(Protocol):
         """Stop it in order."""
 
 
-def serve(peer: Peer) -> None:
-    """Answer requests until standard input ends; the answers go to the descriptor in PEER_ANSWERS."""
+def serve(peer: Any) -> None:
+    """Have a peer, or whatever else has methods, answer requests until standard input ends.
+
+    The answers go to the descriptor in PEER_ANSWERS.
+    """
     with os.fdopen(int(os.environ["PEER_ANSWERS"]), "w") as answers:
         for line in sys.stdin:
             request = json.loads(line)
@@ -51,9 +54,10 @@ def serve(peer: Peer) -> None:
             print(json.dumps(answer), file=answers, flush=True)
 
 
-def _answer(peer: Peer, request: dict[str, Any], answers: Any) -> dict[str, Any]:
-    work = getattr(peer, request.pop("do"))
-    if work in (peer.move_out, peer.move_back):
+def _answer(peer: Any, request: dict[str, Any], answers: Any) -> dict[str, Any]:
+    name = request.pop("do")
+    work = getattr(peer, name)
+    if name in ("move_out", "move_back"):
         return _move(peer, work, answers, **request)
     if "home" in request:
         request["home"] = Path(request["home"])

@@ -9,30 +9,34 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from benchmarks.peers.entries import Entry
 
 ROOT = Path(__file__).parents[2]
+Asked = TypeVar("Asked", bound="AskedProcess")
 
 
-class PeerProcess:
-    """A peer in a process of its own, with all that it starts."""
+class AskedProcess:
+    """A module that answers requests (`peer.serve`) in a process of its own, with all that it starts."""
 
-    def __init__(self, entry: Entry, home: Path) -> None:
+    def __init__(self, python: Path, module: str, *arguments: str, log: Path, **environment: str) -> None:
         receiving, answering = os.pipe()
-        environment = os.environ | {"PEER_ANSWERS": str(answering), "PEER_ENVIRONMENT": str(entry.folder())}
-        command = [str(entry.python()), "-m", f"benchmarks.peers.{entry.module}", *entry.arguments]
-        self.log = home.with_suffix(".log")
-        with self.log.open("ab") as log:
+        self.log = log
+        with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, pass_fds=[answering]
+                [str(python), "-m", module, *arguments],
+                cwd=ROOT,
+                env=os.environ | environment | {"PEER_ANSWERS": str(answering)},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[answering],
             )
         os.close(answering)
         self._answers = os.fdopen(receiving)
-        self.ask("open", home=str(home))
 
     def send(self, work: str, **arguments: Any) -> None:
         self.process.stdin.write(json.dumps({"do": work, **arguments}).encode() + b"\n")
@@ -67,10 +71,26 @@ class PeerProcess:
         self._answers.close()
 
 
+class PeerProcess(AskedProcess):
+    """A peer over what is in its folder."""
+
+    def __init__(self, entry: Entry, home: Path) -> None:
+        module, folder = f"benchmarks.peers.{entry.module}", str(entry.folder())
+        log = home.with_suffix(".log")
+        super().__init__(entry.python(), module, *entry.arguments, log=log, PEER_ENVIRONMENT=folder)
+        self.ask("open", home=str(home))
+
+
 @contextmanager
 def running(entry: Entry, home: Path) -> Iterator[PeerProcess]:
     """Run a peer over what is in its folder; whatever happens, nothing of it survives."""
-    peer = PeerProcess(entry, home)
+    with ending(PeerProcess(entry, home)) as peer:
+        yield peer
+
+
+@contextmanager
+def ending(peer: Asked) -> Iterator[Asked]:
+    """Close a process when the block ends, or kill it if that fails."""
     try:
         yield peer
         if peer.process.poll() is None:

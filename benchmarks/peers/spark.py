@@ -22,7 +22,7 @@ class Spark:
         there = json.loads(os.environ.get("PEER_SPARK", "{}"))
         self.hot, self.archive = (there.get(name, f"lake.messaging.{name}") for name in ("hot", "archive"))
         catalog = there.get("catalog", {"type": "hadoop", "warehouse": f"file://{home}/warehouse"})
-        self.spark = _session(home, catalog, there.get("jars", []))
+        self.spark = start_spark(home, catalog_settings("lake", catalog), there.get("jars", []))
         self.spark.sql("SELECT 1").collect()
 
     def load(self, files: list[str], moved: int) -> None:
@@ -59,8 +59,8 @@ class Spark:
         self.spark.stop()
 
 
-def _session(home: Path, catalog: dict[str, str], jars: list[str]) -> SparkSession:
-    """Start Spark on all cores; `lake` is the catalog."""
+def start_spark(home: Path, settings: dict[str, str], jars: list[str], memory: str = "4g") -> SparkSession:
+    """Start Spark with Iceberg on all cores; it works in a folder beside `home`."""
     (iceberg,) = Path(str(package_files("snowpark_connect_deps_iceberg"))).glob(
         "jars/iceberg-spark-runtime-3.5_2.12-*.jar"
     )
@@ -68,20 +68,25 @@ def _session(home: Path, catalog: dict[str, str], jars: list[str]) -> SparkSessi
         "spark.jars": ",".join([str(iceberg), *jars]),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.memory": "4g",
+        "spark.driver.memory": memory,
         "spark.local.dir": str(home.with_suffix(".spark")),
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.extensions": EXTENSIONS,
-        "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
-        # Others commit too, and queries have to see it.
-        "spark.sql.catalog.lake.cache-enabled": "false",
+        **settings,
     }
-    settings |= {f"spark.sql.catalog.lake.{key}": value for key, value in catalog.items()}
     builder = SparkSession.builder.master(f"local[{os.cpu_count()}]")
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def catalog_settings(name: str, options: dict[str, str]) -> dict[str, str]:
+    """Return what declares a catalog of Iceberg tables to Spark."""
+    catalog = f"spark.sql.catalog.{name}"
+    # Others commit too, and queries have to see it.
+    declared = {catalog: "org.apache.iceberg.spark.SparkCatalog", f"{catalog}.cache-enabled": "false"}
+    return declared | {f"{catalog}.{key}": value for key, value in options.items()}
 
 
 if __name__ == "__main__":

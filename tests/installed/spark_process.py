@@ -1,0 +1,42 @@
+"""Apache Spark with Iceberg's runtime as a server of statements; runs in Spark's own environment, without the project."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.peer import serve
+from benchmarks.peers.spark import catalog_settings, start_spark
+
+
+class Statements:
+    """Runs statements in a session with the catalog that was named last."""
+
+    def open(self, home: Path) -> None:
+        settings = json.loads(os.environ["SPARK_SETTINGS"])
+        self.started = start_spark(home, settings["options"], settings["jars"], memory="2g")
+        self.session = self.started
+
+    def connect(self, name: str, options: dict[str, str]) -> None:
+        """Begin a session of its own, for a session keeps the catalogs that it has opened."""
+        self.session = self.started.newSession()
+        for key, value in (catalog_settings(name, options) | {"spark.sql.defaultCatalog": name}).items():
+            self.session.conf.set(key, value)
+
+    def run(self, statement: str) -> list[Any]:
+        """Run a statement; returns its rows, what JSON lacks as text."""
+        rows = [list(row) for row in self.session.sql(statement).collect()]
+        return json.loads(json.dumps(rows, default=str))
+
+    def save(self, statement: str, path: str) -> None:
+        """Run a query and write its rows to a folder of Parquet files."""
+        self.session.sql(statement).write.parquet(path)
+
+    def close(self) -> None:
+        self.started.stop()
+
+
+if __name__ == "__main__":
+    serve(Statements())
