@@ -189,6 +189,17 @@ def test_a_damaged_copy_is_told_by_its_checksum(aws: Aws, storage: S3Storage) ->
     assert storage.checksum(uri) != before
 
 
+def test_where_the_environment_says_so_no_checksum_goes_with_the_content(
+    aws: Aws, connect: Connect, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    storage, uri = connect(aws), f"s3://{aws.bucket()}/plain"
+    storage.upload(finished, uri)
+
+    assert not [name for name in head(aws, uri) if name.startswith("ChecksumSHA")]
+    assert storage.checksum(uri) == md5(finished.read_bytes())
+
+
 # --- copies in parts --------------------------------------------------------------------------------------------------
 
 
@@ -470,15 +481,18 @@ def test_an_unknown_storage_class_names_the_setting(aws: Aws, storage: S3Storage
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
+    ("code", "remedy"),
     [
-        # Ceph's of an unknown storage class, and those of what a service does not have.
-        *((code, TerminalSettingError) for code in ("InvalidArgument", "InvalidRequest", "NotImplemented", "405")),
-        *((code, TransientError) for code in ("OperationAborted", "RequestTimeout", "SlowDown", "500")),
+        # Ceph's of an unknown storage class, and of what a service does not have.
+        *((code, "PERENNIAL_ARCHIVE_STORAGE_CLASS") for code in ("InvalidArgument", "InvalidRequest", "405")),
+        # Ceph's of a checksum behind the content.
+        ("MissingContentLength", "AWS_REQUEST_CHECKSUM_CALCULATION=when_required"),
+        *((code, "run it again") for code in ("OperationAborted", "RequestTimeout", "SlowDown", "500")),
     ],
 )
-def test_only_what_may_succeed_later_is_tried_again(code: str, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match=r"bucket 'cold'|run it again"), s3_errors("s3://cold/key", "write"):
+def test_only_what_may_succeed_later_is_tried_again(code: str, remedy: str) -> None:
+    kind = TransientError if remedy == "run it again" else TerminalSettingError
+    with pytest.raises(kind, match=remedy), s3_errors("s3://cold/key", "write"):
         raise ClientError({"Error": {"Code": code}}, "PutObject")
 
 

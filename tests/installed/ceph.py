@@ -16,8 +16,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.environments import debian_environment
+
 from perennial_sample.ports import free_port
 from tests.aws import KEY, SECRET, Aws
+from tests.certificates import certificate
 
 START_SECONDS = 120
 CLASSES = ("STANDARD_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE")
@@ -52,7 +55,7 @@ erasure code dir = {libraries}/ceph/erasure-code
 plugin dir = {libraries}/ceph
 rgw rados pool pg num min = 1
 rgw enable apis = s3
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast endpoint=127.0.0.1:{port} ssl_endpoint=127.0.0.1:{tls_port} ssl_certificate={certificate}
 """
 _RIGHTS = {
     "mon.": {"mon": "allow *"},
@@ -63,11 +66,28 @@ _RIGHTS = {
 
 
 @dataclass(frozen=True)
+class Ceph(Aws):
+    """A running gateway, used as the other S3 servers of the tests are.
+
+    Attributes:
+        tls: The same gateway over TLS.
+        certificate: What it shows there, which is its own authority.
+    """
+
+    tls: Aws
+    certificate: Path
+
+
+@dataclass(frozen=True)
 class _Cluster:
     """Where the programs are, and where one cluster has everything."""
 
     programs: Path
     home: Path
+
+    @property
+    def libraries(self) -> Path:
+        return self.programs / "usr/lib/x86_64-linux-gnu"
 
     def run(self, program: str, *arguments: str) -> None:
         """Run a program to its end."""
@@ -92,8 +112,7 @@ class _Cluster:
         return [str(self.programs / "usr/bin" / program), *arguments]
 
     def _options(self) -> dict[str, object]:
-        libraries = self.programs / "usr/lib/x86_64-linux-gnu"
-        paths = (libraries, libraries / "ceph", self.programs / "lib/x86_64-linux-gnu")
+        paths = (self.libraries, self.libraries / "ceph", self.programs / "lib/x86_64-linux-gnu")
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -104,18 +123,11 @@ class _Cluster:
 
 
 @contextmanager
-def running_ceph(programs: Path, directory: Path) -> Iterator[Aws]:
-    """Serve until the block ends.
-
-    Args:
-        programs: Where the packages have been unpacked.
-        directory: Where the servers work; their logs are there.
-
-    Returns:
-        The gateway, used as the other S3 servers of the tests are.
-    """
-    directory.mkdir(parents=True)
-    cluster, gateway = _Cluster(programs, directory), Aws(f"http://127.0.0.1:{free_port()}")
+def running_ceph(directory: Path) -> Iterator[Ceph]:
+    """Serve until the block ends; the servers work in the directory, and their logs are there."""
+    cluster = _Cluster(debian_environment("ceph"), directory)
+    tls = Aws(f"https://127.0.0.1:{free_port()}")
+    gateway = Ceph(f"http://127.0.0.1:{free_port()}", tls, certificate(directory))
     _prepare(cluster, gateway)
     with ExitStack() as stack:
         stack.enter_context(cluster.running("ceph-mon", "-f", "-i", "a"))
@@ -127,11 +139,18 @@ def running_ceph(programs: Path, directory: Path) -> Iterator[Aws]:
         yield gateway
 
 
-def _prepare(cluster: _Cluster, gateway: Aws) -> None:
+def _prepare(cluster: _Cluster, gateway: Ceph) -> None:
     """Write the configuration, the keys, and the first maps with one monitor and one OSD."""
-    fsid, mon_port, libraries = str(uuid.uuid4()), free_port(), cluster.programs / "usr/lib/x86_64-linux-gnu"
-    port = gateway.url.rpartition(":")[2]
-    values = {"fsid": fsid, "mon_port": mon_port, "home": cluster.home, "libraries": libraries, "port": port}
+    fsid, mon_port = str(uuid.uuid4()), free_port()
+    values = {
+        "fsid": fsid,
+        "home": cluster.home,
+        "libraries": cluster.libraries,
+        "mon_port": mon_port,
+        "port": gateway.url.rpartition(":")[2],
+        "tls_port": gateway.tls.url.rpartition(":")[2],
+        "certificate": gateway.certificate,
+    }
     (cluster.home / "ceph.conf").write_text(_CONFIGURATION.format_map(values))
     for number, (name, rights) in enumerate(_RIGHTS.items()):
         caps = [word for system, right in rights.items() for word in ("--cap", system, right)]

@@ -9,7 +9,7 @@ import pytest
 
 from perennial.storage.s3 import s3_storage
 from tests.aws import Aws
-from tests.test_storage import (  # noqa: F401
+from tests.test_storage import (
     finished,
     storage,
     test_a_checksum_is_that_of_the_content,

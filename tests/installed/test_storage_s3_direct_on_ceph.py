@@ -8,7 +8,7 @@ import pytest
 
 from perennial.storage.s3 import s3_storage
 from tests.aws import Aws
-from tests.test_storage_s3_direct import (  # noqa: F401
+from tests.test_storage_s3_direct import (
     Place,
     bad_days,
     place_in,

@@ -5,11 +5,18 @@ It has no keys and no regions here, keeps no checksum but the ETag, and of cold 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from perennial.errors import TerminalSettingError
 from perennial.storage.s3 import S3Storage
 from tests.aws import Aws
-from tests.test_storage_s3 import (  # noqa: F401
+from tests.installed.ceph import Ceph
+from tests.lake import ARCHIVE
+from tests.test_storage_s3 import (
+    CONTENT,
+    Connect,
     connect,
     finished,
     storage,
@@ -36,10 +43,37 @@ def aws(ceph: Aws) -> Aws:
 
 @pytest.fixture
 def lake(ceph: Aws) -> Aws:
+    ceph.client().create_bucket(Bucket=ARCHIVE)
     return ceph
 
 
-def test_what_its_buckets_are_set_to_do_by_themselves_is_found(ceph: Aws, storage: S3Storage) -> None:  # noqa: F811
+@pytest.mark.parametrize("text", [b"", CONTENT], ids=["nothing", "something"])
+def test_over_tls_checksums_must_not_follow_the_content(
+    ceph: Ceph,
+    connect: Connect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: bytes,
+) -> None:
+    uri = f"s3://{ceph.bucket()}/file"
+    (tmp_path / "file").write_bytes(text)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(ceph.certificate))
+    storage = connect(ceph.tls)
+    for write in (lambda: storage.write(uri, text), lambda: storage.upload(tmp_path / "file", uri)):
+        with pytest.raises(TerminalSettingError, match="AWS_REQUEST_CHECKSUM_CALCULATION=when_required"):
+            write()
+    assert storage.stat(uri) is None
+
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    storage = connect(ceph.tls)
+    storage.write(uri, text)
+    storage.upload(tmp_path / "file", f"{uri}-uploaded")
+    copies = [storage.copy(str(tmp_path / "file"), f"{uri}-copied"), storage.copy(uri, f"{uri}-again")]
+    assert all(copy.original_checksum == copy.copied_checksum for copy in copies)
+    assert {storage.read(f"{uri}{name}") for name in ("", "-uploaded", "-copied", "-again")} == {text}
+
+
+def test_what_its_buckets_are_set_to_do_by_themselves_is_found(ceph: Aws, storage: S3Storage) -> None:
     bucket, client = ceph.bucket(), ceph.client()
     uri = f"s3://{bucket}/data"
     assert (storage.keeps_deleted(uri), storage.lifecycle_rules(uri)) == ("", [])

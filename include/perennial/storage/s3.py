@@ -40,9 +40,10 @@ from perennial.storage import (
 )
 from perennial.storage.s3_buckets import keeps_deleted, lifecycle_rules
 from perennial.storage.s3_checksums import COMPUTABLE, MD5, Digest, known_checksums, proved_by
-from perennial.storage.s3_cold import COLD_CLASSES, ColdObjects, runs_out
+from perennial.storage.s3_cold import COLD_CLASSES, runs_out
 from perennial.storage.s3_direct import DirectCopies
 from perennial.storage.s3_errors import CONNECTION, error_code, s3_errors
+from perennial.storage.s3_freezing import ColdObjects
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -308,7 +309,10 @@ class S3Storage:
 
     def _put(self, file: BufferedReader, uri: str, storage_class: str | None) -> None:
         bucket, key = _place(uri)
-        extra = {"ChecksumAlgorithm": "SHA256"} | ({"StorageClass": storage_class} if storage_class else {})
+        extra = {"StorageClass": storage_class} if storage_class else {}
+        if self.client.meta.config.request_checksum_calculation != "when_required":
+            # Over TLS it follows the content, which not every service can read.
+            extra["ChecksumAlgorithm"] = "SHA256"
         with s3_errors(uri, "write"):
             self.client.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=self._transfer)
 

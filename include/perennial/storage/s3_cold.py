@@ -1,4 +1,4 @@
-"""How far an object on S3 is from being readable."""
+"""How far an object on S3 is from being readable, from the answer to a HEAD request."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from perennial.storage import ColdState, Temperature
-from perennial.storage.s3_errors import COLD, error_code, s3_errors
 
 COLD_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 # A thaw that ends sooner than this is requested again, which prolongs it, because copying may take long.
@@ -22,40 +19,8 @@ _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
 _ARCHIVE_TIERS = {"ARCHIVE_ACCESS": "GLACIER", "DEEP_ARCHIVE_ACCESS": "DEEP_ARCHIVE"}
 
 
-class ColdObjects:
-    """Objects in cold classes, of which Ceph and SeaweedFS have only the names: there they are read like all others.
-
-    Args:
-        client: Reads an object that seems to be frozen, until the first of a bucket is refused.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._freezing: set[str] = set()
-
-    def state(self, uri: str, head: Mapping[str, Any]) -> ColdState:
-        """Return the state of an object's thaw, which never includes the tier, from the answer to a HEAD request."""
-        state = _state(head)
-        # What has been thawed before is frozen again; until then it may be readable for a moment.
-        if state.temperature is Temperature.FROZEN and "Restore" not in head and self._is_read(uri):
-            return ColdState(Temperature.READABLE)
-        return state
-
-    def _is_read(self, uri: str) -> bool:
-        bucket, _, key = uri.partition("://")[2].partition("/")
-        if bucket in self._freezing:
-            return False
-        with s3_errors(uri, "read"):
-            try:
-                self._client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
-            except ClientError as error:
-                if error_code(error) in COLD:
-                    self._freezing.add(bucket)
-                return False
-        return True
-
-
-def _state(head: Mapping[str, Any]) -> ColdState:
+def cold_state(head: Mapping[str, Any]) -> ColdState:
+    """Return S3's state of an object's thaw, which never includes the tier."""
     frozen_as = _ARCHIVE_TIERS.get(head.get("ArchiveStatus", ""), head.get("StorageClass", ""))
     if frozen_as not in COLD_CLASSES:
         return ColdState(Temperature.READABLE)

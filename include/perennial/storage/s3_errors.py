@@ -16,6 +16,7 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-untyped]  # without stubs
 
 from perennial.errors import PerennialError, TerminalSettingError, TransientError
+from perennial.storage import TRAILERS_REFUSED, WITHOUT_TRAILERS
 
 CONNECTION = "aws_default"
 # Answers of a service, and failures to reach it; a catalog on AWS raises the same.
@@ -74,6 +75,8 @@ def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNo
         )
     if code in _ABSENT:
         return FileNotFoundError(f"{uri} does not exist ({error})")
+    if TRAILERS_REFUSED.fullmatch(code):
+        return TerminalSettingError(f"{said}: {WITHOUT_TRAILERS}")
     if code in COLD:
         return TransientError(
             f"{said}: it is in a cold storage class and has to be thawed first; clear the run's task `thaw`."
