@@ -164,7 +164,7 @@ def _copy(
 def _annotate_lists(path: Path) -> int:
     """Write a file anew and return its size: of a list DuckDB writes Parquet's older annotation only.
 
-    Sail and Daft, which find columns by their field ids, take such a list for a structure without fields.
+    Daft, which finds columns by their field ids, takes such a list for one without elements.
     """
     import pyarrow.parquet as pq
 
