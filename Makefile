@@ -1,12 +1,12 @@
 # Everything that can be done here. Needs Python 3.11, 3.12 or 3.13, make and git; the rest is installed into .venv and .tools.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-all test-engines quick check docs screenshot bench lock clean
+.PHONY: help demo up test test-all test-engines test-deploy quick check docs screenshot bench lock clean
 
 BIN := .venv/bin
 UV = $(shell command -v uv || echo .tools/bin/uv)
 INSTALLED_BY := scripts/install pyproject.toml requirements/runtime.txt
 # What a laptop has too; what the image has besides is the extra deploy.
-EXTRAS = --extra postgres --extra s3 --extra sample --extra spark --extra trino
+EXTRAS = --extra channels --extra lineage --extra postgres --extra s3 --extra sample --extra spark --extra statsd --extra trino
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## Show this list
@@ -19,7 +19,7 @@ up: .venv/.runtime ## Serve Airflow's web page on 127.0.0.1, with a mail catcher
 	@$(BIN)/perennial up
 
 # Each process would compile the project and its tests anew where the environment says to write no bytecode.
-test test-all test-engines quick: export PYTHONDONTWRITEBYTECODE =
+test test-all test-engines test-deploy quick: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/.dev ## Run the tests, some minutes (ARGS="-k restore" passes options to pytest)
 	@$(BIN)/pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
@@ -29,6 +29,9 @@ test-all: .venv/.dev ## Run every test: each point of each kill, each storage, j
 
 test-engines: .venv/.dev ## Run the tests of other engines, which it installs into .tools; needs Java 17
 	@$(BIN)/pytest tests/installed $(ARGS)
+
+test-deploy: .venv/.dev ## Build the image, render the charts and start what deploy/ describes; needs root and Debian's buildah
+	@$(BIN)/pytest tests/deployed $(ARGS)
 
 quick: .venv/.dev ## Run the tests that need no server, no browser and no Airflow, in a minute
 	@$(BIN)/pytest -n 2 --dist loadgroup --quick -m "not long" $(ARGS)

@@ -21,6 +21,7 @@ __all__ = [
     "hold_sources",
     "load_interactions",
     "maintain_warehouse",
+    "measure_warehouse",
     "restore_interactions",
     "sync_sources",
 ]

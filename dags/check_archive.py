@@ -30,12 +30,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
     AirflowFailException,
+    AirflowSkipException,
     assets,
     current_page_url,
     current_params,
@@ -44,6 +44,7 @@ from perennial.airflow import (
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.openlineage import Volume, report_lineage
 from perennial.reports import RestoreDrill
 from perennial.settings import Settings, dag_id
 from perennial.thaw import ThawSample
@@ -107,7 +108,14 @@ def check_archive() -> None:
         from perennial.drills.check import check_chunk, read_check
 
         with step() as warehouse:
-            return check_chunk(warehouse, current_run(), read_check(check_uri), chunk)
+            checked = check_chunk(warehouse, current_run(), read_check(check_uri), chunk)
+            file_count = sum(checked.values())
+            report_lineage(
+                warehouse,
+                {"interactions_archive": Volume(file_count=file_count)},
+                {"archive_checks": Volume(row_count=file_count)},
+            )
+            return checked
 
     @task(pool=Settings.from_environment().copy_pool)
     def rehearse_restore(check_uri: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Removes everything that the warehouse holds of a person who is to be forgotten: on request, and every day at 02:00 UTC
 whatever is due.
 
-**What it does.** A run works off every request that is approved, all in one pass: it finds the rows and files of the
+**What it does.** A run carries out every request that is approved, all in one pass: it finds the rows and files of the
 people, rewrites the files without them, purges the earlier files that still reach their rows, and reads whatever could
 hold the people to verify that nothing is left. Then each request gets a receipt, by e-mail and as a file. Archived
 files in cold storage are retrieved together for all requests that wait for some; a later run goes on. What arrives
@@ -32,12 +32,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import Param, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
     DEFAULT_ARGS,
     MAX_ACTIVE_RUNS,
     AirflowFailException,
+    AirflowSkipException,
     assets,
     current_page_url,
     current_params,
@@ -47,6 +47,7 @@ from perennial.airflow import (
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import dag_id
 
 WRITTEN = ("interactions", "interactions_archive", "user_message_summary", "users", "rejected_events", "archived_files")
@@ -80,7 +81,7 @@ WRITTEN = ("interactions", "interactions_archive", "user_message_summary", "user
             None,
             type=["null", "string"],
             title="Or the id of a request",
-            description="As `perennial erase` prints it. Without it, and without ids, the run works off what is due.",
+            description="As `perennial erase` prints it. Without it, and without ids, the run carries out what is due.",
         ),
         "decision": Param(
             None,
@@ -149,7 +150,11 @@ def erase_users() -> None:
         from perennial.erase import run
 
         with step() as warehouse:
-            return run.remove(warehouse, batch_uri)
+            removed = run.remove(warehouse, batch_uri)
+            # How many rows were rewritten for them is not counted.
+            touched = {table: Volume() for table, row_count in removed.items() if row_count}
+            report_lineage(warehouse, touched, touched)
+            return removed
 
     @task
     def purge(batch_uri: str) -> dict[str, int]:

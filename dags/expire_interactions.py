@@ -43,6 +43,7 @@ from perennial.airflow import (
     step,
 )
 from perennial.approve import ApproveExpiry
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import dag_id
 from perennial.tasks import move_files
 
@@ -79,6 +80,8 @@ def expire_interactions() -> None:
 
         with step() as warehouse:
             decided = decide_expiry(warehouse, current_run(), ask=True)
+            read = dict.fromkeys(("sources", "source_tags", "audiences", "holds"), Volume())
+            report_lineage(warehouse, read, {"expiry_decisions": Volume(row_count=sum(decided.counts.values()))})
         unread = {"unread_referrers": decided.unread_referrers} if decided.unread_referrers else {}
         report_written(get_current_context(), {"expiry_decisions": {**decided.counts, **unread}})
         return decided.uri

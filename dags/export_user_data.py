@@ -38,6 +38,7 @@ from perennial.airflow import (
     step,
 )
 from perennial.notify import ADDRESS_PATTERN
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import dag_id
 
 
@@ -86,9 +87,9 @@ def export_user_data() -> None:
 
         with step() as warehouse:
             run = current_run()
-            return asdict(
-                write_user_data(warehouse, UserDataRequest.from_params(current_params()), run.run_id, run.now)
-            )
+            written = write_user_data(warehouse, UserDataRequest.from_params(current_params()), run.run_id, run.now)
+            report_lineage(warehouse, {"interactions": Volume(), "users": Volume()}, output_uri=written.file_uri)
+            return asdict(written)
 
     @task(trigger_rule="all_done")
     def notify_requesters(written: dict[str, Any] | None = None) -> dict[str, str | None]:

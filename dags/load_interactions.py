@@ -5,8 +5,8 @@ Loads the files that the platform's Currents connection has put into the landing
 **What it does.** It reads new Avro and JSON files and adds their interactions to the hot table and their counts to
 `user_message_summary` and `source_daily_stats`. Each event is added exactly once, however often it is delivered.
 Records that cannot be read are kept in `rejected_events` with file, line and reason; the rest of their file is
-loaded. What arrives of people who were erased is left out. `users.UserDeleteRequest` opens a request to erase a person,
-which waits for approval.
+loaded. What arrives for people who were erased is left out. `users.UserDeleteRequest` opens a request to erase a
+person, which waits for approval.
 
 **What it never does.** It never loads half of a file that is still being written, never loses or repeats a row when
 it is interrupted, and never changes anything in the landing directory.
@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from airflow.sdk import dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_run, report_written, step
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import dag_id
 
 WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded_files", "rejected_events")
@@ -44,12 +45,18 @@ WRITTEN = ("interactions", "user_message_summary", "source_daily_stats", "loaded
 def load_interactions() -> None:
     @task(outlets=assets(*WRITTEN), max_active_tis_per_dag=1)
     def load_files() -> dict[str, int]:
+        from perennial.currents.landing import landing_place
         from perennial.currents.load import load_interactions, quality_gate
 
         with step(first=True) as warehouse:
-            outcome = asdict(load_interactions(warehouse, current_run().now, check=quality_gate(warehouse)))
-        report_written(get_current_context(), dict.fromkeys(WRITTEN, outcome))
-        return outcome
+            loaded = load_interactions(warehouse, current_run().now, check=quality_gate(warehouse))
+            if loaded.files:
+                counted = {"interactions": loaded.interactions, "loaded_files": loaded.files}
+                counted["rejected_events"] = loaded.rejected
+                written = {table: Volume(row_count=counted.get(table)) for table in WRITTEN}
+                report_lineage(warehouse, outputs=written, input_uri=landing_place(warehouse.settings))
+        report_written(get_current_context(), dict.fromkeys(WRITTEN, asdict(loaded)))
+        return asdict(loaded)
 
     load_files()
 

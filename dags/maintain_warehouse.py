@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from airflow.sdk import Param, dag, get_current_context, task
 
 from perennial.airflow import DEFAULT_ARGS, MAX_ACTIVE_RUNS, assets, current_params, report_written, step
+from perennial.openlineage import Volume, report_lineage
 from perennial.operations import wall_clock
 from perennial.settings import dag_id
 
@@ -74,6 +75,17 @@ def maintain_warehouse() -> None:
 
         with step(first=True) as warehouse:
             outcomes = compact_tables(warehouse)
+            report_lineage(
+                warehouse,
+                {
+                    name: Volume(row_count=done.row_count, total_bytes=done.total_bytes, file_count=done.files_before)
+                    for name, done in outcomes.items()
+                },
+                {
+                    name: Volume(row_count=done.row_count, file_count=done.files_after)
+                    for name, done in outcomes.items()
+                },
+            )
         report_written(get_current_context(), {name: vars(outcome) for name, outcome in outcomes.items()})
         return {name: outcome.files_before - outcome.files_after for name, outcome in outcomes.items()}
 

@@ -39,6 +39,7 @@ from perennial.airflow import (
     report_written,
     step,
 )
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import dag_id
 from perennial.tables import AUDIENCE_VIOLATIONS, SYNCED, VANISHED_SOURCES
 
@@ -70,6 +71,8 @@ def sync_sources() -> None:
 
         with step(first=True) as warehouse:
             outcome = sync_sources(warehouse, current_run().run_id, current_params().get("allow_vanishing", False))
+            written = {table: Volume(row_count=number) for table, number in outcome.row_counts.items()}
+            report_lineage(warehouse, outputs=written)
         counts = {table: {"row_count": n, **outcome.remarks(table)} for table, n in outcome.row_counts.items()}
         if outcome.erased_count:
             counts["users"]["erased"] = outcome.erased_count

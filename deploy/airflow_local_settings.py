@@ -11,6 +11,7 @@ from typing import Any
 ROLES = {
     "load_interactions": "loader",
     "sync_sources": "loader",
+    "measure_warehouse": "loader",
     "expire_interactions": "mover",
     "restore_interactions": "mover",
     "check_archive": "mover",

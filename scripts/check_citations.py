@@ -24,6 +24,8 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _SKIPPED_FOLDERS = re.compile(r"\.(?!ci$).*|__pycache__|build|dist|.*\.egg-info")
 # A path of a drawing is full of them: `M7 11c-3 0-5-2-5-5`.
 _SKIPPED_SUFFIXES = (".svg",)
+# The same in an output of a notebook.
+_DRAWN = re.compile(r'(?<= d=\\")[^"]+')
 
 
 def broken_citations(root: Path) -> list[str]:
@@ -36,7 +38,7 @@ def broken_citations(root: Path) -> list[str]:
     records = {int(path.name[:4]) for path in (root / "docs" / "adr").glob("[0-9]*.md")}
     broken = []
     for path in _files(root):
-        text = _text(path)
+        text = _DRAWN.sub(lambda drawn: " " * len(drawn[0]), _text(path))
         for place, problem in [
             *_unknown_numbers(text, known, records),
             *_missing_specifications(text, path, root),
@@ -51,7 +53,7 @@ def _unknown_numbers(text: str, known: set[str], records: set[int]) -> Iterator[
         if found["rule"] and found["rule"] not in known:
             yield found.start(), _no_heading(found["rule"])
         if found["record"] and int(found["record"]) not in records:
-            yield found.start(), f"{found[0]} is no file of docs/adr."
+            yield found.start(), f"{found[0]} is not a file in docs/adr."
     for found in _TEST_NAME.finditer(text):
         for rule in _RULES_OF_TEST.findall(found[1]):
             if rule.upper() not in known:

@@ -20,11 +20,12 @@ from perennial.audiences.filters import FILTERS, Filter, FilterGroup
 from perennial.cost import read_prices
 from perennial.currents.fields import EXPECTED, FIELD_MEANINGS, FIELDS
 from perennial.currents.landing import AVRO_ENDINGS, JSON_ENDINGS, PASSED_OVER
+from perennial.metrics import METRICS
 from perennial.platform.columns import PRIMARY_KEYS
 from perennial.platform.conversions import ACCEPTED
 from perennial.settings import DEFAULTS, PREFIX, Settings
-from perennial.sql import SQL_ROOT, statement
-from perennial.tables import SYNCED, TABLES, Table
+from perennial.statements import SQL_ROOT, statement
+from perennial.tables import SYNCED, TABLES, VIEWS, Table
 
 PROJECT_ROOT = Path(__file__).parents[1]
 FOLDER = PROJECT_ROOT / "docs" / "reference"
@@ -52,7 +53,13 @@ def data_page(page: Path) -> str:
     return _filled(page, {"files": _landing_files(), "fields": _fields(), "event types": _event_types()} | _platform())
 
 
-_FILLED = {"layout.md": layout_page, "your-data.md": data_page}
+def monitoring_page(page: Path) -> str:
+    """Return the page about metrics with the table of them as the code has it; its words stay."""
+    lines = [f"| `{each.prometheus}` | {each.kind} | {each.unit} | {each.meaning} |" for each in METRICS.values()]
+    return _filled(page, {"metrics": "\n".join(["| metric | kind | unit | meaning |", "|---|---|---|---|", *lines])})
+
+
+_FILLED = {"layout.md": layout_page, "monitoring.md": monitoring_page, "your-data.md": data_page}
 
 
 def _filled(page: Path, tables: Mapping[str, str]) -> str:
@@ -128,9 +135,18 @@ def tables_page() -> str:
     ]
     for table in TABLES:
         lines += _table_section(table)
+    views = {path.stem.removeprefix("create_"): path for path in sorted((SQL_ROOT / "views").glob("create_*.sql"))}
     lines.append("# Views\n")
-    for path in sorted((SQL_ROOT / "views").glob("create_*.sql")):
-        lines += [f"## `{path.stem.removeprefix('create_')}`\n", _sql_header(path), ""]
+    for view in sorted(VIEWS, key=lambda view: view.name):
+        lines += [f"## `{view.name}`\n", _sql_header(views.pop(view.name))]
+        lines.append(f"Its columns mean what they mean in `{view.like.name}`{', except:' if view.own else '.'}")
+        if view.own:
+            rows = [f"| `{name}` | {doc} |" for name, doc in view.own.items()]
+            lines += ["\n| column | meaning |", "|---|---|", *rows]
+        lines.append("")
+    lines += ["# Internal views\n", "What the views are made of; in a DuckDB session they are in schema `internal`.\n"]
+    for name, path in views.items():
+        lines += [f"## `{name}`\n", _sql_header(path), ""]
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ DAGS = (
     "hold_sources",
     "load_interactions",
     "maintain_warehouse",
+    "measure_warehouse",
     "restore_interactions",
     "sync_sources",
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -22,6 +21,8 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from perennial_sample.in_process import airflow_environment
+
+pytest_plugins = ["tests.airflow"]
 
 # A hundred modules and four thousand tests are all there to stay: looking for garbage among them costs seconds.
 gc.disable()
@@ -52,7 +53,7 @@ from perennial.warehouse import Warehouse, catalog_file  # noqa: E402
 from tests.aws import Aws, running_aws  # noqa: E402
 from tests.fast import make_fast  # noqa: E402
 from tests.lake import Lake, running_lake  # noqa: E402
-from tests.lanes import CHECKING, SHARED_WORLDS, Quick, keep_some  # noqa: E402
+from tests.lanes import Quick, group_of, keep_some  # noqa: E402
 from tests.spark import Spark, running_spark  # noqa: E402
 from tests.workspace import Workspace  # noqa: E402
 
@@ -231,23 +232,15 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# What is dear to start is started in one process. The mark `xdist_group` says the same, but goes unheard with
-# pytest 9.2 (pytest-xdist 1386).
-_TOGETHER = {"browser": re.compile("^tests/browser/"), "spark": re.compile(r"\[.*\bspark\b")}
-_TOGETHER |= {module: re.compile(re.escape(f"tests/{module}::")) for module in SHARED_WORLDS}
-_TOGETHER["checks"] = re.compile("|".join(re.escape(f"tests/{module}::") for module in CHECKING))
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a group on one worker of `--dist loadgroup`."""
+    """Keep the tests of a module, or of a group of modules, on one worker of `--dist loadgroup`."""
     if config.getvalue("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadGroupScheduling
 
     class Together(LoadGroupScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            named = (group for group, pattern in _TOGETHER.items() if pattern.search(nodeid))
-            return next(named, None) or super()._split_scope(nodeid)
+            return group_of(nodeid)
 
     return Together(config, log)

@@ -1,4 +1,4 @@
-"""Which tests `make quick` and `make test` run.
+"""Which tests `make quick` and `make test` run, and which of them one worker runs.
 
 `make quick` runs what needs no server, no browser, no Airflow and no whole run of the main job. `make test` leaves out
 what is marked `long`: further cases of what other tests show at one or two, and journeys of minutes. `make test-all`
@@ -17,7 +17,7 @@ TESTS = Path(__file__).parent
 INSTALLED = TESTS / "installed"
 # Fixtures that start a server, a browser or Airflow; whatever asks for one of them, itself or through another, is left
 # out of `make quick`.
-STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "server", "served", "spark"}
+STARTING = {"aws", "browser", "dags", "lake", "mailbox", "postgresql", "running", "server", "served", "spark"}
 # The same of a test's parameters, by which a fixture chooses among servers.
 STARTED_BY_PARAM = STARTING | {"seaweedfs", "moto", "rest", "glue"}
 # What a module imports to start processes, and to kill them.
@@ -40,7 +40,13 @@ WHOLE_RUNS = (
         "upgrade",
         "web",
     ),
-    *("audiences/test_completeness.py", "audiences/test_hostile.py", "audiences/test_random_worlds.py"),
+    *(
+        "audiences/test_completeness.py",
+        "audiences/test_hostile.py",
+        "audiences/test_lint.py",
+        "audiences/test_random_worlds.py",
+        "audiences/test_resume.py",
+    ),
     *(
         "engines/test_sessions.py",
         "test_analysts.py",
@@ -48,32 +54,30 @@ WHOLE_RUNS = (
         "test_cli_archive.py",
         "test_cli_restore.py",
         "test_cli_vanished.py",
+        "test_status.py",
     ),
 )
 _WHOLE_RUNS = {TESTS / place for place in WHOLE_RUNS}
 
-# Modules whose tests share a world that takes seconds to make: one worker runs them.
-SHARED_WORLDS = (
-    "audiences/test_cases.py",
-    "audiences/test_hostile.py",
-    "audiences/test_many_missing.py",
-    "exports/test_profile.py",
-    "moves/test_costing.py",
-    "moves/test_set_back.py",
-    "test_analysts.py",
-    "web/test_access.py",
-    "web/test_outages.py",
-    "web/test_source.py",
-    "web/test_users.py",
-)
-# Modules of `make quick` that need Great Expectations, which takes seconds to import: one worker does.
-CHECKING = (
-    "audiences/test_lint.py",
-    "audiences/test_resume.py",
-    "test_quality.py",
-    "test_status.py",
-    "warehouse/test_catalogs.py",
-)
+# Directories and modules of which one worker runs all tests, because they share what takes seconds to make: Airflow with
+# its DAGs and its API server, Great Expectations in `make quick`, or a world.
+TOGETHER = {
+    "airflow": ("browser", "dags", "test_iam.py", "upgrade", "web"),
+    "checks": ("test_guard.py", "test_quality.py"),
+    "story": ("exports/test_profile.py", "exports/test_users_export.py"),
+}
+
+
+def group_of(nodeid: str) -> str:
+    """Name what a test belongs to: one worker runs all of a module, and of some groups of modules.
+
+    The mark `xdist_group` says the same, but goes unheard with pytest 9.2 (pytest-xdist 1386).
+    """
+    module, _, test = nodeid.partition("::")
+    if re.search(r"\[.*\bspark\b", test):
+        return "spark"
+    place = module.removeprefix("tests/")
+    return next((name for name, places in TOGETHER.items() if place.startswith(places)), module)
 
 
 def is_quick(item: pytest.Item) -> bool:

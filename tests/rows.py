@@ -48,9 +48,16 @@ def append_hot(warehouse: Warehouse, *loads: Iterable[dict[str, Any]], table: st
 
 def multiset(warehouse: Warehouse, table: str, sources: Iterable[str] | None = None) -> Counter[str]:
     """Every row of a table, whole, with how often it is there."""
-    with _connected() as session:
-        show_tables(session, warehouse, [table])
+    with shown(warehouse, table) as session:
         return _counted(session, table, sources)
+
+
+@contextmanager
+def shown(warehouse: Warehouse, *tables: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Show some tables as `open_session` does, to ask them what a test wants to know."""
+    with _connected() as session:
+        show_tables(session, warehouse, tables)
+        yield session
 
 
 def visible(warehouse: Warehouse) -> Counter[str]:
@@ -80,6 +87,8 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _counted(session: duckdb.DuckDBPyConnection, view: str, sources: Iterable[str] | None) -> Counter[str]:
-    rows = session.execute(f"SELECT source_id, to_json(r) FROM {view} AS r").fetchall()
-    chosen = None if sources is None else set(sources)
-    return Counter(str(text) for source_id, text in rows if chosen is None or source_id in chosen)
+    chosen = "" if sources is None else " WHERE list_contains($sources, source_id)"
+    binds = None if sources is None else {"sources": list(sources)}
+    return Counter(
+        str(text) for (text,) in session.execute(f"SELECT to_json(r) FROM {view} AS r{chosen}", binds).fetchall()
+    )

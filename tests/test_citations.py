@@ -35,6 +35,7 @@ def project(tmp_path: Path) -> Path:
         f"{SPEC}rules.md": "# What was asked for\n",
         "docs/code.py": f"# R1, M1-M2, ADR 3, ../{SPEC}rules.md, {SPEC}rules.md\ndef test_r1_m2_holds(): 0xR9, aR9, 'bM9c'\n",
         "icon.svg": "<path d='M7 11c-3'/>",
+        "notebook.ipynb": r'"<path d=\"M7 11c-3 M8 0\"/>"',
         ".tools/other.py": "# R9\n",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ def test_what_is_there_may_be_cited(project: Path, capsys: pytest.CaptureFixture
         ("a.py", "'''What R1 and R{0} ask for.'''", "R9 has no heading in docs/rules.md."),
         ("a.sql", "-- M1-M{0}", "M9 has no heading in docs/guarantees.md."),
         ("test_a.py", "def test_r1_r{0}_keeps(): ...", "R9 has no heading in docs/rules.md."),
-        (".ci/run", "# as ADR {0} says", "ADR 9 is no file of docs/adr."),
+        (".ci/run", "# as ADR {0} says", "ADR 9 is not a file in docs/adr."),
         ("a.md", f"as {SPEC}filters.md says", f"{SPEC}filters.md is not in the repository."),
         ("a.md", f"as in `../shared/{SPEC}rules.md`", f"../shared/{SPEC}rules.md is not in the repository."),
         ("docs/a.md", "[R1](rules.md#r1-what-was)", "rules.md has no heading #r1-what-was."),

@@ -32,7 +32,7 @@ from tests.workspace import Workspace
 
 NOW = datetime.now(UTC)
 HOSTILE = ["cmp-old\\", 'it\'s "x" $HOME `id`', "-rf", "two\nlines\u2028\\"]
-TELL = ("--notify", "ann@example.com")
+NOTIFY = ("--notify", "ann@example.com")
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def test_it_moves_tells_and_records_what_the_dag_does(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path
 ) -> None:
     with open_mailbox(tmp_path / "mail") as mailbox:
-        said = run("cmp-old\\", "--tag", "winter", *TELL, "--reason", "relaunch").stdout
+        said = run("cmp-old\\", "--tag", "winter", *NOTIFY, "--reason", "relaunch").stdout
         (mail,) = mailbox.messages()
     assert multiset(warehouse, "interactions", ["cmp-winter-coats", "cmp-old\\", "running"]) == visible(warehouse)
     assert hot_and_archive(warehouse) == expired
@@ -122,7 +122,7 @@ def test_it_moves_tells_and_records_what_the_dag_does(
 def test_a_dry_run_says_what_would_come_back_and_moves_nothing(expired: Counter[str], warehouse: Warehouse) -> None:
     before = visible(warehouse)
     # Nobody listens: what cannot be told is told here.
-    said = run("cmp-winter-coats", *TELL, "--dry-run", exit_code=1)
+    said = run("cmp-winter-coats", *NOTIFY, "--dry-run", exit_code=1)
     assert re.search(r"Winter coats +would be restored +3 ", said.stdout)
     assert visible(warehouse) == before
 
@@ -133,11 +133,11 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
 ) -> None:
     ids = ["cmp-winter-coats", *HOSTILE]
     with listening(StrictServer(refuses={"bob@example.com": ["550 no such user"]}), monkeypatch):
-        said = run(*TELL, "--notify", "bob@example.com", "--", *ids[:2], exit_code=1)
+        said = run(*NOTIFY, "--notify", "bob@example.com", "--", *ids[:2], exit_code=1)
     assert "Notified ann@example.com." in said.stdout
     assert "The e-mail did not reach bob@example.com (550 no such user)." in said.stderr
     monkeypatch.delenv(CONNECTION)
-    said = run(*TELL, "--", *ids[2:], exit_code=1)
+    said = run(*NOTIFY, "--", *ids[2:], exit_code=1)
     assert "The e-mail did not reach ann@example.com" in said.stderr
     assert "AIRFLOW_CONN_SMTP_DEFAULT" in said.stderr
     assert visible(warehouse) == expired
@@ -148,13 +148,13 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
     ("arguments", "said"),
     [
         (
-            ("cmp-wintercoats", *TELL),
+            ("cmp-wintercoats", *NOTIFY),
             "'cmp-wintercoats' is not a known source; did you mean 'cmp-winter-coats'?",
         ),
-        (("winter coats", *TELL), "'winter coats' is not a known source; did you mean 'cmp-winter-coats'?"),
-        (("--tag", "wintr", *TELL), "'wintr' is not a known tag; did you mean 'winter'?"),
+        (("winter coats", *NOTIFY), "'winter coats' is not a known source; did you mean 'cmp-winter-coats'?"),
+        (("--tag", "wintr", *NOTIFY), "'wintr' is not a known tag; did you mean 'winter'?"),
         (
-            ("nobody", *TELL),
+            ("nobody", *NOTIFY),
             "'nobody' is not a known source; nothing was moved. Correct the request, or run sync_sources if it is new "
             "on the platform.",
         ),
@@ -168,9 +168,9 @@ def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_b
             "domain in its xn-- form), without a display name.",
         ),
         (("running",), "notify is empty; give at least one e-mail address."),
-        ((*TELL,), "source_ids and tags are both empty; name at least one source or one tag."),
+        ((*NOTIFY,), "source_ids and tags are both empty; name at least one source or one tag."),
         (
-            ("running", *TELL, "--thaw-tier", "Expidited"),
+            ("running", *NOTIFY, "--thaw-tier", "Expidited"),
             "thaw_tier is 'Expidited'; give one of Expedited, Standard, Bulk.",
         ),
     ],
@@ -202,7 +202,7 @@ def test_what_does_not_come_back_is_named_and_the_rest_comes(
     (lost,) = warehouse.live_files(warehouse.table(INTERACTIONS_ARCHIVE.name), {"cmp-old\\"})
     Path(lost.uri.removeprefix("file://")).unlink()
     with open_mailbox(tmp_path / "mail") as mailbox:
-        said = run("cmp-winter-coats", "cmp-old\\", *TELL, exit_code=1)
+        said = run("cmp-winter-coats", "cmp-old\\", *NOTIFY, exit_code=1)
         (mail,) = mailbox.messages()
     assert re.search(r"^cmp-old\\ +Name of cmp-old\\ +failed", said.stdout, re.MULTILINE)
     assert re.search(r"^cmp-winter-coats +Winter coats +restored +3 ", said.stdout, re.MULTILINE)
@@ -232,7 +232,7 @@ def test_one_that_is_killed_is_finished_by_running_it_again(
     with open_mailbox(tmp_path / "mail") as mailbox:
         run_and_kill(warehouse.settings, point, restore_all)
         assert hot_and_archive(warehouse).keys() == expired.keys()
-        run(*TELL, "--", "cmp-winter-coats", *HOSTILE)
+        run(*NOTIFY, "--", "cmp-winter-coats", *HOSTILE)
         assert len(mailbox.messages()) == 1
     assert visible(warehouse) == multiset(warehouse, "interactions") == expired
     assert multiset(warehouse, INTERACTIONS_ARCHIVE.name) == {}
@@ -244,12 +244,12 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_next_run_goes_on(
 ) -> None:
     with open_mailbox(tmp_path / "mail") as mailbox, monkeypatch.context() as patch:
         patch.setattr(inline, "verify_move", lambda *_: signal.raise_signal(signal.SIGINT))
-        said = run("cmp-winter-coats", *TELL, exit_code=130)
+        said = run("cmp-winter-coats", *NOTIFY, exit_code=130)
         assert "Nothing was lost: run the same command again" in said.stderr
         patch.undo()
         patch.setenv("PERENNIAL_HOME", str(warehouse.settings.home))
         patch.setenv(CONNECTION, mailbox.airflow_connection())
-        run(*TELL, "--", "cmp-winter-coats", *HOSTILE)
+        run(*NOTIFY, "--", "cmp-winter-coats", *HOSTILE)
     assert visible(warehouse) == multiset(warehouse, "interactions") == expired
 
 
@@ -271,7 +271,7 @@ def test_r23_cancel_says_whether_it_was_in_time_and_the_command_that_restores_en
     monkeypatch.setattr(inline, "copy_chunk", cancel_meanwhile)
     with Mailbox(tmp_path / "mail") as mailbox:
         monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
-        done = run("cmp-winter-coats", *TELL, exit_code=1)
+        done = run("cmp-winter-coats", *NOTIFY, exit_code=1)
         (mail,) = mailbox.messages()
 
     assert said == ["Cancelled. Nothing was moved: everything stays in the archive, expired exactly as before.\n"]
@@ -287,7 +287,7 @@ def test_r23_a_restore_above_its_ceiling_is_refused_at_the_terminal(
 ) -> None:
     with Mailbox(tmp_path / "mail") as mailbox:
         monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
-        refused = run("--tag", "winter", *TELL, "--max-bytes", "1", exit_code=1)
+        refused = run("--tag", "winter", *NOTIFY, "--max-bytes", "1", exit_code=1)
         (mail,) = mailbox.messages()
     assert "max_bytes is 1 byte. Nothing was moved. Raise the ceiling" in refused.output
     assert "max_bytes is 1 byte" in mail.text

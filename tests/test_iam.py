@@ -9,11 +9,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
 from perennial_sample.in_process import parse_dags
 from tests import PROJECT_ROOT
-from tests.test_deploy import FILES, example, helm
+from tests.test_deploy import FILES, airflow_values, chart_values, example
 
 PAGE = (PROJECT_ROOT / "docs" / "iam.md").read_text(encoding="utf-8")
 POLICIES: dict[str, dict[str, Any]] = {
@@ -150,7 +149,10 @@ def test_every_bucket_that_a_deployment_names_is_in_a_policy() -> None:
 
 
 def test_who_works_writes_logs_where_the_chart_has_them_and_the_page_reads_them() -> None:
-    log = helm()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::") + "/dag_id=x/1.log"
+    log = (
+        airflow_values()["config"]["logging"]["remote_base_log_folder"].replace("s3://", "arn:aws:s3:::")
+        + "/dag_id=x/1.log"
+    )
     writers = ["loader", "mover", "maintainer", "eraser", "exporter"]
     readers = [*writers, "page"]
     assert [role for role in POLICIES if may(role, "s3:PutObject", log)] == writers
@@ -200,14 +202,10 @@ def test_every_dag_has_a_role_that_the_page_has_a_policy_for(local_settings: Mod
 
 
 def test_every_role_that_a_pod_can_have_is_given_to_one_service_account(local_settings: ModuleType) -> None:
-    path = PROJECT_ROOT / "deploy" / "helm" / "service-accounts.yaml"
-    accounts = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    assert {account["kind"] for account in accounts} == {"ServiceAccount"}
-    given = {account["metadata"]["name"]: account["metadata"]["annotations"][ROLE_ARN] for account in accounts}
     roles = {"installer", *local_settings.ROLES.values()}
-    assert given == {f"perennial-{role}": f"{ROLES}/perennial-{role}" for role in roles}
-    # The chart makes these, and none for pods of tasks that name no account.
-    values = helm()
+    assert chart_values()["roles"] == {role: f"{ROLES}/perennial-{role}" for role in roles}
+    # Airflow's chart makes these, and none for pods of tasks that name no account.
+    values = airflow_values()
     made = {part: values[part]["serviceAccount"]["annotations"][ROLE_ARN] for part in ("apiServer", "triggerer")}
     assert made == {"apiServer": f"{ROLES}/perennial-page", "triggerer": f"{ROLES}/perennial-mover"}
     assert "serviceAccount" not in values["workers"]
@@ -223,13 +221,16 @@ def test_a_dag_has_the_same_role_whatever_its_id_begins_with(
     assert task.queue == "loader"
 
 
+# Where Airflow is imported anyway.
+@pytest.mark.usefixtures("dags")
 def test_every_task_has_the_queue_and_the_pod_of_its_role_also_when_it_is_mapped(
     local_settings: ModuleType,
 ) -> None:
-    from airflow import policies
     from airflow.sdk import DAG, BaseOperator
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.settings import get_policy_plugin_manager
+
+    from airflow import policies
 
     # As Airflow does it with the file when it starts.
     manager = get_policy_plugin_manager()

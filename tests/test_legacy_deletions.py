@@ -20,8 +20,9 @@ from perennial.platform import read_legacy_deletions, read_metadata, sync_source
 from perennial.policy.decisions import decide
 from perennial.policy.legacy_deletions import decide_legacy_deletions, import_legacy_deletions, revoke
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
+from tests.conftest import MadeOnce
 from tests.kill import Point, run_and_kill
 from tests.rows import append_hot, hot_and_archive, interaction
 from tests.workspace import Workspace, member, received
@@ -106,8 +107,8 @@ MARKED = {source_id for source_id, (decision, _) in EXPECTED.items() if decision
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
-    return build(warehouse)
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(build)
 
 
 def deleted(warehouse: Warehouse) -> dict[str, datetime]:

@@ -22,7 +22,7 @@ from perennial.platform import database, read_metadata, sync_sources
 from perennial.platform.check import check_platform
 from perennial.platform.columns import arrow_schema
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill

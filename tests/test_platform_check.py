@@ -21,7 +21,7 @@ from perennial.moves import Run, expire_sources
 from perennial.platform import sync_sources
 from perennial.platform.selects import FILES
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import SYNCED
 from perennial.warehouse import Warehouse
 from tests import PROJECT_ROOT

@@ -206,7 +206,9 @@ def test_links_of_pages_lead_somewhere():
 def test_the_version_is_the_same_wherever_it_is_written():
     version = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     pages = [PROJECT_ROOT / "README.md", *(PROJECT_ROOT / "docs").glob("*.md"), *(PROJECT_ROOT / "deploy").rglob("*.*")]
-    named = re.compile(r'(?:perennial_airflow-|example\.com/perennial:|\btag: ")(\d+(?:\.\d+)+)')
+    named = re.compile(
+        r'(?:perennial_airflow-|example\.com/perennial:|Tag: "|^(?:v|appV)ersion: "?)(\d+(?:\.\d+)+)', re.MULTILINE
+    )
     found = {relative(page): set(named.findall(page.read_text(encoding="utf-8"))) for page in pages}
     assert len([page for page, versions in found.items() if versions]) == 5
     assert not [page for page, versions in found.items() if versions - {version}]

@@ -26,7 +26,7 @@ from perennial.errors import TerminalRequestError
 from perennial.exports.queries import NARROWED_VIEWS, narrowed_query, what_is_left_out
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace, received

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.platform import sync_sources
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, SOURCE_TAGS, SOURCES
 from perennial.warehouse import Warehouse
 

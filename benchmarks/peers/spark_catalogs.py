@@ -17,6 +17,8 @@ def embedded_catalog(settings: Settings) -> dict[str, str]:
         "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
         "uri": f"jdbc:sqlite:{catalog_file(settings)}",
         "jdbc.schema-version": "V1",
+        # Iceberg never closes its query for these tables, which would lock the file and read this moment for ever.
+        "jdbc.init-catalog-tables": "false",
         "warehouse": f"file://{settings.home}/warehouse",
     }
 

@@ -15,13 +15,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import DAG, Asset, AssetAlias, get_current_context
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, DownstreamTasksSkipped
-except ImportError:  # Airflow 3.1
-    from airflow.exceptions import (  # type: ignore[no-redef]
+    from airflow.sdk.exceptions import (  # noqa: TID251 - the one place
+        AirflowException,
         AirflowFailException,
         AirflowRescheduleException,
         DownstreamTasksSkipped,
     )
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException  # noqa: TID251
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import (  # type: ignore[attr-defined, no-redef]
+        AirflowException,
+        AirflowFailException,
+        AirflowRescheduleException,
+        DownstreamTasksSkipped,
+    )
+    from airflow.exceptions import AirflowSkipException as AirflowSkipException  # type: ignore[no-redef]
 
 from perennial import operations
 from perennial.errors import (
@@ -31,6 +39,7 @@ from perennial.errors import (
     TerminalRequestError,
     TransientDeliveryError,
 )
+from perennial.metrics import METRICS, send
 from perennial.operations import Run, hashed_name, refuse_future_run, take_turn
 from perennial.refusals import sentences, unknown_params
 from perennial.settings import Settings, dag_id
@@ -103,7 +112,7 @@ def report_aliased(context: Any, name: str, counts: dict[str, dict[str, Any]]) -
 def skip_rest_of_group() -> NoReturn:
     """End the current task as a success, and skip the other tasks of its group without starting a process for any."""
     task: Any = get_current_context()["task"]
-    others = [other.task_id for other in task.task_group.iter_tasks() if other is not task]
+    others = [other.task_id for other in task.task_group.iter_tasks() if other.task_id != task.task_id]
     raise DownstreamTasksSkipped(tasks=others)  # type: ignore[no-untyped-call]
 
 
@@ -229,7 +238,7 @@ def current_page_url() -> str | None:
 def marked_failed_by() -> str | None:
     """Return who has marked the current run failed, which stops all tasks but those of a teardown; None if nobody has.
 
-    Airflow does not tell a task that. A task that fails makes those after it `upstream_failed`; marking a run failed
+    Airflow does not show this to a task. A task that fails makes those after it `upstream_failed`; marking a run failed
     skips them. The page, which does the same, leaves the user's name; who did it in Airflow is in its audit log.
 
     Returns:
@@ -274,8 +283,22 @@ def step(first: bool = False) -> Iterator[Warehouse]:
         if not isinstance(error, TerminalDeliveryError | TransientDeliveryError):
             _keep_error(warehouse, error)
         if isinstance(error, TerminalError):
+            _count_failure()
             raise AirflowFailException(str(error)) from error
+        if is_last_attempt():
+            _count_failure()
         raise
+    except Exception as error:
+        # What Airflow itself raises says how a task goes on, or that it is skipped.
+        if not isinstance(error, AirflowException) and is_last_attempt():
+            _count_failure()
+        raise
+
+
+def _count_failure() -> None:
+    name = str(get_current_context()["dag_run"].dag_id).removeprefix(dag_id(""))
+    if f"{name}_failures_total" in METRICS:
+        send({f"{name}_failures_total": 1})
 
 
 def kept_error(warehouse: Warehouse) -> str:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
+    AirflowSkipException,
     current_page_url,
     current_params,
     current_run,

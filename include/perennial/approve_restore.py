@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 
-from perennial.airflow import current_page_url, current_params, current_run, current_run_url, step
+from perennial.airflow import current_page_url, current_run, current_run_url, step
 
 
 class PlanRestore(ApprovalOperator):
@@ -30,11 +30,9 @@ class PlanRestore(ApprovalOperator):
     def execute(self, context: Any) -> Any:
         """Return the addresses of the plans, or ask."""
         from perennial.moves import ceiling
-        from perennial.moves.cancel import is_approved
         from perennial.moves.restore import plan_restore
+        from perennial.moves.restore_start import is_approved
 
-        if current_params().get("dry_run"):
-            return []
         with step() as warehouse:
             run = current_run()
             report = ceiling.ceiling_report(warehouse, self.request_uri, run)
@@ -49,9 +47,9 @@ class PlanRestore(ApprovalOperator):
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Go on as the person has answered; a timeout is a rejection by nobody."""
-        from perennial.moves.cancel import note_approval
         from perennial.moves.cancellation import REJECTED, record_cancellation
         from perennial.moves.restore import plan_restore
+        from perennial.moves.restore_start import note_approval
 
         # Not as an approval, which would skip what follows: a rejected restore fails, and its e-mail says why.
         answer = HITLOperator.execute_complete(self, context, event)

@@ -7,8 +7,10 @@ back. Everything here lies below `Warehouse.operations_uri()`, as JSON that late
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -42,6 +44,26 @@ class Run:
     requested_by: str | None = None
     reason: str | None = None
     requested_at: datetime | None = None
+
+
+def local_run(reason: str = "") -> Run:
+    """Return a run of this process and of whoever runs it, now."""
+    now = wall_clock()
+    return Run(
+        run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}",
+        now=now,
+        requested_by=current_user(),
+        reason=reason or None,
+        requested_at=now,
+    )
+
+
+def current_user() -> str:
+    """Name who runs this; a container may run as a user without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def wall_clock() -> datetime:
@@ -231,12 +253,12 @@ def restore_lock(warehouse: Warehouse, source_ids: Collection[str], run_id: str 
 
 @dataclass(frozen=True)
 class Turn:
-    """A run that is at work, or waits until it may be (ADR 14).
+    """A run that works, or waits for its turn (ADR 14).
 
     Attributes:
         run_id: The run.
         now: What it takes for now; older runs go first.
-        taken: Whether it is at work.
+        taken: Whether it works.
     """
 
     run_id: str
@@ -249,10 +271,14 @@ class Turn:
         return self.now, self.run_id
 
 
+def turns(warehouse: Warehouse, dag_id: str) -> list[Turn]:
+    """List the runs of a DAG that are at work or wait, and the last that was at work."""
+    return [Turn(**fields) for fields in OperationStore.of(warehouse).find(_TURNS, dag_id) or ()]
+
+
 def give_turn_back(warehouse: Warehouse, dag_id: str, run_id: str) -> None:
     """Let other runs go first while this one waits for a person; its next task takes its turn again."""
-    store = OperationStore.of(warehouse)
-    known = [Turn(**fields) for fields in store.find(_TURNS, dag_id) or ()]
+    store, known = OperationStore.of(warehouse), turns(warehouse, dag_id)
     if any(turn.run_id == run_id for turn in known):
         store.put(_TURNS, [asdict(turn) for turn in known if turn.run_id != run_id], dag_id)
 
@@ -261,7 +287,7 @@ def take_turn(warehouse: Warehouse, dag_id: str, run: Run, is_active: Callable[[
     """Take the turn of a run, or let it wait in line.
 
     This is about order and cost: two runs beside each other lose and double nothing (M2, M6), but copy the same files.
-    A run that is over counts no more, so a turn is never given back: whoever looks next finds it free.
+    A run that is over counts no more, so a turn is never given back: the next run finds it free.
 
     Args:
         warehouse: Whose runs they are.
@@ -272,8 +298,7 @@ def take_turn(warehouse: Warehouse, dag_id: str, run: Run, is_active: Callable[[
     Returns:
         The id of the run that goes before this one; empty when it is this one's turn.
     """
-    store = OperationStore.of(warehouse)
-    known = [Turn(**fields) for fields in store.find(_TURNS, dag_id) or ()]
+    store, known = OperationStore.of(warehouse), turns(warehouse, dag_id)
     others = [turn for turn in known if turn.run_id != run.run_id and is_active(turn.run_id)]
     own = next((turn for turn in known if turn.run_id == run.run_id), Turn(run.run_id, run.now.isoformat()))
     before = [turn for turn in others if turn.taken or turn.place < own.place]

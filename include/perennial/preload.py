@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 from airflow.executors.local_executor import LocalExecutor
 
@@ -31,7 +32,8 @@ MODULES = (
     "perennial.thaw",
     "pyiceberg.catalog.sql",
     "pyiceberg.io.pyarrow",
-    "airflow.dag_processing.dagbag",
+    # Airflow 3.1 has it elsewhere.
+    "airflow.dag_processing.dagbag" if find_spec("airflow.dag_processing.dagbag") else "airflow.models.dagbag",
     "airflow.providers.smtp.hooks.smtp",
 )
 

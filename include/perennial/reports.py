@@ -1,7 +1,8 @@
-"""What a run did, as it is passed on to whoever notifies people of it."""
+"""What a run did, as it is passed on to notify people of it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -97,6 +98,13 @@ class RestoreReport:
     page_url: str | None = None
     dry_run: bool = False
     cancelled: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The run, how it ended, and how many sources have which outcome, as a sentence."""
+        outcomes = Counter(source.outcome for source in self.sources)
+        counted = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
+        return f"Run {self.run_id}: {self.state}{f' ({counted})' if counted else ''}."
 
 
 @dataclass(frozen=True, kw_only=True)

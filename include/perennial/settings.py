@@ -59,19 +59,21 @@ class Settings:
         exports_uri: Where User data files of campaigns and Canvases go; they contain personal data.
         retention_months: R2, calendar months.
         exempting_referrers: R6, the kinds of referrer that keep a source.
-        notice_days: R20, how many days before a source expires its owner is told; 0 sends none.
+        notice_days: R20, how many days before a source expires its owner is notified; 0 sends none.
         approve_above_share: R21, a run waits for approval above this share of the hot rows; None: never for that.
         approve_above_sources: R21, likewise above this number of sources.
         approve_above_usual: R21, likewise above this many times the rows of the largest of the last 30 runs.
         approve_above_surprises: R21, likewise above this number of due sources that the run before did not foresee.
         erasure_days: R22, by how many days after the request everything of a person has to be gone.
         erase_on_platform_request: R22, whether a request of the platform (`users.UserDeleteRequest`) needs no approval.
-        erasure_notify: R22, who gets every receipt, and hears of requests that wait for approval or are late.
+        erasure_notify: R22, who gets every receipt, and is notified of requests that wait for approval or are late.
         erasure_key: R22, keys the hash by which an erased person is known when records arrive; a secret. None means the
             file that `perennial init` writes to HOME where the catalog lies there too; otherwise it has to be set.
             Without it nobody who was erased is known any more.
         max_metadata_age: How old (wall clock) `sources` and `audiences` may be when an expiry decides.
         dag_prefix: What the ids of the DAGs begin with, where an Airflow that others use too needs it.
+        channels: The Airflow connection of type apprise whose services (Slack, Teams, webhooks) get in short what goes
+            by e-mail; None: e-mail alone.
         copy_pool: The Airflow pool whose slots bound how many copy tasks run at once; it has to exist.
         landing_settle: How long a landing file must have been left alone before it is read.
         prices: TOML file with prices of storage; None means the table in the package, `cost/prices.toml`.
@@ -105,6 +107,7 @@ class Settings:
     landing_settle: timedelta = timedelta(seconds=2)
     prices: Path | None = None
     dag_prefix: str = ""
+    channels: str | None = None
     copy_pool: str = "default_pool"
 
     @classmethod
@@ -147,6 +150,7 @@ class Settings:
             max_metadata_age=timedelta(hours=_whole_number("MAX_METADATA_AGE_HOURS", value, minimum=1)),
             landing_settle=timedelta(seconds=_whole_number("LANDING_SETTLE_SECONDS", value, minimum=0)),
             dag_prefix=_dag_prefix(value["DAG_PREFIX"]),
+            channels=value["CHANNELS"] or None,
             copy_pool=value["COPY_POOL"],
             prices=_local_file(home, "PRICES", value),
         )
@@ -209,6 +213,7 @@ DEFAULTS = {
     "LANDING_SETTLE_SECONDS": "2",
     "PRICES": "",
     "DAG_PREFIX": "",
+    "CHANNELS": "",
     "COPY_POOL": "default_pool",
 }
 

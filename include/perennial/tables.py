@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 ColumnType = Literal["string", "boolean", "int", "long", "date", "timestamptz", "list<string>"]
@@ -37,6 +37,26 @@ class Table:
     partition_by: str | None = None
     sort_by: tuple[str, ...] = ()
     row_group_rows: int = 122_880
+
+
+@dataclass(frozen=True)
+class View:
+    """One view that everybody may query; its own purpose is in the header of `include/sql/views/create_NAME.sql`.
+
+    Attributes:
+        name: Its name.
+        like: The table whose columns mean the same here.
+        own: What its other columns mean, and those that mean something else here.
+    """
+
+    name: str
+    like: Table
+    own: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def docs(self) -> dict[str, str]:
+        """What its columns mean, by name; some of the table's may not be in the view."""
+        return {column.name: column.doc for column in self.like.columns} | self.own
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -177,14 +197,14 @@ HOLDS = Table("holds", "A hold was placed or lifted: while it lasts, its sources
     until timestamptz End; null: until it is lifted
     event* string placed or lifted
 """))  # fmt: skip
-NOTICES = Table("notices", "Somebody was told that a source will expire, or that a hold will end (R19, R20).", _columns("""
+NOTICES = Table("notices", "Somebody was notified that a source will expire, or that a hold will end (R19, R20).", _columns("""
     source_id string Campaign or Canvas; null where it is about a hold
     hold_id string Hold; null where it is about a source
     clock_started_at timestamptz Start of the clock of the source: one notice each
     ends_at* timestamptz When the source was due, or the hold to end
-    recipient* string Who was told; empty where the platform names no owner
+    recipient* string Who was notified; empty where the platform names no owner
     noticed_at* timestamptz Wall clock
-    run_id* string Run that told them
+    run_id* string Run that notified them
 """))  # fmt: skip
 LOADED_FILES = Table("loaded_files", "A landing file that has been loaded.", _columns("""
     file_uri* string Address of the file
@@ -281,6 +301,31 @@ TABLES = (
     INTERACTIONS, INTERACTIONS_ARCHIVE, USER_MESSAGE_SUMMARY, SOURCE_DAILY_STATS,
     LIFECYCLE_EVENTS, EXPIRY_DECISIONS, HOLDS, NOTICES, LOADED_FILES, REJECTED_EVENTS, LOADED_EVENTS, ARCHIVED_FILES,
     AUDIENCE_VIOLATIONS, ADOPTED_DELETIONS, VANISHED_SOURCES, ARCHIVE_CHECKS, ERASURES,
+)  # fmt: skip
+_NAMES = {
+    "source_name": "Name of the campaign or Canvas; null where it is not known",
+    "variation_name": "Name of the variation; null where it is not known",
+}
+VIEWS = (
+    View("available_interactions", INTERACTIONS),
+    View("campaign_interactions", INTERACTIONS, _NAMES),
+    View("canvas_interactions", INTERACTIONS, _NAMES | {"step_name": "Name of the step; null where it is not known"}),
+    View("source_analytics", SOURCE_DAILY_STATS, {
+        "kind": "campaign or canvas", "name": "Name", "event_count": "Events of that day",
+    }),
+    View("user_message_summary_latest", USER_MESSAGE_SUMMARY, {
+        "last_at": "When it last happened, over all sources", "event_count": "How often it happened, over all sources",
+    }),
+    View("source_availability", SOURCES, {
+        "state": "available, expired (a restore brings its interactions back) or deleted (R18)",
+        "since": "Since when it has been in this state",
+        "clock_started_at": "Start of its clock (R3); null while the clock does not run",
+        "expires_at": "End of its clock (R3); null while the clock does not run",
+        "hot_rows": "Interactions in the hot table",
+        "archived_rows": "Interactions in the archive",
+        "vanished_at": "Since when the platform no longer has it; null while it does",
+    }),
+    View("known_source_tags", SOURCE_TAGS),
 )  # fmt: skip
 # New names of columns, and those they had: `perennial init` renames, and the values stay.
 RENAMED_COLUMNS = {ARCHIVED_FILES.name: {"checksum": "sha256"}}

@@ -1,7 +1,7 @@
 """The tasks that both directions share: a move from its plans on, mapped over plans and over chunks of equal bytes.
 
 A small move is one task (ADR 44). The number of tasks does not depend on the number of sources. XCom carries addresses
-and counts; a task reads its plan once.
+and counts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task, task_group
-from airflow.sdk.exceptions import AirflowSkipException
 
 from perennial.airflow import (
+    AirflowSkipException,
     asset_alias,
     assets,
     current_run,
@@ -21,10 +21,12 @@ from perennial.airflow import (
     skip_rest_of_group,
     step,
 )
+from perennial.openlineage import Volume, report_lineage
 from perennial.settings import Settings
 
 if TYPE_CHECKING:
     from perennial.moves.finish import MoveOutcome
+    from perennial.warehouse import Warehouse
 
 _WRITTEN = ("interactions", "interactions_archive", "lifecycle_events", "archived_files")
 
@@ -73,9 +75,10 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
         if len(chunks) == 1:
             with step() as warehouse:
                 (moved,) = carry_out(warehouse, plan_uris, current_run()).values()
-            if moved.left:
-                # The other tasks find it done, until `commit_origin` says what is left.
-                return chunks
+                if moved.left:
+                    # The other tasks find it done, until `commit_origin` says what is left.
+                    return chunks
+                _report_moved(warehouse, moved)
             report_aliased(get_current_context(), "moved", dict.fromkeys(_WRITTEN, _counts(moved)))
         if len(chunks) < 2:
             skip_rest_of_group()
@@ -117,6 +120,7 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
             moved = finish_move(warehouse, read_plan(plan_uri), current_run())
             if is_last:
                 moved.refuse_rest()
+            _report_moved(warehouse, moved)
         counts = _counts(moved)
         report_written(get_current_context(), dict.fromkeys(_WRITTEN, counts))
         return {**counts, "plan_uri": plan_uri, "left_count": len(moved.left)}
@@ -127,6 +131,21 @@ def _carry_out(plan_uris: Any, is_last: bool = False) -> Any:
     finished = commit_origin.expand(plan_uri=plan_uris)
     copied >> verified >> added >> finished
     return finished
+
+
+def _report_moved(warehouse: Warehouse, moved: MoveOutcome) -> None:
+    from perennial.moves.finish import count_moved
+    from perennial.moves.move_plan import DIRECTIONS, EXPIRE
+
+    count_moved(moved)
+    if not moved.source_count:
+        return
+    direction = DIRECTIONS[moved.direction]
+    volume = Volume(row_count=moved.row_count, total_bytes=moved.total_bytes, file_count=moved.file_count)
+    written = {direction.destination: volume, "lifecycle_events": Volume(row_count=moved.source_count)}
+    if direction is EXPIRE:
+        written["archived_files"] = Volume(row_count=moved.file_count)
+    report_lineage(warehouse, {direction.origin: volume}, written)
 
 
 def _counts(moved: MoveOutcome) -> dict[str, Any]:

@@ -63,13 +63,14 @@ def exact_size(number: int) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """Write `42 seconds`, `2 min 5 s`, `1 h 4 min`; never negative."""
-    seconds = max(0, round(span.total_seconds()))
-    if seconds < 60:
+    """Write `42 seconds`, `2 min 5 s`, `2 minutes`, `1 h 4 min`, `3 hours`; never negative."""
+    minutes, seconds = divmod(max(0, round(span.total_seconds())), 60)
+    if not minutes:
         return pluralize(seconds, "second")
-    if seconds < 3_600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3_600:,} h {seconds % 3_600 // 60} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min" if minutes else pluralize(hours, "hour")
+    return f"{minutes} min {seconds} s" if seconds else pluralize(minutes, "minute")
 
 
 def spoken(span: timedelta) -> str:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from perennial.airflow import current_page_url, current_run, current_run_url, open_warehouse, step
+from perennial.airflow import current_page_url, current_params, current_run, current_run_url, open_warehouse, step
 from perennial.errors import TerminalError
 from perennial.notify import warn_late_restore
-from perennial.reports import STANDARD
 
 if TYPE_CHECKING:
     from perennial.moves.thaw_status import ThawStatus
@@ -29,8 +28,32 @@ LATE_AFTER = timedelta(minutes=15)
 PATIENCE_FACTOR = 2
 
 
-class ThawFiles(BaseOperator):
-    """Request the thaw of a restore's archived files in cold storage, and defer until they can be read.
+class ThawOperator(BaseOperator):
+    """Request the thaw of files in cold storage, and defer until they can be read."""
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002 - the run is asked for it
+        """Request the thaw; if there is nothing to wait for, the task ends at once."""
+        self._thaw()
+
+    def look_again(self, context: Any, event: Any = None) -> None:  # noqa: ARG002 - as above
+        """Check every file once more: a trigger's event is not proof, and an error that it hit is raised here."""
+        if event and event.get("error"):
+            self.log.warning("The trigger gave up: %s", event["error"])
+        self._thaw()
+
+    def _thaw(self) -> None:
+        raise NotImplementedError
+
+    def _wait(self, run_id: str, uris: Sequence[str], thawing: ThawStatus) -> None:
+        expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
+        trigger = ThawTrigger(run_id=run_id, plan_uris=uris)
+        self.defer(
+            trigger=trigger, method_name="look_again", timeout=max(PATIENCE_FACTOR * expected, timedelta(hours=1))
+        )
+
+
+class ThawFiles(ThawOperator):
+    """Thaw the archived files that a restore reads.
 
     Args:
         request_uri: Address of the checked request.
@@ -45,54 +68,39 @@ class ThawFiles(BaseOperator):
         self.request_uri = request_uri
         self.plan_uris = plan_uris
 
-    def execute(self, context: Any) -> None:
-        """Request the thaw; if there is nothing to wait for, the task ends at once."""
-        self._thaw(context)
-
-    def look_again(self, context: Any, event: Any = None) -> None:
-        """Check every file once more: a trigger's event is not proof, and an error that it hit is raised here."""
-        if event and event.get("error"):
-            self.log.warning("The trigger gave up: %s", event["error"])
-        self._thaw(context)
-
-    def _thaw(self, context: Any) -> None:
+    def _thaw(self) -> None:
         from perennial.moves.notifications import notify_of_thaw
+        from perennial.moves.requests import read_request
         from perennial.moves.thaw import start_thaw
 
         run = current_run()
         with step() as warehouse:
-            thawing = start_thaw(warehouse, run, self.plan_uris, context["params"]["thaw_tier"] or STANDARD)
+            tier = read_request(self.request_uri).request.thaw_tier
+            thawing = start_thaw(warehouse, run, self.plan_uris, tier)
             if thawing is None:
                 return
             notify_of_thaw(warehouse, run, self.request_uri, thawing, current_run_url(), current_page_url())
         self._wait(run.run_id, self.plan_uris, thawing)
 
-    def _wait(self, run_id: str, uris: Sequence[str], thawing: ThawStatus) -> None:
-        expected = datetime.fromisoformat(thawing.expected_at) - datetime.fromisoformat(thawing.asked_at)
-        trigger = ThawTrigger(run_id=run_id, plan_uris=uris)
-        self.defer(
-            trigger=trigger, method_name="look_again", timeout=max(PATIENCE_FACTOR * expected, timedelta(hours=1))
-        )
 
-
-class ThawSample(ThawFiles):
-    """Request the thaw of the cold files that a check of the archive reads, if it is to read them, and defer likewise.
+class ThawSample(ThawOperator):
+    """Thaw the cold files that a check of the archive reads, if it is to read them.
 
     Args:
         check_uri: Address of the check's plan.
         arguments: Those of every operator.
     """
 
-    template_fields = ("check_uri",)
+    template_fields: Sequence[str] = ("check_uri",)
 
     def __init__(self, *, check_uri: Any, **arguments: Any) -> None:
-        super().__init__(request_uri="", plan_uris=[], **arguments)
+        super().__init__(**arguments)
         self.check_uri = check_uri
 
-    def _thaw(self, context: Any) -> None:
+    def _thaw(self) -> None:
         from perennial.drills.check import read_check, request_cold
 
-        if not context["params"]["check_cold"]:
+        if not current_params().get("check_cold"):
             return
         run = current_run()
         with step() as warehouse:
@@ -154,15 +162,18 @@ async def warn_when_late(*, context: dict[str, Any] | None = None, **named: Any)
         if seconds <= 0:
             break
         await asyncio.sleep(seconds)
-    return await warn_late_restore(context=context, root=await asyncio.to_thread(_notes_root), **named)
+    root, channels = await asyncio.to_thread(_notes)
+    return await warn_late_restore(context=context, root=root, channels=channels, **named)
 
 
-def _notes_root() -> str | None:
+def _notes() -> tuple[str | None, str | None]:
+    """Return where it is recorded who was warned, and the connection of the channels."""
     try:
-        return open_warehouse().operations_uri()
+        warehouse = open_warehouse()
+        return warehouse.operations_uri(), warehouse.settings.channels
     except Exception:  # as in `_thawing`
         log.exception("Who is warned that a restore is late cannot be written down")
-        return None
+        return None, None
 
 
 def late_at(thawing: ThawStatus) -> datetime:

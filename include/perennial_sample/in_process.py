@@ -68,7 +68,7 @@ def _dag_bags() -> Any:
 
 
 def run_dag(dag: Any, conf: Mapping[str, Any] | None = None, at: datetime | None = None) -> Any:
-    """Run a DAG to its end; returns the DAG run, whose `state` tells how it ended.
+    """Run a DAG to its end; returns the DAG run, whose `state` says how it ended.
 
     Args:
         dag: As `open_dags` returned it.
@@ -122,10 +122,29 @@ def answering(option: str) -> Iterator[list[str]]:
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     try:
-        yield asked
+        with _triggers_see_answers():
+            yield asked
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def _triggers_see_answers() -> Iterator[None]:
+    """Give triggers the answers that they ask for: Airflow 3.1 and 3.2 do it in a triggerer, and not in process."""
+    from airflow.sdk.execution_time.comms import GetHITLDetailResponse
+    from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
+
+    handle = InProcessTestSupervisor._handle_request
+
+    def handle_request(supervisor: Any, msg: Any, log: Any, req_id: int) -> None:
+        if isinstance(msg, GetHITLDetailResponse):
+            supervisor.send_msg(supervisor.client.hitl.get_detail_response(ti_id=msg.ti_id), request_id=req_id)
+        else:
+            handle(supervisor, msg, log, req_id)
+
+    with patch.object(InProcessTestSupervisor, "_handle_request", handle_request):
+        yield
 
 
 def _answer_open_questions(option: str) -> list[str]:
@@ -141,7 +160,8 @@ def _answer_open_questions(option: str) -> list[str]:
         answered = []
         for detail in details:
             task = session.get(TaskInstance, detail.ti_id)
-            if task is None or task.state not in ("awaiting_input", "deferred"):
+            # Airflow 3.1 and 3.2 call a task queued while its trigger runs in this process.
+            if task is None or task.state not in ("awaiting_input", "queued"):
                 continue
             detail.responded_at, detail.responded_by = datetime.now(UTC), {"id": "demo", "name": "demo"}
             detail.chosen_options, detail.params_input = [option], {}
@@ -153,5 +173,5 @@ def _answer_open_questions(option: str) -> list[str]:
 
 
 def _start_now(_mapper: Any, _connection: Any, run: Any) -> None:
-    # DAG.test() says that a run started at its logical date, so that nobody could tell how long it took.
+    # DAG.test() says that a run started at its logical date, so that nobody could find out how long it took.
     run.start_date = run.queued_at = datetime.now(UTC)

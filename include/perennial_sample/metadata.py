@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perennial import tables
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial_sample.catalog import SOURCES, Source, sending_windows
 from perennial_sample.retargeting import AUDIENCES
 

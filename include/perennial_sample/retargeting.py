@@ -57,7 +57,7 @@ _SOURCE_AUDIENCES: dict[str, dict[str, Any]] = {
     ),
     "cnv-welcome": _filter("never_received_message"),
     "cnv-loyalty-onboarding": _any(_segment("seg-vip"), _filter("feature_flag", flag="loyalty-app")),
-    # This one is stopped between the two runs, and lets go of two sources.
+    # This one is stopped between the two runs, and keeps two sources no longer.
     "cmp-flash-weekend": _any(
         _filter(
             "clicked_or_opened_campaign",

@@ -1,4 +1,4 @@
-"""`perennial demo`: a sample workspace through its whole life cycle, run by Airflow, told to the person who watches."""
+"""`perennial demo`: a sample workspace through its whole life cycle, run by Airflow and shown on the terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from perennial.errors import TerminalError, TerminalSettingError
 from perennial.resources import checkout
 from perennial.settings import Settings, dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial_sample.in_process import airflow_environment
 from perennial_sample.mailbox import Mailbox, ReceivedMail
 from perennial_sample.workspace import Restore, Workspace, advance_workspace, create_workspace
@@ -43,10 +43,10 @@ def tell_story(console: Console, events: int) -> None:
     started = time.monotonic()
     settings = _fresh_home(Settings.from_environment())
     with _quiet(settings.below_home("airflow/demo.log")) as terminal:
-        told = Console(file=terminal, force_terminal=console.is_terminal, width=max(console.width, WIDTH))
-        story = _Story(told, settings)
-        story.tell(events)
-        told.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Look around:")
+        shown = Console(file=terminal, force_terminal=console.is_terminal, width=max(console.width, WIDTH))
+        story = _Story(shown, settings)
+        story.play(events)
+        shown.print(f"\n[bold]Done in {time.monotonic() - started:.0f} s.[/] Look around:")
     perennial = ".venv/bin/perennial" if checkout() else "perennial"
     for command, what in (
         (f"{perennial} status", "where everything is"),
@@ -84,7 +84,7 @@ class _Story:
             "PERENNIAL_LANDING_SETTLE_SECONDS": "0",
         }
 
-    def tell(self, events: int) -> None:
+    def play(self, events: int) -> None:
         workspace = self._timed("sample workspace", lambda: self._create(events))
         first, second = workspace.first, workspace.second
         self.console.print(

@@ -63,7 +63,7 @@ def expected(definitions: dict[tuple[str, str], Node], world: World, due: set[st
     return found
 
 
-@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
+@settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(st.data())
 def test_r20_the_users_that_audiences_would_lose_are_the_oracles(shared: Warehouse, data: st.DataObject) -> None:
     scene: Scene = data.draw(scenes(f"{next(ROUND)}-"))

@@ -39,7 +39,7 @@ def play(warehouse: Warehouse, scene: Scene) -> None:
 
 
 # One scene costs a second, so there are few, with many questions each; shrinking would take its time for little.
-@settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
+@settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(st.data())
 def test_every_answer_is_the_oracles_and_says_what_it_leaves_out(shared: Warehouse, data: st.DataObject) -> None:
     scene = data.draw(scenes(f"{next(ROUND)}-"))

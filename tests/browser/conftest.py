@@ -1,25 +1,29 @@
-"""All of Airflow running over a workspace, and a real browser in front of it.
+"""Airflow over a workspace, and a real browser in front of it.
 
-The tests share one server, which takes half a minute and a gigabyte to start: tests/conftest.py keeps them in one
-process.
+Most tests look at the API server of this process, where no run ever starts. Those that follow a run to its end ask for
+`running`: all of Airflow, which takes half a minute and a gigabyte to start.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
 from perennial.erase.opening import open_erasure
 from perennial.erasures.hashes import make_key
 from perennial.erasures.requests import PLATFORM, new_request
-from perennial.moves import Run, expire_sources
+from perennial.moves import Run, expire_sources, restore_sources
 from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.warehouse import Warehouse
@@ -29,6 +33,7 @@ from perennial_sample.serve import running_airflow
 from tests import PROJECT_ROOT
 from tests.browser.chromium import find_chromium, open_browser
 from tests.rows import append_hot, interaction
+from tests.web.restoring import forget_runs
 from tests.workspace import Workspace, member, received
 
 SCREENSHOTS = PROJECT_ROOT / "build" / "screenshots"
@@ -46,21 +51,38 @@ class Served:
     """Airflow over a workspace."""
 
     url: str
-    password: str
-    mailbox: Mailbox
     warehouse: Warehouse
+    user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Running(Served):
+    """All of Airflow, and the mail that it sends."""
+
+    mailbox: Mailbox
+
+
+@pytest.fixture(scope="module")
+def served(server: TestClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The API server of this process, at an address of its own."""
+    warehouse = expired_workspace(tmp_path_factory.mktemp("served"))
+    # The client of the tests has started the application.
+    airflow = uvicorn.Server(uvicorn.Config(server.app, port=free_port(), lifespan="off", log_config=None))
+    thread = threading.Thread(target=airflow.run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PERENNIAL_HOME", str(warehouse.settings.home))
+        thread.start()
+        yield Served(f"http://127.0.0.1:{airflow.config.port}", warehouse, "ann", "ann")
+        airflow.should_exit = True
+        thread.join()
+    forget_runs()
 
 
 @pytest.fixture(scope="package")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = Settings.from_environment(
-        {"PERENNIAL_HOME": str(tmp_path_factory.mktemp("served")), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
-    )
-    warehouse = Warehouse(settings)
-    warehouse.create_tables()
-    make_key(settings)
-    fill(warehouse)
-    expire_sources(warehouse, Run("scheduled__yesterday", datetime.now(UTC) - timedelta(days=1), "scheduled"))
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    warehouse = expired_workspace(tmp_path_factory.mktemp("running"))
+    settings = warehouse.settings
     # Whatever has a schedule would run at the first start; then it takes a minute to stop.
     dags = settings.home / "dags"
     dags.mkdir()
@@ -69,7 +91,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     erase = (PROJECT_ROOT / "dags" / "erase_users.py").read_text(encoding="utf-8")
     (dags / "erase_users.py").write_text(erase.replace('schedule="0 2 * * *"', "schedule=None"), encoding="utf-8")
     with Mailbox(settings.home / "mail") as mailbox, running_airflow(settings, free_port(), mailbox, dags) as airflow:
-        yield Served(airflow.url, airflow.password, mailbox, warehouse)
+        yield Running(airflow.url, warehouse, "admin", airflow.password, mailbox)
+
+
+def expired_workspace(home: Path) -> Warehouse:
+    settings = Settings.from_environment({"PERENNIAL_HOME": str(home), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"})
+    warehouse = Warehouse(settings)
+    warehouse.create_tables()
+    make_key(settings)
+    fill(warehouse)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    expire_sources(warehouse, Run("scheduled__yesterday", yesterday, "scheduled"))
+    order = {"source_ids": ["cmp-back"], "notify": ["ann@example.com"]}
+    restore_sources(warehouse, order, Run("manual__yesterday", yesterday))
+    return warehouse
 
 
 def fill(warehouse: Warehouse) -> None:
@@ -78,6 +113,7 @@ def fill(warehouse: Warehouse) -> None:
     stopped = {"stopped_at": LONG_AGO, "last_sent_at": LONG_AGO, "created_at": LONG_AGO - timedelta(days=90)}
     workspace.source("cmp-spring", "stopped", "season", name="Spring sale", **stopped)
     workspace.source("cmp/<b>\"'é🦄", "stopped", name="<script>alert(1)</script> ‮evil", **stopped)
+    workspace.source("cmp-back", "stopped", name="Back", **stopped)
     workspace.source("cmp-form", "stopped", name="By Airflow's form", **stopped)
     for number in range(PROMO):
         workspace.source(f"cmp-promo-{number}", "stopped", "promo", name=f"Promotion {number}", **stopped)
@@ -113,11 +149,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """Return a function that opens an address in a browser of its own, logged in; a screenshot is kept at the end.
+
+    It is an address of the whole Airflow if the test asks for that too.
 
     Errors that the page's own scripts throw, and anything its policy blocks, fail the test.
     """
+    served: Served = request.getfixturevalue("running" if "running" in request.fixturenames else "served")
     opened: list[Page] = []
     complaints: list[str] = []
 
@@ -154,5 +193,5 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def token(served: Served) -> str:
-    answer = httpx.post(f"{served.url}/auth/token", json={"username": "admin", "password": served.password})
+    answer = httpx.post(f"{served.url}/auth/token", json={"username": served.user, "password": served.password})
     return str(answer.json()["access_token"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ASKED_BY_PLATFORM, PROMO, Served, until
+from perennial_sample.mailbox import Mailbox
+from tests.browser.conftest import ASKED_BY_PLATFORM, PROMO, Running, Served, until
 from tests.rows import visible
+from tests.web.restoring import run_queued, runs
 
 Visit = Callable[..., Page]
 # Words of up to twelve letters that stand on more than one line.
@@ -43,17 +46,25 @@ def in_frame(page: Page):
 
 
 def log_in(page: Page, served: Served) -> None:
-    page.get_by_placeholder("Username").or_(page.locator("input[name=username]")).first.fill("admin")
+    page.get_by_placeholder("Username").or_(page.locator("input[name=username]")).first.fill(served.user)
     page.locator("input[type=password]").first.fill(served.password)
     page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
 
 
-def restored(page, served: Served) -> None:
+def shown_after_filtering(page, row: str) -> bool:
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_text("1 source, matching").first.wait_for()
+    return page.get_by_role("row", name=re.compile(row)).is_visible()
+
+
+def restored(page) -> None:
     """Wait for the end of the restore that the page shows."""
     expect(page.locator("#phase")).to_have_text(re.compile("^Done"), timeout=240_000)
 
 
-def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(visit: Visit, served: Served) -> None:
+def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(
+    visit: Visit, served: Served, dags: Mapping[str, Any], mailbox: Mailbox
+) -> None:
     page = visit(logged_in=False)
     page.goto("/")
     log_in(page, served)
@@ -83,21 +94,25 @@ def test_an_expired_source_is_found_restored_and_followed_to_the_e_mail(visit: V
     frame.get_by_label("Notify (one address per line)").fill("ann@example.com")
     frame.get_by_label(re.compile("Reason")).fill("Season starts again")
     frame.get_by_role("button", name="Restore interaction data").click()
-    restored(frame, served)
-    mail = [mail for mail in served.mailbox.messages() if "ann@example.com" in mail.recipients]
-    assert "Spring sale" in mail[-1].text
+    expect(frame.locator("#phase")).to_have_text(re.compile("^Queued"))
+    (run,) = runs()
+    assert run_queued(dags, run.run_id) == "success"
+    restored(frame)
+    (mail,) = mailbox.messages()
+    assert mail.recipients == ("ann@example.com",)
+    assert "Spring sale" in mail.text
     assert sum(row.count("cmp-spring#") for row in visible(served.warehouse)) == 40
     # What happened survives a reload.
     page.reload()
-    restored(frame, served)
+    restored(frame)
     frame.get_by_role("link", name="Sources", exact=True).click()
     frame.get_by_label("Name or id").fill("spring")
-    frame.get_by_role("button", name="Filter").click()
-    expect(frame.get_by_role("row", name=re.compile("Spring sale"))).to_contain_text("available")
+    # The list may be a few seconds old.
+    until(lambda: shown_after_filtering(frame, "Spring sale.*available"))
 
 
 @pytest.mark.long
-def test_by_keyboard_alone_all_that_match_a_tag_come_back_with_one_request(visit: Visit, served: Served) -> None:
+def test_by_keyboard_alone_all_that_match_a_tag_come_back_with_one_request(visit: Visit, running: Running) -> None:
     page = visit("/perennial/sources?tag=promo&state=expired")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -123,9 +138,9 @@ def test_by_keyboard_alone_all_that_match_a_tag_come_back_with_one_request(visit
     second = visit("/perennial/restore?id=cmp-promo-3")
     expect(second.locator("main")).to_contain_text(re.compile("under way|already available"))
     page.reload()
-    restored(page, served)
+    restored(page)
     assert page.url == run_address
-    mail = [mail for mail in served.mailbox.messages() if "bob@example.com" in mail.recipients]
+    mail = [mail for mail in running.mailbox.messages() if "bob@example.com" in mail.recipients]
     assert len(mail) == 1
     assert f"{PROMO} sources" in mail[0].subject
     page.get_by_role("link", name="All restores").click()
@@ -220,7 +235,7 @@ def test_who_logs_in_comes_back_to_the_link_one_came_from(visit: Visit, served: 
 
 
 @pytest.mark.long
-def test_airflows_own_form_restores_with_one_id_and_one_address(visit: Visit, served: Served) -> None:
+def test_airflows_own_form_restores_with_one_id_and_one_address(visit: Visit, running: Running) -> None:
     page = visit("/dags/restore_interactions")
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog")
@@ -234,10 +249,10 @@ def test_airflows_own_form_restores_with_one_id_and_one_address(visit: Visit, se
     form.locator("[name=element_notify]").blur()
     expect(start).to_be_enabled()
     start.click()
-    until(lambda: [mail for mail in served.mailbox.messages() if "cleo@example.com" in mail.recipients])
-    (mail,) = [mail for mail in served.mailbox.messages() if "cleo@example.com" in mail.recipients]
+    until(lambda: [mail for mail in running.mailbox.messages() if "cleo@example.com" in mail.recipients])
+    (mail,) = [mail for mail in running.mailbox.messages() if "cleo@example.com" in mail.recipients]
     assert "By Airflow's form" in mail.subject
-    assert sum(row.count("cmp-form#") for row in visible(served.warehouse)) == 40
+    assert sum(row.count("cmp-form#") for row in visible(running.warehouse)) == 40
 
 
 def test_r22_ids_stay_in_the_window_until_the_request_is_made(visit: Visit) -> None:
@@ -258,7 +273,7 @@ def test_r22_ids_stay_in_the_window_until_the_request_is_made(visit: Visit) -> N
 
 
 @pytest.mark.long
-def test_r22_a_request_of_the_page_ends_with_its_receipt_there_and_in_the_mail(visit: Visit, served: Served) -> None:
+def test_r22_a_request_of_the_page_ends_with_its_receipt_there_and_in_the_mail(visit: Visit, running: Running) -> None:
     page = visit("/perennial/erasures")
     page.get_by_label("Your own user ids").fill("nobody-11")
     page.get_by_label("Notify").fill("dpo-11@example.com")
@@ -267,7 +282,7 @@ def test_r22_a_request_of_the_page_ends_with_its_receipt_there_and_in_the_mail(v
     # The page looks again by itself.
     expect(page.locator("#receipt")).to_contain_text("The warehouse held nothing of 1 person.", timeout=240_000)
     expect(page.locator("#receipt")).to_contain_text("ticket 4712")
-    (mail,) = until(lambda: [mail for mail in served.mailbox.messages() if "dpo-11@example.com" in mail.recipients])
+    (mail,) = until(lambda: [mail for mail in running.mailbox.messages() if "dpo-11@example.com" in mail.recipients])
     assert "nobody-11" not in page.content() + mail.text + mail.html
 
 

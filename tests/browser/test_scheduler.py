@@ -10,19 +10,19 @@ import httpx
 import pytest
 
 from tests import PROJECT_ROOT
-from tests.browser.conftest import Served, token, until
+from tests.browser.conftest import Running, token, until
 
 DAG = "expire_interactions"
 FUTURE = [datetime.now(UTC) + timedelta(days=365 + number) for number in range(3)]
 
 
 @pytest.fixture(scope="module")
-def airflow(served: Served) -> Iterator[httpx.Client]:
+def airflow(running: Running) -> Iterator[httpx.Client]:
     """Airflow's API, with the expiry beside the DAGs that the other tests need."""
-    link = served.warehouse.settings.home / "dags" / f"{DAG}.py"
+    link = running.warehouse.settings.home / "dags" / f"{DAG}.py"
     link.symlink_to(PROJECT_ROOT / "dags" / link.name)
-    headers = {"Authorization": f"Bearer {token(served)}"}
-    with httpx.Client(base_url=f"{served.url}/api/v2/dags/", headers=headers, timeout=60) as client:
+    headers = {"Authorization": f"Bearer {token(running)}"}
+    with httpx.Client(base_url=f"{running.url}/api/v2/dags/", headers=headers, timeout=60) as client:
         until(lambda: client.get(DAG).status_code == 200)
         yield client
         for run in runs(client):
@@ -52,7 +52,7 @@ def states(airflow: httpx.Client, run_id: str) -> list[str | None]:
 
 
 @pytest.mark.long
-def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(served: Served, airflow: httpx.Client) -> None:
+def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(running: Running, airflow: httpx.Client) -> None:
     # `perennial up` wants its DAGs to run; nobody has unpaused this one.
     assert airflow.get(DAG).json()["is_paused"] is False
     hung = [trigger(airflow, at) for at in FUTURE]
@@ -62,7 +62,7 @@ def test_runs_dated_in_the_future_do_not_hold_up_the_runs_of_every_day(served: S
 
     ended = until(lambda: [r for r in runs(airflow) if r["dag_run_id"] == normal and r["end_date"]])
     assert ended[0]["state"] == "success"
-    decided = served.warehouse.read("expiry_decisions").to_pylist()
+    decided = running.warehouse.read("expiry_decisions").to_pylist()
     assert {row["decision"] for row in decided if row["run_id"] == normal} >= {"active", "recent", "referenced"}
     assert {run["dag_run_id"]: run["state"] for run in runs(airflow)}.items() >= dict.fromkeys(hung, "running").items()
     assert {state for run_id in hung for state in states(airflow, run_id)} == {None}

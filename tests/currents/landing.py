@@ -13,9 +13,9 @@ from typing import Any
 import fastavro
 
 from perennial.currents import LoadOutcome, load_interactions
-from perennial.engines.duckdb import open_session
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from tests.rows import shown
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 # 31 January 2026, 23:00 UTC.
@@ -101,7 +101,7 @@ def load(warehouse: Warehouse, **options: Any) -> LoadOutcome:
 
 def rows(warehouse: Warehouse, table: str, columns: str = "*") -> list[tuple[Any, ...]]:
     """The rows of a table, sorted."""
-    with open_session(warehouse, [table]) as session:
+    with shown(warehouse, table) as session:
         return session.execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()
 
 
@@ -115,7 +115,7 @@ def totals(warehouse: Warehouse) -> dict[str, Counter[tuple[Any, ...]]]:
     found = everything(warehouse)
     summary = "user_id, measure, dimension, max(last_at), sum(event_count)"
     stats = "source_id, stat_date, interaction, channel, sum(event_count)"
-    with open_session(warehouse, ["user_message_summary", "source_daily_stats"]) as session:
+    with shown(warehouse, "user_message_summary", "source_daily_stats") as session:
         found["user_message_summary"] = Counter(
             session.execute(f"SELECT {summary} FROM user_message_summary GROUP BY ALL").fetchall()
         )

@@ -96,67 +96,63 @@ def test_bounces_spam_reports_and_news_feed_views_only_count_in_the_summary(
     )
 
 
-@pytest.mark.parametrize(
-    ("in_control_group", "interaction", "summary"),
-    [(True, "control", [("u1", "control", "canvas", 1)]), (False, "entered", []), (None, "entered", [])],
-)
-def test_a_canvas_entry_in_the_control_group_is_control(
-    settings: Settings,
-    warehouse: Warehouse,
-    in_control_group: bool | None,
-    interaction: str,
-    summary: list[tuple[Any, ...]],
-) -> None:
+def test_a_canvas_entry_in_the_control_group_is_control(settings: Settings, warehouse: Warehouse) -> None:
     entry = event(1, campaign_id=None, canvas_id="v1", canvas_variation_id="w1", message_variation_id="m1")
-    land_avro(settings, "users.canvas.Entry", [{**entry, "in_control_group": in_control_group}])
+    said = {"control": True, "entered": False, "unsaid": None}
+    entries = [{**entry, "id": case, "user_id": case, "in_control_group": value} for case, value in said.items()]
+    land_avro(settings, "users.canvas.Entry", entries)
     load(warehouse)
-    assert rows(warehouse, "interactions", "source_id, source_kind, variant_id, interaction") == [
-        ("v1", "canvas", "w1", interaction)
+    assert rows(warehouse, "interactions", "event_id, source_id, source_kind, variant_id, interaction") == [
+        ("control", "v1", "canvas", "w1", "control"),
+        ("entered", "v1", "canvas", "w1", "entered"),
+        ("unsaid", "v1", "canvas", "w1", "entered"),
     ]
-    assert rows(warehouse, "user_message_summary", "user_id, measure, dimension, event_count") == summary
+    summary = rows(warehouse, "user_message_summary", "user_id, measure, dimension, event_count")
+    assert summary == [("control", "control", "canvas", 1)]
 
 
-@pytest.mark.parametrize(
-    ("ids", "source"),
-    [
-        ({"campaign_id": "c", "canvas_id": "v"}, ("c", "campaign", "m")),
-        ({"campaign_id": None, "canvas_id": "v"}, ("v", "canvas", "w")),
-        ({"campaign_id": "", "canvas_id": "v"}, ("v", "canvas", "w")),
-    ],
-    ids=["both ids: the campaign", "canvas only", "an empty campaign id is none"],
-)
-def test_the_source_is_the_campaign_or_else_the_canvas(
-    settings: Settings, warehouse: Warehouse, ids: dict[str, Any], source: tuple[str, str, str]
-) -> None:
+def test_the_source_is_the_campaign_or_else_the_canvas(settings: Settings, warehouse: Warehouse) -> None:
     land_json(settings, "users.messages.push", [])
-    record = event(1, message_variation_id="m", canvas_variation_id="w", **ids)
-    land_json(settings, "users.messages.email.Send", [record])
+    expected = {
+        "both": ({"campaign_id": "c", "canvas_id": "v"}, ("c", "campaign", "m")),
+        "canvas": ({"campaign_id": None, "canvas_id": "v"}, ("v", "canvas", "w")),
+        "an empty id is none": ({"campaign_id": "", "canvas_id": "v"}, ("v", "canvas", "w")),
+    }
+    variants = {"message_variation_id": "m", "canvas_variation_id": "w"}
+    records = [{**event(1, **ids), **variants, "id": case} for case, (ids, _) in expected.items()]
+    land_json(settings, "users.messages.email.Send", records)
     load(warehouse)
-    assert rows(warehouse, "interactions", "source_id, source_kind, variant_id") == [source]
+    found = rows(warehouse, "interactions", "event_id, source_id, source_kind, variant_id")
+    assert {case: tuple(source) for case, *source in found} == {case: source for case, (_, source) in expected.items()}
 
 
-@pytest.mark.parametrize("empty", ["", None], ids=["empty ids", "no ids"])
 def test_an_inbound_sms_without_a_source_makes_no_interaction_but_counts(
-    settings: Settings, warehouse: Warehouse, empty: str | None
+    settings: Settings, warehouse: Warehouse
 ) -> None:
-    messages = [event(n, user_id="u", campaign_id=empty, canvas_id=empty, action="Help") for n in range(3)]
-    land_json(settings, "users.messages.sms.InboundReceive", [*messages, event(3, campaign_id=empty, action="")])
+    for user, empty in {"empty ids": "", "no ids": None}.items():
+        ids = {"user_id": user, "campaign_id": empty, "canvas_id": empty}
+        messages = [event(n, **ids, action="Help" if n < 3 else "") for n in range(4)]
+        named = [{**message, "id": f"{user} {message['id']}"} for message in messages]
+        land_json(settings, "users.messages.sms.InboundReceive", named, f"{user}.json")
     outcome = load(warehouse)
-    assert (outcome.interactions, outcome.summary_only) == (0, 4)
+    assert (outcome.interactions, outcome.summary_only) == (0, 8)
     last_at = datetime.fromtimestamp(TIME + 2, UTC)
-    assert rows(warehouse, "user_message_summary") == [("u", "sms_keyword", "Help", last_at, 3)]
-    assert len(rows(warehouse, "loaded_events")) == 4
+    assert rows(warehouse, "user_message_summary") == [
+        (user, "sms_keyword", "Help", last_at, 3) for user in ("empty ids", "no ids")
+    ]
+    assert len(rows(warehouse, "loaded_events")) == 8
 
 
-@pytest.mark.parametrize(
-    ("event_type", "kind"), [("users.campaigns.EnrollInControl", "campaign"), ("users.canvas.Entry", "canvas")]
-)
-def test_a_control_enrolment_without_ids_counts_under_its_own_kind(
-    settings: Settings, warehouse: Warehouse, event_type: str, kind: str
-) -> None:
-    land_json(settings, event_type, [event(1, campaign_id=None, in_control_group=True)])
+def test_a_control_enrolment_without_ids_counts_under_its_own_kind(settings: Settings, warehouse: Warehouse) -> None:
+    kinds = {"users.campaigns.EnrollInControl": "campaign", "users.canvas.Entry": "canvas"}
+    for event_type, kind in kinds.items():
+        record = event(1, user_id=f"of a {kind}", campaign_id=None, in_control_group=True)
+        land_json(settings, event_type, [{**record, "id": kind}])
     load(warehouse)
-    assert rows(warehouse, "user_message_summary", "measure, dimension") == [("control", kind)]
+    assert rows(warehouse, "user_message_summary", "user_id, measure, dimension") == [
+        ("of a campaign", "control", "campaign"),
+        ("of a canvas", "control", "canvas"),
+    ]
 
 
 def test_an_email_click_with_an_alias_counts_as_alias_and_as_engagement(
@@ -175,15 +171,12 @@ def test_an_email_click_with_an_alias_counts_as_alias_and_as_engagement(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["avro", "json"])
-def test_every_other_type_is_counted_as_ignored_and_not_looked_at(
-    settings: Settings, warehouse: Warehouse, kind: str
-) -> None:
-    land = {"avro": land_avro, "json": land_json}[kind]
-    land(settings, "users.behaviors.CustomEvent", [event(n) for n in range(4)])
+def test_every_other_type_is_counted_as_ignored_and_not_looked_at(settings: Settings, warehouse: Warehouse) -> None:
+    for land in (land_avro, land_json):
+        land(settings, "users.behaviors.CustomEvent", [event(n) for n in range(4)])
     outcome = load(warehouse)
-    assert (outcome.ignored, outcome.interactions, outcome.rejected, outcome.read) == (4, 0, 0, 4)
-    assert rows(warehouse, "loaded_files", "row_count, rejected_count, ignored_count") == [(0, 0, 4)]
+    assert (outcome.ignored, outcome.interactions, outcome.rejected, outcome.read) == (8, 0, 0, 8)
+    assert rows(warehouse, "loaded_files", "row_count, rejected_count, ignored_count") == [(0, 0, 4)] * 2
     assert rows(warehouse, "loaded_events") == []
 
 

@@ -11,7 +11,7 @@ from perennial.policy.hold_requests import HoldRequest, place_hold
 from perennial.warehouse import Warehouse
 from perennial_sample import in_process
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
 

@@ -6,8 +6,8 @@ import pytest
 
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
+from tests.airflow import RunDag
 from tests.conftest import MadeOnce
-from tests.dags.conftest import RunDag
 from tests.drills.archives import archived, delete, three
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from perennial import metrics
 from perennial.notify import is_address
 from perennial.preload import MODULES, preload
 from perennial_sample.in_process import airflow_environment, parse_dags
@@ -24,6 +25,8 @@ SCHEDULES = {
     "expire_interactions": "0 4 * * *",
     "load_interactions": "*/15 * * * *",
     "maintain_warehouse": "30 5 * * *",
+    # It has a schedule where Airflow sends metrics.
+    "measure_warehouse": None,
     "export_user_data": None,
     "hold_sources": None,
     "restore_interactions": None,
@@ -44,6 +47,7 @@ PARAMS = {
     "expire_interactions": {"dry_run"},
     "load_interactions": set(),
     "maintain_warehouse": {"retain_days"},
+    "measure_warehouse": set(),
     "export_user_data": {"source_id", "notify", "all_recipients"},
     "hold_sources": {"source_id", "tag", "until", "reason", "lift"},
     "restore_interactions": {"source_ids", "tags", "notify", "reason", "thaw_tier", "max_cost", "max_bytes", "dry_run"},
@@ -52,7 +56,7 @@ PARAMS = {
 
 
 def test_the_dags_of_the_contract_are_there_one_a_file(dags: Mapping[str, Any]) -> None:
-    assert sorted(dags) == sorted(SCHEDULES) == [path.stem for path in DAG_FILES]
+    assert sorted(dags) == sorted(SCHEDULES) == [path.stem for path in DAG_FILES] == list(metrics.DAGS)
 
 
 @pytest.mark.parametrize("dag_id", SCHEDULES)

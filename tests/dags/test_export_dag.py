@@ -13,7 +13,7 @@ import pytest
 from perennial.moves import Run, expire_sources
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
 

@@ -13,7 +13,7 @@ from perennial.settings import Settings
 from perennial.thaw import warn_when_late
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 
 CONF: dict[str, Any] = {"source_ids": ["nobody"], "notify": ["ann@example.com"], "reason": "Q3 replay"}
 DAG = "restore_interactions"
@@ -32,13 +32,12 @@ class Supervisor:
         self.client.base_url = "http://in-process.invalid./"  # type: ignore[assignment]  # it takes a text
 
     def send(self, msg: Any) -> Any:
-        from airflow.sdk.execution_time import request_handlers
+        from airflow.sdk.execution_time.comms import DagRunStateResult, GetTaskStates, TaskStatesResult
 
-        handlers = {
-            "GetTaskStates": request_handlers.handle_get_task_states,
-            "GetDagRunState": request_handlers.handle_get_dag_run_state,
-        }
-        return handlers[type(msg).__name__](self.client, msg)[0]
+        if isinstance(msg, GetTaskStates):
+            states = self.client.task_instances.get_task_states(dag_id=msg.dag_id, run_ids=msg.run_ids)
+            return TaskStatesResult.from_api_response(states)
+        return DagRunStateResult.from_api_response(self.client.dag_runs.get_state(msg.dag_id, msg.run_id))
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +147,11 @@ def test_a_run_that_goes_on_is_told_of_once_however_often_the_triggerer_starts_a
     assert "Nothing is lost" in mail.text
 
 
-def test_r23_a_run_that_waits_for_a_person_is_not_late(triggerer: None, run_id: str, mailbox: Mailbox) -> None:
-    put(run_id, "running", plan="awaiting_input")
+@pytest.mark.parametrize("state", ["awaiting_input", "deferred"])
+def test_r23_a_run_that_waits_for_a_person_is_not_late(
+    triggerer: None, run_id: str, state: str, mailbox: Mailbox
+) -> None:
+    put(run_id, "running", plan=state)
     assert warned(deadline_of(run_id)) == "the run waits for a person's approval"
     assert mailbox.messages() == []
 

@@ -14,7 +14,7 @@ from perennial.moves import inline
 from perennial.moves.move_plan import MovePlan
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox, airflow_connection
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace
 
@@ -42,6 +42,7 @@ def test_expired_data_leaves_hot_its_owner_gets_one_digest_and_a_restore_brings_
     run = run_dag("expire_interactions", at=NOW)
 
     assert run.state == "success"
+    assert task_states(run)["move_files.split"] == "success"
     assert warehouse.source_totals("interactions").keys() == {"running"}
     assert hot_and_archive(warehouse) == before
     (digest,) = mailbox.messages()

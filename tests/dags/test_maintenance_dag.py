@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.providers.common.compat.sdk import ParamValidationError
 
 from perennial.warehouse import Warehouse
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction
 
 NOW = datetime(2026, 6, 1, 5, 30, tzinfo=UTC)

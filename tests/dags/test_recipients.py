@@ -19,7 +19,7 @@ from perennial.warehouse import Warehouse
 from perennial_sample import in_process
 from perennial_sample.mailbox import Mailbox, airflow_connection
 from perennial_sample.ports import free_port
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.rows import append_hot, interaction, visible
 from tests.strict_mail_server import CONNECTION, StrictServer, listening
 from tests.workspace import Workspace

@@ -19,8 +19,8 @@ from perennial.operations import take_turn
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
+from tests.airflow import RunDag
 from tests.conftest import MadeOnce
-from tests.dags.conftest import RunDag
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
 
@@ -70,7 +70,7 @@ def every_table(warehouse: Warehouse) -> dict[str, str]:
     return {name: warehouse.table(name).metadata_location for name in (table.name for table in TABLES)}
 
 
-@pytest.mark.long(but="restore|load|hold|maintain|sync")
+@pytest.mark.long(but="restore|hold")
 @pytest.mark.parametrize("dag_id", ASKED)
 def test_every_dag_refuses_a_misspelt_param_and_names_the_nearest(
     workspace: Workspace, run_dag: RunDag, dag_id: str
@@ -95,7 +95,7 @@ def test_what_an_earlier_release_kept_of_a_failed_run_is_still_known(workspace: 
     assert kept_error_of(workspace.warehouse, "restore_interactions", "r1") == "The archive was away."
 
 
-@pytest.mark.long(but="expire|load|hold|maintain|sync")
+@pytest.mark.long(but="expire|hold")
 @pytest.mark.parametrize("dag_id", ASKED)
 def test_r24_every_dag_refuses_a_run_that_is_dated_in_the_future(
     workspace: Workspace, run_dag: RunDag, dag_id: str
@@ -162,7 +162,7 @@ def test_a_dry_run_that_airflow_is_told_to_ignore_moves_nothing(
 def test_a_value_of_the_wrong_type_moves_nothing(
     workspace: Workspace, run_dag: RunDag, dag_id: str, conf: dict[str, Any]
 ) -> None:
-    from airflow.sdk.exceptions import ParamValidationError
+    from airflow.providers.common.compat.sdk import ParamValidationError
 
     before = every_table(workspace.warehouse)
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.workspace import received
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)

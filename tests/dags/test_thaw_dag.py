@@ -28,8 +28,8 @@ from perennial.thaw import LATE_AFTER, ThawTrigger, late_at, warn_when_late
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox, airflow_connection
 from perennial_sample.ports import free_port
+from tests.airflow import RunDag
 from tests.aws import Aws, archive_uri, archived, workspace_on
-from tests.dags.conftest import RunDag
 from tests.lake import Lake
 from tests.rows import append_hot, interaction, multiset, visible
 from tests.workspace import Workspace

@@ -85,7 +85,7 @@ def test_the_longest_unchecked_file_comes_first_and_one_that_nobody_has_checked_
 
 
 @pytest.mark.long
-def test_what_is_damaged_is_checked_in_every_run_until_it_is_mended(made_once: MadeOnce) -> None:
+def test_what_is_damaged_is_checked_in_every_run_until_it_is_repaired(made_once: MadeOnce) -> None:
     warehouse = made_once(three).warehouse
     victim = archived(warehouse, "b")
     whole = storage_for(victim.uri).read(victim.uri)
@@ -103,9 +103,9 @@ def test_what_is_damaged_is_checked_in_every_run_until_it_is_mended(made_once: M
     assert (report.drill.source_id == "b", report.drill.error) == (False, "")
     assert ", 1 damaged." in report.sentence
     storage_for(victim.uri).write(victim.uri, whole)
-    mended = check_archive(warehouse, Run("c2", NOW), 30)
-    assert (mended.is_sound, mended.sentence) == (True, "Checked 100 % of archived files in 90 days, 0 damaged.")
-    assert latest_report(warehouse) == mended
+    repaired = check_archive(warehouse, Run("c2", NOW), 30)
+    assert (repaired.is_sound, repaired.sentence) == (True, "Checked 100 % of archived files in 90 days, 0 damaged.")
+    assert latest_report(warehouse) == repaired
 
 
 @pytest.mark.long

@@ -25,7 +25,7 @@ from perennial.engines.dialects import ATHENA, SPARK, TRINO, Dialect
 from perennial.engines.duckdb import KNOWN_VIEWS, STATE_VIEWS, VIEWS
 from perennial.engines.snapshots import Partitions, TableAtSnapshot
 from perennial.engines.transpile import Relations, Rendered
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LOADED_FILES, TABLES
 from tests.workspace import member, received
 

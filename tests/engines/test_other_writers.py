@@ -123,6 +123,7 @@ def test_rows_that_spark_deletes_by_position_are_gone_and_are_merged_away(
     assert seen_by_both(workspace, spark) == people
 
 
+@pytest.mark.long
 def test_a_source_with_rows_that_spark_deleted_by_position_expires_and_comes_back_without_them(
     workspace: Warehouse, writer: SparkSession, spark: Spark
 ) -> None:

@@ -84,7 +84,7 @@ def test_a_killed_erasure_is_finished_by_the_next(world: Warehouse, point: Point
     assert find_lost_sources(world) == []
 
 
-@pytest.mark.long(but="expiry-2|restore-3")
+@pytest.mark.long(but="restore-3")
 @pytest.mark.parametrize("done", [1, 2, 3])
 @pytest.mark.parametrize(
     ("direction", "sources"), [(EXPIRE, ["busy", "running"]), (RESTORE, ["a", "b"])], ids=["expiry", "restore"]

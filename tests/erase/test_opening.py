@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ from perennial.settings import Settings
 from perennial.tables import USERS
 from perennial.text import day
 from perennial.warehouse import Warehouse
-from perennial_sample.mailbox import Mailbox, open_mailbox
+from perennial_sample.mailbox import Mailbox
 from tests.conftest import _copied as copied
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace
@@ -54,12 +53,6 @@ def untouched(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> War
     return warehouse
 
 
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as opened:
-        yield opened
-
-
 def users(warehouse: Warehouse, *rows: dict[str, Any]) -> None:
     Workspace(warehouse).replace(USERS.name, [{"invalid_phone": False, "feature_flags": [], **row} for row in rows])
 
@@ -79,9 +72,9 @@ def state(warehouse: Warehouse, request_id: str) -> str:
     ("params", "said"),
     [
         ({}, "user_ids and external_user_ids are empty"),
-        ({"user_ids": SECRET}, "user_ids is no list"),
+        ({"user_ids": SECRET}, "user_ids is not a list"),
         ({"user_ids": ["ok", ""]}, "Id 2 of user_ids is empty"),
-        ({"user_ids": [SECRET, 7]}, "Id 2 of user_ids is no text"),
+        ({"user_ids": [SECRET, 7]}, "Id 2 of user_ids is not a string"),
         ({"external_user_ids": [f"{SECRET}\n"]}, "Id 1 of external_user_ids has a control character"),
         ({"user_ids": [f"{SECRET}\ud800"]}, "half of a surrogate pair"),
         ({"user_ids": [SECRET * 200]}, "Id 1 of user_ids has 1,600 characters"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from perennial.moves import Run, expire_sources
 from perennial.notify.erasure_message import receipt_text
 from perennial.text import moment
 from perennial.warehouse import Warehouse
-from perennial_sample.mailbox import Mailbox, open_mailbox
+from perennial_sample.mailbox import Mailbox
 from tests.aws import Aws, archive_uri, workspace_on
 from tests.conftest import MadeOnce
 from tests.erase.persons import NOW, PERSON, append, contents, populated, rejected, without
@@ -46,12 +45,6 @@ def world(made_once: MadeOnce) -> Warehouse:
     warehouse = made_once(populated).warehouse
     make_key(warehouse.settings)
     return warehouse
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as opened:
-        yield opened
 
 
 def run(number: int = 0) -> Run:
@@ -211,6 +204,7 @@ def test_r22_rejected_records_of_people_whom_only_their_external_id_is_known_of_
     assert {state.state for state in request_states(world)} == {"verified"}
 
 
+@pytest.mark.long
 def test_r22_requests_that_are_open_when_the_key_is_lost_come_to_their_end(world: Warehouse, mailbox: Mailbox) -> None:
     before, begun, waiting = contents(world), request(world, PERSON), request(world, OTHER)
     steps.locate(world, steps.begin(world, {"request_id": begun}, run()))
@@ -254,7 +248,7 @@ def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is
     others = {row: 1 for row in hot if not any(f'"{one}"' in row for one in (PERSON, OTHER))}
     assert (multiset(world, "interactions"), len(others)) == (others, 10)
     told, _ = mailbox.messages()
-    assert "2 persons waits for 1 file in cold storage" in told.subject
+    assert "2 people waits for 1 file in cold storage" in told.subject
     for text in (told.text, told.html):
         assert "About less than USD 0.01 for requests and retrieval in tier Bulk" in " ".join(text.split())
         assert moment(read_request(world, first).requested_at + timedelta(days=15)) in text  # type: ignore[union-attr]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import pytest
 from benchmarks.peers.spark_catalogs import embedded_catalog, rest_catalog
@@ -12,7 +11,7 @@ from scripts.environments import MissingError
 
 from perennial.engines import transpile
 from perennial.settings import Settings
-from perennial.warehouse import Warehouse, catalog_file
+from perennial.warehouse import Warehouse
 from tests.installed.ceph import Ceph, running_ceph
 from tests.installed.spark import ApacheSpark, running_spark
 from tests.installed.spark_connect import Publisher, running_spark_connect
@@ -69,8 +68,6 @@ def module_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 @pytest.fixture
 def spark_on_disk(apache_spark: ApacheSpark, local_warehouse: Warehouse) -> ApacheSpark:
     """Spark over the embedded catalog of the test's workspace on this disk."""
-    with closing(sqlite3.connect(catalog_file(local_warehouse.settings))) as catalog:
-        catalog.execute("PRAGMA journal_mode = WAL")
     apache_spark.connect(local_warehouse, embedded_catalog(local_warehouse.settings))
     return apache_spark
 

@@ -52,8 +52,10 @@ def running_spark(home: Path) -> Iterator[ApacheSpark]:
     sqlite = debian_environment("sqlite-jdbc")
     (native,) = sqlite.glob("usr/lib/*/jni/libsqlitejdbc.so")
     libraries = [sqlite / "usr/share/java/xerial-sqlite-jdbc.jar", *jars(*AWS)]
+    sqlite_library = f"-Dorg.sqlite.lib.path={native.parent} -Dorg.sqlite.lib.name={native.name}"
     options = {
-        "spark.driver.extraJavaOptions": f"-Dorg.sqlite.lib.path={native.parent} -Dorg.sqlite.lib.name={native.name}",
+        # A process of minutes does not earn back what the second compiler costs.
+        "spark.driver.extraJavaOptions": f"{sqlite_library} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Tests have few rows.
         "spark.sql.shuffle.partitions": "2",

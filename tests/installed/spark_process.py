@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,23 @@ class Statements:
     def save(self, statement: str, path: str) -> None:
         """Run a query and write its rows to a folder of Parquet files."""
         self.session.sql(statement).write.parquet(path)
+
+    def answer(self, statement: str, binds: str, path: str) -> None:
+        """Run a query with binds, which are pickled because JSON has no dates, and write its rows in their order."""
+        frame = self.session.sql(statement, args=pickle.loads(base64.b64decode(binds)))
+        frame.coalesce(1).write.parquet(path)
+
+    def upload(self, name: str, path: str) -> None:
+        """Show a Parquet file under a name in the session."""
+        self.session.read.parquet(path).createOrReplaceTempView(name)
+
+    def remove_orphans(self, table: str, location: str, older_than_ms: int) -> None:
+        """Call Iceberg's action, for the procedure of that name accepts no time within the last day."""
+        java, session = self.session._jvm.org.apache.iceberg.spark, self.session._jsparkSession
+        action = java.actions.SparkActions.get(session).deleteOrphanFiles(
+            java.Spark3Util.loadIcebergTable(session, table)
+        )
+        action.location(location).olderThan(older_than_ms).execute()
 
     def close(self) -> None:
         self.started.stop()

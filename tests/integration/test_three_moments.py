@@ -106,6 +106,7 @@ def named(completeness: Completeness, kind: str) -> set[str]:
 
 
 # A scene costs twenty seconds, so there is one, another each time; it asks every filter three times.
+@pytest.mark.long
 @settings(
     max_examples=1, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
 )

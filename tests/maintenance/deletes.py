@@ -20,6 +20,7 @@ from pyiceberg.manifest import (
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _FastAppendFiles
 
+from perennial.storage import local_name
 from perennial.warehouse import Warehouse
 
 PATH_ID, POSITION_ID = 2147483546, 2147483545
@@ -69,7 +70,7 @@ def delete_rows(
         ]
     )
     uri = table.location_provider().new_data_location(f"00000-0-{uuid.uuid4()}-deletes.parquet")
-    path = uri.removeprefix("file://")
+    path = local_name(uri)
     rows = [{"file_path": data_file.file_path, "pos": position} for position in positions]
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     bound = {PATH_ID: data_file.file_path.encode()}

@@ -19,7 +19,7 @@ from tests.maintenance.steps import Move, append_loads, data_files, data_path, s
 from tests.rows import hot_and_archive, multiset
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 10.0
+SECONDS = 4.0
 
 
 def start(role: str, warehouse: Warehouse, argument: object) -> subprocess.Popen[str]:

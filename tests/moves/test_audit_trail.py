@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from perennial.engines.duckdb import open_session, open_status_session
+from perennial.engines.duckdb import open_status_session
 from perennial.moves import Run, audit_trail, expire_sources, finish, recovery, restore_sources
 from perennial.moves.finish import finish_expiry
 from perennial.moves.move_plan import EXPIRE, read_plan
@@ -26,7 +26,7 @@ from tests.kill import Point, forked, run_and_kill
 from tests.moves.places import everywhere
 from tests.moves.steps import add_copies, copy_files, finish_move, verify_copies
 from tests.moves.trails import assert_trails_alternate, trails
-from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
+from tests.rows import append_hot, hot_and_archive, interaction, multiset, shown, visible
 from tests.workspace import Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
@@ -66,7 +66,7 @@ def move(warehouse: Warehouse, plan_uris: list[str]) -> None:
 
 
 def restored_rows(warehouse: Warehouse) -> dict[str, int]:
-    with open_session(warehouse, ["lifecycle_events"]) as session:
+    with shown(warehouse, "lifecycle_events") as session:
         rows = session.execute(
             "SELECT source_id, sum(row_count)::BIGINT FROM lifecycle_events WHERE event = 'restored' GROUP BY source_id"
         ).fetchall()
@@ -141,7 +141,7 @@ def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_say
 
 
 @pytest.mark.long
-def test_two_dead_restores_that_are_settled_one_after_the_other_are_one_event(
+def test_two_dead_restores_that_are_finished_one_after_the_other_are_one_event(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = workspace.warehouse
@@ -231,7 +231,7 @@ def _dying(settings: Settings, moment: int, work: Callable[..., None], run_id: s
     work(Warehouse(settings), run_id, now)
 
 
-@pytest.mark.long(but="^(0)$")
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_trails_alternate_after_kills_at_random_moments(
     workspace: Workspace, seed: int, monkeypatch: pytest.MonkeyPatch

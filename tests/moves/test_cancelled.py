@@ -12,9 +12,10 @@ import pytest
 
 from perennial.errors import TerminalCancelledError, TerminalRequestError
 from perennial.moves import Run, plan, restore_sources
-from perennial.moves.cancel import cancel_restore, note_end
+from perennial.moves.cancel import cancel_restore
 from perennial.moves.inline import carry_out, end_stopped_run
 from perennial.moves.restore import check_request, plan_restore, restore_report
+from perennial.moves.restore_start import note_end
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
@@ -105,6 +106,7 @@ def while_it_runs(monkeypatch: pytest.MonkeyPatch, point: Point, interfere: Call
 RUNNING = [
     ("local", Point("before", "perennial.moves.plan:write_plan")),
     ("local", Point("before", "perennial.moves.copy:_write_results")),
+    ("local", Point("before", "commit:add")),
     ("lake", Point("before", "commit:add")),
     ("lake", Point("after", "commit:add")),
     ("local", Point("after", "commit:record")),
@@ -112,7 +114,7 @@ RUNNING = [
 ]
 
 
-@pytest.mark.long(but="lake-before-add")
+@pytest.mark.long(but="local-before-add")
 @pytest.mark.parametrize(("warehouse", "point"), RUNNING, indirect=["warehouse"], ids=str)
 def test_r23_a_running_restore_stops_at_its_next_step_or_finishes(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch

@@ -85,7 +85,7 @@ def test_r23_the_cost_is_retrieval_and_three_months_hot(
     warehouse = expired(lake_warehouse)
     table = read_prices()
     priced = tmp_path / "prices.toml"
-    # So dear that kilobytes cost dollars: 1 USD a byte and month, nothing else.
+    # So expensive that kilobytes cost dollars: 1 USD a byte and month, nothing else.
     text = table.path.read_text()
     for price in (*table.classes.values(),):
         text = text.replace(f"storage_per_gb_month = {price.storage_per_gb_month}", f"storage_per_gb_month = {2**30}")

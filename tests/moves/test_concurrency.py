@@ -218,7 +218,7 @@ def test_writers_expiries_and_restores_at_once_lose_and_double_nothing(
     assert [process.exitcode for process in processes[:2]] == [0, 0]
 
     set_clock(NOW + timedelta(days=5001))
-    expire(warehouse, "settle", NOW + timedelta(days=5000))
+    expire(warehouse, "recover", NOW + timedelta(days=5000))
     restore(warehouse, "last", NOW + timedelta(days=5001))
     found = hot_and_archive(warehouse)
     assert max(found.values()) == 1

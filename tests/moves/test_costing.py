@@ -31,7 +31,7 @@ REQUEST = {"source_ids": ["one"], "tags": [], "notify": ["ann@example.com"], "re
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+def priced(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """r1 expires one and two; one comes back, gains rows, and r2 expires it again; two gains late rows, moved by r2."""
     home = tmp_path_factory.mktemp("costs")
     warehouse = Warehouse(Settings.from_environment({"PERENNIAL_HOME": str(home)}))
@@ -67,15 +67,17 @@ def sizes(warehouse: Warehouse) -> dict[str, list[int]]:
     return found
 
 
-def test_a_local_archive_saves_nothing_and_says_so(told: Warehouse) -> None:
-    local = Warehouse(replace(told.settings, archive_uri=f"{told.settings.home}/archive", prices=Path("absent.toml")))
+def test_a_local_archive_saves_nothing_and_says_so(priced: Warehouse) -> None:
+    local = Warehouse(
+        replace(priced.settings, archive_uri=f"{priced.settings.home}/archive", prices=Path("absent.toml"))
+    )
     local.create_tables()
     assert archive_costs(local).facts() == run_costs(local, "r1").facts() == [LOCAL]
     assert storage_costs(local, NOW, Decimal(0)) is None
 
 
-def test_the_archive_is_priced_file_by_file_as_its_storage_class_bills_it(told: Warehouse) -> None:
-    warehouse = on_s3(told, "GLACIER_IR")
+def test_the_archive_is_priced_file_by_file_as_its_storage_class_bills_it(priced: Warehouse) -> None:
+    warehouse = on_s3(priced, "GLACIER_IR")
     price = read_prices().classes["GLACIER_IR"]
     held = sizes(warehouse)
     assert archive_costs(warehouse).sources == {name: count_objects(found, price) for name, found in held.items()}
@@ -84,8 +86,8 @@ def test_the_archive_is_priced_file_by_file_as_its_storage_class_bills_it(told: 
     assert archive_costs(warehouse).of(["one", "nobody"]).sources.keys() == {"one"}
 
 
-def test_what_storage_costs_and_has_saved_adds_up(told: Warehouse) -> None:
-    warehouse = on_s3(told, "STANDARD_IA")
+def test_what_storage_costs_and_has_saved_adds_up(priced: Warehouse) -> None:
+    warehouse = on_s3(priced, "STANDARD_IA")
     now = NOW + timedelta(days=130)
     found = storage_costs(warehouse, now, Decimal("0.5"))
     assert found is not None
@@ -109,8 +111,8 @@ def test_what_storage_costs_and_has_saved_adds_up(told: Warehouse) -> None:
     assert float(found.saved_so_far) == pytest.approx(float(byte_days * (standard - price) / 30 / GB - requests))
 
 
-def test_a_run_is_priced_by_the_files_that_it_moved_and_no_other(told: Warehouse) -> None:
-    warehouse = on_s3(told, "STANDARD_IA")
+def test_a_run_is_priced_by_the_files_that_it_moved_and_no_other(priced: Warehouse) -> None:
+    warehouse = on_s3(priced, "STANDARD_IA")
     first, second = run_costs(warehouse, "r1").sources, run_costs(warehouse, "r2").sources
     held = sizes(warehouse)
     assert {name: found.count for name, found in first.items()} == {"one": 1, "two": 1}
@@ -120,9 +122,9 @@ def test_a_run_is_priced_by_the_files_that_it_moved_and_no_other(told: Warehouse
     assert run_costs(warehouse, "back").facts() == [NOTHING]
 
 
-def test_a_class_without_prices_is_refused_by_name(told: Warehouse) -> None:
+def test_a_class_without_prices_is_refused_by_name(priced: Warehouse) -> None:
     with pytest.raises(TerminalSettingError, match="no storage class 'INTELLIGENT_TIERING'"):
-        archive_costs(on_s3(told, "INTELLIGENT_TIERING"))
+        archive_costs(on_s3(priced, "INTELLIGENT_TIERING"))
 
 
 def test_what_is_priced_is_what_the_bucket_holds(lake_warehouse: Warehouse) -> None:
@@ -150,8 +152,8 @@ def mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
         yield mailbox
 
 
-def test_every_owner_is_told_what_the_move_of_their_own_sources_saves(told: Warehouse, mail: Mailbox) -> None:
-    warehouse = on_s3(told, "STANDARD_IA")
+def test_every_owner_is_notified_of_what_the_move_of_their_own_sources_saves(priced: Warehouse, mail: Mailbox) -> None:
+    warehouse = on_s3(priced, "STANDARD_IA")
     assert notify_owners(warehouse, Run("r1", NOW)) == 2
     costs = run_costs(warehouse, "r1")
     for message in mail.messages():
@@ -168,16 +170,16 @@ def test_every_owner_is_told_what_the_move_of_their_own_sources_saves(told: Ware
     ids=["no such class", "no such table"],
 )  # fmt: skip
 def test_a_digest_is_sent_even_where_nothing_can_be_priced(
-    told: Warehouse, mail: Mailbox, caplog: pytest.LogCaptureFixture, storage_class: str, prices: Path | None
+    priced: Warehouse, mail: Mailbox, caplog: pytest.LogCaptureFixture, storage_class: str, prices: Path | None
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert notify_owners(on_s3(told, storage_class, prices), Run("r1", NOW)) == 2
+        assert notify_owners(on_s3(priced, storage_class, prices), Run("r1", NOW)) == 2
     assert "Digests do not mention costs: The price table" in caplog.text
     assert not [message for message in mail.messages() if "Costs and savings" in message.html]
 
 
-def test_on_a_local_disk_the_digest_says_nothing_of_costs(told: Warehouse, mail: Mailbox) -> None:
-    local = Warehouse(replace(told.settings, archive_uri=f"{told.settings.home}/archive"))
+def test_on_a_local_disk_the_digest_says_nothing_of_costs(priced: Warehouse, mail: Mailbox) -> None:
+    local = Warehouse(replace(priced.settings, archive_uri=f"{priced.settings.home}/archive"))
     local.create_tables()
     assert notify_owners(local, Run("r1", NOW)) == 2
     assert not [message for message in mail.messages() if "Costs and savings" in message.html]
@@ -198,8 +200,10 @@ def said(facts: list[Fact], output: str) -> bool:
     return all(fact.text in output for fact in facts)
 
 
-def test_status_says_what_the_archive_a_source_and_a_run_cost(told: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = on_s3(told, "GLACIER")
+def test_status_says_what_the_archive_a_source_and_a_run_cost(
+    priced: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = on_s3(priced, "GLACIER")
     assert said(archive_costs(warehouse).facts(), status(monkeypatch, warehouse))
     assert said(archive_costs(warehouse, ["two"]).facts(), status(monkeypatch, warehouse, "two"))
     output = status(monkeypatch, warehouse, "--run", "r2")
@@ -208,15 +212,15 @@ def test_status_says_what_the_archive_a_source_and_a_run_cost(told: Warehouse, m
 
 
 def test_status_refuses_a_run_that_moved_nothing_and_two_questions_at_once(
-    told: Warehouse, monkeypatch: pytest.MonkeyPatch
+    priced: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "No run 'r9' has moved anything." in status(monkeypatch, told, "--run", "r9", exit_code=1)
-    assert "not both" in status(monkeypatch, told, "one", "--run", "r1", exit_code=2)
+    assert "No run 'r9' has moved anything." in status(monkeypatch, priced, "--run", "r9", exit_code=1)
+    assert "not both" in status(monkeypatch, priced, "one", "--run", "r1", exit_code=2)
 
 
 def test_status_lists_every_source_before_it_says_that_nothing_can_be_priced(
-    told: Warehouse, monkeypatch: pytest.MonkeyPatch
+    priced: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = status(monkeypatch, on_s3(told, "GLACIER", Path("/absent.toml")), exit_code=1)
+    output = status(monkeypatch, on_s3(priced, "GLACIER", Path("/absent.toml")), exit_code=1)
     assert "Name of two" in output
     assert "The price table /absent.toml cannot be read" in output

@@ -104,7 +104,7 @@ def test_a_restore_of_nothing_but_damaged_files_fails_and_names_them_all(warehou
 
 @pytest.mark.long
 @on_s3
-def test_a_mended_file_can_be_restored_after_all(warehouse: Warehouse) -> None:
+def test_a_repaired_file_can_be_restored_after_all(warehouse: Warehouse) -> None:
     fill(warehouse)
     before = multiset(warehouse, "interactions")
     expire_sources(warehouse, Run("r1", NOW))

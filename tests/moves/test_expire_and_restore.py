@@ -11,12 +11,12 @@ from perennial.errors import TerminalRequestError
 from perennial.moves import RestoreRequest, Run, expire_sources, restore_sources
 from perennial.moves.move_plan import MovePlan
 from perennial.warehouse import Warehouse
-from tests.moves.places import everywhere, on_s3
+from tests.moves.places import everywhere
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace, received
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
-TELL = {"notify": ["ann@example.com"]}
+NOTIFY = {"notify": ["ann@example.com"]}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_r2_r8_an_inactive_source_moves_to_the_archive_and_comes_back_whole(work
     assert hot_and_archive(warehouse) == before
     assert visible(warehouse) == multiset(warehouse, "interactions", ["running"])
 
-    restored = restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("r2"))
+    restored = restore_sources(warehouse, {"source_ids": ["old"], **NOTIFY}, run("r2"))
 
     assert [(source.outcome, source.row_count) for source in restored.sources] == [("restored", 20)]
     assert restored.sources[0].expires_at == datetime(2026, 9, 1, 4, tzinfo=UTC)
@@ -118,7 +118,8 @@ def test_r7_a_filter_saved_while_the_run_was_copying_keeps_its_source(
     assert workspace.warehouse.source_totals("interactions_archive").keys() == {"unwanted"}
 
 
-@on_s3
+@pytest.mark.long(but="local")
+@everywhere
 def test_r9_late_rows_stay_invisible_and_follow_into_the_archive_without_touching_the_clock(
     workspace: Workspace,
 ) -> None:
@@ -134,7 +135,7 @@ def test_r9_late_rows_stay_invisible_and_follow_into_the_archive_without_touchin
     assert decisions(warehouse, "r2") == {"old": "late"}
     assert events(warehouse) == [("old", "expired"), ("old", "late_archived")]
     assert multiset(warehouse, "interactions") == {}
-    restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("r3", NOW + timedelta(days=2)))
+    restore_sources(warehouse, {"source_ids": ["old"], **NOTIFY}, run("r3", NOW + timedelta(days=2)))
     assert sum(visible(warehouse).values()) == 21
 
 
@@ -161,7 +162,7 @@ def test_r11_tags_are_resolved_when_the_restore_starts(workspace: Workspace) -> 
     workspace.tags = [("b", "promo")]
     workspace.sync()
 
-    report = restore_sources(warehouse, {"tags": ["promo"], **TELL}, run("r2"))
+    report = restore_sources(warehouse, {"tags": ["promo"], **NOTIFY}, run("r2"))
 
     assert [source.source_id for source in report.sources] == ["b"]
     assert warehouse.source_totals("interactions").keys() == {"b"}
@@ -172,7 +173,7 @@ def test_r12_unknown_ids_and_tags_are_all_named_and_nothing_moves(workspace: Wor
     filled(workspace, "old")
     expire_sources(workspace.warehouse, run())
     before = multiset(workspace.warehouse, "interactions_archive")
-    params = {"source_ids": ["old", "nope", "it's"], "tags": ["promo", "no such tag"], **TELL}
+    params = {"source_ids": ["old", "nope", "it's"], "tags": ["promo", "no such tag"], **NOTIFY}
 
     with pytest.raises(TerminalRequestError) as error:
         restore_sources(workspace.warehouse, params, run("r2"))
@@ -192,7 +193,7 @@ def test_r12_every_requested_source_has_its_outcome(workspace: Workspace) -> Non
     filled(workspace, "old", "running")
     expire_sources(workspace.warehouse, run())
 
-    report = restore_sources(workspace.warehouse, {"tags": ["promo"], **TELL}, run("r2"))
+    report = restore_sources(workspace.warehouse, {"tags": ["promo"], **NOTIFY}, run("r2"))
 
     assert {source.source_id: source.outcome for source in report.sources} == {
         "old": "restored",
@@ -205,13 +206,14 @@ def test_r12_every_requested_source_has_its_outcome(workspace: Workspace) -> Non
 LONG_AGO_DELETED = datetime(2023, 5, 1, tzinfo=UTC)
 
 
-@on_s3
+@pytest.mark.long(but="local")
+@everywhere
 def test_r13_a_restored_source_expires_again_three_months_later_and_comes_back_again(workspace: Workspace) -> None:
     warehouse = workspace.warehouse
     workspace.source("old")
     before = filled(workspace, "old")
     expire_sources(warehouse, run())
-    restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("r2"))
+    restore_sources(warehouse, {"source_ids": ["old"], **NOTIFY}, run("r2"))
 
     expire_sources(warehouse, run("r3", datetime(2026, 9, 1, 3, 59, 59, tzinfo=UTC)))
     assert decisions(warehouse, "r3") == {"old": "recent"}
@@ -219,7 +221,7 @@ def test_r13_a_restored_source_expires_again_three_months_later_and_comes_back_a
     assert decisions(warehouse, "r4") == {"old": "expire"}
     assert visible(warehouse) == {}
 
-    restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("r5", datetime(2026, 9, 2, tzinfo=UTC)))
+    restore_sources(warehouse, {"source_ids": ["old"], **NOTIFY}, run("r5", datetime(2026, 9, 2, tzinfo=UTC)))
     assert visible(warehouse) == before
 
 
@@ -228,7 +230,7 @@ def test_r18_a_source_deleted_under_the_previous_policy_is_refused(workspace: Wo
     workspace.sync()
 
     with pytest.raises(TerminalRequestError, match="deleted under the previous policy"):
-        restore_sources(workspace.warehouse, {"source_ids": ["gone"], **TELL}, run())
+        restore_sources(workspace.warehouse, {"source_ids": ["gone"], **NOTIFY}, run())
 
 
 def test_a_dry_run_decides_and_moves_nothing(workspace: Workspace) -> None:
@@ -248,14 +250,14 @@ def test_a_dry_run_decides_and_moves_nothing(workspace: Workspace) -> None:
     [
         ({}, "source_ids and tags are both empty"),
         ({"source_ids": ["a"]}, "notify is empty"),
-        ({"source_ids": "a", **TELL}, "source_ids is 'a'"),
-        ({"source_ids": [""], **TELL}, "source_ids is ['']"),
-        ({"source_ids": ["a"], "sorce": 1, **TELL}, "'sorce' is not a param; did you mean 'source_ids'?"),
+        ({"source_ids": "a", **NOTIFY}, "source_ids is 'a'"),
+        ({"source_ids": [""], **NOTIFY}, "source_ids is ['']"),
+        ({"source_ids": ["a"], "sorce": 1, **NOTIFY}, "'sorce' is not a param; did you mean 'source_ids'?"),
         ({"source_ids": ["a"], "notify": ["a@"]}, "a@"),
-        ({"source_ids": ["a"], "dry_run": "yes", **TELL}, "dry_run is 'yes'"),
-        ({"source_ids": ["a"], "reason": 3, **TELL}, "reason is 3"),
+        ({"source_ids": ["a"], "dry_run": "yes", **NOTIFY}, "dry_run is 'yes'"),
+        ({"source_ids": ["a"], "reason": 3, **NOTIFY}, "reason is 3"),
         (
-            {"source_ids": ["a"], "thaw_tier": "Fast", **TELL},
+            {"source_ids": ["a"], "thaw_tier": "Fast", **NOTIFY},
             "thaw_tier is 'Fast'; give one of Expedited, Standard, Bulk",
         ),
     ],
@@ -268,7 +270,7 @@ def test_a_request_that_cannot_be_done_is_refused(warehouse: Warehouse, params: 
 
 
 def test_a_param_that_is_null_means_its_default() -> None:
-    asked: dict[str, object] = {"tags": ["promo"], **TELL}
+    asked: dict[str, object] = {"tags": ["promo"], **NOTIFY}
     empty = dict.fromkeys(("source_ids", "reason", "thaw_tier", "dry_run"))
     assert RestoreRequest.from_params({**asked, **empty}) == RestoreRequest.from_params(asked)
 
@@ -290,5 +292,5 @@ def test_a_run_id_that_is_used_again_reports_only_its_own_restore(workspace: Wor
     for turn in range(2):
         now = NOW + timedelta(days=100 * turn)
         expire_sources(warehouse, run("same", now))
-        report = restore_sources(warehouse, {"source_ids": ["old"], **TELL}, run("same", now + timedelta(days=1)))
+        report = restore_sources(warehouse, {"source_ids": ["old"], **NOTIFY}, run("same", now + timedelta(days=1)))
         assert [source.row_count for source in report.sources] == [20]

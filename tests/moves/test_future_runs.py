@@ -18,6 +18,7 @@ from perennial.operations import pending_records
 from perennial.refusals import refuse_future_date
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS
 from perennial.warehouse import Warehouse
+from tests.conftest import MadeOnce
 from tests.moves.conftest import SetClock
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 from tests.workspace import Workspace
@@ -27,8 +28,7 @@ RUN = Run("future", NOW, "ann")
 REQUEST = {"source_ids": ["expired"], "notify": ["ann@example.com"]}
 
 
-@pytest.fixture
-def workspace(warehouse: Warehouse, set_clock: SetClock) -> Workspace:
+def fill(warehouse: Warehouse) -> Workspace:
     """One source has expired, another one would be due in a quarter of an hour."""
     workspace = Workspace(warehouse)
     workspace.source("expired")
@@ -37,8 +37,13 @@ def workspace(warehouse: Warehouse, set_clock: SetClock) -> Workspace:
     workspace.sync()
     expire_sources(warehouse, Run("before", NOW - timedelta(days=1)))
     append_hot(warehouse, [interaction("due", number) for number in range(10)])
-    set_clock(NOW - timedelta(minutes=15))
     return workspace
+
+
+@pytest.fixture
+def workspace(made_once: MadeOnce, set_clock: SetClock) -> Workspace:
+    set_clock(NOW - timedelta(minutes=15))
+    return made_once(fill)
 
 
 def everything(warehouse: Warehouse) -> tuple[Counter[str], ...]:
@@ -60,7 +65,7 @@ def everything(warehouse: Warehouse) -> tuple[Counter[str], ...]:
         lambda warehouse: plan_restore(warehouse, check_request(warehouse, REQUEST), RUN),
         lambda warehouse: load_interactions(warehouse, datetime.now(UTC) + timedelta(minutes=15)),
     ],
-    ids=["expiry", "restore", "settling", "plan of an expiry", "plan of a restore", "load"],
+    ids=["expiry", "restore", "recovery", "plan of an expiry", "plan of a restore", "load"],
 )
 def test_r24_what_is_dated_in_the_future_is_refused_before_anything_moves(
     workspace: Workspace, work: Callable[[Warehouse], object]

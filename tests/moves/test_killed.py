@@ -110,7 +110,7 @@ def assert_restored(warehouse: Warehouse, before: Counter[str]) -> None:
     assert_trails_alternate(warehouse)
 
 
-@pytest.mark.long(but="local-after-(add|checksums)")
+@pytest.mark.long(but="local-after-add")
 @pytest.mark.parametrize(
     ("warehouse", "point"), [*in_places(EXPIRING), *WHILE_COPYING], indirect=["warehouse"], ids=str
 )
@@ -130,7 +130,7 @@ def test_a_killed_expiry_is_finished_by_its_next_try_or_by_tomorrows_run(workspa
     assert_restored(warehouse, before)
 
 
-@pytest.mark.long(but="local-(after-add|after-remove|before-write_plan)")
+@pytest.mark.long(but="local-after-(add|remove)")
 @pytest.mark.parametrize(("warehouse", "point"), in_places(RESTORING), indirect=["warehouse"], ids=str)
 def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(workspace: Workspace, point: Point) -> None:
     warehouse = workspace.warehouse
@@ -148,7 +148,7 @@ def test_a_killed_restore_is_finished_by_its_next_try_or_by_another_request(work
 @pytest.mark.long(but="^(after-add-local)$")
 @everywhere
 @pytest.mark.parametrize("point", [Point("after", "commit:add"), Point("after", "commit:remove")], ids=str)
-def test_a_dead_restore_is_settled_by_the_next_expiry(
+def test_a_dead_restore_is_finished_by_the_next_expiry(
     workspace: Workspace, point: Point, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = workspace.warehouse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,13 +55,7 @@ def warehouse(made_once: MadeOnce) -> Warehouse:
     return made_once(fill).warehouse
 
 
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as opened:
-        yield opened
-
-
-def tell(warehouse: Warehouse, now: datetime, run_id: str = "", **given: Any) -> int:
+def notify(warehouse: Warehouse, now: datetime, run_id: str = "", **given: Any) -> int:
     return give_notice(warehouse, Run(run_id or f"{now:%m-%d}", now), page_url=PAGE, **given)
 
 
@@ -73,8 +66,8 @@ def to(mailbox: Mailbox, recipient: str) -> list[ReceivedMail]:
 def test_r20_each_owner_has_one_mail_of_all_that_is_due_and_of_nothing_that_is_kept(
     warehouse: Warehouse, mailbox: Mailbox
 ) -> None:
-    assert tell(warehouse, DUE - 14 * DAY - timedelta(seconds=1)) == 0
-    assert tell(warehouse, DUE - 14 * DAY) == 2
+    assert notify(warehouse, DUE - 14 * DAY - timedelta(seconds=1)) == 0
+    assert notify(warehouse, DUE - 14 * DAY) == 2
 
     (mail,) = to(mailbox, ANN)
     assert mail.subject == "Interaction data expires on 15 Jun 2026: 2 sources"
@@ -98,16 +91,16 @@ def test_r20_each_owner_has_one_mail_of_all_that_is_due_and_of_nothing_that_is_k
 def test_r20_notice_is_given_once_a_clock_also_after_a_restore_and_the_next_expiry(
     warehouse: Warehouse, mailbox: Mailbox
 ) -> None:
-    assert [tell(warehouse, DUE - days * DAY) for days in (14, 13, 1)] == [2, 0, 0]
+    assert [notify(warehouse, DUE - days * DAY) for days in (14, 13, 1)] == [2, 0, 0]
     expire_sources(warehouse, Run("expiry", DUE))
-    assert tell(warehouse, DUE + DAY) == 0
+    assert notify(warehouse, DUE + DAY) == 0
     restore_sources(warehouse, {"source_ids": ["a"], "notify": [ANN]}, Run("restore", DUE + 5 * DAY))
     again = datetime(2026, 9, 20, 4, tzinfo=UTC)
-    assert [tell(warehouse, again - days * DAY) for days in (15, 14, 13)] == [0, 1, 0]
+    assert [notify(warehouse, again - days * DAY) for days in (15, 14, 13)] == [0, 1, 0]
     assert to(mailbox, ANN)[-1].subject == "Interaction data expires on 20 Sep 2026: Name of a"
     expire_sources(warehouse, Run("expiry 2", again))
     restore_sources(warehouse, {"source_ids": ["a"], "notify": [ANN]}, Run("restore 2", again + DAY))
-    assert tell(warehouse, again + 80 * DAY) == 1
+    assert notify(warehouse, again + 80 * DAY) == 1
     assert [row["source_id"] for row in warehouse.read("notices").to_pylist()].count("a") == 3
 
 
@@ -116,12 +109,12 @@ def test_r20_a_mail_that_cannot_be_sent_keeps_nothing_and_is_sent_by_a_later_run
     warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", airflow_connection(1))
-    assert tell(warehouse, DUE - 14 * DAY, last_attempt=True) == 0
+    assert notify(warehouse, DUE - 14 * DAY, last_attempt=True) == 0
     assert {missed.topic for missed in list_undelivered(warehouse)} == {"notice"}
     with pytest.raises(TransientDeliveryError):
-        tell(warehouse, DUE - 13 * DAY)
+        notify(warehouse, DUE - 13 * DAY)
     with open_mailbox(tmp_path / "mail") as mailbox:
-        assert tell(warehouse, DUE - 13 * DAY) == 2
+        assert notify(warehouse, DUE - 13 * DAY) == 2
         assert [missed.recipient for missed in list_undelivered(warehouse) if "06-02" in missed.run_id] == []
         assert len(mailbox.messages()) == 2
     moved = {source.source_id for source in expire_sources(warehouse, Run("expiry", DUE)).sources}
@@ -131,19 +124,19 @@ def test_r20_a_mail_that_cannot_be_sent_keeps_nothing_and_is_sent_by_a_later_run
 def test_r20_a_process_that_dies_after_it_has_sent_a_mail_sends_no_second_one(
     warehouse: Warehouse, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_told = notices._keep_told
-    monkeypatch.setattr(notices, "_keep_told", lambda *_: exit(1))
+    record_notices = notices._record_notices
+    monkeypatch.setattr(notices, "_record_notices", lambda *_: exit(1))
     with pytest.raises(SystemExit):
-        tell(warehouse, DUE - 14 * DAY)
-    monkeypatch.setattr(notices, "_keep_told", keep_told)
-    assert tell(warehouse, DUE - 14 * DAY) == 2
+        notify(warehouse, DUE - 14 * DAY)
+    monkeypatch.setattr(notices, "_record_notices", record_notices)
+    assert notify(warehouse, DUE - 14 * DAY) == 2
     assert len(mailbox.messages()) == 2
-    assert tell(warehouse, DUE - 13 * DAY) == 0
+    assert notify(warehouse, DUE - 13 * DAY) == 0
 
 
 def test_r20_no_days_send_no_notice(warehouse: Warehouse, mailbox: Mailbox) -> None:
     none = Warehouse(replace(warehouse.settings, notice_days=0))
-    assert tell(none, DUE - DAY) == 0
+    assert notify(none, DUE - DAY) == 0
     assert mailbox.messages() == []
 
 
@@ -155,7 +148,7 @@ def test_r19_who_placed_a_hold_hears_once_before_it_ends_and_the_owner_when_the_
     hold_id = place_hold(warehouse, HoldRequest("a", None, BEN, "the autumn audit", end), wall_clock()).hold.hold_id
     for held_by, source_id in (("nobody", "b"), (BEN, "of ben")):
         place_hold(warehouse, HoldRequest(source_id, None, held_by, "for good"), wall_clock())
-    assert [tell(warehouse, end - days * DAY) for days in (15, 14, 13)] == [0, 2, 0]
+    assert [notify(warehouse, end - days * DAY) for days in (15, 14, 13)] == [0, 2, 0]
 
     (notice,) = to(mailbox, ANN)
     assert f"expires on {end:%-d %b %Y}: Name of a" in notice.subject

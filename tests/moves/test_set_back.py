@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from perennial.cli import app
 from perennial.drills.check import plan_check
-from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalDataError
 from perennial.maintenance import compact_tables, expire_old_snapshots, purge_files
 from perennial.moves import Run, expire_sources, restore_sources
@@ -45,7 +44,7 @@ from perennial.warehouse.repair import repair_table
 from tests.currents.landing import event, land_json, load
 from tests.kill import Point, run_and_kill
 from tests.maintenance.steps import Move
-from tests.rows import append_hot, interaction, multiset
+from tests.rows import append_hot, interaction, multiset, shown
 from tests.workspace import Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
@@ -102,7 +101,7 @@ def work(warehouse: Warehouse, number: int) -> None:
 
 def contents(warehouse: Warehouse) -> Rows:
     """Every row of every table that counts."""
-    with open_session(warehouse, COUNTED) as session:
+    with shown(warehouse, *COUNTED) as session:
         return {
             name: Counter(text for (text,) in session.execute(f"SELECT to_json(r) FROM {name} AS r").fetchall())
             for name in COUNTED
@@ -164,7 +163,7 @@ def run(*arguments: str, exit_code: int = 0) -> str:
     return result.output
 
 
-@pytest.mark.long(but="^(interactions|lifecycle_events)$")
+@pytest.mark.long(but="^interactions$")
 @pytest.mark.parametrize("name", COUNTED)
 def test_a_table_set_back_alone_is_named_every_run_refuses_and_the_repair_brings_every_row_back(
     world: Warehouse, name: str

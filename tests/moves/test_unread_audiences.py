@@ -23,7 +23,7 @@ from perennial.moves.expire import decide_expiry
 from perennial.moves.move_plan import MovePlan
 from perennial.platform import sync_sources
 from perennial.policy.referrers import KeptSources, kept_sources
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 from tests.kill import Point, run_and_kill
 from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
@@ -154,6 +154,7 @@ def test_why_nothing_expires_is_said_wherever_a_person_asks(
     assert (problem.part, problem.path) == ("audience", "segment:s $")
 
 
+@pytest.mark.long(but="an id")
 @pytest.mark.parametrize(("definition", "kept"), [(NAMES_A, {"a"}), (NONSENSE, {"a", "b"})], ids=["an id", "no JSON"])
 def test_r7_an_audience_that_cannot_be_read_at_the_second_look_keeps_what_it_could_name(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, definition: str, kept: set[str]

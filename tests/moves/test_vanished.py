@@ -35,7 +35,7 @@ from tests.workspace import LONG_AGO, PlatformWorkspace, received
 MISSED = datetime(2025, 6, 1, 12, tzinfo=UTC)
 DUE = datetime(2025, 9, 1, 12, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
-TELL = {"notify": ["ann@example.com"]}
+NOTIFY = {"notify": ["ann@example.com"]}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def expire(workspace: PlatformWorkspace, now: datetime, run_id: str = "expiry") 
     return [source.source_id for source in report.sources]
 
 
-def told(workspace: PlatformWorkspace, source_id: str, at: datetime = DUE) -> Explanation:
+def explained(workspace: PlatformWorkspace, source_id: str, at: datetime = DUE) -> Explanation:
     return explain(workspace.warehouse, source_id, at)
 
 
@@ -91,7 +91,7 @@ def test_r3_what_vanished_expires_three_months_after_a_sync_first_missed_it(work
     workspace.sync(MISSED + timedelta(hours=1))
 
     assert expire(workspace, DUE - MOMENT, "too early") == []
-    assert {told(workspace, name, DUE - MOMENT).decision.decision for name in gone} == {"recent"}
+    assert {explained(workspace, name, DUE - MOMENT).decision.decision for name in gone} == {"recent"}
     assert set(expire(workspace, DUE)) == gone - {"its own clock is later"}
     assert expire(workspace, DUE + timedelta(days=14) - MOMENT, "early") == []
     assert expire(workspace, DUE + timedelta(days=14), "later") == ["its own clock is later"]
@@ -99,7 +99,7 @@ def test_r3_what_vanished_expires_three_months_after_a_sync_first_missed_it(work
     assert hot_and_archive(warehouse) == before
     assert multiset(warehouse, "interactions") == multiset(warehouse, "interactions", ["stays"]) == visible(warehouse)
     for name in gone:
-        assert "It is no longer in the platform, as of 2025-06-01." in told(workspace, name).decision.reason
+        assert "It is no longer in the platform, as of 2025-06-01." in explained(workspace, name).decision.reason
 
 
 def test_r4_an_active_referrer_keeps_what_vanished(workspace: PlatformWorkspace) -> None:
@@ -109,7 +109,7 @@ def test_r4_an_active_referrer_keeps_what_vanished(workspace: PlatformWorkspace)
     vanish(workspace, "gone")
 
     assert expire(workspace, DUE) == []
-    found = told(workspace, "gone")
+    found = explained(workspace, "gone")
     assert found.decision.decision == "referenced"
     assert found.decision.reason.startswith("No longer in the platform as of 2025-06-01: the 3 months ended")
     assert found.clock_started_by == "vanished"
@@ -150,7 +150,7 @@ def test_half_of_the_sources_vanish_and_return_and_nothing_moves(workspace: Plat
 
     assert absent(warehouse) == {}
     assert expire(workspace, DUE) == []
-    assert all(told(workspace, name).vanished_at is None for name in names)
+    assert all(explained(workspace, name).vanished_at is None for name in names)
     assert multiset(warehouse, "interactions") == hot == before == visible(warehouse)
 
 
@@ -193,7 +193,7 @@ def test_r7_what_vanishes_between_sync_and_second_look_is_judged_by_the_last_syn
     del workspace.sources["due"], workspace.sources["restarted"]
     workspace.write()
 
-    assert told(workspace, "due").decision.clock_started_at == MISSED
+    assert explained(workspace, "due").decision.clock_started_at == MISSED
     assert finish() == 1
     assert set(multiset(workspace.warehouse, "interactions_archive")) == set(
         multiset(workspace.warehouse, "interactions_archive", ["due"])
@@ -255,12 +255,12 @@ def test_r8_r12_r13_what_vanished_is_told_of_comes_back_by_id_and_tag_and_its_cl
     assert [source.name for source in digests_by_owner(report)["mia@example.com"].sources] == ["Spring"]
     assert multiset(warehouse, "interactions") == multiset(warehouse, "interactions", ["stays"]) == visible(warehouse)
 
-    by_tag = restore_sources(warehouse, {"tags": ["season"], **TELL}, Run("by tag", DUE + timedelta(days=1)))
+    by_tag = restore_sources(warehouse, {"tags": ["season"], **NOTIFY}, Run("by tag", DUE + timedelta(days=1)))
     assert [(s.source_id, s.kind, s.name, s.outcome) for s in by_tag.sources] == [
         ("one", "canvas", "Spring", "restored"),
         ("two", "campaign", "Name of two", "restored"),
     ]
-    by_id = restore_sources(warehouse, {"source_ids": ["three"], **TELL}, Run("by id", DUE + timedelta(days=1)))
+    by_id = restore_sources(warehouse, {"source_ids": ["three"], **NOTIFY}, Run("by id", DUE + timedelta(days=1)))
     assert by_id.state == "finished"
     assert by_id.sources[0].expires_at == datetime(2025, 12, 2, 12, tzinfo=UTC)
     assert multiset(warehouse, "interactions") == visible(warehouse) == before
@@ -281,12 +281,12 @@ def test_r9_r10_late_rows_of_what_vanished_follow_and_all_come_back_when_it_is_a
     expire(workspace, DUE)
     append_hot(warehouse, [interaction("gone", number) for number in range(100, 120)])
     everything = hot_and_archive(warehouse)
-    assert told(workspace, "gone").decision.decision == "late"
+    assert explained(workspace, "gone").decision.decision == "late"
     assert visible(warehouse) == multiset(warehouse, "interactions", ["stays"])
 
     expire(workspace, DUE + timedelta(days=1), "late")
     assert multiset(warehouse, "interactions") == multiset(warehouse, "interactions", ["stays"])
-    assert told(workspace, "gone").decision.reason.endswith("It is no longer in the platform, as of 2025-06-01.")
+    assert explained(workspace, "gone").decision.reason.endswith("It is no longer in the platform, as of 2025-06-01.")
 
     workspace.sources |= gone
     workspace.sync()
@@ -330,7 +330,7 @@ def test_r14_r16_features_answer_from_what_vanished_until_it_expires_and_then_na
     with open_session(warehouse) as session:
         named = "SELECT DISTINCT source_id, source_name FROM campaign_interactions ORDER BY source_id"
         assert session.execute(named).fetchall() == [(n, f"Name of {n}") for n in ("gone", "journey", "stays")]
-    assert check_export(warehouse, {"source_id": "gone", **TELL}).source_id == "gone"
+    assert check_export(warehouse, {"source_id": "gone", **NOTIFY}).source_id == "gone"
     assert [(found.finding.kind, found.finding.named_id) for found in lint_audiences(warehouse)] == [
         ("unknown", "gone")
     ]
@@ -339,7 +339,7 @@ def test_r14_r16_features_answer_from_what_vanished_until_it_expires_and_then_na
     gone, journey = ("gone", "campaign", "Name of gone"), ("journey", "canvas", "Name of journey")
     assert answers() == [(0, [gone]), (0, [gone]), (0, [journey])]
     with pytest.raises(TerminalIncompleteError, match="20 expired interactions of campaign 'gone'"):
-        check_export(warehouse, {"source_id": "gone", **TELL})
+        check_export(warehouse, {"source_id": "gone", **NOTIFY})
 
 
 # Nothing is forgotten
@@ -441,11 +441,11 @@ def test_what_vanished_before_the_table_existed_is_first_missed_by_the_first_syn
     vanish(workspace, "just before")
 
     assert set(absent(warehouse)) == {"just before", "long before", "expired before"}
-    assert told(workspace, "long before").kind == "source"
+    assert explained(workspace, "long before").kind == "source"
     assert sorted(expire(workspace, DUE, "due")) == ["just before", "long before"]
     assert hot_and_archive(warehouse) == before
     assert visible(warehouse) == multiset(warehouse, "interactions", ["stays", "never seen"])
-    found = restore_sources(warehouse, {"source_ids": ["long before", "expired before"], **TELL}, Run("back", DUE))
+    found = restore_sources(warehouse, {"source_ids": ["long before", "expired before"], **NOTIFY}, Run("back", DUE))
     assert [source.outcome for source in found.sources] == ["restored", "restored"]
     assert found.sources[0].expires_at == datetime(2025, 12, 1, 12, tzinfo=UTC)
     assert len(last_known(workspace)) == 3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from perennial.engines.duckdb import open_session
 from perennial.warehouse import Warehouse
+from tests.rows import shown
 
 
 def trails(warehouse: Warehouse) -> dict[str, list[str]]:
     """The moves of each source in the order in which they are told; late rows apart."""
-    with open_session(warehouse, ["lifecycle_events"]) as session:
+    with shown(warehouse, "lifecycle_events") as session:
         rows = session.execute(
             "SELECT source_id, list(event ORDER BY coalesce(recorded_at, occurred_at), occurred_at, event) "
             "FROM lifecycle_events WHERE event <> 'late_archived' GROUP BY source_id"

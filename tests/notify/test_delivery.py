@@ -1,11 +1,10 @@
-"""Mail over real SMTP, through Airflow's own hook, to servers on this machine: everybody is told, and once."""
+"""Mail over real SMTP, through Airflow's own hook, to servers on this machine: everybody is notified, and once."""
 
 from __future__ import annotations
 
 import smtplib
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from perennial.notify import Attachment, Delivery, DeliveryRecord, Letter, Messa
 from perennial.notify.message import as_email
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from perennial_sample.mailbox import Mailbox, airflow_connection, open_mailbox
+from perennial_sample.mailbox import Mailbox, airflow_connection
 
 MESSAGE = Message(
     reference="restore:manual__1",
@@ -31,12 +30,6 @@ MESSAGE = Message(
 )
 ALL = ("ada@example.com", "bob@example.com", "cyd@example.com", "dan@example.com")
 BOB = ALL[1]
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Mailbox]:
-    with open_mailbox(tmp_path / "mail") as mailbox:
-        yield mailbox
 
 
 def attempt(root: Path | str, to: tuple[str, ...] = ALL, message: Message = MESSAGE) -> Delivery:
@@ -122,12 +115,12 @@ def test_whatever_limits_a_server_has_everybody_gets_one_mail(
 def test_a_server_that_takes_two_mails_a_minute_has_taken_all_after_some_attempts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = []
+    delivered_counts = []
     with listening(StrictServer(quota=0), monkeypatch) as server:
         for quota in (0, 2, 3, 10):
             server.quota = quota
-            told.append(len(attempt(tmp_path).delivered))
-    assert told == [0, 2, 3, 4]
+            delivered_counts.append(len(attempt(tmp_path).delivered))
+    assert delivered_counts == [0, 2, 3, 4]
     assert server.copies == Counter(ALL)
 
 
@@ -201,7 +194,7 @@ def test_news_that_differ_are_told_to_those_who_have_the_earlier_ones(mailbox: M
     assert [mail.subject for mail in mailbox.messages()] == ["restore:r1:failed", "restore:r1:finished"]
 
 
-# --- who could not be told is listed ----------------------------------------------------------------------------------
+# --- who could not be notified is listed ------------------------------------------------------------------------------
 
 
 def test_who_could_not_be_told_is_listed_until_somebody_is(

@@ -238,15 +238,38 @@ def messages_about(text: str) -> list[Message]:
 
 def test_r22_an_erasure_that_needs_attention_is_linked() -> None:
     concern = Concern(request_id="r1", due_at=ASKED, what="It waits.", remedy="Approve it.")
-    told = [
+    messages = [
         concerns_message(ConcernsReport(concerns=(concern,), run_id="r", page_url=page_url))
         for page_url in ("https://airflow.example.com/perennial", None)
     ]
     link = "https://airflow.example.com/perennial/erasure?id=r1"
-    assert [(link in message.text, f'href="{link}"' in message.html) for message in told] == [
+    assert [(link in message.text, f'href="{link}"' in message.html) for message in messages] == [
         (True, True),
         (False, False),
     ]
+
+
+def test_a_channel_shows_neither_who_asked_nor_why_nor_the_id_of_an_erasure() -> None:
+    who, conf = "ann@example.com", {"source_ids": ["cmp-1"], "notify": ["ann@example.com"], "reason": "ann@example.com"}
+    found = FoundReport(request_ids=("r1",), person_count=1, found=(), cold_file_count=1, cold_bytes=1, cost="",
+                        retrieve_at=ASKED, run_id="run")  # fmt: skip
+    concern = Concern(request_id="r1", due_at=ASKED, what="It waits.", remedy="Approve it.")
+    messages = [
+        restore_message(restore(sources=(source(1),), requested_by=who, reason=who, notify=(who,))),
+        restore_message(restore(state="failed", error=who, reason=who, notify=(who,))),
+        expiry_digest(expiry(expired(1, owner=who))),
+        late_restore_message({"dag_run_id": "run", "conf": conf}, ASKED),
+        receipts_message([erased(who)]),
+        receipts_message([erased(who)] * 2),
+        found_message(found),
+        concerns_message(ConcernsReport(concerns=(concern,), run_id="run")),
+    ]
+    for message in messages:
+        shown = f"{message.title}\n{message.summary}"
+        assert who not in shown
+        assert message.title
+        assert message.summary
+    assert all("r1" in message.text and "r1" not in f"{message.title}{message.summary}" for message in messages[4:])
 
 
 def erased(text: str) -> Receipt:
@@ -455,15 +478,15 @@ def test_one_is_said_of_one_and_everybody_is_told_why_they_get_the_mail() -> Non
 
 
 def test_news_that_differ_have_references_that_differ() -> None:
-    told = [
+    messages = [
         restore(state="failed", sources=(source(1, "failed"),), error="File 7 is missing."),
         restore(state="failed", sources=(source(1, "failed"),), error="File 8 is missing."),
         restore(state="finished in part", sources=(source(1, "failed"), source(2))),
         restore(sources=(source(1), source(2))),
     ]
-    references = [restore_message(report).reference for report in told]
-    assert len(set(references)) == len(told)
-    later = replace(told[0], finished_at=ASKED + timedelta(hours=1))
+    references = [restore_message(report).reference for report in messages]
+    assert len(set(references)) == len(messages)
+    later = replace(messages[0], finished_at=ASKED + timedelta(hours=1))
     assert restore_message(later).reference == references[0]
 
 

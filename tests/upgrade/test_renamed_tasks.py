@@ -36,7 +36,6 @@ TASK = re.compile(r"@task\(([^()]*)\)(\s+def \w+_(owners|requesters)\()")
 @pytest.fixture
 def workspace(warehouse: Warehouse, settings: Settings, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("PERENNIAL_HOME", str(settings.home))
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     workspace = Workspace(warehouse)
     workspace.source("old", owner_email="owner@example.com")
     workspace.source("running", "active")

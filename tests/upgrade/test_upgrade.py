@@ -28,7 +28,7 @@ from perennial.settings import Settings
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.lake import Lake
 from tests.upgrade.airflow_runs import go_on, hand_on
 from tests.upgrade.kept import (
@@ -179,11 +179,9 @@ def test_a_restore_that_airflow_had_half_done_goes_on_from_what_its_tasks_handed
     dags: Mapping[str, Any],
     airflow: TestClient,
     mailbox: Mailbox,
-    monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
     known = opened("added")["restores"][name]
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     # A run that had to wait for cold storage waits in the triggerer, which has its trigger by this path.
     trigger = import_string("perennial.thaw.ThawTrigger")(run_id=known["run_id"], plan_uris=known["plan_uris"])
     assert asyncio.run(anext(trigger.run())).payload == {"error": ""}

@@ -179,7 +179,7 @@ def test_writers_at_once_all_get_through(shared: Warehouse) -> None:
     assert multiset(shared, INTERACTIONS.name, sources).total() == 12
 
 
-@pytest.mark.long(but="sqlite|rest")
+@pytest.mark.long
 def test_the_main_job_there_and_back_and_the_upkeep(shared: Warehouse) -> None:
     workspace = Workspace(shared)
     workspace.source("old", "stopped")

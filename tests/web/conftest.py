@@ -1,11 +1,9 @@
-"""Airflow's own API server in this process, with the page mounted and people logged in."""
+"""The page, in Airflow's own API server, as people who are logged in see it."""
 
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,29 +11,9 @@ from fastapi.testclient import TestClient
 from perennial.erasures.hashes import make_key
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
-from tests.conftest import PEOPLE
-from tests.dags.conftest import dags, mailbox  # noqa: F401 - the same DAGs, known to the same metadata database
 from tests.exports.received_world import build, expire
 
 As = Callable[[str], TestClient]
-
-
-@pytest.fixture(scope="session")
-def server(dags: Mapping[str, Any]) -> Iterator[TestClient]:  # noqa: F811
-    """Airflow's API server, asked as nobody."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from airflow.api_fastapi.app import create_app
-
-        with TestClient(create_app(), follow_redirects=False) as client:
-            yield client
-
-
-@pytest.fixture(scope="session")
-def tokens(server: TestClient) -> dict[str, str]:
-    """The token of each person, by name."""
-    answers = {name: server.post("/auth/token", json={"username": name, "password": name}) for name in PEOPLE}
-    return {name: answer.json()["access_token"] for name, answer in answers.items()}
 
 
 @pytest.fixture
@@ -51,7 +29,7 @@ def page(server: TestClient, tokens: dict[str, str], settings: Settings, monkeyp
     server.headers.pop("Authorization", None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def expired(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """A workspace in which some sources have expired."""
     warehouse = build(tmp_path_factory.mktemp("home"))

@@ -114,11 +114,13 @@ def _run(dag: Any, run_id: str, look: Callable[[str], None]) -> str:
     from airflow._shared.timezones import timezone
     from airflow.models.dagrun import DagRun
     from airflow.sdk.definitions.dag import _run_task
-    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.serialization import serialized_objects
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    serialized = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    # Airflow 3.1 calls it by another name.
+    form = getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG)
+    serialized = form.deserialize_dag(form.serialize_dag(dag))
     serialized.deadline = None
     with create_session(scoped=False) as session:
         run = session.scalars(select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.run_id == run_id)).one()

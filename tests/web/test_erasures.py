@@ -101,14 +101,14 @@ def test_r22_a_request_of_the_page_names_nobody_but_in_its_document(
     assert run.triggering_user_name == "uma"
 
     shown = [uma.get(address) for address in (answer.headers["location"], "/perennial/erasures")]
-    told = [uma.get(f"/perennial/api/{path}") for path in (f"erasure?id={request_id}", "erasures")]
+    found = [uma.get(f"/perennial/api/{path}") for path in (f"erasure?id={request_id}", "erasures")]
     assert "No run has opened it" in shown[0].text
     assert "A run works it off" in shown[0].text
     assert 'http-equiv="refresh"' in shown[0].text
-    details = told[0].json()
+    details = found[0].json()
     assert (details["state"], details["person_count"], details["receipt"]) == ("requested", 2, None)
     assert not details["needs_decision"]
-    assert SECRET not in "".join(str(each.url) + each.text + str(each.headers) for each in (answer, *shown, *told))
+    assert SECRET not in "".join(str(each.url) + each.text + str(each.headers) for each in (answer, *shown, *found))
     assert tables_with(SECRET) == set()
     assert SECRET not in caplog.text
 
@@ -226,9 +226,9 @@ def test_r22_the_products_route_queues_people_for_the_next_run(page: As, warehou
     body = {"external_ids": ["e1", "e9"], "braze_ids": [SECRET, SECRET], "user_aliases": []}
     answer = ann.post("/perennial/users/delete", json=body)
     assert answer.status_code == 202
-    told = answer.json()
-    assert (told["deleted"], told["message"]) == (3, "success")
-    request = read_request(warehouse, told["request_id"])
+    found = answer.json()
+    assert (found["deleted"], found["message"]) == (3, "success")
+    request = read_request(warehouse, found["request_id"])
     assert request is not None
     assert (request.user_ids, request.external_user_ids) == ((SECRET, "u1"), ("e1", "e9"))
     assert request.due_at - request.requested_at == timedelta(days=30)

@@ -102,17 +102,19 @@ def test_a_stream_is_the_users_of_the_segment_line_by_line(page: As, expired: Wa
         assert answer.text == "".join(f"{user.to_json()}\n" for user in export.users())
         missing = completeness_object(export.completeness).missing
     assert json.loads(answer.headers["perennial-missing"]) == [as_json(source) for source in missing]
-    told = {name: answer.headers[f"perennial-{name}"] for name in ("complete", "missing-count", "unavailable-fields")}
+    headers = {
+        name: answer.headers[f"perennial-{name}"] for name in ("complete", "missing-count", "unavailable-fields")
+    }
     complete = json.dumps(segment_id == "nobody")
-    assert told == {"complete": complete, "missing-count": str(len(missing)), "unavailable-fields": "[]"}
+    assert headers == {"complete": complete, "missing-count": str(len(missing)), "unavailable-fields": "[]"}
 
 
 def test_a_stream_that_leaves_nothing_out_says_so(page: As) -> None:
     asked = {"segment_id": "everybody", "fields_to_export": ["braze_id", "gender"]}
     answer = page("uma").post(f"{SEGMENT}?strict=true", json=asked)
     assert [json.loads(line) for line in answer.text.splitlines()] == [{"braze_id": name} for name in sorted(PEOPLE)]
-    told = {name: value for name, value in answer.headers.items() if name.startswith("perennial-")}
-    assert told == {
+    headers = {name: value for name, value in answer.headers.items() if name.startswith("perennial-")}
+    assert headers == {
         "perennial-complete": "true",
         "perennial-missing-count": "0",
         "perennial-missing": "[]",
@@ -334,9 +336,9 @@ class TestStream:
         answer = page("uma").post(SEGMENT, json={"segment_id": "everybody"})
         assert answer.headers["perennial-missing-count"] == "100"
         assert len(answer.headers["perennial-missing"]) <= 2_000
-        told = json.loads(answer.headers["perennial-missing"])
-        assert {source["source_id"] for source in told} < {f"🌻{number}" for number in range(100)}
-        assert len(told) > 5
+        named = json.loads(answer.headers["perennial-missing"])
+        assert {source["source_id"] for source in named} < {f"🌻{number}" for number in range(100)}
+        assert len(named) > 5
 
 
 async def stream(

@@ -47,9 +47,9 @@ def test_the_document_names_the_token_the_prefix_and_problems(page: As) -> None:
     }
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operation in OPERATIONS.values():
-        refused = {status: told for status, told in operation["responses"].items() if status >= "400"}
+        refused = {status: found for status, found in operation["responses"].items() if status >= "400"}
         assert refused.keys() >= {"400", "401", "403", "404", "422", "500", "503"}
-        assert {json.dumps(told["content"]) for told in refused.values()} == {json.dumps(problem)}
+        assert {json.dumps(found["content"]) for found in refused.values()} == {json.dumps(problem)}
         assert operation["summary"]
 
 

@@ -135,7 +135,7 @@ def ask(client: TestClient, address: str, accept: str = "application/json") -> A
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_every_route_says_what_is_wrong_and_works_again_when_it_is_mended(
+def test_every_route_says_what_is_wrong_and_works_again_when_it_is_repaired(
     page: As, world: Workspace, outage: Outage, said: str, status: int
 ) -> None:
     client = page("ann")
@@ -243,7 +243,6 @@ def test_a_run_whose_copies_vanish_midway_says_so_and_a_new_one_brings_the_data_
     mailbox: Mailbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     before = visible(fresh.warehouse)
     location = local(fresh.warehouse.table("interactions").location())
     there = set(location.rglob("*.parquet"))
@@ -308,7 +307,6 @@ def test_whoever_asks_the_warehouse_keeps_no_connection_from_airflow(
     page: As, world: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow import settings as airflow_settings
-
     from perennial.web import source_details
 
     kept = []

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from perennial.operations import pending_records
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
+from tests.conftest import MadeOnce
 from tests.moves.steps import prepare
 from tests.rows import multiset, visible
 from tests.web.conftest import As
@@ -27,14 +28,13 @@ class _StopError(Exception):
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
-    return expired_workspace(warehouse)
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(expired_workspace)
 
 
 @pytest.fixture
-def ann(page: As, workspace: Workspace, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def ann(page: As, workspace: Workspace, mailbox: Mailbox) -> Iterator[TestClient]:
     """Somebody who may change runs."""
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     forget_runs()
     yield page("ann")
     forget_runs()

@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from perennial.moves.move_plan import RESTORE
 from perennial.moves.plan import plan_sources
 from perennial.moves.thaw_status import ThawStatus
-from perennial.warehouse import Warehouse
 from perennial.web.airflow_runs import RestoreRun
 from perennial.web.restore_runs import count_copied, describe_phase, phase_of
 from perennial_sample.mailbox import Mailbox
+from tests.conftest import MadeOnce
 from tests.rows import visible
 from tests.strict_mail_server import StrictServer, listening
 from tests.web.conftest import As
@@ -26,8 +26,8 @@ from tests.workspace import Workspace
 
 
 @pytest.fixture
-def workspace(warehouse: Warehouse) -> Workspace:
-    return expired_workspace(warehouse)
+def workspace(made_once: MadeOnce) -> Workspace:
+    return made_once(expired_workspace)
 
 
 @pytest.fixture
@@ -44,9 +44,7 @@ def test_progress_goes_from_queued_to_done_while_the_tasks_run_and_the_mail_arri
     workspace: Workspace,
     dags: Mapping[str, Any],
     mailbox: Mailbox,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     before = sum(visible(workspace.warehouse).values())
     started = uma.post("/perennial/api/restores", json=ORDER)
     assert started.status_code == 202
@@ -102,7 +100,6 @@ def test_a_run_that_fails_midway_says_what_failed_and_can_be_asked_for_again(
     mailbox: Mailbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mailbox.airflow_connection())
     for task in dags["restore_interactions"].tasks:
         monkeypatch.setattr(task, "retries", 0)
     (live,) = workspace.warehouse.live_files(workspace.warehouse.table("interactions_archive"), ["old"])

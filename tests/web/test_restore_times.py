@@ -69,7 +69,7 @@ def record(run_id: str, waited: int, worked: int, by: str = "UI", **fields: Any)
         session.add(run)
 
 
-def told(page: As) -> tuple[str, list[int], int]:
+def estimate(page: As) -> tuple[str, list[int], int]:
     answer = page("uma").get("/perennial/api/restore", params={"id": "old"}).json()
     assert answer["expected"] in page("uma").get("/perennial/restore", params={"id": "old"}).text
     return answer["expected"], answer["expected_seconds"], answer["expected_from_runs"]
@@ -78,7 +78,7 @@ def told(page: As) -> tuple[str, list[int], int]:
 def test_it_is_what_whoever_asked_waited_for_the_wait_in_the_queue_included(page: As) -> None:
     for number, (waited, worked) in enumerate([(2, 11), (3, 13), (1, 13)]):
         record(f"real{number}", waited, worked)
-    assert told(page) == ("13 seconds to 16 seconds, based on the last 3 restores of about that size.", [13, 16], 3)
+    assert estimate(page) == ("13 seconds to 16 seconds, based on the last 3 restores of about that size.", [13, 16], 3)
 
 
 def test_runs_that_nobody_waited_for_in_this_airflow_do_not_count(page: As) -> None:
@@ -89,10 +89,10 @@ def test_runs_that_nobody_waited_for_in_this_airflow_do_not_count(page: As) -> N
     record(CLEARED, 0, 1, clear_number=1)
     record(FAILED, 0, 1, state="failed")
     record(DRY, 0, 1)
-    guess = "Probably 10 seconds to 1 min 0 s. No restore of about that size has been measured yet."
-    assert told(page) == (guess, [10, 60], 0)
+    guess = "Probably 10 seconds to 1 minute. No restore of about that size has been measured yet."
+    assert estimate(page) == (guess, [10, 60], 0)
     record("real0", 3, 13)
-    assert told(page) == (
+    assert estimate(page) == (
         "Probably 8 seconds to 32 seconds: only 1 restore of about that size has been measured.", [8, 32], 1
     )  # fmt: skip
 

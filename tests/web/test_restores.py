@@ -56,7 +56,7 @@ def test_before_the_click_the_page_says_what_comes_back_and_what_cannot(uma: Tes
     assert (preview["source_count"], preview["row_count"]) == (2, 60)
     assert preview["total_bytes"] > 0
     assert preview["expected"] == (
-        "Probably 10 seconds to 1 min 0 s. No restore of about that size has been measured yet."
+        "Probably 10 seconds to 1 minute. No restore of about that size has been measured yet."
     )
     assert (preview["expected_seconds"], preview["expected_from_runs"]) == ([10, 60], 0)
     assert (preview["thaw"], preview["refusal"]) == ("", "")

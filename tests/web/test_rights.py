@@ -22,11 +22,12 @@ from perennial.drills.rehearsal import rehearse_restore
 from perennial.drills.report import report_check
 from perennial.exports.user_data import UserDataRequest, write_user_data
 from perennial.maintenance.bucket_rules import BucketRules, find_harmful_rules
+from perennial.measure import WaitingRuns, measure
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.moves.notifications import notify_owners
 from perennial.platform import sync_sources
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage.s3 import s3_storage
 from perennial.warehouse import Warehouse
 from perennial.web.dependencies import _open
@@ -34,7 +35,7 @@ from tests.aws import KEY, REGION, SECRET, Aws
 from tests.maintenance.maintain import maintain_warehouse
 from tests.rights import Right, enforced
 from tests.rows import append_hot, interaction, multiset, visible
-from tests.test_deploy import example, helm
+from tests.test_deploy import airflow_values, example
 from tests.test_iam import BUCKETS, POLICIES, may
 from tests.web.conftest import As
 
@@ -140,8 +141,9 @@ def asked(aws: Aws, settings: Settings, page: As, tmp_path: Path) -> dict[str, s
     assert done.purged.file_count > done.compacted["interactions"].files_before
     assert visible(warehouse) == multiset(warehouse, "interactions") == before
     # The statements are the same for all who write logs.
-    with at_work("loader"):
+    with at_work("loader") as warehouse:
         write_log(tmp_path)
+        assert measure(warehouse, WaitingRuns(), NOW)["checked_files"] > 0
     with at_work("page"):
         assert remote_logs(tmp_path).read("dag_id=x/attempt=1.log", None)[1]
     return rights
@@ -204,7 +206,7 @@ def remote_logs(folder: Path) -> Any:
     from airflow.providers.amazon.aws.log.s3_task_handler import S3RemoteLogIO
 
     return S3RemoteLogIO(
-        remote_base=helm()["config"]["logging"]["remote_base_log_folder"],
+        remote_base=airflow_values()["config"]["logging"]["remote_base_log_folder"],
         base_log_folder=folder,
         delete_local_copy=False,
     )

@@ -30,7 +30,7 @@ ROUNDS = int(os.environ.get("PERENNIAL_SOAK_ROUNDS", "24"))
 RESTORE_EVERY = int(os.environ.get("PERENNIAL_SOAK_RESTORE_EVERY", "6"))
 FIGURES = os.environ.get("PERENNIAL_SOAK_FIGURES")
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
-SETTLED = 10
+WARMED_UP = 10
 """The round after which the process should hold no more than before."""
 POOLED = 60
 """Descriptors that the pools of connections may still come to hold, three a connection; a leak is ten a round."""
@@ -85,7 +85,7 @@ def test_a_process_holds_after_many_rounds_what_it_held_after_ten(
     if FIGURES:
         Path(FIGURES).write_text(json.dumps([asdict(each) for each in held]))
     assert sum(visible(lake_warehouse).values()) == 10 * (len(restorable) + 1)
-    settled, last = held[SETTLED - 1], held[-1]
-    assert last.descriptors <= settled.descriptors + POOLED, held
-    assert last.threads <= settled.threads + 10, held
-    assert last.megabytes <= settled.megabytes + 100, held
+    warm, last = held[WARMED_UP - 1], held[-1]
+    assert last.descriptors <= warm.descriptors + POOLED, held
+    assert last.threads <= warm.threads + 10, held
+    assert last.megabytes <= warm.megabytes + 100, held

@@ -173,8 +173,8 @@ def test_every_referrer_is_a_link_to_its_own_page(page: As) -> None:
         (*HOSTILE, "a > segment:b > c")
     )
     assert {page("vic").get(link).status_code for link in links} == {200}
-    told = "targets people who received it (through the segment <bdi>segment:s &gt; 1</bdi>)</li>"
-    assert kept.count(told) == len(links)
+    found = "targets people who received it (through the segment <bdi>segment:s &gt; 1</bdi>)</li>"
+    assert kept.count(found) == len(links)
     assert "Kept because:" in kept
 
 
@@ -320,17 +320,17 @@ class TestChanges:
     def test_r15_daily_analytics_are_the_same_before_an_expiry_after_it_and_after_a_restore(
         self, page: As, workspace: Workspace
     ) -> None:
-        def told() -> tuple[list[Any], list[str]]:
+        def found() -> tuple[list[Any], list[str]]:
             chart = page("vic").get("/perennial/charts/source.svg?id=old").text
             # What differs between two drawings of the same figures is the chart's own random id.
             return detail(page, "old")["daily"], list(ElementTree.fromstring(chart).itertext())[1:]
 
-        before = told()
+        before = found()
         expire_sources(workspace.warehouse, Run("r1", NOW))
-        after = told()
+        after = found()
         restore_sources(workspace.warehouse, {"source_ids": ["old"], "notify": ["ann@example.com"]}, Run("r2", NOW))
-        assert before[0] == after[0] == told()[0] != []
-        drawn = [[text for text in texts if "chart-" not in text] for _, texts in (before, after, told())]
+        assert before[0] == after[0] == found()[0] != []
+        drawn = [[text for text in texts if "chart-" not in text] for _, texts in (before, after, found())]
         assert drawn[0] == drawn[1] == drawn[2]
 
     def test_what_cannot_be_decided_is_said_on_the_page(self, page: As, workspace: Workspace) -> None:

@@ -25,7 +25,7 @@ from perennial.audiences.filters import (
 )
 from perennial.audiences.resolve import ResolvedAudience
 from perennial.engines.dialects import LAYER
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import SOURCE_TAGS, SOURCES, USER_MESSAGE_SUMMARY, USERS, VANISHED_SOURCES
 
 INTERACTIONS_VIEW = "available_interactions"
@@ -172,7 +172,7 @@ class _Statement:
         return _balanced(branch.upper(), conditions) if conditions else ("TRUE" if branch == "and" else "FALSE")
 
     def reduced(self, node: dict[str, Any]) -> str:
-        """Write the same condition as it is without the interactions of the sources that go."""
+        """Write the same condition as it is without the interactions of the sources in `without`."""
         self.reducing = True
         condition = self.condition(node)
         self.reducing = False

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from perennial.audiences.definitions import Effect
 from perennial.errors import TerminalRequestError
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _NARROWS: frozenset[Effect] = frozenset({"narrows"})
 
 @dataclass(frozen=True)
 class MissingPage:
-    """Which of the missing sources an answer names: one page of them, those that left last first.
+    """Which of the missing sources an answer names: one page of them, the latest first.
 
     Attributes:
         first: How many come before the page.
@@ -187,6 +187,23 @@ class Completeness:
             parts.append(f"deleted under the previous policy: {self._names('deleted')}")
         return f"Left out: {'; '.join(parts)}."
 
+    def warning(self, lists: bool = False) -> str:
+        """Describe what is missing and what that does to the answer; empty if nothing is missing.
+
+        Args:
+            lists: Whether the answer lists what users received.
+        """
+        if self.complete:
+            return ""
+        # The sources that an audience names have paths; the others only matter to the lists.
+        named = replace(self, missing=tuple(source for source in self.missing if source.paths))
+        effects = [
+            *(["some users may be missing"] if named.can_narrow else []),
+            *(["some users may be included by mistake"] if named.can_widen else []),
+            *(["the lists of received messages may be incomplete"] if lists else []),
+        ]
+        return f"{self.sentence()} So {' and '.join(effects)}."
+
     @property
     def is_named_whole(self) -> bool:
         """Whether the sentence names every source."""
@@ -301,7 +318,7 @@ def find_missing_page(
 
 
 def _effects(dependency: Dependency, state: str) -> frozenset[Effect]:
-    # An expired source is out of sight whole; of a deleted one that is active again, what came since is there.
+    # An expired source is hidden as a whole; of a deleted one that is active again, newer interactions are there.
     return dependency.effects if state == "expired" else dependency.effects | dependency.effects_in_part
 
 

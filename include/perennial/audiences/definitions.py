@@ -81,7 +81,7 @@ class Definition:
         """Its filters in order of appearance."""
         return tuple(_filters(self.root, "$", "narrows"))
 
-    @property
+    @cached_property
     def segment_uses(self) -> tuple[tuple[str, str], ...]:
         """The segments it names: JSON path of the id, and the id."""
         return tuple(

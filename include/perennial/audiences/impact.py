@@ -15,7 +15,7 @@ from perennial.audiences.parse import parse
 from perennial.audiences.resolve import Dependency, ResolvedAudience, resolve
 from perennial.audiences.segment_graph import SegmentGraph
 from perennial.engines.sessions import FeatureSession, Opening, open_feature_session
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS, USER_MESSAGE_SUMMARY, USERS
 from perennial.text import pluralize
 

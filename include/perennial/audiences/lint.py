@@ -1,4 +1,4 @@
-"""Checks every audience, whoever owns it, for what is unknown, missing or unreadable (R14, R16, R18)."""
+"""Checks every audience, whatever its owner, for what is unknown, missing or unreadable (R14, R16, R18)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perennial.audiences.lookups import find_known_ids, sources_by_tag
 from perennial.audiences.parse import parse
 from perennial.audiences.segment_graph import SegmentGraph, Uses
 from perennial.engines.sessions import open_deciding_session
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCE_VIOLATIONS, AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perennial.audiences.definitions import Definition, KnownIds, TerminalDefinitionError
 from perennial.audiences.parse import parse
 from perennial.audiences.resolve import Dependency, ResolvedAudience, resolve
-from perennial.sql import statement
+from perennial.statements import statement
 
 if TYPE_CHECKING:
     import duckdb

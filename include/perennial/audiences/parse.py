@@ -149,7 +149,7 @@ def _check_node(node: Any, depth: int, references: list[Reference]) -> int:
         raise Mistake(f"{_shown(content)} is not a list; write a list of nodes.", f".{branch}")
     count, done = 1, 0
     try:
-        for done, child in enumerate(content):  # noqa: B007 - the handler tells where it stopped
+        for done, child in enumerate(content):  # noqa: B007 - the handler needs to know where it stopped
             count += _check_node(child, depth + 1, references)
     except Mistake as mistake:
         mistake.steps.append(f".{branch}" if branch == "not" else f".{branch}[{done}]")

@@ -14,7 +14,7 @@ from perennial.audiences.parse import parse
 from perennial.engines.sessions import open_deciding_session
 from perennial.notify.restore_command import RestoreCommand, build_restore_command
 from perennial.platform.vanished import nearest_source, unknown_source
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, CANVAS_STEPS, SOURCE_VARIANTS
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`check --archive`: a drill in this process, as the DAG `check_archive` does it, without mails."""
+"""`check --archive`: a drill in this process, as the DAG `check_archive` does it, without e-mails."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ from rich.markup import escape
 
 from perennial.cli.archive import check_archived_files
 from perennial.cli.platform import check_platform_selects
-from perennial.cli.printing import console, current_user, opened_warehouse, print_rows, say, shown
+from perennial.cli.printing import console, opened_warehouse, print_rows, say, shown
 from perennial.cli.repair import check_tables
 from perennial.errors import TerminalRequestError
+from perennial.operations import current_user
 from perennial.settings import dag_id
 from perennial.text import pluralize
 
@@ -45,7 +46,7 @@ def check(
         typer.Option("--archive", help="Read a sample of the archived files in full, and rehearse one restore."),
     ] = False,
     sample_percent: Annotated[
-        float | None, typer.Option(help="With --archive: how many percent of the archived files to read; default 5.")
+        float | None, typer.Option(help="With --archive: the percentage of the archived files to read; default 5.")
     ] = None,
 ) -> None:
     """Report lost data, audiences that cannot be answered in full, and bucket lifecycle rules that would delete data.

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from perennial.cli.printing import console, current_user, opened_warehouse, print_result, print_rows, say_exactly
+from perennial.cli.printing import console, opened_warehouse, print_result, print_rows, say_exactly
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalRequestError
+from perennial.operations import current_user
 from perennial.settings import dag_id
 from perennial.text import exact_size, moment, pluralize
 
@@ -27,7 +28,7 @@ _UserIds = Annotated[list[str] | None, typer.Option("--user-id", help="The platf
 _ExternalIds = Annotated[
     list[str] | None, typer.Option("--external-user-id", help="Your own id of a person; repeatable.")
 ]
-_File = Annotated[Path | None, typer.Option(help="File with one such id a line; - reads standard input.")]
+_File = Annotated[Path | None, typer.Option(help="File with one such id per line; - reads standard input.")]
 _RequestIds = list[str] | None
 
 
@@ -44,10 +45,11 @@ def erase(
     by: Annotated[str | None, typer.Option(help="Who asks for it. Default: this user.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be removed; open nothing.")] = False,
     here: Annotated[
-        bool, typer.Option("--here", help="Work it off in this process; without ids, everything that is due.")
+        bool, typer.Option("--here", help="Carry it out in this process; without ids, everything that is due.")
     ] = False,
     retrieve: Annotated[
-        bool, typer.Option("--retrieve", help="Retrieve cold files now, and not with those of later requests.")
+        bool,
+        typer.Option("--retrieve", help="Retrieve cold files now, not together with those of later requests."),
     ] = False,
     approve: Annotated[
         _RequestIds, typer.Option(metavar="REQUEST_ID", help="Instead, approve a request of the platform.")
@@ -56,7 +58,7 @@ def erase(
         _RequestIds, typer.Option(metavar="REQUEST_ID", help="Instead, refuse one; give a --reason.")
     ] = None,
     forget_suppression: Annotated[
-        bool, typer.Option("--forget-suppression", help="Instead, store again what arrives of these people.")
+        bool, typer.Option("--forget-suppression", help="Instead, store again what arrives for these people.")
     ] = False,
     forget_lost_key: Annotated[
         bool, typer.Option("--forget-lost-key", help="Likewise for all who were erased with a key that is lost.")
@@ -64,7 +66,7 @@ def erase(
 ) -> None:
     """Erase what the warehouse holds of people, wherever it is, and get a receipt.
 
-    The ids go into a document that is erased with the people; a run of the DAG erase_users is told only the id of the
+    The ids go into a document that is erased with the people; a run of the DAG erase_users gets only the id of the
     request. Ids on a command line stay in the shell's history: a file or standard input leaves none there.
     """
     ids = {
@@ -119,13 +121,15 @@ def erasures(
 
 
 def _lines(path: Path | None) -> list[str]:
-    """Read ids from a file: whatever a line holds is one, but an empty line is none."""
+    """Read ids from a file, one per line; empty lines are skipped."""
     if path is None:
         return []
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(f"{path} cannot be read as a text of ids: {type(error).__name__}.") from error
+        raise typer.BadParameter(
+            f"{path} cannot be read ({type(error).__name__}); give a UTF-8 text, one id a line."
+        ) from error
     return [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line]
 
 
@@ -137,11 +141,11 @@ def _open(warehouse: Warehouse, asked: dict[str, Any], by: str, retrieve: bool) 
     console.print(f"Request {request.request_id} is open, due by {moment(request.due_at)}.", soft_wrap=True)
     conf = {"request_id": request.request_id, **({"retrieve": True} if retrieve else {})}
     try:
-        console.print(Text(f"Run {_trigger(warehouse, conf, by)} of {dag_id('erase_users')} works it off."))
+        console.print(Text(f"Run {_trigger(warehouse, conf, by)} of {dag_id('erase_users')} carries it out."))
     except TerminalRequestError as error:
         say_exactly(
-            f"{error} The request is open nevertheless: the next daily run works it off, and `perennial erase --here` "
-            "does so at once, in this process.",
+            f"{error} The request is open nevertheless: the next daily run carries it out, and `perennial erase "
+            "--here` does so at once, in this process.",
             "yellow",
         )
 
@@ -199,7 +203,7 @@ def _decide(warehouse: Warehouse, approved: list[str], refused: list[str], by: s
 
     for request_id in approved:
         open_requests.approve(warehouse, request_id, by)
-        console.print(f"Request {request_id} is approved; the next run of {dag_id('erase_users')} works it off.")
+        console.print(f"Request {request_id} is approved; the next run of {dag_id('erase_users')} carries it out.")
     for request_id in refused:
         open_requests.refuse(warehouse, request_id, by, reason)
         console.print(f"Request {request_id} is refused; nothing was removed, and its ids are deleted.")
@@ -212,4 +216,4 @@ def _forget(warehouse: Warehouse, ids: dict[str, list[str]] | None, by: str) -> 
         count = forget_lost_key(warehouse, by)
     else:
         count = forget_suppression(warehouse, ids["user_ids"], by, ids["external_user_ids"])
-    console.print(f"What arrives of {pluralize(count, 'id')} is stored again.", soft_wrap=True)
+    console.print(f"What arrives for {pluralize(count, 'id')} is stored again.", soft_wrap=True)

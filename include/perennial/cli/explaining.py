@@ -9,13 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from perennial.cli.printing import console, opened_warehouse, print_rows, shown
+from perennial.cli.printing import console, opened_warehouse, print_rows
 from perennial.cli.rows import AsJson, write_object
 from perennial.refusals import read_moment
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
-    from perennial.policy.decisions import Decision, Explanation
     from perennial.policy.past import Answer
 
 app = typer.Typer()
@@ -48,48 +47,15 @@ def preview(
         console.print(f"{more} not shown; --json writes all {len(found.changes):,}.", soft_wrap=True)
 
 
-def print_explanation(found: Explanation, at: datetime) -> None:
+def print_explanation(found: Answer) -> None:
     """Print a decision and what it is made from."""
-    decision = found.decision
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for label, value in (
-        ("source", f"{found.name} ({found.kind} {decision.source_id})"),
-        ("as of", shown(at)),
-        ("decision", decision.decision),
-        ("reason", decision.reason),
-        ("state", f"{found.state} since {shown(found.since)}" if found.since else found.state),
-        ("status", f"no longer in the platform, as of {shown(gone)}" if (gone := found.vanished_at) else found.status),
-        ("clock", _clock(found.clock_events, found.clock_started_by)),
-        ("expires", _expiry(decision)),
-        ("in hot", pluralize(found.hot_rows, "interaction")),
-        *(("held by" if not n else "", words) for n, words in enumerate(found.held_by)),
-        *(("kept by" if not n else "", path) for n, path in enumerate(decision.referenced_by)),
-    ):
+    for label, value in found.facts():
         table.add_row(f"[bold]{label}[/]", Text(value))
     console.print(table)
 
 
 def print_basis(found: Answer) -> None:
     """Say from which tables an answer is, and what a run decided at the time."""
-    if found.kept is not None:
-        kept = found.kept
-        console.print(
-            Text(
-                f"The run {kept.run_id} of {shown(kept.as_of)} UTC decided {kept.decision.decision}: "
-                f"{kept.decision.reason}"
-            ),
-            soft_wrap=True,
-        )
-    console.print(Text(found.basis), soft_wrap=True)
-
-
-def _expiry(decision: Decision) -> str:
-    if decision.expires_at is None:
-        return "its clock does not run"
-    date = shown(decision.expires_at)
-    return f"not while it is kept; its clock ended on {date}" if decision.decision == "referenced" else date
-
-
-def _clock(events: dict[str, datetime], started_by: str | None) -> str:
-    times = ", ".join(f"{name} {shown(moment)}" for name, moment in events.items()) or "no plausible time"
-    return f"{times}; started by: {started_by}" if started_by else f"{times}; not running"
+    for sentence in found.sources():
+        console.print(Text(sentence), soft_wrap=True)

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from perennial.cli.printing import console, current_user, opened_warehouse, print_result
+from perennial.cli.printing import console, opened_warehouse, print_result
 from perennial.cli.rows import AsCsv, AsJson, row_writer
-from perennial.sql import statement
+from perennial.operations import current_user
+from perennial.statements import statement
 
 app = typer.Typer()
 
@@ -22,9 +23,10 @@ def hold(
     until: Annotated[
         str | None, typer.Option(help="End (ISO 8601; UTC by default); without one, until it is lifted.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why, for whoever asks later.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is shown wherever the hold is named.")] = "",
     by: Annotated[
-        str | None, typer.Option(help="Who asks for it: an e-mail address hears before the end. Default: this user.")
+        str | None,
+        typer.Option(help="Who asks for it; an address is notified before the end. Default: this user."),
     ] = None,
     lift: Annotated[str | None, typer.Option(metavar="HOLD_ID", help="Instead, lift this hold.")] = None,
 ) -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from perennial.cli.printing import console, print_result, print_rows, say_exactly
 from perennial.errors import TerminalRequestError
 from perennial.refusals import nearest_name, not_known
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:

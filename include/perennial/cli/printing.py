@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +15,7 @@ from rich.text import Text
 
 from perennial.errors import PerennialError, TerminalRequestError, TerminalUnsetError
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -64,14 +61,7 @@ def say_left_out(completeness: Completeness, lists: bool = False, missing_from: 
     """
     if completeness.complete:
         return
-    # The sources that an audience names have paths; the others only matter to the lists.
-    named = replace(completeness, missing=tuple(source for source in completeness.missing if source.paths))
-    effects = [
-        *(["some users may be missing"] if named.can_narrow else []),
-        *(["some users may be included by mistake"] if named.can_widen else []),
-        *(["the lists of received messages may be incomplete"] if lists else []),
-    ]
-    say(f"[yellow]{escape(completeness.sentence())} So {' and '.join(effects)}.[/]")
+    say(f"[yellow]{escape(completeness.warning(lists))}[/]")
     if remedy := completeness.remedy():
         say_exactly(remedy)
     if lists:
@@ -134,11 +124,3 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def current_user() -> str:
-    """Name who runs this; a container may run as a user without a name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from perennial.cli.printing import console, current_user, opened_warehouse, print_rows, say_exactly
+from perennial.cli.printing import console, opened_warehouse, print_rows, say_exactly
+from perennial.operations import current_user, local_run
 from perennial.reports import STANDARD, THAW_TIERS
 from perennial.text import pluralize
 
@@ -57,16 +55,8 @@ def restore(
     could not be delivered.
     """
     from perennial.moves.inline import restore_and_notify
-    from perennial.operations import Run
 
-    now = datetime.now(UTC)
-    run = Run(
-        run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}",
-        now=now,
-        requested_by=current_user(),
-        reason=reason or None,
-        requested_at=now,
-    )
+    run = local_run(reason)
     params: dict[str, Any] = {
         "source_ids": sources or [],
         "tags": tag or [],
@@ -95,7 +85,7 @@ def cancel(
 ) -> None:
     """Cancel a restore: until its data is in the hot table nothing of it is left, after that it is finished.
 
-    The e-mail to the requesters says which. A thaw that was requested still ends, and is billed.
+    The e-mail to the requesters says which. A thaw that was requested is not stopped, and is billed.
     """
     from perennial.moves.cancel import cancel_restore
 
@@ -126,16 +116,14 @@ def _watched() -> Iterator[Watch]:
 
 
 def _print(report: RestoreReport, delivery: Delivery) -> None:
-    from perennial.notify import describe
+    from perennial.moves.inline import undelivered_here
 
     if report.sources:
         columns = ["source", "name", "outcome", "interactions", "expires again", "detail"]
         # Sources that need attention come first.
         ordered = sorted(report.sources, key=lambda source: (source.outcome != "failed", source.outcome == "restored"))
         print_rows(columns, [_row(source, report.dry_run) for source in ordered[:_ROWS]])
-    outcomes = Counter(source.outcome for source in report.sources)
-    summary = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.items())
-    console.print(Text(f"Run {report.run_id}: {report.state}{f' ({summary})' if summary else ''}."), soft_wrap=True)
+    console.print(Text(report.summary), soft_wrap=True)
     if report.cancelled:
         say_exactly(report.cancelled, "yellow")
     if report.error and report.error not in {source.detail for source in report.sources}:
@@ -143,11 +131,7 @@ def _print(report: RestoreReport, delivery: Delivery) -> None:
     if delivery.delivered:
         console.print(Text(f"Notified {', '.join(delivery.delivered)}."), soft_wrap=True)
     if delivery.undelivered:
-        say_exactly(
-            f"{describe(delivery.undelivered)} The restore itself stands: inform them another way. This command reads "
-            "the connection from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database.",
-            "yellow",
-        )
+        say_exactly(undelivered_here(delivery), "yellow")
 
 
 def _row(source: SourceOutcome, dry_run: bool) -> tuple[Any, ...]:

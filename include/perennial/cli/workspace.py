@@ -26,7 +26,7 @@ from perennial.cli.printing import (
 from perennial.cli.rows import AsCsv, AsJson, row_writer
 from perennial.errors import TerminalSettingError
 from perennial.refusals import read_moment
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 
@@ -72,7 +72,7 @@ def init(
 def demo(
     events: Annotated[int, typer.Option(help="Approximate number of events in the sample workspace.")] = 200_000,
 ) -> None:
-    """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and tell what happened."""
+    """Build a sample workspace in HOME/demo, run the whole life cycle through Airflow, and report what happened."""
     with said_plainly():
         _refuse_without_sample()
         from perennial_sample.story import tell_story
@@ -84,7 +84,7 @@ def demo(
 def up(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page on 127.0.0.1.")] = 8080,
 ) -> None:
-    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of who started it."""
+    """Serve Airflow's page with the sample workspace and a mail catcher, until Ctrl-C or the end of its parent."""
     with said_plainly():
         _refuse_without_sample()
         from perennial_sample.serve import serve
@@ -196,8 +196,8 @@ def explain(
 ) -> None:
     """Explain what an expiry would decide about a source: its clock, the date, who keeps it.
 
-    A moment of the past is answered from what was decided then and from the tables as they were, one to come from the
-    tables as they are.
+    For a moment in the past, the answer comes from what was decided then and from the tables as they were; for a
+    future one, from the tables as they are.
     """
     from perennial.operations import sources_under_way
     from perennial.platform.vanished import TerminalUnseenError
@@ -213,7 +213,7 @@ def explain(
             console.print(Text(str(unseen)), soft_wrap=True)
             return
     if found.explanation is not None:
-        print_explanation(found.explanation, at)
+        print_explanation(found)
     if as_of:
         print_basis(found)
 
@@ -228,7 +228,7 @@ def sql(
 
     Every table and view of the contract is available.
     """
-    from perennial.engines.duckdb import open_session
+    from perennial.engines.analysts import open_described_session
     from perennial.engines.read_only import refuse_writes
     from perennial.exports.queries import narrowed_query, what_is_left_out
 
@@ -236,7 +236,7 @@ def sql(
     asked = query if query is not None else sys.stdin.read()
     with opened_warehouse() as warehouse:
         refuse_writes(asked, "perennial sql")
-        with open_session(warehouse) as session:
+        with open_described_session(warehouse) as session:
             write(session.execute(asked))
             if (narrowed := narrowed_query(asked)) and (left_out := what_is_left_out(warehouse, session, narrowed)):
                 say_exactly(left_out, "yellow")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHIPPED_PRICES = resource("cost/prices.toml")
 STANDARD = "STANDARD"
-# Flaws that an error names; a table that is something else has one for each field.
+# How many mistakes an error names; a file that is not a price table has one for each field.
 _NAMED = 5
 
 
@@ -121,9 +121,9 @@ def read_prices(path: Path | None = None) -> PriceTable:
     try:
         table = PriceTable.model_validate({**content, "classes": _named(content.get("classes")), "path": path})
     except ValidationError as error:
-        flaws = [_flaw(flaw) for flaw in error.errors()]
-        more = f"; and {len(flaws) - _NAMED:,} more" if len(flaws) > _NAMED else ""
-        raise TerminalSettingError(f"The price table {path}: {'; '.join(flaws[:_NAMED])}{more}.") from None
+        mistakes = [_flaw(flaw) for flaw in error.errors()]
+        more = f"; and {len(mistakes) - _NAMED:,} more" if len(mistakes) > _NAMED else ""
+        raise TerminalSettingError(f"The price table {path}: {'; '.join(mistakes[:_NAMED])}{more}.") from None
     if STANDARD not in table.classes:
         raise TerminalSettingError(
             f"The price table {path} has no section [classes.{STANDARD}], the class of hot data; add it."

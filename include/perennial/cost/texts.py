@@ -63,10 +63,10 @@ def _monthly(cost: MoveCost, prices: PriceTable) -> str:
     instead = f"{archive} in {cost.price.name} instead of {hot} in {STANDARD}"
     if cost.saved_per_month >= 0:
         return f"{money(cost.saved_per_month, prices.currency)} saved: {instead}"
-    return f"{money(-cost.saved_per_month, prices.currency)} more than before: {instead}, {_why_dearer(cost)}"
+    return f"{money(-cost.saved_per_month, prices.currency)} more than before: {instead}, {_why_more_expensive(cost)}"
 
 
-def _why_dearer(cost: MoveCost) -> str:
+def _why_more_expensive(cost: MoveCost) -> str:
     files = pluralize(cost.objects.count, "file")
     if cost.objects.small_count:
         least = f"{cost.price.minimum_object_bytes / 1024:,.0f} KiB"

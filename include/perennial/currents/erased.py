@@ -1,4 +1,4 @@
-"""What a load does about erasure (R22): it drops what arrives of erased people, and opens the platform's requests."""
+"""What a load does about erasure (R22): it drops what arrives for erased people, and opens the platform's requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perennial.erasures.hashes import has_key
 from perennial.erasures.requests import PLATFORM, new_request, open_requests, write_request
 from perennial.operations import hashed_name
 from perennial.settings import PREFIX
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:

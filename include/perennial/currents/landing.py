@@ -15,7 +15,7 @@ from perennial.currents.fields import Records, records_of, unreadable
 from perennial.currents.jsonlines import read_json_lines
 from perennial.engines.duckdb import open_session
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import LOADED_FILES
 from perennial.warehouse import Warehouse
@@ -102,7 +102,9 @@ def select_new(warehouse: Warehouse, listed: Sequence[StoredFile]) -> list[Landi
     ]
 
 
-def wait_until_settled(files: Iterable[LandingFile], settle: timedelta) -> tuple[list[LandingFile], list[LandingFile]]:
+def wait_until_unchanged(
+    files: Iterable[LandingFile], patience: timedelta
+) -> tuple[list[LandingFile], list[LandingFile]]:
     """Wait once for files that have just been written.
 
     Returns:
@@ -110,10 +112,10 @@ def wait_until_settled(files: Iterable[LandingFile], settle: timedelta) -> tuple
     """
     ready, waiting = list(files), []
     started = datetime.now(UTC)
-    young = {file.uri for file in ready if started - file.stored.modified_at < settle}
+    young = {file.uri for file in ready if started - file.stored.modified_at < patience}
     if young:
         # With a clock ahead of this one a file looks young for ever, so watching it once for the whole time is enough.
-        time.sleep(settle.total_seconds())
+        time.sleep(patience.total_seconds())
         waiting = [file for file in ready if file.uri in young and not is_unchanged(file)]
         ready = [file for file in ready if file not in waiting]
     for file in waiting:

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from perennial.currents.commit import commit_load, finish_pending_loads, has_pending_loads, record_load
-from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_settled
+from perennial.currents.landing import LandingFile, list_landing, select_new, wait_until_unchanged
 from perennial.currents.prepare import LOADED_TABLES, LoadRequest, prepare_load, read_batch
 from perennial.engines.duckdb import open_connection
 from perennial.errors import TerminalDataError, TransientConflictError
+from perennial.metrics import send
 from perennial.quality import LoadCounts
 from perennial.refusals import refuse_future_date
 from perennial.settings import dag_id
@@ -93,7 +94,7 @@ def load_interactions(
     warehouse.refuse_unwritable(LOADED_TABLES)
     finished = finish_pending_loads(warehouse)
     listed = select_new(warehouse, list_landing(warehouse.settings))
-    ready, waiting = wait_until_settled(listed, warehouse.settings.landing_settle)
+    ready, waiting = wait_until_unchanged(listed, warehouse.settings.landing_settle)
     loads: list[list[LoadCounts]] = []
     lost_races = 0
     while ready:
@@ -165,5 +166,6 @@ def _outcome(loads: list[list[LoadCounts]], waiting: int, finished: int) -> Load
     names = ("read", "interactions", "summary_only", "duplicates", "ignored", "rejected", "erased")
     totals = {name: sum(getattr(count, name) for count in counts) for name in names}
     outcome = LoadOutcome(loads=len(loads), files=len(counts), waiting=waiting, finished=finished, **totals)
+    send({"loaded_rows_total": outcome.interactions, "rejected_events_total": outcome.rejected})
     log.info("%s", outcome)
     return outcome

@@ -16,7 +16,7 @@ from perennial.engines.duckdb import create_view
 from perennial.engines.write_files import write_files
 from perennial.errors import TerminalDataError
 from perennial.quality import LoadCounts
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import (
     INTERACTIONS,
     LOADED_EVENTS,
@@ -60,7 +60,7 @@ _EPOCH, _DAY, _MOMENT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1), tim
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # Up to this many events the whole ledger is searched for known ids, beyond that only the load's days.
 WHOLE_LEDGER_ROWS = 20_000_000
-# Spans of time that one search has, as load/insert_known_events says them.
+# How many spans of time one search takes: load/insert_known_events has binds for as many.
 MAX_SPANS = 8
 
 

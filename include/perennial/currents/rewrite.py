@@ -1,7 +1,7 @@
 """Copies landing files without some of their records (R22); every other record keeps its bytes.
 
-Lines of JSON stay where they are: one that is left out becomes an empty line, which is no record. In an Avro file the
-blocks without such a record are copied as they are.
+Lines of JSON stay where they are: one that is left out becomes an empty line, which is not a record. In an Avro file
+the blocks without such a record are copied as they are.
 """
 
 from __future__ import annotations

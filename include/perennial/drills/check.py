@@ -21,7 +21,7 @@ from perennial.moves.thaw_status import ThawStatus
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import BULK
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ARCHIVE_CHECKS, INTERACTIONS_ARCHIVE
 from perennial.text import format_bytes, pluralize
 from perennial.warehouse import LiveFile, Warehouse
@@ -36,7 +36,7 @@ SAMPLE_PERCENT = 5.0
 # Files that are read at once: each takes a temporary file where the archive is a bucket, and memory for its pages.
 _READ_AT_ONCE = 4
 _LOG_EVERY_SECONDS = 10.0
-# So many sources are looked at for one whose files can all be read now.
+# How many sources are examined to find one whose files can all be read now.
 _CANDIDATES = 20
 
 
@@ -126,7 +126,7 @@ def _read(uri: str) -> Any:
 
 
 def request_cold(warehouse: Warehouse, run: Run, plan: CheckPlan) -> ThawStatus | None:
-    """Ask for the cold files of a check, in the cheapest tier; None when all can be read."""
+    """Request the thaw of the cold files of a check, in the cheapest tier; None if all files can be read."""
     wanted = {file.uri: (file.source_id, file.file_bytes) for n in range(plan.chunk_count) for file in _chunk(plan, n)}
     if plan.rehearsed_source:
         for uri, live in files_listed_now(warehouse, {plan.rehearsed_source}).items():

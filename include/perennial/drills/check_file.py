@@ -41,7 +41,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one file: its outcome, and what is wrong, for a person."""
+    """The outcome of one file, and what is wrong with it, for a person."""
 
     outcome: Outcome
     detail: str = ""
@@ -97,7 +97,7 @@ def _read(table: Table, live: LiveFile, recorded: Recorded) -> Finding:
 
 
 def _problems(table: Table, live: LiveFile, recorded: Recorded, file: BufferedReader) -> Iterator[str]:
-    """Say what is wrong with an open file, the most telling first; a file is read to its end if nothing is."""
+    """Say what is wrong with an open file; it is read to its end only if nothing simpler is wrong."""
     import pyarrow.parquet as pq
 
     if recorded.checksum and _checksum(live.uri, file, algorithm_of(recorded.checksum)) != recorded.checksum:

@@ -24,7 +24,7 @@ def check_archive(
         warehouse: Where.
         run: Who checks.
         sample_percent: Of all archived files.
-        watch: Called with what is being done, and how much of how much of it is done.
+        watch: Called with the current activity, how much of it is done, and how much there is.
 
     Raises:
         TerminalRequestError: The percentage is not above 0 and at most 100.

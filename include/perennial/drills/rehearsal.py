@@ -25,7 +25,7 @@ from perennial.moves.plan import plan_move
 from perennial.moves.rewrite import fingerprint
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import RestoreDrill
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A drill of another run that has written nothing for so long is dead.
+# A drill of another run that has written nothing for this long is dead.
 ABANDONED_SECONDS = 24 * 60 * 60
 
 
@@ -46,7 +46,7 @@ def rehearse_restore(warehouse: Warehouse, run: Run, source_id: str) -> RestoreD
     """Restore one source into scratch tables and move it back, compare its rows each time, and clean up.
 
     Returns:
-        What came of it; None if the source was moved meanwhile, or there is none.
+        The outcome; None if the source was moved meanwhile, or there is none.
 
     Raises:
         TransientError: The storage does not answer for the moment.
@@ -57,7 +57,7 @@ def rehearse_restore(warehouse: Warehouse, run: Run, source_id: str) -> RestoreD
         return None
     drill_id = uuid.uuid4().hex
     root = f"{warehouse.operations_uri()}/drills/{drill_id}"
-    # Written first and deleted last: who finds a directory knows whose it is.
+    # Written first and deleted last, so that every directory says whose it is.
     OperationStore.of(warehouse).put(f"drills/{drill_id}", {"run_id": run.run_id}, "drill")
     try:
         found = _rehearsed(warehouse, run, files, root)

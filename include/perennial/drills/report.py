@@ -12,7 +12,7 @@ from perennial.notify import Delivery, DeliveryRecord, Letter, archive_message, 
 from perennial.notify.delivery import ARCHIVE
 from perennial.operations import OperationStore, Run, wall_clock
 from perennial.reports import CHECK_DAYS, ArchiveReport, DamagedFile, RestoreDrill
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def report_check(
     run_url: str | None = None,
     page_url: str | None = None,
 ) -> ArchiveReport:
-    """Sum up what is proven of the archive now, and keep it for whoever asks until the next check.
+    """Sum up what is proven of the archive now, and keep that until the next check.
 
     Args:
         warehouse: Where.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from perennial.engines.columns import SOURCE_TOTALS
+from perennial.engines.columns import SOURCE_TOTALS, quoted
 from perennial.engines.duckdb import (
     STATE_VIEWS,
     STATUS_TABLES,
@@ -18,11 +18,31 @@ from perennial.engines.duckdb import (
 )
 from perennial.engines.protocol import Engine, QuerySession
 from perennial.engines.query_sessions import DuckDBSession, EngineSession, open_engine
-from perennial.sql import statement
+from perennial.statements import purpose, statement
 from perennial.tables import TABLES
+from perennial.tables import VIEWS as PUBLIC_VIEWS
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from perennial.warehouse import Warehouse
+
+
+def open_described_session(warehouse: Warehouse) -> DuckDBPyConnection:
+    """Open a connection with every table and view, which completion and tools show with what they and columns mean."""
+    connection = open_session(warehouse)
+    for table in TABLES:
+        _comment(connection, table.name, table.doc, {column.name: column.doc for column in table.columns})
+    for view in PUBLIC_VIEWS:
+        present = set(connection.view(view.name).columns)
+        docs = {name: doc for name, doc in view.docs.items() if name in present}
+        _comment(connection, view.name, purpose(f"views/create_{view.name}"), docs)
+    return connection
+
+
+def _comment(connection: DuckDBPyConnection, name: str, doc: str, docs: Mapping[str, str]) -> None:
+    columns = [f"COMMENT ON COLUMN {name}.{column} IS {quoted(text)}" for column, text in docs.items()]
+    connection.execute("; ".join([f"COMMENT ON VIEW {name} IS {quoted(doc)}", *columns]))
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """DuckDB in process: every table as a view over the data files of its current snapshot.
 
 pyiceberg plans, DuckDB reads the planned files by field id, so a column that was added later is null in older files.
+
+A session of the whole warehouse has in schema `main` what people query, and in schema `internal` the views beneath.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +20,8 @@ import duckdb
 
 from perennial.engines.columns import FILE_COLUMN, SOURCE_TOTALS, arrow_type, no_values, quoted, scan
 from perennial.errors import TerminalDataError, TransientConflictError
-from perennial.sql import statement
+from perennial.statements import statement
+from perennial.storage import local_name
 from perennial.tables import (
     EXPIRY_DECISIONS,
     INTERACTIONS,
@@ -28,6 +32,7 @@ from perennial.tables import (
     TABLES,
     VANISHED_SOURCES,
 )
+from perennial.tables import VIEWS as PUBLIC_VIEWS
 from perennial.warehouse.foreign import refuse_unreadable
 
 if TYPE_CHECKING:
@@ -58,6 +63,9 @@ VIEWS = (
     "source_analytics",
     "user_message_summary_latest",
 )
+_INTERNAL = {*STATE_VIEWS, "hidden_sources", "retention", "source_totals"}
+_PUBLIC = {relation.name for relation in (*TABLES, *PUBLIC_VIEWS)}
+_RELATION = re.compile(r"\b(CREATE VIEW|CREATE TABLE|FROM|JOIN) (\w+)")
 _ATTEMPTS = 10
 
 _Session = TypeVar("_Session")
@@ -68,10 +76,13 @@ def open_connection() -> duckdb.DuckDBPyConnection:
     # Data that does not fit in memory goes to a separate directory, not to the current one.
     spill = Path(tempfile.gettempdir()) / f"perennial-{uuid.uuid4().hex}"
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "temp_directory": str(spill)})
-    # A progress bar that redraws itself would fill a worker's log.
-    connection.execute("SET enable_progress_bar = false")
+    # A progress bar that redraws itself would fill a worker's log. In Jupyter without ipywidgets there is none, and
+    # DuckDB refuses to turn it off.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
     # Set after opening: at opening time the time zone's extension is not loaded yet.
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("CREATE SCHEMA internal")
     return connection
 
 
@@ -93,8 +104,10 @@ def open_session(warehouse: Warehouse, tables: Iterable[str] | None = None) -> d
             except TerminalDataError as error:
                 # One broken table must not break the others: only queries on it fail.
                 _fail_when_read(connection, name, warehouse.table(name).schema(), str(error))
-        _create_availability(connection, warehouse)
-        create_views(connection, VIEWS)
+        # A registered relation would be listed with the tables, and a cursor of the connection would not see it.
+        connection.from_arrow(source_totals(warehouse)).create("internal.source_totals")
+        _create_availability(connection, warehouse, _in_schemas)
+        create_views(connection, VIEWS, _in_schemas)
         return connection
 
     return at_one_moment(warehouse, whole)
@@ -105,10 +118,35 @@ def open_status_session(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
 
     def status() -> duckdb.DuckDBPyConnection:
         connection = _opened(warehouse, STATUS_TABLES)
+        connection.register("source_totals", source_totals(warehouse))
         _create_availability(connection, warehouse)
         return connection
 
     return at_one_moment(warehouse, status)
+
+
+@contextmanager
+def internals_in_sight(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let statements read what is in schema `internal` without naming the schema."""
+    connection.execute("SET search_path = 'main,internal'")
+    try:
+        yield
+    finally:
+        connection.execute("RESET search_path")
+
+
+def _in_schemas(sql: str) -> str:
+    """Add its schema to each relation that a statement of `include/sql/views/` creates or reads.
+
+    So the views stay what they are for a cursor of the connection, and after USE of another database.
+    """
+
+    def placed(found: re.Match[str]) -> str:
+        word, name = found.groups()
+        schema = "internal." if name in _INTERNAL else "main." if name in _PUBLIC else ""
+        return f"{word} {schema}{name}"
+
+    return _RELATION.sub(placed, sql)
 
 
 def _opened(warehouse: Warehouse, tables: Iterable[str]) -> duckdb.DuckDBPyConnection:
@@ -147,22 +185,27 @@ def _last_move(warehouse: Warehouse) -> int | None:
     return snapshot.snapshot_id if snapshot else None
 
 
-def _create_availability(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    connection.register("source_totals", source_totals(warehouse))
-    create_state_views(connection, warehouse.settings.retention_months)
-    create_views(connection, ("known_source_tags", "source_availability"))
+def _create_availability(
+    connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, placed: Callable[[str], str] = str
+) -> None:
+    create_state_views(connection, warehouse.settings.retention_months, placed)
+    create_views(connection, ("known_source_tags", "source_availability"), placed)
 
 
-def create_state_views(connection: duckdb.DuckDBPyConnection, retention_months: int) -> None:
+def create_state_views(
+    connection: duckdb.DuckDBPyConnection, retention_months: int, placed: Callable[[str], str] = str
+) -> None:
     """Create view `source_states` and those it needs, over `sources`, `vanished_sources` and `lifecycle_events`."""
-    connection.execute(statement("views/create_retention"), {"months": retention_months})
-    create_views(connection, STATE_VIEWS)
+    connection.execute(placed(statement("views/create_retention")), {"months": retention_months})
+    create_views(connection, STATE_VIEWS, placed)
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
-    """Create views of `include/sql/views/` over the relations that they read."""
+def create_views(
+    connection: duckdb.DuckDBPyConnection, names: Iterable[str], placed: Callable[[str], str] = str
+) -> None:
+    """Create views of `include/sql/views/` over the relations that they read; `placed` may add schemas to the names."""
     for name in names:
-        connection.execute(statement(f"views/create_{name}"))
+        connection.execute(placed(statement(f"views/create_{name}")))
 
 
 _OF_ARROW = re.compile(r"^\w*Error: (.+)$", re.MULTILINE)
@@ -271,4 +314,4 @@ def source_totals(warehouse: Warehouse) -> pa.Table:
 
 def local_path(uri: str) -> str:
     """Return an address in DuckDB's form."""
-    return re.sub(r"^s3[an]://", "s3://", uri.removeprefix("file://"))
+    return re.sub(r"^s3[an]://", "s3://", local_name(uri))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.warehouse.files import record_count, rows_by_source
 

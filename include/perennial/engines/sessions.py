@@ -18,7 +18,7 @@ from perennial.engines.duckdb import (
 from perennial.engines.misplaced import show_misplaced
 from perennial.engines.protocol import Engine, QuerySession
 from perennial.engines.query_sessions import DuckDBSession, EngineSession, open_engine
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 from perennial.warehouse.schemas import contract_columns
 

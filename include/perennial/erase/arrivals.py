@@ -1,4 +1,4 @@
-"""What is under way when an erasure begins must not bring anybody back: loads and syncs (R22)."""
+"""Keeps loads and syncs that are under way when an erasure begins from bringing anybody back (R22)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def bar_arrivals(warehouse: Warehouse) -> int:
-    """See to it that nothing that is under way stores people whose erasure was approved before; returns loads finished.
+    """Keep what is under way from storing people whose erasure was approved; returns how many loads were finished.
 
-    A load looks who is erased after it has pinned the ledger, a sync after it has loaded the users that it replaces. A
+    A load checks who is erased after it has pinned the ledger, a sync after it has loaded the users that it replaces. A
     new snapshot of both tables makes those lose their race that have looked too early. What has won before is finished
     here, so that its rows are found.
     """

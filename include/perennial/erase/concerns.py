@@ -1,4 +1,4 @@
-"""Whom a request waits for, and who hears of it before its deadline is missed (R22)."""
+"""Which requests need a person, and who is warned before a deadline is missed (R22)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 
-# In the last part of the time a request has, somebody is warned.
+# The last part of a request's time, in which people are warned.
 WARNED_SHARE = 0.25
 _RUNBOOK = "docs/runbooks/erasure.md says what to do."
 _WAITS_FOR = {
@@ -34,7 +34,7 @@ _WAITS_FOR = {
 
 
 def find_concerns(states: Iterable[RequestState], now: datetime) -> list[Concern]:
-    """Say which requests somebody has to see to, the most urgent first: to approve, soon due, and late."""
+    """List the requests that need a person, the most urgent first: to be approved, due soon, or late."""
     found = [concern for state in states if not state.is_over and (concern := _concern(state, now))]
     return sorted(found, key=lambda concern: (concern.due_at, concern.request_id))
 
@@ -42,6 +42,11 @@ def find_concerns(states: Iterable[RequestState], now: datetime) -> list[Concern
 def is_late(state: RequestState, now: datetime) -> bool:
     """Whether a request has missed its deadline."""
     return not state.is_over and now >= state.due_at
+
+
+def is_urgent(state: RequestState, now: datetime) -> bool:
+    """Whether a request is in the last part of its time, in which somebody is warned, or late."""
+    return not state.is_over and now >= state.due_at - (state.due_at - state.requested_at) * WARNED_SHARE
 
 
 def what_waits(state: RequestState) -> str:
@@ -58,20 +63,20 @@ def give_warning(
     page_url: str | None = None,
     last_attempt: bool = False,
 ) -> list[Concern]:
-    """Write to whoever has to see to requests; each gets a mail only when it has news, or a request is late.
+    """Notify the people whom requests need; they get an e-mail only if it has news, or if a request is late.
 
     Args:
         warehouse: Whose requests they are.
         run: The run.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page.
-        last_attempt: Whether this is not tried again.
+        last_attempt: Whether there is no further attempt.
 
     Returns:
-        What somebody has to see to.
+        The requests that need a person.
 
     Raises:
-        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+        TransientDeliveryError: The server refused somebody temporarily, and there is another attempt.
     """
     concerns = find_concerns(request_states(warehouse), wall_clock())
     report = ConcernsReport(concerns=tuple(concerns), run_id=run.run_id, run_url=run_url, page_url=page_url)
@@ -79,9 +84,9 @@ def give_warning(
         Letter(message=concerns_message(replace(report, concerns=tuple(own))), to=(to,))
         for to, own in _by_recipient(warehouse, concerns).items()
     ]
-    # Nobody is named who could approve what the platform asks.
+    # No address is known of anybody who could approve a request of the platform.
     nobody = {} if letters or not concerns else {"": concerns_message(report).subject}
-    # One record for all runs: a mail without news is not sent again.
+    # One record for all runs: an e-mail without news is not sent again.
     delivery = deliver(DeliveryRecord.of(warehouse, ERASURE, "concerns"), letters, nobody)
     delivery.accept_gaps(run.run_id, last_attempt)
     return concerns
@@ -90,10 +95,10 @@ def give_warning(
 def _concern(state: RequestState, now: datetime) -> Concern | None:
     if is_late(state, now):
         what = f"Its deadline has passed, {pluralize((now - state.due_at).days, 'day')} ago."
-    elif now >= state.due_at - (state.due_at - state.requested_at) * WARNED_SHARE:
+    elif is_urgent(state, now):
         what = f"Its deadline is {day(state.due_at)}."
     elif state.needs_decision:
-        what = f"The messaging platform asks to erase {pluralize(len(state.hashes), 'person', 'persons')}."
+        what = f"The messaging platform asks to erase {pluralize(len(state.hashes), 'person', 'people')}."
     else:
         return None
     if state.needs_decision:

@@ -1,7 +1,7 @@
 """Which users a data file of interactions may have rows of: one digest a file, made once, because files never change.
 
 A digest is 32 bits of a hash of each user id in the file. It rules a file out without reading it, which is what counts
-where the file is cold; what it does not rule out is read. A file without a digest, whoever has written it, is read once
+where the file is cold; what it does not rule out is read. A file without a digest, written by any program, is read once
 and then has one. Digests are documents of many files each, below the operations directory. They may be deleted at any
 time: what they said is then read again. A digest says the same of each copy of its file, so it outlives the file; but
 where it names an erased user, it goes with it.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from perennial.engines.documents import show_documents, write_document
 from perennial.engines.duckdb import open_connection, open_session
 from perennial.moves.rewrite import Condition
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse

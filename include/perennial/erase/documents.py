@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 PLACE = "documents of operations"
 TOPICS = ("errors", "loads", "moves")
-# A load writes its lists and then its record; nobody takes longer for that.
+# A load writes its lists and then its record; none takes longer for that.
 _BEGINNING = timedelta(hours=1)
 # Iceberg cuts texts in statistics after 16 characters, and the largest value then ends in the next character.
 _STATISTICS_CHARACTERS = 15
@@ -35,7 +35,7 @@ def locate(warehouse: Warehouse, people: People) -> list[FoundFile]:
 
 
 def erase(warehouse: Warehouse, people: People) -> list[LeftFile]:
-    """Delete those documents, except of operations under way, which end by themselves."""
+    """Delete those documents, except those of operations under way, which end by themselves."""
     left: list[LeftFile | None] = []
     for stored in _quoting(warehouse, people):
         under_way = _is_under_way(warehouse, stored)

@@ -19,14 +19,14 @@ TOPIC = "drills"
 
 
 def locate(warehouse: Warehouse, people: People) -> list[FoundFile]:
-    """Find the copies there are; whose rows they hold does not matter, for they are gone when the drill is over."""
+    """Find all copies; it does not matter whose rows they hold, because they are deleted when the drill is over."""
     place = f"{warehouse.operations_uri()}/{TOPIC}"
     found = storage_for(place).list_files(place) if people else ()
     return [FoundFile(PLACE, stored.uri, 1) for stored in found if stored.uri.endswith(".parquet")]
 
 
 def erase(warehouse: Warehouse, people: People) -> list[LeftFile]:
-    """Delete what dead drills have left; returns what one at work, or one that has just died, still has."""
+    """Delete what dead drills have left; returns the copies of a drill that is under way, or has just died."""
     clean_up(warehouse, Run(f"erasure {uuid.uuid4().hex}", wall_clock()))
     return remaining(warehouse, people)
 

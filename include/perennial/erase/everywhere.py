@@ -1,4 +1,4 @@
-"""Looks for the people of some requests, removes them and verifies that: in tables and in every other place (R22)."""
+"""Finds people in tables and in every other place, removes them, and verifies that nothing is left (R22)."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _CHECKED = (
 
 @dataclass(frozen=True)
 class Found:
-    """What there is of the people of some requests.
+    """What the warehouse holds of the people of some requests.
 
     Attributes:
         rows: Rows by user and table.
-        shared: What is not known by person: rejected records, and records of files.
+        shared: What cannot be assigned to one person: rejected records, and records of files.
         cold: Files that may hold some, and cannot be read before they are thawed.
         cold_users: The users of whom these may hold some.
     """
@@ -53,7 +53,7 @@ class Found:
     cold_users: frozenset[str] = frozenset()
 
     def of(self, requests: Iterable[ErasureRequest]) -> tuple[PlaceCount, ...]:
-        """Return what there is of the people of some of the requests, by place."""
+        """Return what it holds of the people of some of the requests, by place."""
         counts: Counter[str] = Counter()
         for user_id in {user_id for request in requests for user_id in request.user_ids}:
             counts.update(self.rows.get(user_id, {}))
@@ -67,10 +67,10 @@ class Done:
 
     Attributes:
         counts: Rows that it removed, by table.
-        moving: What it had to leave to a later run because something is under way, a sentence each.
+        moving: What it had to leave to a later run because something is under way, one sentence each.
         cold: What it had to leave because it cannot be read, likewise.
-        kept: What nothing here can remove, a sentence each.
-        complete: Ids of the requests of whose people nothing had to be left.
+        kept: What nothing here can remove, one sentence each.
+        complete: Ids of the requests whose people were removed completely.
     """
 
     counts: dict[str, int]
@@ -87,12 +87,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Verified:
-    """What a look at everything that could hold somebody found.
+    """The outcome of a search of everything that could hold somebody.
 
     Attributes:
-        checked: What was read, a sentence for each kind of place.
-        remaining: What was found and a later run removes, a sentence each.
-        kept: What was found and nothing here can remove, a sentence each.
+        checked: What was read, one sentence for each kind of place.
+        remaining: What was found and a later run will remove, one sentence each.
+        kept: What was found and nothing here can remove, one sentence each.
     """
 
     checked: tuple[str, ...]
@@ -101,7 +101,7 @@ class Verified:
 
 
 def find_everywhere(warehouse: Warehouse, requests: Sequence[ErasureRequest], people: People | None = None) -> Found:
-    """Find what there is of the people of some requests.
+    """Find what the warehouse holds of the people of some requests.
 
     Args:
         warehouse: Where.
@@ -133,7 +133,7 @@ def remove_everywhere(warehouse: Warehouse, requests: Sequence[ErasureRequest]) 
     removed = remove_rows(warehouse, people.user_ids, rejected=rejected_records(people))
     moving = [f"{file.uri} of {file.table} belongs to a move under way" for file in removed.left]
     waiting = [str(one) for one in files if not one.is_final]
-    # What is left of one person must not keep others from their receipts. Whose the files are is not known.
+    # What is left of one person must not delay the receipts of others. It is not known whose the files are.
     complete = (
         request.request_id for request in requests if not waiting and removed.left_users.isdisjoint(request.user_ids)
     )

@@ -31,7 +31,7 @@ def locate(warehouse: Warehouse, people: People) -> list[FoundFile]:
 def erase(warehouse: Warehouse, people: People) -> list[LeftFile]:
     """Rewrite export files without the lines of some people; returns those that had to stay as they are."""
     for path in _left_behind(warehouse, people):
-        # An export that is still at work fails, and its next attempt has nothing of these people.
+        # An export that is still running fails, and its next attempt has nothing of these people.
         shutil.rmtree(path.parent, ignore_errors=True)
     left = []
     for uri in _files(warehouse):
@@ -60,7 +60,7 @@ def _files(warehouse: Warehouse) -> Iterator[str]:
 
 
 def _left_behind(warehouse: Warehouse, people: People) -> list[Path]:
-    """Find files of exports that were killed, or are at work."""
+    """Find files of exports that were killed or are still running."""
     home = warehouse.settings.home
     paths = Path(gettempdir()).glob("user-data-*/*.csv") if home is None else home.glob("exporting/*/*.csv")
     return [path for path in paths if any(is_theirs for _, is_theirs in _lines(str(path), people))]

@@ -1,4 +1,4 @@
-"""Who has an external id that `users` does not know: looked for in the interactions, which carry both ids (R22)."""
+"""Finds who has an external id that `users` does not know, in the interactions, which carry both ids (R22)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perennial.engines.duckdb import create_view, open_connection, open_session
 from perennial.moves.thaw import find_cold
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, USERS
 from perennial.text import pluralize
 

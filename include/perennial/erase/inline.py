@@ -1,4 +1,4 @@
-"""A run of `erase_users` in this process, without Airflow: the same steps, records and mails (ADR 22)."""
+"""A run of `erase_users` in this process, without Airflow: the same steps, records and e-mails (ADR 22)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def work_off(
     warehouse: Warehouse, params: Mapping[str, Any], run: Run, watch: Callable[[str], object] = lambda _: None
 ) -> int:
-    """Work off what the DAG would work off with these params.
+    """Carry out the requests that the DAG would carry out with these params.
 
     Args:
         warehouse: Where.

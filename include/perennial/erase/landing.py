@@ -29,7 +29,7 @@ from perennial.erase.people import People
 from perennial.errors import TerminalDataError
 from perennial.moves.rewrite import fingerprint
 from perennial.operations import wall_clock
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import StoredFile, storage_for
 from perennial.tables import LOADED_FILES
 
@@ -147,7 +147,7 @@ def _known_people(people: People) -> Iterator[DuckDBPyConnection]:
 
 def _search(connection: DuckDBPyConnection, stored: StoredFile, people: People) -> _Search:
     if not is_landed(stored.uri):
-        return _search_words(stored, people, "nobody has finished writing it")
+        return _search_words(stored, people, "it is still being written, or its writer has died")
     lines: list[int] = []
     event_types: set[str] = set()
     problem = ""

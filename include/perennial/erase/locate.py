@@ -16,7 +16,7 @@ from perennial.erase.tables import FACT_TABLES, USER_TABLES, conditions
 from perennial.errors import TransientError
 from perennial.moves.rewrite import Condition
 from perennial.moves.thaw import Files, find_cold
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.text import pluralize
 from perennial.warehouse import LiveFile, Warehouse
@@ -175,7 +175,7 @@ class _Search:
         return chosen
 
     def users_of(self, uris: Collection[str]) -> frozenset[str]:
-        """Return the users of whom some of the files may have rows, by their digests: all of them if one lacks it."""
+        """Return the users who may have rows in some of the files, by their digests; all users if a file has none."""
         digested = [original for uri in uris for original in self.made_of.get(uri, ())]
         binds = {"file_uris": digested, "any_user": not self.undigested.isdisjoint(uris)}
         found = self.connection.execute(statement("erase/list_matching_users"), binds).fetchall()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from perennial.warehouse import Warehouse
 
-# In order; a request is as far as that person of it who is least far.
+# In order; a request has the state of that person of it who is least far.
 EVENTS: tuple[Event, ...] = (
     "requested", "approved", "located", "waiting", "removed", "purged", "verified", "refused",
 )  # fmt: skip
@@ -87,7 +87,7 @@ def find_state(warehouse: Warehouse, request_id: str) -> RequestState:
     for state in request_states(warehouse, [request_id]):
         return state
     nearest = nearest_name(request_id, {state.request_id for state in request_states(warehouse)})
-    # Not what was given: whoever confuses the params gives the id of a person, and this goes to the log.
+    # The value is left out: if somebody has confused the params, it is the id of a person, and this goes to the log.
     meant = f"did you mean {nearest!r}?" if nearest else "`perennial erasures` lists them."
     raise TerminalRequestError(f"request_id names no request that was made; {meant}")
 

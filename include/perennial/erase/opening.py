@@ -20,7 +20,7 @@ from perennial.errors import TerminalRequestError
 from perennial.moves.requests import Texts
 from perennial.notify.addresses import refuse_bad_addresses
 from perennial.refusals import read_params, sentences
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import USERS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ REMEDIES = {
     "request_id": "the id of a request, as `perennial erasures` shows it",
     "decision": "approve or refuse",
     "notify": "a list of e-mail addresses",
-    "reason": "a text",
+    "reason": "a string",
     "retrieve": "true or false",
     "dry_run": "true or false",
 }
@@ -49,10 +49,10 @@ class EraseParams:
         user_ids: The platform's ids of people.
         external_user_ids: The customer's own ids of people.
         request_id: Instead, a request that is open.
-        decision: What a person decides about that request, if it is one of the platform; empty for nothing.
+        decision: What a person decides about that request, if it is one of the platform; empty if nothing.
         notify: Who gets the receipt, and the warning before the deadline.
         reason: Why, in the requester's words.
-        retrieve: Whether to retrieve cold files now, and not with those of later requests.
+        retrieve: Whether to retrieve cold files now instead of together with those of later requests.
         dry_run: Whether to report what would be removed, and remove nothing.
     """
 
@@ -71,7 +71,7 @@ class EraseParams:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> EraseParams:
-        """Check the params of a run, or of whoever else asks.
+        """Check the params of a run, of the command line or of the page.
 
         Raises:
             TerminalRequestError: Names every unusable param and the remedy; it repeats no id.
@@ -132,7 +132,7 @@ def resolved(warehouse: Warehouse, request: ErasureRequest) -> ErasureRequest:
 
 
 def person_count(request: ErasureRequest) -> int:
-    """Return how many people a request names: whoever has an external id is one of those with an id, once found."""
+    """Return how many people it names; once found, the person with an external id is one of those with a user id."""
     return max(len(request.user_ids), len(request.external_user_ids))
 
 
@@ -169,14 +169,14 @@ def _flaws_of_ids(name: str, ids: object) -> list[str]:
     if ids is None:
         return []
     if isinstance(ids, str) or not isinstance(ids, list | tuple):
-        return [f"{name} is no list; give {REMEDIES[name]}"]
+        return [f"{name} is not a list; give {REMEDIES[name]}"]
     flaws = ((number, _flaw(user_id)) for number, user_id in enumerate(ids, start=1))
     return [f"Id {number} of {name} {flaw}; give the id as the platform has it" for number, flaw in flaws if flaw]
 
 
 def _flaw(user_id: object) -> str:
     if not isinstance(user_id, str):
-        return "is no text"
+        return "is not a string"
     if not user_id:
         return "is empty"
     if len(user_id) > _MOST_CHARACTERS:
@@ -209,7 +209,7 @@ def _names(text: str, user_id: str) -> bool:
 
 
 def _refuse_own_address(warehouse: Warehouse, request: ErasureRequest) -> None:
-    """Refuse to send the receipt to who is to be erased: who got which mail is recorded, with the address.
+    """Refuse to send the receipt to a person who is to be erased, because the address of each recipient is recorded.
 
     Raises:
         TerminalRequestError: An address is that of one of the people.
@@ -226,8 +226,8 @@ def _refuse_own_address(warehouse: Warehouse, request: ErasureRequest) -> None:
     with open_session(warehouse, [USERS.name]) as session:
         if session.execute(statement("erase/count_own_addresses"), binds).fetchall() != [(0,)]:
             raise TerminalRequestError(
-                "notify contains the address of somebody who is to be erased, and who got which e-mail is kept; give "
-                "the address of whoever files the receipt, and inform the person yourself."
+                "notify contains the address of somebody who is to be erased, but recipients of e-mails are recorded; "
+                "give the address of somebody who files the receipt, and inform the erased person yourself."
             )
 
 

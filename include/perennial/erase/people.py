@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perennial.erasures.payloads import is_word, named_in, words_of
 from perennial.erasures.requests import ErasureRequest, write_request
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import USERS
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class People:
             not named.user_ids.isdisjoint(self.user_ids)
             or not named.external_user_ids.isdisjoint(self.external_user_ids)
             or self._are_among(named.words)
-            # Only what names nobody by a field is searched for ids that are no words.
+            # Only a record that names nobody in a field is searched for ids that are not words.
             or (not named.user_ids and not named.external_user_ids and self._are_quoted(payload))
         )
 
     def are_in(self, text: str) -> bool:
-        """Whether a text that is no record has an id or an address of theirs as a whole word."""
+        """Whether a text that is not a record has an id or an address of theirs as a whole word."""
         return self._are_among(words_of(text)) or self._are_quoted(text)
 
     def _are_among(self, words: Iterable[str]) -> bool:
@@ -64,7 +64,7 @@ class People:
 
     @cached_property
     def _others(self) -> re.Pattern[str] | None:
-        """Finds ids with spaces, quotes and the like, which are no words; None if there are none."""
+        """Finds ids with spaces, quotes and the like, which are not words; None if nobody has such an id."""
         found = "|".join(re.escape(name) for name in sorted(self._names) if not is_word(name))
         return re.compile(rf"(?<![\w@.+%-])(?:{found})(?![\w@+%-])") if found else None
 

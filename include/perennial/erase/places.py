@@ -75,7 +75,7 @@ IMPERSONAL_TABLES = {
     ARCHIVE_CHECKS.name: "About files.",
     ERASURES.name: "Keyed hashes: the proof that somebody was erased, and what keeps them from coming back.",
 }
-"""Tables without, and why not."""
+"""Tables that hold nothing of people, and why."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ PERSONAL_TOPICS = {
     # Erased last, when nothing needs to know any more whom a request was about.
     REQUESTS: "requests to erase people",
 }
-"""Directories of operation documents that may hold something of people, and the place that sees to them."""
+"""Directories of operation documents that may hold something of people, and the place that erases them."""
 _RUN = "About a run: sources, files, and addresses of those who asked for it."
 IMPERSONAL_TOPICS = {
     "archive": "About files of the archive.",
@@ -118,7 +118,7 @@ IMPERSONAL_TOPICS = {
     "checks": "About files of the archive.",
     "decided": "About sources.",
     "deliveries": "Which e-mail went to which of those who work with sources.",
-    "erasing": "Which requests a run works off.",
+    "erasing": "Which requests a run carries out.",
     "heads": "About snapshots.",
     "pending": _RUN,
     "purges": "Addresses of files that are to be deleted.",
@@ -133,7 +133,7 @@ IMPERSONAL_TOPICS = {
     "unsent-receipts": "Which receipts have still to be sent.",
     "undelivered": "Which e-mail did not reach which of those who work with sources.",
 }
-"""Directories of operation documents without, and why not."""
+"""Directories of operation documents that hold nothing of people, and why."""
 
 PERSONAL_FILES = {
     "archive/": "tables",
@@ -144,7 +144,7 @@ PERSONAL_FILES = {
     "mail/": mails.PLACE,
     "warehouse/": "tables",
 }
-"""Files below HOME that may hold something of people, and the place that sees to them."""
+"""Files below HOME that may hold something of people, and the place that erases them."""
 IMPERSONAL_FILES = {
     "airflow/": "Airflow's own; the receipt says what it keeps and how that is cleaned.",
     "catalog.db": "Where the metadata of the tables is.",
@@ -152,7 +152,7 @@ IMPERSONAL_FILES = {
     "erasure.key": "The key of the hashes.",
     "platform.db": "The messaging platform of the sample, which erases by itself.",
 }
-"""Files below HOME without, or that somebody else erases, and why."""
+"""Files below HOME that hold nothing of people, or that somebody else erases, and why."""
 
 
 def find_in_files(warehouse: Warehouse, people: People) -> list[FoundFile]:
@@ -171,7 +171,7 @@ def erase_in_files(warehouse: Warehouse, people: People) -> list[LeftFile]:
 def verify_files(warehouse: Warehouse, people: People) -> list[LeftFile]:
     """Read all places but the tables, and return what still holds something of some people, or cannot be read.
 
-    What is final is not worth another run: the receipt names it as what the operator has to see to.
+    What is final is not worth another run: the receipt names it, so that the operator removes it.
     """
     unwritable = OperationStore.of(warehouse).find(_UNWRITABLE, "files") or {}
     return [
@@ -182,5 +182,5 @@ def verify_files(warehouse: Warehouse, people: People) -> list[LeftFile]:
 
 
 def final(left: Iterable[LeftFile]) -> tuple[str, ...]:
-    """Return what the receipt has to name, a sentence each."""
+    """Return what the receipt has to name, one sentence each."""
     return tuple(str(one) for one in left if one.is_final)

@@ -5,7 +5,7 @@
 3. Of what was written down and is no longer referred to by any snapshot, delete the metadata, and the data files that
    hold rows of these users or cannot be read; the others are left to `maintenance.purge`. The age of a file does not
    matter here: each was listed once and then removed, so nobody is about to list it, except for a move under way, whose
-   plan names it. Whoever dies before leaves the document, and the next call starts from it.
+   plan names it. A process that dies before leaves the document, and the next call starts from it.
 4. Delete other files that no snapshot refers to and that hold rows of these users: copies of moves that are over, files
    of compactions and loads that lost a race. Nobody can list them any more, because their originals are gone, and
    because of the commit to the ledger that a removal begins with. What cannot be read, being cold or unfinished, has to
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 _TOPIC = "purges"
 # Clocks of machines differ by less, and so does the clock of a catalog.
 _CLOCKS_DIFFER = timedelta(hours=1)
-# Older than any file that a writer at work has not listed yet, as for `retain_days`.
+# Older than any file that a running writer has not listed yet, as for `retain_days`.
 _SURELY_OVER = timedelta(days=1)
 
 

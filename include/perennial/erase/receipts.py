@@ -1,4 +1,4 @@
-"""What is noted of a request while it is worked off, and the receipt at its end: documents that name nobody (R22).
+"""What is noted of a request while it is carried out, and the receipt at its end: documents that name nobody (R22).
 
 They lie in `operations/receipts/` for good: `<request>.json`, and `<request>.txt` as it is filed.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from perennial.notify import DeliveryRecord, Letter, deliver
@@ -87,7 +88,7 @@ def _less(count: PlaceCount, left: PlaceCount | None) -> PlaceCount:
 
 
 def keep_receipt(warehouse: Warehouse, receipt: Receipt) -> None:
-    """Write a receipt, as it is filed and for who asks later; the first one of a request stays."""
+    """Write a receipt, as it is filed and as it is shown later; the first one of a request stays."""
     if notes_of(warehouse, receipt.request_id).get("receipt"):
         return
     uri = _text_uri(warehouse, receipt.request_id)
@@ -110,19 +111,19 @@ def find_receipt(warehouse: Warehouse, request_id: str) -> Receipt | None:
 
 
 def mail_receipts(warehouse: Warehouse, run: Run, run_url: str | None, last_attempt: bool) -> int:
-    """Send every receipt to whoever is to have it and does not have it yet: one mail each, of all their receipts.
+    """Send receipts to the recipients who do not have them yet: one e-mail each, with all of their receipts.
 
     Args:
         warehouse: Whose receipts they are.
         run: The run that sends them.
         run_url: Address of the run on Airflow's page.
-        last_attempt: Whether this is not tried again; then the next run tries again.
+        last_attempt: Whether there is no further attempt in this run; the next run tries again.
 
     Returns:
-        How many people have a mail.
+        How many people have an e-mail.
 
     Raises:
-        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+        TransientDeliveryError: The server refused somebody temporarily, and there is another attempt.
     """
     store = OperationStore.of(warehouse)
     unsent = {waiting["request_id"]: waiting["to"] for waiting in store.documents(_UNSENT)}
@@ -147,17 +148,20 @@ def what_airflow_keeps(run_ids: Sequence[str], until: datetime) -> tuple[str, ..
     """Say what Airflow keeps of runs that were given ids as params, and how it is cleaned.
 
     Args:
-        run_ids: These runs; whoever opens a request first leaves no id in Airflow.
+        run_ids: These runs; a request that was opened outside a run leaves no id in Airflow.
         until: A moment after their end.
     """
     if not run_ids:
         return ()
     dag = dag_id("erase_users")
     named = ", ".join(run_ids)
+    of_dag, option = "the DAG", f"--dag-ids {dag} "
+    if version("apache-airflow-core").startswith("3.1."):
+        of_dag, option = "every DAG (Airflow 3.1 cannot choose one)", ""
     return (
         f"The ids were given as params of the DAG {dag} (run {named}), so Airflow's own database holds them: the "
         "conf of the run, and the audit log of who triggered it. Once the run has ended, this command of Airflow "
-        f"deletes both, for all runs of the DAG until then: airflow db clean --tables dag_run,log --dag-ids {dag} "
+        f"deletes both, for all runs of {of_dag} until then: airflow db clean --tables dag_run,log {option}"
         f"--clean-before-timestamp '{until:%Y-%m-%dT%H:%M:%S+00:00}' --skip-archive --yes. A proxy or a shell that "
         "has passed the ids on may keep them as well. `perennial erase` leaves none.",
     )

@@ -1,7 +1,7 @@
 """Removes the rows of some users by rewriting the data files that hold them (R22).
 
 Each file is replaced by one with its other rows, in a commit that names both (M3), after the proof that these are all
-of the other rows (M7). Whoever dies in between leaves new files that no table lists; the next call looks again.
+of the other rows (M7). A process that dies in between leaves new files that no table lists; the next call looks again.
 
 Beside a move: its originals may be replaced at any time, for the move finds them gone, withdraws their copies and plans
 again (M6). Its copies may not, because it may have to withdraw them by their names; nor may archived files of a source
@@ -132,7 +132,7 @@ def remove_rows(
 
 def _left_users(user_ids: Collection[str], located: LocatedRows) -> frozenset[str]:
     if any(file.table == REJECTED_EVENTS.name for file in located.files):
-        # Whose records these are is not known.
+        # It is not known whose records these are.
         return frozenset(user_ids)
     return located.cold_users | (located.by_user or {}).keys()
 

@@ -72,7 +72,7 @@ def request_retrieval(
 
 
 def report_found(warehouse: Warehouse, report: FoundReport, notify: Iterable[str]) -> None:
-    """Write to whoever is to know it what was found and what a retrieval costs; once for the same news."""
+    """Notify people of what was found and what a retrieval costs, once for the same news."""
     recipients = (*warehouse.settings.erasure_notify, *notify)
     if to := tuple({address.casefold(): address for address in recipients}.values()):
         letter = Letter(message=found_message(report), to=to)

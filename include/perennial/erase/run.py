@@ -1,6 +1,6 @@
 """The steps of a run of `erase_users`: each can be killed and repeated, and passes on an address and counts (R22).
 
-A run works off all requests that are approved, in one pass. Its batch is a document that names the requests; who the
+A run carries out all requests that are approved, in one pass. Its batch is a document that names the requests; who the
 people are stands only in the documents of the requests, which are deleted at the end.
 """
 
@@ -58,20 +58,20 @@ _AT_WORK = ("approved", "located", "waiting", "removed", "purged")
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The requests that a run works off.
+    """The requests that a run carries out.
 
     Attributes:
         run_id: The run.
         request_ids: The requests.
         retrieve: Whether to retrieve cold files now.
         cold: Source and size of the files that could not be read when the run looked, by address.
-        waiting: Ids of the requests of whose people these may hold something.
+        waiting: Ids of the requests that have to wait for these files.
         found: What there was of these people.
-        removed: Those of whose people the tables and files had nothing any more.
-        purged: Of these, of whose people the earlier files had nothing either.
-        kept: What nothing here can remove, a sentence each.
+        removed: Ids of the requests whose people are gone from tables and files.
+        purged: Ids of those of them whose people are gone from earlier files too.
+        kept: What nothing here can remove, one sentence each.
         checked: What was read to verify it; empty until something was.
-        remaining: What was still found, a sentence each.
+        remaining: What was still found, one sentence each.
     """
 
     run_id: str
@@ -88,7 +88,7 @@ class Batch:
 
 
 def begin(warehouse: Warehouse, params: Mapping[str, Any], run: Run) -> str:
-    """Open or decide about the request that a run was given, if any, and choose what the run works off.
+    """Open or decide about the request that a run was given, if any, and choose which requests the run carries out.
 
     Returns:
         Address of the batch; empty in a dry run.
@@ -108,7 +108,7 @@ def begin(warehouse: Warehouse, params: Mapping[str, Any], run: Run) -> str:
     if named and asked.decision != "refuse":
         _refuse_undecided(find_state(warehouse, named))
     chosen = tuple(state.request_id for state in request_states(warehouse) if state.state in _AT_WORK)
-    log.info("%s: %s to work off", run.run_id, pluralize(len(chosen), "request"))
+    log.info("%s: %s to carry out", run.run_id, pluralize(len(chosen), "request"))
     batch = Batch(run_id=run.run_id, request_ids=chosen, retrieve=asked.retrieve)
     return OperationStore.of(warehouse).put(_TOPIC, asdict(batch), hashed_name(run.run_id))
 
@@ -126,8 +126,8 @@ def locate(warehouse: Warehouse, batch_uri: str) -> dict[str, int]:
         note_found(warehouse, request.request_id, batch.run_id, found.of([request]))
     _record(warehouse, requests, "located", {"cold_files": len(found.cold)})
     waiting = tuple(one.request_id for one in requests if not found.cold_users.isdisjoint(one.user_ids))
-    told = found.of(_among(requests, waiting))
-    _write(batch_uri, replace(batch, found=told, cold=found.cold, waiting=waiting))
+    own = found.of(_among(requests, waiting))
+    _write(batch_uri, replace(batch, found=own, cold=found.cold, waiting=waiting))
     return _counted(found.of(requests), found.cold)
 
 
@@ -158,7 +158,7 @@ def _counted(found: Iterable[PlaceCount], cold: Files) -> dict[str, int]:
 
 
 def retrieve(warehouse: Warehouse, batch_uri: str, run: Run, run_url: str | None = None) -> int:
-    """Request the cold files of all requests if it is time, and tell the cost before; returns how many files wait."""
+    """Request the cold files of all requests if it is time, and report the cost first; returns how many files wait."""
     batch, opened = _open(warehouse, batch_uri)
     requests = _among(opened, batch.waiting)
     if not batch.cold or not requests:
@@ -245,10 +245,10 @@ def verify(warehouse: Warehouse, batch_uri: str) -> int:
 def send_receipts(
     warehouse: Warehouse, batch_uri: str, run: Run, run_url: str | None = None, last_attempt: bool = False
 ) -> int:
-    """End the requests of which nothing was found any more: receipt, state, document; then the mails.
+    """End the requests of which nothing was found any more: receipt, state, document; then the e-mails.
 
     Returns:
-        How many people have a mail.
+        How many people have an e-mail.
     """
     batch, requests = _open(warehouse, batch_uri)
     if batch.checked and not batch.remaining:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perennial.warehouse import Warehouse
 
 PLACE = "scratch files of this machine"
-# Nothing works for so long without writing.
+# No process works for this long without writing.
 _ABANDONED = timedelta(days=1)
 
 

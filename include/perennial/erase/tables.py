@@ -1,4 +1,4 @@
-"""Which tables hold rows of persons, and how those rows are recognised (R22)."""
+"""Which tables hold rows of people, and how those rows are recognised (R22)."""
 
 from __future__ import annotations
 

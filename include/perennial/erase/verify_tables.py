@@ -107,7 +107,7 @@ class StrayFile:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a writer that died, or one at work, has not finished it."""
+        """Whether its writer has died or is still writing it."""
         return UNFINISHED.search(self.stored.uri) is not None
 
 

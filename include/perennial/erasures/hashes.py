@@ -37,8 +37,8 @@ def erasure_key(settings: Settings) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise TerminalSettingError(
-            f"{path} is missing, which is the key of the hashes by which erased people are known; bring it back from a "
-            "backup or, if nobody has been erased yet, run `perennial init`, which makes one."
+            f"The key of the hashes by which erased people are known is missing ({path}); bring it back from a backup "
+            "or, if nobody has been erased yet, run `perennial init`, which makes one."
         ) from None
 
 
@@ -84,7 +84,7 @@ def hash_external_user_id(key: bytes, external_user_id: str) -> str:
 
 
 def mark_of(key: bytes) -> str:
-    """Return what tells one key from another without giving it away."""
+    """Return a mark that distinguishes one key from another and does not reveal it."""
     return hash_user_id(key, "\nmark of the key")[:16]
 
 

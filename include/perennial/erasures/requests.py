@@ -1,4 +1,4 @@
-"""Requests to erase people, and what has become of them: documents that name the people, a table that doesn't.
+"""Requests to erase people and their history: documents that name the people, and a table that does not.
 
 The document is erased with the person; the rows of the table stay, as the proof that and when it happened.
 """
@@ -17,7 +17,7 @@ from perennial.erasures.hashes import erasure_key, hash_external_user_id, hash_u
 from perennial.errors import TerminalRequestError
 from perennial.operations import OperationStore, hashed_name, wall_clock
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ERASURES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ErasureRequest:
         notify: Who gets the receipt, and the warning before the deadline.
         requested_at: Wall clock.
         due_at: By when everything has to be gone.
-        known_external_ids: Their other ids, as `users` had them when it was first looked for them.
+        known_external_ids: Their other ids, as `users` had them when they were first looked up.
         addresses: Their e-mail addresses and phone numbers, likewise.
         origin: person, or platform if a `users.UserDeleteRequest` asked for it.
 
@@ -81,7 +81,7 @@ class ErasureRequest:
             # In order, each once.
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
             for number, user_id in enumerate(getattr(self, name), start=1):
-                # The id itself is not told: this text goes to logs.
+                # The id itself is left out, because this text goes to logs.
                 if not user_id or re.search(r"[\x00-\x1f\x7f]", user_id):
                     what = "has a control character" if user_id else "is empty"
                     raise TerminalRequestError(f"Id {number} of {name} {what}; give the id as the platform has it.")
@@ -131,7 +131,7 @@ def new_request(settings: Settings, *, request_id: str = "", **given: Any) -> Er
 
 
 def write_request(warehouse: Warehouse, request: ErasureRequest) -> str:
-    """Write the document of a request, so that a run can be told the id of the request alone; returns that id."""
+    """Write the document of a request, so that a run needs only the id of the request; returns that id."""
     content = asdict(request) | {"requested_at": request.requested_at.isoformat(), "due_at": request.due_at.isoformat()}
     OperationStore.of(warehouse).put(TOPIC, content, request.request_id)
     return request.request_id

@@ -1,4 +1,4 @@
-"""Who is erased, so that what arrives of them later is not stored (R22): known by hashes, looked up in DuckDB."""
+"""Who is erased, so that what arrives for them later is not stored (R22): known by hashes, looked up in DuckDB."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perennial.erasures.payloads import named_in
 from perennial.errors import TerminalSettingError
 from perennial.operations import wall_clock
 from perennial.settings import PREFIX
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ERASURES
 from perennial.text import pluralize
 
@@ -102,7 +102,7 @@ def suppressed(warehouse: Warehouse) -> Suppressed:
     if others := [found_hash for found_hash, mark, *_ in found if mark != mark_of(key)]:
         raise TerminalSettingError(
             f"{pluralize(len(others), 'person was', 'people were')} erased with another key than {PREFIX}ERASURE_KEY "
-            "has now, so what arrives of them would be stored again. Set it to the key of before; if that is lost, run "
+            "has now, so what arrives for them would be stored again. Set it to the former key; if that is lost, run "
             "`perennial erase --forget-lost-key`, which lets them be stored again."
         )
     return Suppressed(tuple(found_hash for found_hash, *_ in found), key)
@@ -111,7 +111,7 @@ def suppressed(warehouse: Warehouse) -> Suppressed:
 def forget_suppression(
     warehouse: Warehouse, user_ids: Iterable[str], requested_by: str, external_user_ids: Iterable[str] = ()
 ) -> int:
-    """Store again what arrives of people who have come back under the ids that were erased.
+    """Store again what arrives for people who have come back under the ids that were erased.
 
     Returns:
         How many of the ids were suppressed until now.
@@ -123,7 +123,7 @@ def forget_suppression(
 
 
 def forget_lost_key(warehouse: Warehouse, requested_by: str) -> int:
-    """Store again what arrives of everybody who was erased with another key than the present one.
+    """Store again what arrives for everybody who was erased with another key than the present one.
 
     Returns:
         How many people that were.

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from perennial.audiences.completeness import find_missing
+from perennial.engines.duckdb import internals_in_sight
 from perennial.engines.misplaced import show_misplaced
 from perennial.notify.restore_advice import restore_command
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.text import pluralize
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ def what_is_left_out(
         query: What it reads; None: whatever it likes.
     """
     asked = query or NarrowedQuery(frozenset(NARROWED_VIEWS))
-    show_misplaced(connection, warehouse, None)
-    try:
-        return _named(connection, asked) or ("" if asked.only_named else _counted(connection, asked))
-    finally:
-        connection.unregister("misplaced_rows")
+    with internals_in_sight(connection):
+        show_misplaced(connection, warehouse, None)
+        try:
+            return _named(connection, asked) or ("" if asked.only_named else _counted(connection, asked))
+        finally:
+            connection.unregister("misplaced_rows")
 
 
 def _named(connection: duckdb.DuckDBPyConnection, query: NarrowedQuery) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from perennial.audiences.completeness import NOTHING_MISSING, Completeness, MissingPage, find_missing_page
 from perennial.engines.protocol import BATCH_ROWS
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The User data file of a campaign or Canvas: a CSV of everybody it had to do with, written whole or not at all (R14).
 
-A request is checked, its file is written, and its requesters are told where the file is or why there is none.
+A request is checked, its file is written, and its requesters are notified where the file is or why there is none.
 Its columns are `_COLUMNS`; `docs/analysts.md` says what each holds.
 """
 
@@ -30,7 +30,7 @@ from perennial.notify.delivery import EXPORT
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.refusals import read_params
 from perennial.reports import ExportReport
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import CANVAS_STEPS, SOURCE_VARIANTS, USERS
 from perennial.text import pluralize
@@ -268,7 +268,7 @@ def _scratch(home: Path | None, stem: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{stem}.*"):
         shutil.rmtree(left, ignore_errors=True)
-    # Never the same twice: a try that is still at work elsewhere must not be handed this one's half a file.
+    # Never the same twice: an attempt that is still running elsewhere must not be handed this one's half a file.
     with TemporaryDirectory(prefix=f"{stem}.", dir=folder) as name:
         yield Path(name)
 

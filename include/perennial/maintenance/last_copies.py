@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from perennial.engines.duckdb import open_session
 from perennial.moves.move_plan import copy_name, file_name
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.text import pluralize

@@ -1,4 +1,4 @@
-"""What a person is shown before a run that moves unusually much goes on, and who hears of it (R21)."""
+"""What a person is shown before a run that moves unusually much goes on, and who is notified of it (R21)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def question(warehouse: Warehouse, decided_uri: str, run: Run) -> Question | Non
 
 
 def notify_of_question(warehouse: Warehouse, report: ApprovalReport) -> int:
-    """Write to every owner whose sources wait for approval; a mail that cannot be sent delays nothing.
+    """Notify every owner whose sources wait for approval; an e-mail that cannot be sent delays nothing.
 
     Returns:
         How many owners have an e-mail.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from perennial.engines.duckdb import create_view, open_connection
 from perennial.operations import Run, wall_clock
 from perennial.policy.holds import held_sources
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.warehouse import SourceTotal, Warehouse
 
@@ -89,7 +89,7 @@ def record_expired(
         return "late_archived" if is_away(total) else "expired"
 
     _record(warehouse, run, operation, reasons, moved, event_of, look)
-    # An earlier attempt may have recorded fewer sources: what the trail does not say to be away must not leave.
+    # An earlier attempt may have recorded fewer sources: only those that the trail says have expired may leave.
     last = last_events(warehouse, [total.source_id for total in moved])
     return [total for total in moved if total.source_id not in outdated and last[total.source_id].move == "expired"]
 

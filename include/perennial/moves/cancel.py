@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from perennial.engines.duckdb import open_session
 from perennial.errors import TerminalRequestError
-from perennial.moves.cancellation import forget_cancellation, record_cancellation
+from perennial.moves.cancellation import record_cancellation
 from perennial.moves.commit import forestall
 from perennial.moves.move_plan import RESTORE, find_plan
-from perennial.operations import OperationRecord, OperationStore, hashed_name, pending_records, remove_pending
+from perennial.moves.restore_start import find_restore, unended_runs
+from perennial.operations import OperationRecord, pending_records, remove_pending
 from perennial.refusals import nearest_name, not_known
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
-
-_TOPIC = "restores"
-
-
-@dataclass(frozen=True)
-class RestoreStart:
-    """A restore whose request was accepted.
-
-    Attributes:
-        run_id: Its run.
-        request_uri: Its checked request.
-        approved: Whether a person has approved it above its ceiling.
-        ended: Whether its requesters have been notified of its outcome.
-    """
-
-    run_id: str
-    request_uri: str
-    approved: bool = False
-    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,47 +44,13 @@ class CancelOutcome:
         )
 
 
-def note_restore(warehouse: Warehouse, run_id: str, request_uri: str) -> None:
-    """Record which request a run carries out, so that it can be cancelled by its id; one that begins anew goes on."""
-    _write(warehouse, RestoreStart(run_id, request_uri))
-    forget_cancellation(warehouse, run_id)
-
-
-def note_approval(warehouse: Warehouse, run_id: str, by: str) -> None:
-    """Record that a person has approved a restore."""
-    log.info("%s: approved by %s", run_id, by or "nobody")
-    if (start := _find(warehouse, run_id)) is not None:
-        _write(warehouse, replace(start, approved=True))
-
-
-def is_approved(warehouse: Warehouse, run_id: str) -> bool:
-    """Return whether a person has approved a restore since its request was checked."""
-    start = _find(warehouse, run_id)
-    return start is not None and start.approved
-
-
-def note_end(warehouse: Warehouse, run_id: str) -> None:
-    """Record that a restore has ended, so that it cannot be cancelled any more."""
-    if (start := _find(warehouse, run_id)) is not None:
-        _write(warehouse, replace(start, ended=True))
-
-
-def _find(warehouse: Warehouse, run_id: str) -> RestoreStart | None:
-    fields = OperationStore.of(warehouse).find(_TOPIC, hashed_name(run_id))
-    return RestoreStart(**fields) if fields else None
-
-
-def _write(warehouse: Warehouse, start: RestoreStart) -> None:
-    OperationStore.of(warehouse).put(_TOPIC, asdict(start), hashed_name(start.run_id))
-
-
 def cancel_restore(warehouse: Warehouse, run_id: str, by: str) -> CancelOutcome:
     """Cancel a restore that is under way, wherever it runs.
 
     Raises:
         TerminalRequestError: No such restore is under way; nothing was cancelled.
     """
-    start = _find(warehouse, run_id)
+    start = find_restore(warehouse, run_id)
     if start is None:
         raise TerminalRequestError(_unknown(warehouse, run_id))
     if start.ended:
@@ -136,6 +84,5 @@ def records_of(warehouse: Warehouse, run_id: str) -> list[OperationRecord]:
 
 
 def _unknown(warehouse: Warehouse, run_id: str) -> str:
-    known = [fields["run_id"] for fields in OperationStore.of(warehouse).documents(_TOPIC) if not fields["ended"]]
     otherwise = "nothing was cancelled. A run in Airflow's queue is cancelled on its page, or by marking it failed."
-    return not_known(run_id, "restore that is under way", nearest_name(run_id, known), otherwise)
+    return not_known(run_id, "restore that is under way", nearest_name(run_id, unended_runs(warehouse)), otherwise)

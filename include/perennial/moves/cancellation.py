@@ -1,4 +1,4 @@
-"""The record that somebody has cancelled or not approved a run: whoever works for the run looks for it."""
+"""The record that somebody has cancelled or rejected a run; every step of the run looks for it."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from perennial.cost import money
 from perennial.errors import TerminalRequestError
 from perennial.moves.costs import RestorePrice, price_table, restore_price
-from perennial.moves.requests import TO_RESTORE, RestoreRequest, read_resolution
+from perennial.moves.requests import RestoreRequest, read_request
 from perennial.notify import DeliveryRecord, Letter, deliver
 from perennial.notify.ceiling_message import CeilingReport, ceiling_message
 from perennial.notify.delivery import CEILING
-from perennial.operations import OperationStore, Run, wall_clock
+from perennial.operations import Run, wall_clock
 from perennial.tables import INTERACTIONS_ARCHIVE
 from perennial.text import exact_size, format_bytes, markdown_text, moment, pluralize
 
@@ -44,11 +44,12 @@ def refuse_unusable_ceiling(warehouse: Warehouse, request: RestoreRequest) -> No
 
 
 def ceiling_report(warehouse: Warehouse, request_uri: str, run: Run) -> CeilingReport | None:
-    """Compare what a request brings back with its ceiling; None where it stays below, or has none."""
-    request, sources = read_resolution(OperationStore.get(request_uri))
-    if request.max_cost is None and request.max_bytes is None:
+    """Compare what a request brings back with its ceiling; None if it stays below, has none, or is a dry run."""
+    resolved = read_request(request_uri)
+    request = resolved.request
+    if request.dry_run or (request.max_cost is None and request.max_bytes is None):
         return None
-    coming = {source.source_id: source for source in sources if source.outcome == TO_RESTORE}
+    coming = {source.source_id: source for source in resolved.coming}
     totals = warehouse.source_totals(INTERACTIONS_ARCHIVE.name, coming)
     total_bytes = sum(total.total_bytes for total in totals.values())
     price = restore_price(warehouse, coming, request.thaw_tier) if coming else None
@@ -113,7 +114,7 @@ def body(report: CeilingReport) -> str:
 def notify_of_ceiling(
     warehouse: Warehouse, report: CeilingReport, approve_url: str | None, run_url: str | None, page_url: str | None
 ) -> None:
-    """Tell the requesters once that their restore waits for approval; an e-mail that cannot be sent delays nothing."""
+    """Notify the requesters once that a restore waits for approval; an e-mail that cannot be sent delays nothing."""
     report = replace(report, approve_url=approve_url, run_url=run_url, page_url=page_url)
     letter = Letter(message=ceiling_message(report), to=report.notify)
     delivery = deliver(DeliveryRecord.of(warehouse, CEILING, report.run_id), [letter])

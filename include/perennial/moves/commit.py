@@ -15,12 +15,13 @@ from perennial.moves.cancellation import find_cancellation
 from perennial.moves.copy import read_copies, read_results
 from perennial.moves.move_plan import CopyStep, MovePlan, file_name, operation_step, removed_by
 from perennial.moves.verify import whole_sources
-from perennial.operations import heartbeat
+from perennial.operations import OperationStore, heartbeat
 from perennial.storage import list_together, storage_for
 from perennial.text import pluralize
 from perennial.warehouse import FileChange, LiveFile, Warehouse
 from perennial.warehouse.commits import commit_change, operations, removed_since
 from perennial.warehouse.files import data_file_count
+from perennial.warehouse.foreign import refuse_unwritable
 from perennial.warehouse.lineage import History
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
             ]
         )
 
+    # A catalog that has forgotten the commit must not be taken for one that never had it.
+    OperationStore.write(_attempt_uri(plan), [])
     committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add")) or FileChange()
     log.info("%s: %s added", plan.operation("add"), pluralize(len(committed.add), "file"))
     return len(committed.add)
@@ -71,6 +74,8 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
 def _still_there(warehouse: Warehouse, plan: MovePlan, source_ids: set[str]) -> set[str]:
     """Addresses of the originals that the origin lists; no manifest is read if the table has not changed."""
     origin = warehouse.table(plan.direction.origin)
+    # Rows that can never leave it would stay in both tables.
+    refuse_unwritable(origin)
     if (snapshot := origin.current_snapshot()) is not None and snapshot.snapshot_id == plan.origin_snapshot_id:
         return {uri for step in plan.steps for uri in step.originals}
     return {live.uri for live in warehouse.live_files(origin, source_ids)}
@@ -100,7 +105,7 @@ def forestall(warehouse: Warehouse, plan: MovePlan) -> bool:
     """Keep the copies of a move from ever entering the destination, unless they have.
 
     A check alone would leave a process that is about to commit the time to do so. This commits nothing to the same
-    table, so that of the two commits one is the first, and whoever is second sees it.
+    table, so that of the two commits one is the first, and the second process sees it.
 
     Returns:
         Whether they never enter it.
@@ -136,7 +141,11 @@ def _has_entered(warehouse: Warehouse, plan: MovePlan, destination: Table) -> bo
     if plan.operation("add") in operations(destination):
         return True
     listed = _listed(warehouse, destination, set(plan.source_ids))
-    return any(file_name(step.copy_uri) in listed for step in plan.steps)
+    if any(file_name(step.copy_uri) in listed for step in plan.steps):
+        return True
+    if storage_for(plan.uri).stat(_attempt_uri(plan)) is not None:
+        _refuse_unknown(plan, destination, plan.source_ids)
+    return False
 
 
 def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[str]) -> list[CopyStep]:
@@ -157,15 +166,13 @@ def commit_origin(warehouse: Warehouse, plan: MovePlan, source_ids: Collection[s
 
     def change(origin: Table) -> FileChange:
         live = {file.uri: file for file in warehouse.live_files(origin, chosen)}
-        arrived = _arrived(warehouse, plan, warehouse.table(plan.direction.destination), chosen)
-        return FileChange(
-            remove=[
-                live[uri].data_file
-                for step in steps
-                if _is_unchanged(step, live) and (file_name(step.copy_uri) in arrived or step.copy_uri in empty)
-                for uri in step.originals
-            ]
-        )
+        destination = warehouse.table(plan.direction.destination)
+        arrived = _arrived(warehouse, plan, destination, chosen)
+        unchanged = [step for step in steps if _is_unchanged(step, live)]
+        done = [step for step in unchanged if file_name(step.copy_uri) in arrived or step.copy_uri in empty]
+        if len(done) < len(unchanged):
+            _refuse_unknown(plan, destination, {step.source_id for step in unchanged if step not in done})
+        return FileChange(remove=[live[uri].data_file for step in done for uri in step.originals])
 
     operation = plan.repeatable_operation("remove")
     committed = commit_change(warehouse, plan.direction.origin, change, operation) or FileChange()
@@ -235,11 +242,39 @@ def _refuse_forgotten(plan: MovePlan, destination: Table) -> None:
 
     A move that is under way keeps them, so this is one that is over.
     """
-    if plan.destination_snapshot_id not in (None, *History(destination.metadata).lineage):
+    if not _remembers(plan, destination):
         raise TerminalDataError(
             f"{plan.uri} is over: snapshots of {plan.direction.destination} since then have expired. Nothing was "
             "changed. Do not repeat this task; trigger a new run."
         )
+
+
+def _refuse_unknown(plan: MovePlan, destination: Table, source_ids: Collection[str]) -> None:
+    """Refuse to go on where another program has expired the snapshots that would show what became of copies.
+
+    They may never have arrived, or their rows may be in files that another engine has made of them (M6): to move them
+    again would double these rows, and to remove their originals could lose them.
+    """
+    if not _remembers(plan, destination):
+        name = plan.direction.destination
+        raise TerminalDataError(
+            f"Another program has expired snapshots of {name} while {plan.uri} was under way, so it is unknown whether "
+            f"the rows of {', '.join(sorted(source_ids))} have arrived there. Nothing was removed. See "
+            "docs/runbooks/failed-expiry.md, section 6."
+        )
+
+
+def _remembers(plan: MovePlan, destination: Table) -> bool:
+    """Whether the destination's retained snapshots show all that has happened to it since the plan was made."""
+    history = History(destination.metadata)
+    if plan.destination_snapshot_id is None:
+        return history.oldest <= 1
+    return plan.destination_snapshot_id in history.lineage
+
+
+def _attempt_uri(plan: MovePlan) -> str:
+    """What is written before the copies are added: without it, none has ever been in the destination."""
+    return f"{plan.uri}/adding.json"
 
 
 def _is_unchanged(step: CopyStep, live: dict[str, LiveFile]) -> bool:
@@ -286,7 +321,7 @@ def _is_done(plan: MovePlan, step: CopyStep, live: set[str], removers: dict[str,
     if step.rewritten:
         # No other move makes a file with this name (M1), so rows that another move has taken are in another file.
         return removed_by(plan, step, removers)
-    # A plain copy has the same name whoever makes it.
+    # A plain copy has the same name, whichever move makes it.
     return all(
         removers[uri].startswith(f"{plan.direction.name}:") and operation_step(removers[uri]) == "remove"
         for uri in gone

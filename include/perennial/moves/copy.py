@@ -155,7 +155,7 @@ def read_results(plan: MovePlan) -> list[CopyResult]:
 def moved_totals(
     plan: MovePlan, source_ids: Collection[str], withdrawn: Collection[str] = frozenset()
 ) -> list[SourceTotal]:
-    """Add up what a plan's copies of some sources come to, a source each; but for copies that were withdrawn."""
+    """Add up the copies of some sources of a plan, by source, without copies that were withdrawn."""
     by_source: dict[str, list[CopyResult]] = {source_id: [] for source_id in source_ids}
     for result in read_results(plan):
         if result.source_id in by_source and result.copy_uri not in withdrawn:
@@ -198,7 +198,7 @@ class _Copying:
         return CopyResult(step.source_id, step.copy_uri, step.row_count, 0, step.file_bytes, 0, damage=damage)
 
     def _damage(self, step: CopyStep) -> str:
-        """Look whether the originals of what is rewritten are there and whole."""
+        """Check whether the originals of what is rewritten are there and whole."""
         storage = storage_for(step.originals[0])
         for uri in step.originals:
             found = storage.stat(uri)
@@ -237,7 +237,7 @@ class _Copying:
         )
 
     def _reuse(self, step: CopyStep, listed: LiveFile) -> CopyResult:
-        """Leave a file alone that a snapshot lists: written again it might differ in its bytes."""
+        """Reuse a file that a snapshot lists, because its bytes might differ if it were written again."""
         checksum = storage_for(step.copy_uri).checksum(step.copy_uri)
         self.rewritten.append(listed.data_file)
         return CopyResult(

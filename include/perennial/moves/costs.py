@@ -22,7 +22,7 @@ from perennial.cost import (
     restore_cost,
 )
 from perennial.engines.duckdb import open_session
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import S3_SCHEMES
 from perennial.tables import ARCHIVED_FILES, INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS
 from perennial.text import pluralize

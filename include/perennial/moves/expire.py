@@ -20,7 +20,7 @@ from perennial.policy.decisions import decide_all, refuse_stale_metadata
 from perennial.policy.guard import weigh_expiry
 from perennial.policy.referrers import explain_unread
 from perennial.reports import STANDARD, ExpiredSource, ExpiryReport
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import EXPIRY_DECISIONS, INTERACTIONS
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from perennial.errors import TransientConflictError
+from perennial.metrics import send
 from perennial.moves.audit_trail import last_events, record_expired, record_restored
 from perennial.moves.commit import commit_origin, withdraw_kept
 from perennial.moves.copy import moved_totals, read_results
@@ -44,12 +45,16 @@ class MoveOutcome:
         direction: expire or restore.
         source_count: Sources that have moved.
         row_count: Their rows.
+        total_bytes: Size of their files.
+        file_count: Number of their files.
         left: Sources that other writers changed meanwhile: their remaining files have to be planned again.
     """
 
     direction: str
     source_count: int
     row_count: int
+    total_bytes: int = 0
+    file_count: int = 0
     left: tuple[str, ...] = ()
 
     def refuse_rest(self) -> None:
@@ -65,8 +70,20 @@ class MoveOutcome:
             )
 
 
+def count_moved(moved: MoveOutcome) -> None:
+    """Add a move to the metrics; once, though its steps may be repeated."""
+    name = "restored" if moved.direction == RESTORE.name else "expired"
+    counts = {"sources": moved.source_count, "rows": moved.row_count, "bytes": moved.total_bytes}
+    send({f"{name}_{unit}_total": count for unit, count in counts.items()})
+
+
 def finish_move(warehouse: Warehouse, plan: MovePlan, run: Run) -> MoveOutcome:
-    """Carry out steps 5 and 6 in either direction; `recovery.plan_again` handles what is left."""
+    """Carry out steps 5 and 6 in either direction; `recovery.plan_again` handles what is left.
+
+    Raises:
+        TerminalSettingError: Another writer has changed a table so that it cannot be written; nothing was recorded.
+    """
+    warehouse.refuse_unwritable([plan.direction.origin])
     return (finish_restore if plan.direction is RESTORE else finish_expiry)(warehouse, plan, run)
 
 
@@ -138,7 +155,14 @@ def _outcome(
     if left != LeftBehind():
         OperationStore.write(f"{plan.uri}/left.json", asdict(left))
         log.warning("%s: other writers changed %s", plan.operation("remove"), pluralize(len(left.sources), "source"))
-    return MoveOutcome(plan.direction.name, len(moved), sum(total.row_count for total in moved), left.sources)
+    return MoveOutcome(
+        direction=plan.direction.name,
+        source_count=len(moved),
+        row_count=sum(total.row_count for total in moved),
+        total_bytes=sum(total.total_bytes for total in moved),
+        file_count=sum(total.file_count for total in moved),
+        left=left.sources,
+    )
 
 
 def _restored_totals(moves: Iterable[MovePlan]) -> list[SourceTotal]:

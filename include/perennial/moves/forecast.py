@@ -103,7 +103,7 @@ def forecast(warehouse: Warehouse, now: datetime, days: int) -> Forecast:
     """Work out what the daily runs will move, from what the warehouse knows now.
 
     Sources do not start, stop or send, nobody places or lifts a hold, and no audience changes: then the only thing that
-    changes is the time. So the decisions at the end tell which sources expire, and their clock and holds tell when.
+    changes is the time. So the decisions at the end show which sources expire, and their clocks and holds show when.
 
     Args:
         warehouse: Where everything is.

@@ -19,13 +19,13 @@ from perennial.moves.finish import MoveOutcome, finish_move
 from perennial.moves.move_plan import MovePlan, read_plan
 from perennial.moves.notifications import Attempt, notify_of_thaw, send_report
 from perennial.moves.recovery import abandon_restores, plan_next_round, recover_interrupted_moves, resume_moves
-from perennial.moves.requests import read_resolution
+from perennial.moves.requests import read_request
 from perennial.moves.restore import check_request, plan_restore, restore_report
 from perennial.moves.thaw import wait_for_thaw
 from perennial.moves.thaw_status import ThawStatus, end_thaw, find_thaw_status
 from perennial.moves.verify import verify_move
-from perennial.notify import Delivery, airflow_url, page_url
-from perennial.operations import OperationStore, Run, wall_clock
+from perennial.notify import Delivery, airflow_url, describe, page_url
+from perennial.operations import Run, wall_clock
 from perennial.reports import ExpiryReport, RestoreReport
 from perennial.warehouse import Warehouse
 
@@ -73,20 +73,12 @@ def restore_sources(
     """
     request_uri = check_request(warehouse, params, run.run_id)
     plan_uris: list[str] = []
-    request, _ = read_resolution(OperationStore.get(request_uri))
-    if not request.dry_run:
-        refuse_above_ceiling(warehouse, request_uri, run)
-        plan_uris = plan_restore(warehouse, request_uri, run)
-        try:
-            wait_for_thaw(warehouse, run, plan_uris, request.thaw_tier, sleep)
-            _move(warehouse, plan_uris, run)
-        except TerminalCancelledError:
-            stop_moves(warehouse, run.run_id)
-            raise
-        except TerminalError:
-            abandon_restores(warehouse, plan_uris)
-            raise
-        end_thaw(warehouse, run.run_id)
+    try:
+        _restore(warehouse, request_uri, run, plan_uris, sleep=sleep)
+    except TerminalError:
+        abandon_restores(warehouse, plan_uris)
+        raise
+    end_thaw(warehouse, run.run_id)
     return restore_report(warehouse, request_uri, run, wall_clock(), plan_uris)
 
 
@@ -97,7 +89,7 @@ def restore_and_notify(
     watch: Watch,
     sleep: Callable[[float], object] = time.sleep,
 ) -> tuple[RestoreReport, Delivery]:
-    """Run a whole restore and send its mails, as the DAG `restore_interactions` does.
+    """Run a whole restore and send its e-mails, as the DAG `restore_interactions` does.
 
     Once the request is accepted, the requesters get one e-mail about the outcome, whatever goes wrong (R12).
 
@@ -118,8 +110,12 @@ def restore_and_notify(
     request_uri = check_request(warehouse, params, run.run_id)
     plan_uris: list[str] = []
     error = ""
+
+    def asked(thawing: ThawStatus) -> None:
+        notify_of_thaw(warehouse, run, request_uri, thawing, page_url=_page_url())
+
     try:
-        _restore_watched(warehouse, request_uri, run, plan_uris, watch, sleep)
+        _restore(warehouse, request_uri, run, plan_uris, watch, sleep, asked)
     except PerennialError as failed:
         error = str(failed)
     except Exception as failed:
@@ -130,10 +126,20 @@ def restore_and_notify(
     return send_report(warehouse, run, params, attempt)
 
 
+def undelivered_here(delivery: Delivery) -> str:
+    """Say who could not be notified of a restore in this process, and why that may be; empty if everybody was."""
+    if not delivery.undelivered:
+        return ""
+    return (
+        f"{describe(delivery.undelivered)} The restore itself is not affected: inform them another way. Outside "
+        "Airflow the connection is read from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database."
+    )
+
+
 def end_stopped_run(warehouse: Warehouse, run: Run, by: str | None, planned: bool) -> None:
     """Do what a stopped run cannot do any more: finish the moves that have reached the hot table, give up the others.
 
-    Its tasks may still be at work somewhere, until Airflow has stopped them, which changes nothing (M2).
+    Its tasks may still be running somewhere, until Airflow has stopped them, which changes nothing (M2).
 
     Args:
         warehouse: Where.
@@ -151,33 +157,35 @@ def end_stopped_run(warehouse: Warehouse, run: Run, by: str | None, planned: boo
         _move(warehouse, plan_next_round(warehouse, resumed.unfinished, run), run)
 
 
-def _restore_watched(
+def _restore(
     warehouse: Warehouse,
     request_uri: str,
     run: Run,
     plan_uris: list[str],
-    watch: Watch,
-    sleep: Callable[[float], object],
+    watch: Watch = lambda *_: None,
+    sleep: Callable[[float], object] = time.sleep,
+    asked: Callable[[ThawStatus], object] = lambda _: None,
 ) -> None:
-    """Carry out a request; its plans are appended to `plan_uris` as soon as there are any."""
-    request, _ = read_resolution(OperationStore.get(request_uri))
-    if request.dry_run:
-        return
-    watch("Planning", 0, 0)
-    refuse_above_ceiling(warehouse, request_uri, run)
-    plan_uris += plan_restore(warehouse, request_uri, run)
+    """Carry out a checked request; its plans are appended to `plan_uris` as soon as there are any."""
 
-    def asked(thawing: ThawStatus) -> None:
+    def show_thaw(thawing: ThawStatus) -> None:
         watch("Thawing", thawing.thawed_count, thawing.file_count)
-        notify_of_thaw(warehouse, run, request_uri, thawing, page_url=_page_url())
+        asked(thawing)
 
     def pause(seconds: float) -> None:
         if thawing := find_thaw_status(warehouse, run.run_id):
             watch("Thawing", thawing.thawed_count, thawing.file_count)
         sleep(seconds)
 
-    wait_for_thaw(warehouse, run, plan_uris, request.thaw_tier, pause, asked)
-    _move(warehouse, plan_uris, run, watch)
+    watch("Planning", 0, 0)
+    refuse_above_ceiling(warehouse, request_uri, run)
+    try:
+        plan_uris += plan_restore(warehouse, request_uri, run)
+        wait_for_thaw(warehouse, run, plan_uris, read_request(request_uri).request.thaw_tier, pause, show_thaw)
+        _move(warehouse, plan_uris, run, watch)
+    except TerminalCancelledError:
+        stop_moves(warehouse, run.run_id)
+        raise
 
 
 def _move(warehouse: Warehouse, plan_uris: Sequence[str], run: Run, watch: Watch = lambda *_: None) -> None:

@@ -1,4 +1,4 @@
-"""What owners and holders hear before something expires: once for each clock, and once for each hold (R19, R20).
+"""Notifies owners and holders before something expires: once for each clock, and once for each hold (R19, R20).
 
 A notice is information. Whether it reaches anybody decides nothing.
 """
@@ -22,7 +22,7 @@ from perennial.notify.notice_report import DueSource, EndingHold, HoldsReport, N
 from perennial.operations import Run, sources_under_way, wall_clock
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
 from perennial.policy.holds import Hold, ends_by_source, standing_holds
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import NOTICES
 from perennial.text import pluralize
 
@@ -72,38 +72,38 @@ def give_notice(
     page_url: str | None = None,
     last_attempt: bool = False,
 ) -> int:
-    """Tell every owner what expires within NOTICE_DAYS, and every holder which of their holds end.
+    """Notify every owner of what expires within NOTICE_DAYS, and every holder of their holds that end.
 
     Args:
         warehouse: Where the run looks ahead.
         run: The run.
         run_url: Address of the run on Airflow's page.
         page_url: Address of the page.
-        last_attempt: Whether this is not tried again; the next daily run tries again in any case.
+        last_attempt: Whether there is no further attempt; the next daily run tries again in any case.
 
     Returns:
         How many people have an e-mail.
 
     Raises:
-        TransientDeliveryError: Somebody was refused for now, and there is another attempt.
+        TransientDeliveryError: The server refused somebody temporarily, and there is another attempt.
     """
     days = warehouse.settings.notice_days
     if not days:
         return 0
-    told = _told(warehouse)
+    noticed = _read_noticed(warehouse)
     ahead = look_ahead(warehouse, run.now, days)
     report = NoticeReport(
         run_id=run.run_id, as_of=run.now, notice_days=days, run_url=run_url, page_url=page_url,
-        sources=_due_sources(warehouse, ahead, told, run.now),
+        sources=_due_sources(warehouse, ahead, noticed, run.now),
     )  # fmt: skip
     notices = digests_by_owner(report)
     letters = [Letter(message=notice_message(notice), to=(owner,)) for owner, notice in notices.items()]
-    # Two e-mails to one person are two topics: who has the one may still lack the other.
+    # Two e-mails to one person are two topics: somebody who has one may still lack the other.
     delivery = deliver(DeliveryRecord.of(warehouse, NOTICE, run.run_id), letters, _ownerless(report))
-    holds = _ending(ahead, told)
+    holds = _ending(ahead, noticed)
     reminders = _holds_by_holder(holds, HoldsReport(run_id=run.run_id, holds=(), run_url=run_url, page_url=page_url))
     reminded = deliver(DeliveryRecord.of(warehouse, f"{NOTICE}-holds", run.run_id), reminders)
-    _keep_told(warehouse, run, report.sources, holds, {*delivery.delivered, *reminded.delivered})
+    _record_notices(warehouse, run, report.sources, holds, {*delivery.delivered, *reminded.delivered})
     for each in (delivery, reminded):
         each.accept_gaps(run.run_id, last_attempt)
     return len(delivery.delivered) + len(reminded.delivered)
@@ -125,24 +125,24 @@ def _rows_of(decisions: Decisions, source_ids: Collection[str]) -> list[dict[str
 
 
 @dataclass(frozen=True)
-class _Told:
-    """Who was told before: the clocks of sources, and holds."""
+class _Noticed:
+    """What people were notified of before: clocks of sources, and holds."""
 
     clocks: frozenset[tuple[str, datetime]]
     hold_ids: frozenset[str]
 
 
-def _told(warehouse: Warehouse) -> _Told:
+def _read_noticed(warehouse: Warehouse) -> _Noticed:
     rows = warehouse.read(NOTICES.name).to_pylist()
-    return _Told(
+    return _Noticed(
         frozenset((row["source_id"], row["clock_started_at"]) for row in rows if row["source_id"] is not None),
         frozenset(row["hold_id"] for row in rows if row["hold_id"] is not None),
     )
 
 
-def _due_sources(warehouse: Warehouse, ahead: Ahead, told: _Told, now: datetime) -> tuple[DueSource, ...]:
+def _due_sources(warehouse: Warehouse, ahead: Ahead, noticed: _Noticed, now: datetime) -> tuple[DueSource, ...]:
     clocks = {key: ahead.decided[key]["clock_started_at"] for key in ahead.due}
-    wanted = [key for key, clock in clocks.items() if (key, clock) not in told.clocks]
+    wanted = [key for key, clock in clocks.items() if (key, clock) not in noticed.clocks]
     if not wanted:
         return ()
     with open_status_session(warehouse) as session:
@@ -173,12 +173,12 @@ def _ownerless(report: NoticeReport) -> dict[str, str]:
     }
 
 
-def _ending(ahead: Ahead, told: _Told) -> list[EndingHold]:
+def _ending(ahead: Ahead, noticed: _Noticed) -> list[EndingHold]:
     return [
         EndingHold(hold_id=hold.hold_id, what=hold.what, held_by=hold.held_by, reason=hold.reason,
                    ends_at=hold.until, due_count=due_count)
         for hold, due_count in ahead.holds.values()
-        if hold.until is not None and hold.hold_id not in told.hold_ids
+        if hold.until is not None and hold.hold_id not in noticed.hold_ids
     ]  # fmt: skip
 
 
@@ -192,10 +192,10 @@ def _holds_by_holder(holds: Iterable[EndingHold], report: HoldsReport) -> list[L
     ]
 
 
-def _keep_told(
+def _record_notices(
     warehouse: Warehouse, run: Run, sources: Sequence[DueSource], holds: Sequence[EndingHold], delivered: set[str]
 ) -> None:
-    """Note who was told; whoever has no address is noted as well, for tomorrow would be no different."""
+    """Record who was notified; a recipient without an address counts, because tomorrow would be no different."""
     reached = {address.casefold() for address in delivered}
 
     def is_over(recipient: str) -> bool:

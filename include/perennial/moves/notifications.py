@@ -11,13 +11,13 @@ from typing import Any
 
 from perennial.cost import Fact
 from perennial.errors import TerminalSettingError
-from perennial.moves.cancel import note_end, stop_moves
 from perennial.moves.cancellation import find_cancellation
 from perennial.moves.costs import is_on_s3, run_costs
 from perennial.moves.expire import expiry_report
 from perennial.moves.recovery import abandon_restores
-from perennial.moves.requests import TO_RESTORE, read_resolution
+from perennial.moves.requests import read_request
 from perennial.moves.restore import restore_report
+from perennial.moves.restore_start import note_end
 from perennial.moves.thaw_status import ThawStatus, end_thaw, write_thaw_status
 from perennial.notify import (
     Delivery,
@@ -33,7 +33,7 @@ from perennial.notify import (
     thaw_message,
 )
 from perennial.notify.delivery import EXPIRY, RESTORE, THAW
-from perennial.operations import OperationStore, Run, wall_clock
+from perennial.operations import Run, wall_clock
 from perennial.reports import ExpiryReport, RestoreReport, ThawReport
 from perennial.text import pluralize
 from perennial.warehouse import Warehouse
@@ -103,11 +103,11 @@ def notify_of_thaw(
     """Notify the requesters once of how long the thaw takes. An e-mail that cannot be sent delays nothing."""
     if thawing.requesters_notified:
         return
-    request, sources = read_resolution(OperationStore.get(request_uri))
+    resolved = read_request(request_uri)
     report = ThawReport(
         run_id=run.run_id,
         requested_by=run.requested_by or "unknown",
-        reason=request.reason,
+        reason=resolved.request.reason,
         requested_at=run.requested_at or run.now,
         asked_at=datetime.fromisoformat(thawing.asked_at),
         expected_at=datetime.fromisoformat(thawing.expected_at),
@@ -115,12 +115,12 @@ def notify_of_thaw(
         asked_tier=thawing.tier,
         frozen_as=thawing.frozen_as,
         total_bytes=thawing.total_bytes,
-        sources={source.source_id: source.name for source in sources if source.outcome == TO_RESTORE},
-        notify=request.notify,
+        sources={source.source_id: source.name for source in resolved.coming},
+        notify=resolved.request.notify,
         run_url=run_url,
         page_url=page_url,
     )
-    letter = Letter(message=thaw_message(report), to=request.notify)
+    letter = Letter(message=thaw_message(report), to=resolved.request.notify)
     delivery = deliver(DeliveryRecord.of(warehouse, THAW, run.run_id), [letter])
     # The restore matters more than this e-mail; if the last e-mail of the run fails too, its task fails.
     delivery.accept_gaps(run.run_id)
@@ -168,12 +168,9 @@ def send_report(
     Raises:
         TerminalRequestError: The addresses cannot be used, so nobody can be notified.
     """
-    cancellation = find_cancellation(warehouse, run.run_id)
-    if cancellation is not None:
-        stop_moves(warehouse, run.run_id)
     if attempt.request_uri is None:
         report = _refused(run, params, attempt.error)
-        if cancellation is not None:
+        if (cancellation := find_cancellation(warehouse, run.run_id)) is not None:
             report = replace(report, state="cancelled", error="", cancelled=str(cancellation))
     else:
         report = restore_report(warehouse, attempt.request_uri, run, wall_clock(), attempt.plan_uris)

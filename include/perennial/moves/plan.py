@@ -28,7 +28,7 @@ from perennial.moves.move_plan import (
     write_plan,
 )
 from perennial.operations import OperationRecord, new_record, pending_records, remove_pending, write_pending
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.storage import storage_for
 from perennial.tables import ARCHIVED_FILES
 from perennial.text import pluralize

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from perennial.errors import TransientConflictError, TransientError
 from perennial.moves.commit import is_in_destination
-from perennial.moves.finish import finish_move, finish_restore, read_left
+from perennial.moves.finish import count_moved, finish_move, finish_restore, read_left
 from perennial.moves.move_plan import DIRECTIONS, RESTORE, MovePlan, find_plan, read_plan
 from perennial.moves.plan import RUN_CHUNKS, plan_move
 from perennial.moves.thaw import refuse_cold
@@ -83,6 +83,7 @@ def resume_moves(warehouse: Warehouse, records: Sequence[OperationRecord], run: 
             continue
         log.warning("%s %s was interrupted, finishing it", record.kind, record.id)
         outcome = finish_move(warehouse, plan, run)
+        count_moved(outcome)
         arrived |= {plan.move_id, *plan.earlier}
         if outcome.left and plan.direction is RESTORE:
             unfinished.append(plan.uri)

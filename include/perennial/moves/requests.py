@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,25 +11,26 @@ from pydantic import AfterValidator, Field, StrictBool, StrictFloat, StrictInt
 from perennial.engines.duckdb import open_status_session
 from perennial.errors import TerminalRequestError
 from perennial.notify.addresses import refuse_bad_addresses
+from perennial.operations import OperationStore
 from perennial.platform.vanished import nearest_source
 from perennial.refusals import nearest_name, not_known, read_params, sentences
 from perennial.reports import DELETED, STANDARD, THAW_TIERS
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import duckdb
 
-TO_RESTORE = "restored"
+_TO_RESTORE = "restored"
 # For how many unknown names similar ones are suggested.
 _GUESSED = 20
-_LIST = "a list of texts that are not empty"
+_LIST = "a list of strings that are not empty"
 REMEDIES = {
     "source_ids": _LIST,
     "tags": _LIST,
     "notify": _LIST,
-    "reason": "a text",
+    "reason": "a string",
     "thaw_tier": f"one of {', '.join(THAW_TIERS)}",
     "max_cost": "an amount in USD, 0 or more",
     "max_bytes": "a whole number of bytes, 0 or more",
@@ -107,25 +108,48 @@ class RequestedSource:
     archived_rows: int
     was_expired: bool = True
 
+    @property
+    def comes_back(self) -> bool:
+        """Whether its interactions are to be brought back."""
+        return self.outcome == _TO_RESTORE
 
-def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> list[RequestedSource]:
+
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """A checked request and its sources, as tasks and pages read it.
+
+    Attributes:
+        request: The params.
+        sources: Every source that it names by id or by tag.
+    """
+
+    request: RestoreRequest
+    sources: tuple[RequestedSource, ...]
+
+    @property
+    def coming(self) -> tuple[RequestedSource, ...]:
+        """The sources whose interactions are to be brought back."""
+        return tuple(source for source in self.sources if source.comes_back)
+
+
+def resolve_request(warehouse: Warehouse, request: RestoreRequest) -> ResolvedRequest:
     """Find every source of a request, with its tags resolved now (R11).
 
     Raises:
         TerminalRequestError: Names all unknown ids and all tags that no source carries.
     """
     with open_status_session(warehouse) as session:
-        return resolve_in(session, request)
+        return ResolvedRequest(request, resolve_in(session, request))
 
 
-def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> list[RequestedSource]:
-    """As `resolve_request`, in an open status session."""
+def resolve_in(session: duckdb.DuckDBPyConnection, request: RestoreRequest) -> tuple[RequestedSource, ...]:
+    """Find the sources of a request as `resolve_request` does, in an open status session."""
     binds = {"source_ids": list(request.source_ids), "tags": list(request.tags)}
     unknown = session.execute(statement("moves/find_unknown_names"), binds).fetchall()
     rows = session.execute(statement("moves/resolve_request"), binds).fetchall()
     if unknown:
         raise TerminalRequestError(_not_known(session, unknown))
-    return [RequestedSource(*row) for row in rows]
+    return tuple(RequestedSource(*row) for row in rows)
 
 
 def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]]) -> str:
@@ -149,7 +173,7 @@ def _not_known(session: duckdb.DuckDBPyConnection, unknown: list[tuple[str, str]
     )
 
 
-def refuse_deleted(sources: list[RequestedSource]) -> None:
+def refuse_deleted(sources: Collection[RequestedSource]) -> None:
     """Refuse a request of which nothing can be restored (R18).
 
     Raises:
@@ -162,12 +186,13 @@ def refuse_deleted(sources: list[RequestedSource]) -> None:
         )
 
 
-def resolution(request: RestoreRequest, sources: list[RequestedSource]) -> dict[str, Any]:
-    """Return a request and its resolved sources as a JSON document."""
-    return {"request": asdict(request), "sources": [asdict(source) for source in sources]}
+def write_request(warehouse: Warehouse, resolved: ResolvedRequest) -> str:
+    """Write a resolved request to storage; returns its address, which tasks pass on."""
+    return OperationStore.of(warehouse).put("requests", asdict(resolved))
 
 
-def read_resolution(content: Mapping[str, Any]) -> tuple[RestoreRequest, list[RequestedSource]]:
-    """Read a document of `resolution`."""
-    request = RestoreRequest.from_params(content["request"])
-    return request, [RequestedSource(**source) for source in content["sources"]]
+def read_request(uri: str) -> ResolvedRequest:
+    """Read a resolved request from storage."""
+    content = OperationStore.get(uri)
+    sources = tuple(RequestedSource(**source) for source in content["sources"])
+    return ResolvedRequest(RestoreRequest.from_params(content["request"]), sources)

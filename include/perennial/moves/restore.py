@@ -10,24 +10,24 @@ from typing import Any
 
 from perennial.errors import TerminalCancelledError
 from perennial.moves.audit_trail import record_restored
-from perennial.moves.cancel import note_restore, stop_moves
+from perennial.moves.cancel import stop_moves
 from perennial.moves.cancellation import Cancellation, find_cancellation, refuse_cancelled_run
 from perennial.moves.ceiling import refuse_unusable_ceiling
 from perennial.moves.move_plan import DIRECTIONS, RESTORE, WRITTEN_TABLES, MovePlan, read_plan
 from perennial.moves.plan import plan_sources
 from perennial.moves.recovery import plan_again, resume_moves
 from perennial.moves.requests import (
-    TO_RESTORE,
     RequestedSource,
     RestoreRequest,
-    read_resolution,
+    read_request,
     refuse_deleted,
-    resolution,
     resolve_request,
+    write_request,
 )
+from perennial.moves.restore_start import note_restore
 from perennial.moves.restored_rows import RestoredRows, find_restored_rows
 from perennial.moves.verify import Verification, read_verification, whole_sources
-from perennial.operations import OperationStore, Run, pending_records, refuse_future_run, restore_lock
+from perennial.operations import Run, pending_records, refuse_future_run, restore_lock
 from perennial.reports import CANCELLED, DELETED, RestoreReport, RestoreState, SourceOutcome
 from perennial.warehouse import SourceTotal, Warehouse
 from perennial.warehouse.heads import refuse_losses
@@ -51,24 +51,26 @@ def check_request(warehouse: Warehouse, params: Mapping[str, Any], run_id: str =
     request = RestoreRequest.from_params(params)
     refuse_unusable_ceiling(warehouse, request)
     warehouse.refuse_unwritable(WRITTEN_TABLES)
-    uri = OperationStore.of(warehouse).put("requests", resolution(request, resolve_request(warehouse, request)))
+    uri = write_request(warehouse, resolve_request(warehouse, request))
     if run_id:
         note_restore(warehouse, run_id, uri)
     return uri
 
 
 def plan_restore(warehouse: Warehouse, request_uri: str, run: Run) -> list[str]:
-    """Carry out step 1 for a request; returns the plans' addresses, none if no file has to move.
+    """Carry out step 1 for a request; returns the plans' addresses, none if no file has to move, or in a dry run.
 
     Raises:
         TerminalCancelledError: The run was cancelled; nothing of it is left.
         TerminalDataError: A table was set back; nothing was moved.
     """
+    resolved = read_request(request_uri)
+    if resolved.request.dry_run:
+        return []
     refuse_losses(warehouse)
-    _, sources = read_resolution(OperationStore.get(request_uri))
-    refuse_deleted(sources)
+    refuse_deleted(resolved.sources)
     refuse_cancelled_run(warehouse, run.run_id)
-    planned = plan_return(warehouse, [source.source_id for source in sources if source.outcome == TO_RESTORE], run)
+    planned = plan_return(warehouse, [source.source_id for source in resolved.coming], run)
     if (cancellation := find_cancellation(warehouse, run.run_id)) is not None:
         # It was cancelled before the plans could be found.
         stop_moves(warehouse, run.run_id)
@@ -104,7 +106,8 @@ def restore_report(
     warehouse: Warehouse, request_uri: str, run: Run, finished_at: datetime, plan_uris: Collection[str] = ()
 ) -> RestoreReport:
     """Report the outcome of every requested source (R12) according to the warehouse now."""
-    request, sources = read_resolution(OperationStore.get(request_uri))
+    resolved = read_request(request_uri)
+    request, sources = resolved.request, resolved.sources
     verified = _verified(plan_uris)
     cancellation = find_cancellation(warehouse, run.run_id)
     damaged = {key: texts for _, verification in verified for key, texts in verification.damaged.items()}
@@ -138,8 +141,8 @@ def _outcome(
     cancellation: Cancellation | None,
 ) -> SourceOutcome:
     named: dict[str, Any] = {"source_id": source.source_id, "name": source.name, "kind": source.kind}
-    if source.outcome != TO_RESTORE or dry_run:
-        rows = source.archived_rows if source.outcome == TO_RESTORE else 0
+    if not source.comes_back or dry_run:
+        rows = source.archived_rows if source.comes_back else 0
         return SourceOutcome(**named | {"outcome": source.outcome}, row_count=rows)
     if not found.is_back(source.was_expired):
         if cancellation is not None and source.source_id not in damaged:

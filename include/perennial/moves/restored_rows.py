@@ -11,7 +11,7 @@ from perennial.moves.audit_trail import event_id
 from perennial.moves.copy import moved_totals
 from perennial.moves.move_plan import MovePlan
 from perennial.operations import Run
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import SourceTotal, Warehouse
 
 # Events up to this long after a run's end count as what the run waited for, because the clocks of machines differ.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perennial.engines.documents import divide_rows
 from perennial.engines.duckdb import create_view, open_connection
 from perennial.engines.write_files import StagedFile, staged_files, upload_files
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.warehouse import LiveFile
 from perennial.warehouse.files import relocated
 from perennial.warehouse.schemas import refuse_unrewritable

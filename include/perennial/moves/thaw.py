@@ -30,11 +30,11 @@ from perennial.warehouse.files import data_file_count
 log = logging.getLogger(__name__)
 
 LOG_EVERY_SECONDS = 10.0
-# A look costs one request per file, so the pauses grow: each is a tenth of the time waited so far, within these bounds.
+# A check costs a request per file, so the pauses grow: each is a tenth of the time waited so far, within these bounds.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 15.0, 900.0
-# How many of the files that are not ready are looked at each time. Files tend to thaw in the order of the requests.
+# How many of the files that are not ready are checked each time. Files tend to thaw in the order of the requests.
 MAX_FILES_PER_LOOK = 1_000
-# A request lists 1,000 files or looks at one: listing is cheaper for many files, unless it finds many more than wanted.
+# A request lists 1,000 files or checks one: listing is cheaper for many files, unless it finds many more than wanted.
 MIN_FILES_TO_LIST, MAX_LISTED_PER_FILE = 1_000, 20
 
 Files = Mapping[str, tuple[str, int]]
@@ -312,6 +312,6 @@ def _refuse_expedited(warehouse: Warehouse, plan_uris: Iterable[str]) -> None:
         if deep:
             raise TerminalRequestError(
                 f"thaw_tier is {EXPEDITED}, and {len(deep):,} of the files lie in DEEP_ARCHIVE, {deep[0]} among them, "
-                "which S3 does not thaw in that tier. Nothing was moved, and nothing was asked for. Ask again with "
-                f"thaw_tier {STANDARD} (12 hours) or {BULK} (48 hours)."
+                "which S3 does not thaw in that tier. Nothing was moved, and no thaw was requested. Request it again "
+                f"with thaw_tier {STANDARD} (12 hours) or {BULK} (48 hours)."
             )

@@ -28,5 +28,6 @@ def approval_message(report: ApprovalReport) -> Message:
         f"expire{'s' if len(sources) == 1 else ''}",
         text=text,
         html=html,
+        link=report.approve_url or report.run_url,
         attachments=attached("waiting-sources.csv", sources, BODY_ROWS, None),
     )

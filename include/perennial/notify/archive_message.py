@@ -28,6 +28,7 @@ def archive_message(report: ArchiveReport) -> Message:
         subject=headline,
         text=text,
         html=html,
+        link=report.run_url,
     )
 
 

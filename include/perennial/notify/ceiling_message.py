@@ -51,7 +51,7 @@ class CeilingReport:
 
 
 def ceiling_message(report: CeilingReport) -> Message:
-    """Tell the requesters that somebody has to approve their restore, why, and where."""
+    """Notify the requesters that somebody has to approve their restore, why, and where."""
     named = list(report.sources.items())
     what = one_line(named[0][1] or named[0][0]) if len(named) == 1 else pluralize(len(named), "source")
     text, html = render(
@@ -67,4 +67,5 @@ def ceiling_message(report: CeilingReport) -> Message:
         subject=f"Restore waits for approval: {bidi_isolate(what)}",
         text=text,
         html=html,
+        link=report.approve_url or report.run_url,
     )

@@ -16,13 +16,17 @@ from perennial.notify.messages import late_restore_message, run_url
 
 _log = logging.getLogger(__name__)
 
-_OVER, _WAITS = ("success", "failed"), "awaiting_input"
+_OVER = ("success", "failed")
+# A task that waits for a person; Airflow before 3.3 has no state of its own for that.
+WAITING = ("awaiting_input", "deferred")
 _ENDED = "the run has ended"
 # The task that sends the last mail of a run, and its states before it does so.
 _LAST_MAIL, _NOT_BEGUN = "notify_requesters", (None, "scheduled", "queued")
 
 
-async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str | None = None, **_: Any) -> str:
+async def warn_late_restore(
+    *, context: dict[str, Any] | None = None, root: str | None = None, channels: str | None = None, **_: Any
+) -> str:
     """Notify the requesters of a restore that it is late, unless it has ended or waits for a person's approval.
 
     The e-mail is sent in a thread: it does not hold up other triggers, and the asynchronous SmtpHook (smtp 3.2) starts
@@ -31,6 +35,7 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     Args:
         context: `dag_run` as Airflow's API shows it, and `deadline`; a deadline's context holds nothing else.
         root: Directory of the workspace's operations, which records who was notified; None where it is not known.
+        channels: The Airflow connection of PERENNIAL_CHANNELS; None: no channel gets the message.
 
     Returns:
         What was done, for the callback's record.
@@ -49,7 +54,7 @@ async def warn_late_restore(*, context: dict[str, Any] | None = None, root: str 
     base_url = airflow_url()
     url = run_url(base_url, str(dag_run.get("dag_id")), str(dag_run.get("dag_run_id"))) if base_url else None
     message = late_restore_message(dag_run, datetime.now(UTC), url, page_url(base_url) if base_url else None)
-    record = DeliveryRecord(LATE, str(dag_run.get("dag_run_id")), root)
+    record = DeliveryRecord(LATE, str(dag_run.get("dag_run_id")), root, channels)
     delivery = await asyncio.to_thread(deliver, record, [Letter(message=message, to=to)])
     notified = f"notified {', '.join(delivery.delivered) or 'nobody'}"
     return f"{notified}. {describe(delivery.undelivered)}" if delivery.undelivered else notified
@@ -72,7 +77,7 @@ def _ask_airflow(dag_id: str, run_id: str) -> str:
     states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id])
     if run_id not in states or states[run_id].get(_LAST_MAIL) not in _NOT_BEGUN:
         return _ENDED
-    if _WAITS in states[run_id].values():
+    if states[run_id].get("plan") in WAITING:
         # Above its ceiling (R23): its requesters have an e-mail that says so.
         return "the run waits for a person's approval"
     return _ENDED if RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) in _OVER else ""

@@ -1,5 +1,7 @@
 """Sends each person an e-mail once: a record beside the run's documents says who has it and who could not be reached.
 
+The same messages go to the channels of PERENNIAL_CHANNELS, in short, after the e-mails.
+
 A recipient is recorded as soon as the server has accepted the e-mail. A process that dies between the two sends that
 one e-mail a second time, under the same Message-ID; nobody else gets a second one.
 """
@@ -8,15 +10,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from perennial.errors import TerminalDeliveryError, TransientDeliveryError
+from perennial.notify import channels
 from perennial.notify.addresses import is_address
-from perennial.notify.message import Letter
+from perennial.notify.message import Letter, Message
 from perennial.notify.smtp import Refusal, send
 from perennial.operations import OperationStore, hashed_name
 from perennial.text import pluralize
@@ -111,16 +114,18 @@ class DeliveryRecord:
         topic: restore, thaw, late, expiry, export, notice, archive, ceiling or erasure.
         run_id: The run.
         root: Directory of the workspace's operations; None where nothing can be recorded.
+        channels: The Airflow connection of PERENNIAL_CHANNELS; None: no channel gets the messages.
     """
 
     topic: str
     run_id: str
     root: str | None
+    channels: str | None = None
 
     @classmethod
     def of(cls, warehouse: Warehouse, topic: str, run_id: str) -> DeliveryRecord:
         """Return the record of one topic of one run in a workspace."""
-        return cls(topic, run_id, warehouse.operations_uri())
+        return cls(topic, run_id, warehouse.operations_uri(), warehouse.settings.channels)
 
     def delivered(self) -> dict[str, str]:
         """Return who has a mail, by recipient, and which: its reference."""
@@ -159,7 +164,7 @@ def deliver(
         letters: The e-mails; each recipient is in one of them.
         unaddressed: Subjects of e-mails without a usable recipient, by the text that takes the place of the address.
     """
-    delivered = record.delivered()
+    letters, delivered = list(letters), record.delivered()
     posted: dict[str, tuple[Letter, str]] = {}
     for letter in letters:
         for to in letter.to:
@@ -176,7 +181,29 @@ def deliver(
     refusals |= {to: Refusal(_NO_ADDRESS if to else _NO_OWNER, for_good=True) for to in no_address}
     undelivered = _undelivered(record, refusals, subjects)
     record.note_undelivered(undelivered)
+    _post_to_channels(record, [letter.message for letter in letters])
     return Delivery(tuple(to for _, to in posted.values() if to not in refusals), undelivered)
+
+
+def _post_to_channels(record: DeliveryRecord, messages: Iterable[Message]) -> None:
+    """Post each message once to each channel; what goes wrong is logged, for the e-mails are what counts (R12)."""
+    if record.channels is None:
+        return
+    by_reference = {message.reference: message for message in messages}
+    own = replace(record, topic=f"{record.topic}-channels")
+    noted: dict[str, str] = {}
+
+    def posted(key: str) -> None:
+        noted[key] = key.partition(" ")[2]
+        own.note_delivered(noted)
+
+    try:
+        # One record serves all runs of some topics: what was posted of earlier news is forgotten.
+        noted |= {key: reference for key, reference in own.delivered().items() if reference in by_reference}
+        topic = record.topic.partition("-")[0]
+        channels.post(record.channels, topic, by_reference.values(), noted.__contains__, posted)
+    except Exception as error:  # of Airflow, of a service, of the storage of the record: no move fails because of it
+        _log.warning("%s: not every channel has the message: %s: %s", record.run_id, type(error).__name__, error)
 
 
 def list_undelivered(warehouse: Warehouse) -> list[Undelivered]:

@@ -18,14 +18,15 @@ _MOST_FILES = _NAMED = 20
 def receipts_message(receipts: Sequence[Receipt]) -> Message:
     """Build the message at the end of requests, to one recipient, with the receipts to be filed as text files."""
     first, count = receipts[0], len(receipts)
-    persons = pluralize(sum(receipt.person_count for receipt in receipts), "person", "persons")
+    people = pluralize(sum(receipt.person_count for receipt in receipts), "person", "people")
+    headline = f"Erasure of {people} completed and verified"
     template = "erasure" if count == 1 else "erasures"
     text, html = render(
         template,
         receipt=first,
         receipts=receipts[:BODY_ROWS],
         receipt_count=count,
-        headline=f"Erasure of {persons} completed and verified",
+        headline=headline,
         mailed=True,
         tone="good",
     )
@@ -37,6 +38,8 @@ def receipts_message(receipts: Sequence[Receipt]) -> Message:
         subject=f"Erasure completed: {f'request {first.request_id}' if count == 1 else f'{count:,} requests'}",
         text=text,
         html=html,
+        title_elsewhere=headline,
+        link=first.run_url,
         attachments=tuple(
             Attachment(filename=name, media_type="text/plain", content=content.encode("utf-8", "backslashreplace"))
             for name, content in filed
@@ -52,11 +55,11 @@ def receipt_text(receipt: Receipt) -> str:
 
 def found_message(report: FoundReport) -> Message:
     """Build the message on what an erasure will remove, sent before files are retrieved, and after a dry run."""
-    persons = pluralize(report.person_count, "person", "persons")
+    people = pluralize(report.person_count, "person", "people")
     headline = (
-        f"Dry run: what an erasure of {persons} would remove"
+        f"Dry run: what an erasure of {people} would remove"
         if report.dry_run
-        else f"Erasure of {persons} waits for {pluralize(report.cold_file_count, 'file')} in cold storage"
+        else f"Erasure of {people} waits for {pluralize(report.cold_file_count, 'file')} in cold storage"
     )
     text, html = render(
         "erasure_found", report=report, headline=headline, request_ids=report.request_ids[:_NAMED], tone="info"
@@ -72,11 +75,12 @@ def found_message(report: FoundReport) -> Message:
         subject=headline,
         text=text,
         html=html,
+        link=report.run_url,
     )
 
 
 def concerns_message(report: ConcernsReport) -> Message:
-    """Build the message on requests that somebody has to see to: to approve, late, or not verified."""
+    """Build the message on requests that need a person: to approve, late, or not verified."""
     count = len(report.concerns)
     headline = f"{pluralize(count, 'erasure request')} {'needs' if count == 1 else 'need'} attention"
     concerns = [(concern, erasure_link(report.page_url, concern.request_id)) for concern in report.concerns[:BODY_ROWS]]
@@ -87,4 +91,5 @@ def concerns_message(report: ConcernsReport) -> Message:
         subject=f"{headline}: first deadline {day(min(concern.due_at for concern in report.concerns))}",
         text=text,
         html=html,
+        link=report.run_url,
     )

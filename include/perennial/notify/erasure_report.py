@@ -1,4 +1,4 @@
-"""What people are told of erasures (R22). Nothing in it names the person: a mail and a receipt are kept for years."""
+"""What e-mails and receipts say about erasures (R22). Nothing in it names the person: they are kept for years."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from perennial.text import pluralize
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceCount:
-    """What of some persons there is in one place, or was.
+    """What there is of some people in one place, or was.
 
     Attributes:
         place: A table, or a kind of file.
         row_count: Rows, or records of files.
         file_count: Files that hold them; 0 for a table.
-        request_count: Of how many requests that is: more than one where it cannot be told apart.
+        request_count: Of how many requests that is: more than one where they cannot be distinguished.
     """
 
     place: str
@@ -39,7 +39,7 @@ class PlaceCount:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundReport:
-    """What there is of the people of some requests, and what it costs to bring back what lies in cold storage.
+    """What the warehouse holds of the people of some requests, and what retrieving cold files costs.
 
     Attributes:
         request_ids: The requests; none in a dry run of ids that no request has.
@@ -83,8 +83,8 @@ class Receipt:
         person_count: How many people it is about.
         found: What was removed.
         checked: What was read to verify it, a sentence for each kind of place.
-        to_let_go: What storage keeps that nothing here can remove, and what the operator has to do, a sentence each.
-        airflow: What Airflow keeps of the request, and how it is cleaned, a sentence each.
+        to_let_go: What storage keeps that nothing here can remove, and what the operator has to do, one sentence each.
+        airflow: What Airflow keeps of the request, and how it is cleaned, one sentence each.
         notify: Who gets the receipt, besides PERENNIAL_ERASURE_NOTIFY.
         run_id: Run that verified it.
         run_url: Address of the run on Airflow's page.
@@ -114,7 +114,7 @@ class Receipt:
 
 @dataclass(frozen=True, kw_only=True)
 class Concern:
-    """A request that a person has to see to.
+    """A request that needs a person.
 
     Attributes:
         request_id: The request.
@@ -133,7 +133,7 @@ class Concern:
 
 @dataclass(frozen=True, kw_only=True)
 class ConcernsReport:
-    """Requests that a person has to see to, the most urgent first.
+    """Requests that need a person, the most urgent first.
 
     Attributes:
         concerns: They.

@@ -38,6 +38,7 @@ def export_message(report: ExportReport) -> Message:
         subject=f"User data: {what}, {users}" if written else f"User data export failed: {what}",
         text=text,
         html=html,
+        link=report.run_url,
     )
 
 

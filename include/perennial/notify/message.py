@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
+
+# As the templates write the headings of a text.
+_HEADING = re.compile(r"^[A-Z][A-Z, ]+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class Message:
         text: The plain-text part.
         html: The HTML part, a whole document.
         attachments: Files that go with it.
+        link: Where to see more, or to answer; None where no address is configured.
+        title_elsewhere: What a channel that many people read shows instead of the subject; empty: the subject.
     """
 
     reference: str
@@ -36,6 +42,18 @@ class Message:
     text: str
     html: str
     attachments: tuple[Attachment, ...] = ()
+    link: str | None = None
+    title_elsewhere: str = ""
+
+    @property
+    def title(self) -> str:
+        """The subject, for a channel that many people read."""
+        return self.title_elsewhere or self.subject
+
+    @property
+    def summary(self) -> str:
+        """The text up to its first heading, and the link: it says what has happened, and names nobody who asked."""
+        return "\n\n".join(filter(None, (_HEADING.split(self.text, maxsplit=1)[0].strip(), self.link)))
 
 
 @dataclass(frozen=True, kw_only=True)

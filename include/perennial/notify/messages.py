@@ -77,6 +77,7 @@ def restore_message(report: RestoreReport) -> Message:
         subject=_restore_subject(report, sources, restored),
         text=text,
         html=html,
+        link=report.run_url,
         attachments=attached("restored-sources.csv", sources, BODY_ROWS, advice),
     )  # fmt: skip
 
@@ -103,6 +104,7 @@ def expiry_digest(report: ExpiryReport, costs: Sequence[Fact] = ()) -> Message:
         subject=f"{_dry(report.dry_run)}Interaction data {verb} to the archive: {bidi_isolate(_what(sources))}",
         text=text,
         html=html,
+        link=report.run_url,
         attachments=attached("expired-sources.csv", sources, BODY_ROWS, advice),
     )
 
@@ -175,6 +177,7 @@ def late_restore_message(
         subject=f"Restore is late: {what}",
         text=text,
         html=html,
+        link=url,
     )
 
 

@@ -34,6 +34,7 @@ def notice_message(report: NoticeReport) -> Message:
         subject=f"Interaction data expires {when}: {bidi_isolate(what)}",
         text=text,
         html=html,
+        link=report.run_url,
         attachments=attached("expiring-sources.csv", sources, BODY_ROWS, None),
     )
 
@@ -48,4 +49,5 @@ def ending_holds_message(report: HoldsReport) -> Message:
         subject=f"{pluralize(len(holds), 'hold')} of yours {verb} soon: {day(holds[0].ends_at)}",
         text=text,
         html=html,
+        link=report.run_url,
     )

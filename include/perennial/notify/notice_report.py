@@ -1,4 +1,4 @@
-"""What people are told of days to come: sources that expire soon, and holds that end soon (R19, R20)."""
+"""What people learn in advance: sources that expire soon, and holds that end soon (R19, R20)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class DueSource(ExpiredSource):
     Attributes:
         ends_at: When it is due: the end of its clock and of its holds.
         clock_started_at: The clock of which this is the one notice.
-        audiences: What happens to each audience that would lose or gain users, a sentence each.
+        audiences: What happens to each audience that would lose or gain users, one sentence each.
     """
 
     ends_at: datetime

@@ -39,4 +39,5 @@ def thaw_message(report: ThawReport) -> Message:
         subject=f"Restore is thawing: {bidi_isolate(what)}, {longest}",
         text=text,
         html=html,
+        link=report.run_url,
     )

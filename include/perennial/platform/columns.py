@@ -1,7 +1,7 @@
 """Rows as database drivers return them, converted strictly to the Arrow columns of the contract.
 
 Only lossless conversions are made (`conversions`). Every other value is an issue that a sync refuses, except in
-columns that no decision uses (`_UNDECISIVE`), where it is read as null and counted. Audience definitions pass
+columns that no decision uses (`_NOT_DECISIVE`), where it is read as null and counted. Audience definitions pass
 unchanged: one that cannot be read does not stop a sync (R4), and is listed in `audience_violations`.
 """
 
@@ -152,7 +152,7 @@ def _converted(
         return values, {}
     convert = json_text if place in _JSON else CONVERSIONS[column.type]
     converted, cases = _each(values, convert, check, column.required)
-    found: dict[IssueKind, list[_Case]] = {"read_as_null" if place in _UNDECISIVE else "refused": cases}
+    found: dict[IssueKind, list[_Case]] = {"read_as_null" if place in _NOT_DECISIVE else "refused": cases}
     if place in _STARTS_OF_CLOCKS:
         found["later_than_now"] = _to_come(converted, now)
     return converted, found
@@ -254,7 +254,7 @@ def _row_name(table: Table, values: dict[str, tuple[Any, ...]], first_row: int, 
 
 _JSON = {(AUDIENCES.name, "definition"), (USERS.name, "custom_attributes")}
 # Columns that no decision or filter needs: a broken value in them must not fail the sync.
-_UNDECISIVE = {(USERS.name, "created_at"), (USERS.name, "custom_attributes")}
+_NOT_DECISIVE = {(USERS.name, "created_at"), (USERS.name, "custom_attributes")}
 _STARTS_OF_CLOCKS = {(SOURCES.name, name) for name in ("created_at", "stopped_at", "last_sent_at")}
 _DELETION = (SOURCES.name, "interaction_data_deleted_at")
 _IDS_AND_TAGS = {

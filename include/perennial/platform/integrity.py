@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.platform.columns import PRIMARY_KEYS, TABLES_OF_SOURCES, value_example, value_remedy
 from perennial.platform.issues import EXAMPLES, Issue
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import SOURCES
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from perennial.platform.columns import PRIMARY_KEYS, TABLES_OF_SOURCES
 from perennial.platform.conversions import ACCEPTED
 from perennial.refusals import nearest_name, not_known
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import SYNCED, Table
 
 FILES = {f"select_{table.name}.sql": table for table in SYNCED}

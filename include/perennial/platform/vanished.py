@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.errors import TerminalRequestError
 from perennial.refusals import not_known
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, EXPIRY_DECISIONS, LIFECYCLE_EVENTS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 from perennial.text import pluralize
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEYS = {SOURCES.name: ("source_id",), AUDIENCES.name: ("owner_kind", "owner_id", "part")}
-"""The tables whose rows must not vanish in numbers: without them more expires (R1, R4). And what names a row."""
+"""Tables whose rows must not vanish in large numbers, because more would expire (R1, R4), with the keys of a row."""
 CHECK_ID = f"check the id, or run {dag_id('sync_sources')} if it is new on the platform."
-# Suspicious: more than one row in so many, and at least this many rows.
+# Suspicious are more missing rows than one in this many, and at least this many rows.
 _MISSING_SHARE = 10
 _MIN_MISSING_ROWS = 10
 

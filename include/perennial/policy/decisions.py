@@ -17,7 +17,7 @@ from perennial.platform.vanished import absent_rows, known_ids, nearest_source, 
 from perennial.policy.holds import Hold, create_source_holds, read_holds
 from perennial.policy.referrers import create_source_referrers, unread_referrers
 from perennial.settings import REFERRER_KINDS, dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import (
     AUDIENCES,
     HOLDS,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from perennial.settings import PREFIX
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import EXPIRY_DECISIONS, LIFECYCLE_EVENTS
 from perennial.text import pluralize
 

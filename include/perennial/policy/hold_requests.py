@@ -13,7 +13,7 @@ from perennial.operations import hashed_name
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.policy.holds import Hold
 from perennial.refusals import nearest_name, not_known, read_moment, read_params
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import HOLDS, LIFECYCLE_EVENTS
 from perennial.text import pluralize
 
@@ -88,7 +88,7 @@ def carry_out(warehouse: Warehouse, params: Mapping[str, Any], by: str, now: dat
     if isinstance(asked, HoldRequest):
         return place_hold(warehouse, asked, now, run_id).sentences
     hold = lift_hold(warehouse, asked, by, now, str(params.get("reason") or ""), run_id)
-    return f"Hold {hold.hold_id} on {hold.what} is lifted; its clock has run on underneath, and nothing restarts."
+    return f"Hold {hold.hold_id} on {hold.what} is lifted; the clock has gone on meanwhile, and nothing restarts."
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def place_hold(warehouse: Warehouse, request: HoldRequest, now: datetime, run_id
 def lift_hold(
     warehouse: Warehouse, hold_id: str, lifted_by: str, now: datetime, reason: str = "", run_id: str = ""
 ) -> Hold:
-    """Record that a hold is lifted; the clock of its sources has run on underneath, and nothing restarts.
+    """Record that a hold is lifted; the clock of its sources has gone on meanwhile, and nothing restarts.
 
     Args:
         warehouse: Where.

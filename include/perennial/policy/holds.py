@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import HOLDS, SOURCE_TAGS, SOURCES, VANISHED_SOURCES
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from perennial.platform import apply_to_sources, read_legacy_deletions
 from perennial.platform.times import EARLIEST
 from perennial.policy.decisions import refuse_stale_metadata
 from perennial.policy.referrers import create_source_referrers
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import ADOPTED_DELETIONS, AUDIENCES, SOURCES
 from perennial.text import pluralize
 

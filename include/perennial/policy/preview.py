@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.policy.decisions import Rules, SyncedMetadata, WarehouseState, decide_from
 from perennial.policy.holds import Hold, standing_holds
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import EXPIRY_DECISIONS
 from perennial.text import pluralize
 

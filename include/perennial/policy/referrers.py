@@ -11,7 +11,7 @@ from perennial.audiences.parse import parse
 from perennial.audiences.possible import UnreadPart, possible_meaning, possible_references
 from perennial.platform.vanished import absent_rows, known_ids
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES, SOURCES
 
 if TYPE_CHECKING:

@@ -236,6 +236,11 @@ def s3_module() -> Any:
     return import_module("perennial.storage.s3")
 
 
+def local_name(uri: str) -> str:
+    """Return the path of an address on this machine; Hadoop, and so Spark, writes `file:/path` as well as `file:///path`."""
+    return uri.removeprefix("file://").removeprefix("file:")
+
+
 def storage_for(uri: str) -> Storage:
     """Return the storage that an address belongs to.
 

@@ -8,14 +8,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from perennial.errors import TerminalDataError
-from perennial.storage import ColdState, CopiedFile, StoredFile, Temperature, algorithm_of, storage_for
+from perennial.storage import ColdState, CopiedFile, StoredFile, Temperature, algorithm_of, local_name, storage_for
 
 # A link is refused across file systems, by file systems without links, when an inode has too many of them, and where
 # something is. If that is the same file, it gets another name for a moment: its time of change says that it is new.
@@ -83,7 +83,11 @@ class LocalStorage:
     ) -> CopiedFile:
         source, path = storage_for(origin), _path(destination)
         is_local = isinstance(source, LocalStorage)
-        if not (is_local and _is_linked(_path(origin), path)):
+        if is_local and _is_linked(_path(origin), path):
+            # A link is as old as its content, and other programs delete what no table lists once it looks old.
+            with suppress(OSError):
+                os.utime(path)
+        else:
             with _replacing(path) as temporary:
                 if is_local:
                     _link_or_copy(_path(origin), temporary)
@@ -121,12 +125,12 @@ class LocalStorage:
             raise
         # A new link keeps the modification time of its content; only the change time shows that it is new.
         changed = max(found.st_mtime_ns, found.st_ctime_ns)
-        uri = f"file://{path}" if asked.startswith("file://") else str(path)
-        return StoredFile(uri, found.st_size, datetime.fromtimestamp(changed / 1e9, UTC))
+        scheme = asked.removesuffix(local_name(asked))
+        return StoredFile(f"{scheme}{path}", found.st_size, datetime.fromtimestamp(changed / 1e9, UTC))
 
 
 def _path(uri: str) -> Path:
-    return Path(uri.removeprefix("file://"))
+    return Path(local_name(uri))
 
 
 @contextmanager

@@ -322,8 +322,7 @@ class Warehouse:
         changes = self._rename(declared) + self._complete(declared) + self._partition(declared)
         table = self._load(declared.name)
         # Properties that somebody has set take precedence, except for the archive's location, which is a setting.
-        wanted = {key: value for key, value in _PROPERTIES.items() if key not in table.properties}
-        wanted |= self._location_properties(declared)
+        wanted = {"comment": declared.doc, **_PROPERTIES, **table.properties, **self._location_properties(declared)}
         wanted.pop("format-version", None)
         if stale := {key: value for key, value in wanted.items() if table.properties.get(key) != value}:
             with table.transaction() as transaction:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from perennial.airflow import CANCELLED_XCOM
+from perennial.notify.deadline import WAITING
 from perennial.refusals import CLOCK_DIFFERENCE, lies_ahead
 from perennial.web.access import EXPIRE_DAG, RESTORE_DAG
 
@@ -55,7 +56,7 @@ class RestoreRun:
     Attributes:
         run_id: Airflow's id of it.
         state: queued, running, success or failed.
-        conf: The request; any text, as written by whoever triggered the run.
+        conf: The request; any text, as given when the run was triggered.
         requested_by: Who triggered it.
         queued_at: When that was.
         started_at: None while it is queued.
@@ -141,8 +142,8 @@ def trigger_restore(session: Session, request: RestoreRequest, user_name: str, b
         "reason": request.reason,
         **{name: value for name in ("max_cost", "max_bytes") if (value := getattr(request, name)) is not None},
     }
-    told = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
-    return trigger_run(session, RESTORE_DAG, conf, told, user_name, by_page)
+    logged = {"source_count": len(request.source_ids), "tags": conf["tags"], "reason": request.reason}
+    return trigger_run(session, RESTORE_DAG, conf, logged, user_name, by_page)
 
 
 @brief
@@ -150,7 +151,7 @@ def trigger_run(
     session: Session,
     dag_id: str,
     conf: dict[str, Any],
-    told: Mapping[str, Any],
+    logged: Mapping[str, Any],
     user_name: str,
     by_page: bool,
 ) -> str:
@@ -160,7 +161,7 @@ def trigger_run(
         session: Airflow's; it is committed.
         dag_id: The DAG.
         conf: Its params.
-        told: What the audit log has of them.
+        logged: What the audit log records of them.
         user_name: The user who requests it.
         by_page: As in `trigger_restore`.
     """
@@ -179,7 +180,7 @@ def trigger_run(
             owner_display_name=user_name,
             dag_id=dag_id,
             run_id=run.run_id,
-            extra=json.dumps(told),
+            extra=json.dumps(logged),
         )
     )
     session.commit()
@@ -215,9 +216,9 @@ def cancel_run(session: Session, run: RestoreRun, user_name: str) -> None:
     if run.lies_ahead:
         # Airflow begins no task of it before its date, not even the last ones.
         found.set_state(DagRunState.FAILED)
-    told = Log(event="cancel_restore", owner=user_name, owner_display_name=user_name, dag_id=RESTORE_DAG)
-    told.run_id = run.run_id
-    session.add(told)
+    entry = Log(event="cancel_restore", owner=user_name, owner_display_name=user_name, dag_id=RESTORE_DAG)
+    entry.run_id = run.run_id
+    session.add(entry)
     session.commit()
 
 
@@ -244,7 +245,7 @@ def recent_runs(session: Session, states: Collection[str] = (), limit: int | Non
     Args:
         session: Airflow's.
         states: Only runs in one of these; every run where none is given.
-        limit: At most so many; None: all.
+        limit: How many at most; None: all.
     """
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select
@@ -373,7 +374,7 @@ def waiting_runs(session: Session) -> list[Waiting]:
         .where(
             HITLDetail.responded_at.is_(None),
             TaskInstance.dag_id.in_([EXPIRE_DAG, RESTORE_DAG]),
-            TaskInstance.state.in_(["awaiting_input", "deferred"]),
+            TaskInstance.state.in_(WAITING),
         )
         .order_by(HITLDetail.created_at, TaskInstance.run_id)
     )

@@ -116,7 +116,8 @@ async def _refused(request: Request) -> Response | None:
         return None
     try:
         # A route checks its right only after the body is read, and a stranger's body must not be read.
-        await get_user(request, bearer_credentials=await bearer_scheme(request))
+        # The second argument says the same, and has another name in Airflow 3.1 and 3.2.
+        await get_user(request, None, await bearer_scheme(request))
     except HTTPException as stranger:
         return await http_problem(request, stranger)
     # A browser sends the cookie with a form of any site, but its header about the site cannot be forged by a page.

@@ -21,7 +21,7 @@ from fastapi.concurrency import run_in_threadpool
 from perennial.audiences.completeness import MISSING_LIMIT, MISSING_LIMIT_MOST, MissingPage
 from perennial.errors import TransientError
 from perennial.settings import Settings
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.access import HOLD_DAG, RESTORE_DAG, may_trigger
 from perennial.web.airflow_runs import OVER, QUEUED, RUNNING, RestoreRun, find_obstacle, recent_runs, task_results
 from perennial.web.source_index import SourceSnapshot
@@ -244,8 +244,6 @@ def _wanted(context: PageContext, runs: list[RestoreRun]) -> Iterator[tuple[Rest
 
 @lru_cache(maxsize=16)
 def _to_restore(request_uri: str) -> tuple[str, ...]:
-    from perennial.moves.requests import TO_RESTORE, read_resolution
-    from perennial.operations import OperationStore
+    from perennial.moves.requests import read_request
 
-    _, sources = read_resolution(OperationStore.get(request_uri))
-    return tuple(source.source_id for source in sources if source.outcome == TO_RESTORE)
+    return tuple(source.source_id for source in read_request(request_uri).coming)

@@ -57,7 +57,7 @@ class ErasureOrder(_Model):
 
 
 class ErasureForm(_Model):
-    """The form: ids and addresses one a line."""
+    """The form: ids and addresses one per line."""
 
     user_ids: str = ""
     external_user_ids: str = ""
@@ -80,7 +80,7 @@ class DecisionOrder(_Model):
 
 
 class ErasureStarted(_Model):
-    """A request that a run is told to work off, or what was decided about it to record."""
+    """A request that a run is to carry out, or the decision about it that the run is to record."""
 
     request_id: str
     run_id: str

@@ -1,7 +1,7 @@
 """Erasures: where requests stand, how to make one, and what to decide about those of the platform (R22).
 
 Nothing here shows the id of a person, or puts one into an address, a log or Airflow's database: a request is a
-document, and the run that works it off is told only which.
+document, and the run that carries it out gets only its id.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def erase_by_form(request: Request, context: PageContextDep, form: Annotated[Era
     responses={409: _NOT_NOW},
 )
 def erase_by_api(request: Request, context: PageContextDep, order: ErasureOrder) -> Any:
-    """Open a request and have a run work it off at once. Nothing is opened when it is refused."""
+    """Open a request and have a run carry it out at once. Nothing is opened when it is refused."""
     if obstacle := _obstacle(context):
         return problem(request, 409, obstacle)
     return _start(context, order.model_dump(), by_page=False)
@@ -121,7 +121,7 @@ def decide_by_form(request: Request, context: PageContextDep, form: Annotated[De
     responses={409: _NOT_NOW},
 )
 def decide_by_api(request: Request, context: PageContextDep, order: DecisionOrder) -> Any:
-    """Start the run that records it, and works off what is approved."""
+    """Start the run that records it, and carries out what is approved."""
     if obstacle := _obstacle(context):
         return problem(request, 409, obstacle)
     return _decide(context, order, by_page=False)
@@ -136,7 +136,7 @@ def decide_by_api(request: Request, context: PageContextDep, order: DecisionOrde
     tags=["users"],
 )
 def delete_users(request: Request, context: PageContextDep, body: UserDeletion) -> Any:
-    """Open a request, which the next run works off together with all others: the daily one, or one that is triggered.
+    """Open a request, which the next run carries out together with all others: the daily one, or one that is triggered.
 
     `deleted` counts the ids that are queued, and `/api/erasure` says what becomes of them.
     """
@@ -246,7 +246,7 @@ def _request_page(
     request: Request, context: PageContext, request_id: str, run_id: str = "", status: int = 200, error: str = ""
 ) -> HTMLResponse:
     found = _details(context, request_id)
-    # The run works off others as well, and may fail for one of them.
+    # The run carries out others as well, and may fail for one of them.
     run_state, run_error = _outcome(context, run_id) if found.waits_for else ("", "")
     return render(
         request, "erasure.html.j2", status, found=found, error=error, run_state=run_state, run_error=run_error,

@@ -219,15 +219,15 @@ def _headers(export: SegmentExport) -> Mapping[str, str]:
 
 
 def _fitting(completeness: Completeness) -> str:
-    told: list[str] = []
+    named: list[str] = []
     left = _HEADER_BYTES
     for source in completeness_object(completeness).missing:
         text = json.dumps(source.model_dump(mode="json"))
         left -= len(text) + 2
         if left < 0:
             break
-        told.append(text)
-    return f"[{', '.join(told)}]"
+        named.append(text)
+    return f"[{', '.join(named)}]"
 
 
 def _short(http: Request, error: TerminalIncompleteError) -> Response:

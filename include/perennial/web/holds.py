@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 
 from perennial.errors import TerminalRequestError
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.access import HOLD, HOLD_DAG, READ
 from perennial.web.airflow_runs import FAILED, SUCCESS, find_run, trigger_run
 from perennial.web.dependencies import PageContext, PageContextDep

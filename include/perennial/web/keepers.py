@@ -10,7 +10,7 @@ from perennial import text as formatting
 from perennial.audiences.definitions import TerminalDefinitionError
 from perennial.audiences.parse import parse
 from perennial.audiences.resolve import resolve
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import AUDIENCES
 
 if TYPE_CHECKING:

@@ -105,10 +105,10 @@ def _add_problems(operation: dict[str, Any]) -> None:
     operation.pop("security", None)
     responses = operation["responses"]
     problems = _PROBLEMS | (_PROBLEMS_OF_BODIES if "requestBody" in operation else {})
-    told = {status: {"description": text} for status, text in problems.items()}
-    told |= {status: response for status, response in responses.items() if status >= "400" and status != "422"}
+    described = {status: {"description": text} for status, text in problems.items()}
+    described |= {status: response for status, response in responses.items() if status >= "400" and status != "422"}
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for status, response in told.items():
+    for status, response in described.items():
         responses[status] = {"description": response["description"], "content": content}
     operation["responses"] = dict(sorted(responses.items()))
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from perennial import text as formatting
 from perennial.drills.report import latest_report
 from perennial.notify import Undelivered, list_undelivered, run_url
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.access import READ, RESTORE_DAG
 from perennial.web.airflow_runs import Waiting, waiting_runs
 from perennial.web.charts import Chart, Narrow, Theme, drawn

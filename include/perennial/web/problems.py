@@ -76,9 +76,9 @@ async def http_problem(request: Request, error: Exception) -> Response:
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # Without the input and its context: both may contain what JSON cannot, and neither is needed to correct it.
-    flaws = [{"field": ".".join(map(str, flaw["loc"])), "message": flaw["msg"]} for flaw in error.errors()]
-    told = "; ".join(f"{flaw['field']}: {flaw['message']}" for flaw in flaws[:5])
-    return problem(request, 422, told, errors=flaws)
+    mistakes = [{"field": ".".join(map(str, flaw["loc"])), "message": flaw["msg"]} for flaw in error.errors()]
+    detail = "; ".join(f"{mistake['field']}: {mistake['message']}" for mistake in mistakes[:5])
+    return problem(request, 422, detail, errors=mistakes)
 
 
 async def _of_perennial(request: Request, error: Exception) -> Response:
@@ -100,11 +100,11 @@ def unexpected_problem(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     # Libraries that most requests do not need are not imported for the names of their errors.
     names = {f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}" for kind in type(error).__mro__}
-    for kinds, passes, told in _OUTAGES:
+    for kinds, passes, detail in _OUTAGES:
         if not names.isdisjoint(kinds):
-            return _unavailable(request, told + _LOGGED) if passes else problem(request, 500, told + _LOGGED)
+            return _unavailable(request, detail + _LOGGED) if passes else problem(request, 500, detail + _LOGGED)
     return problem(request, 500, f"This request could not be answered.{_LOGGED}")
 
 
-def _unavailable(request: Request, told: str) -> Response:
-    return problem(request, 503, told, {"Retry-After": "5"})
+def _unavailable(request: Request, detail: str) -> Response:
+    return problem(request, 503, detail, {"Retry-After": "5"})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perennial import text as formatting
 from perennial.errors import TerminalRequestError, TerminalSettingError
 from perennial.reports import STANDARD, THAW_TIMES
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.airflow_runs import find_obstacle
 from perennial.web.dependencies import PageContext, restoring_sources
 from perennial.web.restore_times import ExpectedTime, expect_time
@@ -133,17 +133,17 @@ def resolve_restore(context: PageContext, request: RestoreRequest, at_once: bool
     Raises:
         TerminalRequestError: Names all unknown ids and tags.
     """
-    from perennial.moves.requests import TO_RESTORE, resolve_in
+    from perennial.moves.requests import resolve_in
 
     # Opening a status session takes seconds where there are many files; the run resolves the request again (R11).
     with context.snapshot.cursor() as cursor:
         sources = resolve_in(cursor, request)
-    restorable = [source for source in sources if source.outcome == TO_RESTORE]
+    restorable = [source for source in sources if source.comes_back]
     runs = restoring_sources(context, at_once) if restorable else {}
     return Resolved(
         coming=tuple(source for source in restorable if source.source_id not in runs),
         under_way=_groups((runs[source.source_id], source) for source in restorable if source.source_id in runs),
-        staying=_groups((source.outcome, source) for source in sources if source.outcome != TO_RESTORE),
+        staying=_groups((source.outcome, source) for source in sources if not source.comes_back),
     )
 
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 
 from perennial import text as formatting
 from perennial.notify import DeliveryRecord, describe, run_url
+from perennial.notify.deadline import WAITING
 from perennial.notify.delivery import RESTORE
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.web.access import READ, RESTORE_DAG, may_cancel
 from perennial.web.airflow_runs import (
     FAILED,
@@ -65,8 +66,6 @@ _PHASES: tuple[tuple[State, tuple[str, ...]], ...] = (
         ),
     ),
 )
-# A task that waits for a person; Airflow before 3.3 has no state of its own for that.
-_WAITING = ("awaiting_input", "deferred")
 _FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 # For copy tasks with at most this many files, each copied file counts; for larger ones, only whole tasks count.
 _FILES_CHECKED_SINGLY = 2_000
@@ -255,7 +254,7 @@ def phase_of(run: RestoreRun, states: Mapping[str, Mapping[int, str | None]], st
         return "stopping"
     if run.state == QUEUED:
         return "queued"
-    if states.get("plan", {}).get(-1) in _WAITING:
+    if states.get("plan", {}).get(-1) in WAITING:
         return "waiting"
     for phase, task_ids in _PHASES:
         if any(state not in _FINISHED for task_id in task_ids for state in states.get(task_id, {}).values()):
@@ -354,11 +353,10 @@ def _source(source: Any) -> RunSource:
 
 
 @lru_cache(maxsize=8)
-def _requested(request_uri: str) -> list[RequestedSource]:
-    from perennial.moves.requests import read_resolution
-    from perennial.operations import OperationStore
+def _requested(request_uri: str) -> tuple[RequestedSource, ...]:
+    from perennial.moves.requests import read_request
 
-    return read_resolution(OperationStore.get(request_uri))[1]
+    return read_request(request_uri).sources
 
 
 def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[int, str | None]]) -> str:
@@ -377,9 +375,9 @@ def _error(context: PageContext, run: RestoreRun, states: Mapping[str, Mapping[i
     if run.state != FAILED:
         retried = any(state == "up_for_retry" for mapped in states.values() for state in mapped.values())
         return f"A step failed and is being retried: {kept or 'its log in Airflow says why.'}" if retried else ""
-    told = task_results(context.session, "notify_requesters", [run.run_id]).get(run.run_id) or {}
+    notified = task_results(context.session, "notify_requesters", [run.run_id]).get(run.run_id) or {}
     undelivered = DeliveryRecord.of(context.warehouse, RESTORE, run.run_id).undelivered()
-    wrong = [str(told.get("error") or kept), describe(undelivered) if undelivered else ""]
+    wrong = [str(notified.get("error") or kept), describe(undelivered) if undelivered else ""]
     if any(wrong):
         return " ".join(filter(None, wrong))
     failed = [task_id for task_id, mapped in states.items() if "failed" in mapped.values()]

@@ -9,7 +9,7 @@ from statistics import fmean, linear_regression
 from typing import TYPE_CHECKING
 
 from perennial import text as formatting
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS
 from perennial.web.airflow_runs import measured_runs
 

@@ -12,7 +12,7 @@ from perennial.errors import TerminalMetadataError, TerminalRequestError
 from perennial.platform.vanished import nearest_source, unknown_source
 from perennial.policy.decisions import Explanation, explain
 from perennial.settings import dag_id
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import LIFECYCLE_EVENTS, SOURCE_DAILY_STATS, SOURCES, VANISHED_SOURCES
 from perennial.web.access import RESTORE_DAG
 from perennial.web.airflow_runs import brief

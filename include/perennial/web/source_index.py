@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.operations import wall_clock
 from perennial.policy.holds import show_holds
 from perennial.policy.referrers import explain_unread, kept_sources
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import (
     AUDIENCES,
     HOLDS,

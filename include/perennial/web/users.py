@@ -14,7 +14,7 @@ from perennial.audiences.completeness import FIRST_PAGE, MissingPage
 from perennial.errors import TerminalRequestError
 from perennial.exports.models import CompletenessObject, completeness_object
 from perennial.exports.received import CampaignReceived, CanvasReceived
-from perennial.sql import statement
+from perennial.statements import statement
 from perennial.tables import USERS
 from perennial.web.access import READ, MayExportDep
 from perennial.web.dependencies import MissingPageDep, WarehouseDep

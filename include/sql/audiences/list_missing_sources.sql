@@ -2,7 +2,7 @@
 -- Grain: one row a source, in order of name. Binds: $source_ids (list of text); null: of all sources.
 -- Reads source_states, lifecycle_events, misplaced_rows: state archived is an available source of which another program
 -- has put rows into the archive. A deleted source that is active again shows what happened since; what was
--- deleted is missing all the same. How much lies in the archive is told by the moves since the last restore: to read
+-- deleted is missing all the same. How much lies in the archive follows from the moves since the last restore: to read
 -- the archive's manifests would take as long as the archive is large.
 WITH missing AS (
     SELECT

@@ -1,4 +1,4 @@
--- Every audience there is, whoever owns it and whatever its status.
+-- Every audience, whatever its owner and its status.
 -- Grain: one row an owner and part. Reads audiences.
 SELECT
     owner_kind,

@@ -1,6 +1,6 @@
 -- The cells of the User data file of a campaign or Canvas.
 -- Grain: one row a user of user_contacts. Reads user_contacts; uses csv_text.
--- user_key sorts, has_profile tells whether the platform has the user now. Times are ISO 8601 in UTC.
+-- user_key sorts, has_profile says whether the platform has the user now. Times are ISO 8601 in UTC.
 CREATE TEMP VIEW user_data AS
 SELECT
     user_id AS user_key,

@@ -1,6 +1,6 @@
 -- What every user had to do with one source, and who they are now.
 -- Grain: one row a user. Reads available_interactions, which holds that source alone, users, source_variants,
--- canvas_steps. The columns of users are null for whom the platform has no longer; has_profile tells.
+-- canvas_steps. The columns of users are null for whom the platform has no longer; has_profile shows it.
 -- The latest variation and step count; their ids decide within a moment, so that the answer repeats (R17).
 WITH contacts AS (
     SELECT

@@ -1,7 +1,7 @@
 -- What one expiry run moved to the archive; of a dry run, what it would have moved.
 -- Grain: one row a source, in order of owner and name.
 -- Binds: $run_id, $as_of, $would_expire (list of source ids, empty unless the run was dry).
--- R8. Late rows (R9) were announced when their source expired, so they are not told again; but what a writer has
+-- R8. Late rows (R9) were announced when their source expired, so they are not announced again; but what a writer has
 -- changed while its source expired leaves in a second move of the same run.
 WITH moved AS (
     SELECT

@@ -2,7 +2,7 @@
 -- Grain: one row a requested source.
 -- Binds: $run_id and $now (ids of runs are used again, in other DAGs and in replays), $source_ids (list of text),
 -- $until (a later run's events are not this one's). Reads lifecycle_events, source_totals, source_availability.
--- R12, R13. Another run may have brought a source back, or said so: then last_move tells.
+-- R12, R13. Another run may have brought a source back, or recorded it: then last_move shows that.
 WITH asked AS (
     SELECT unnest($source_ids::VARCHAR[]) AS source_id
 ),

@@ -50,7 +50,7 @@ chains AS (
     WHERE keepers.kind = 'segment' AND named.owner_kind = 'segment' AND named.kind <> 'segment'
 )
 
--- The hash only settles ties, always the same way; comparing the trails themselves takes three times as long.
+-- The hash only breaks ties, always the same way; comparing the trails themselves takes three times as long.
 SELECT
     source_id,
     owner_kind || ':' || owner_id || min_by(trail, hops + hash(trail) / 2.0 ** 65) || ' > ' || filter AS path

@@ -1,6 +1,6 @@
 -- What the next run would decide otherwise than the last one did, and why.
 -- Grain: one row a source. Reads last_decisions (empty if no run has decided yet), next_decisions (as decide_sources).
--- Rules: R2, R4, R10, R19. What the last run was to move has moved since: that is no change.
+-- Rules: R2, R4, R10, R19. What the last run was to move has moved since: that is not a change.
 WITH paired AS (
     SELECT
         later.source_id,

@@ -1,6 +1,6 @@
 // What is typed into the form stays in this window: the server answers an error without it, because it holds ids.
 const form = document.querySelector("form[data-keep]");
-const told = document.querySelector("#error");
+const message = document.querySelector("#error");
 
 async function send() {
   const body = new URLSearchParams(new FormData(form));
@@ -24,8 +24,8 @@ form.addEventListener("submit", async (event) => {
   } catch {
     error = "Airflow's server cannot be reached; look at the list whether the request was made, before you try again.";
   }
-  told.textContent = error;
-  told.hidden = !error;
+  message.textContent = error;
+  message.hidden = !error;
   button.disabled = false;
-  if (error) told.scrollIntoView({ block: "nearest" });
+  if (error) message.scrollIntoView({ block: "nearest" });
 });

@@ -26,7 +26,7 @@ from tests.moves.steps import add_copies, chunk_count, copy_files, finish_move, 
 from tests.rows import append_hot, interaction, multiset
 from tests.workspace import Workspace
 
-RUN = Run("lonely", datetime(2026, 6, 1, 4, tzinfo=UTC), "ann")
+RUN = Run("alone", datetime(2026, 6, 1, 4, tzinfo=UTC), "ann")
 SOURCES = [f"s{number}" for number in range(6)]
 
 
