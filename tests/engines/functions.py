@@ -12,8 +12,8 @@ from sqlglot.optimizer.qualify import qualify
 
 from perennial.engines import transpile
 from perennial.engines.snapshots import COLUMNS
+from tests.analysts_page import QUERIES
 from tests.engines.golden import STATEMENTS, VIEWS_KEPT, Asked, relations_of
-from tests.test_analysts import QUERIES
 
 # Named for its types. The second row is null but for what it is ordered by; the moments are around midnight, around a
 # minute, and in a leap year.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pyarrow as pa
 import pytest
 
 from perennial.engines.analysts import open_query_session
 from perennial.warehouse import Warehouse
+from tests.analysts_page import QUERIES
 from tests.engines import test_features_on_spark as features
+from tests.engines.functions import kinds
 from tests.engines.test_features_on_spark import (
     test_r14_what_is_expired_is_hidden_from_spark_and_named,
     test_r17_after_a_restore_spark_says_what_it_said,
@@ -18,7 +17,6 @@ from tests.engines.test_features_on_spark import (
 )
 from tests.installed.spark_connect import asking
 from tests.spark import Spark
-from tests.test_analysts import QUERIES
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +40,3 @@ def test_a_query_of_the_analysts_page_says_there_what_it_says_in_process(
     here, there = answers
     assert features.rows(there) == features.rows(here)
     assert kinds(there) == kinds(here)
-
-
-def kinds(table: pa.Table) -> dict[str, str]:
-    """Types as far as an analyst sees them: how many bits a number has makes no difference."""
-    return {field.name: kind(field.type) for field in table.schema}
-
-
-def kind(found: Any) -> str:
-    if pa.types.is_integer(found) or (pa.types.is_decimal(found) and found.scale == 0):
-        return "whole number"
-    if pa.types.is_floating(found) or pa.types.is_decimal(found):
-        return "number"
-    if pa.types.is_list(found) or pa.types.is_large_list(found):
-        return f"list of {kind(found.value_type)}"
-    return "text" if pa.types.is_string(found) or pa.types.is_large_string(found) else str(found)
