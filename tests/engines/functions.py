@@ -20,7 +20,7 @@ from tests.engines.golden import STATEMENTS, VIEWS_KEPT, Asked, relations_of
 ROWS = """(
     SELECT
         1 AS number, 7::BIGINT AS bigint, 'a' AS text, TRUE AS flag, DATE '2024-02-29' AS day,
-        TIMESTAMPTZ '2024-02-28 23:59:59.999999+00' AS at, TIMESTAMPTZ '2024-02-29 00:00:00+00' AS later, 1 AS place
+        TIMESTAMPTZ '2024-02-28 23:59:59.999999+00' AS seen, TIMESTAMPTZ '2024-02-29 00:00:00+00' AS later, 1 AS place
     UNION ALL
     SELECT NULL, NULL, NULL, NULL, NULL, NULL, TIMESTAMPTZ '2026-12-31 12:00:30+00', 2
     UNION ALL
@@ -33,12 +33,12 @@ EACH = (
     "day - INTERVAL 90 DAYS",
     "date_trunc('week', day)",
     "date_trunc('week', later)",
-    "date_diff('minute', at, later)",
+    "date_diff('minute', seen, later)",
     "date_diff('day', day, DATE '2026-12-24')",
-    "(at AT TIME ZONE 'UTC' + to_months(number)) AT TIME ZONE 'UTC'",
-    "epoch_us(at)::BIGINT",
-    "greatest(at, later)",
-    "least(at, later)",
+    "(seen AT TIME ZONE 'UTC' + to_months(number)) AT TIME ZONE 'UTC'",
+    "epoch_us(seen)::BIGINT",
+    "greatest(seen, later)",
+    "least(seen, later)",
     "nullif(bigint, 4)",
     "bigint / place::BIGINT",
     "round(bigint / 3, 1)",
@@ -49,7 +49,7 @@ EACH = (
     "coalesce(text, text)",
     "coalesce(text, 'none')",
     "coalesce(flag, FALSE)",
-    "coalesce(at, later)",
+    "coalesce(seen, later)",
     "row_number() OVER (ORDER BY place)",
     "current_date > day",
     "now() > later",
@@ -63,8 +63,8 @@ OF_ALL = (
     "count(*)",
     "count(DISTINCT text)",
     "bool_or(flag)",
-    *(f"{name}({column})" for name in ("min", "max") for column in ("text", "at")),
-    *(f"max_by({column}, later)" for column in ("text", "bigint", "at")),
+    *(f"{name}({column})" for name in ("min", "max") for column in ("text", "seen")),
+    *(f"max_by({column}, later)" for column in ("text", "bigint", "seen")),
     "max_by(text, later) FILTER (place < 3)",
 )
 ASKED = [

@@ -23,11 +23,11 @@ def test_every_function_of_ours_has_a_case_with_its_types() -> None:
     [
         ("day + INTERVAL 30 DAYS", "CAST(r.day + INTERVAL '30' DAYS AS TIMESTAMP_NTZ)", "r.day + INTERVAL '30' DAY"),
         ("date_trunc('week', day)", "CAST(DATE_TRUNC('WEEK', r.day) AS TIMESTAMP_NTZ)", "DATE_TRUNC('WEEK', r.day)"),
-        ("date_trunc('week', at)", "DATE_TRUNC('WEEK', r.at)", "DATE_TRUNC('WEEK', r.at)"),
+        ("date_trunc('week', seen)", "DATE_TRUNC('WEEK', r.seen)", "DATE_TRUNC('WEEK', r.seen)"),
         (
-            "date_diff('minute', at, later)",
-            "DATEDIFF(MINUTE, DATE_TRUNC('MINUTE', r.at), DATE_TRUNC('MINUTE', r.later))",
-            "DATE_DIFF('MINUTE', DATE_TRUNC('MINUTE', r.at), DATE_TRUNC('MINUTE', r.later))",
+            "date_diff('minute', seen, later)",
+            "DATEDIFF(MINUTE, DATE_TRUNC('MINUTE', r.seen), DATE_TRUNC('MINUTE', r.later))",
+            "DATE_DIFF('MINUTE', DATE_TRUNC('MINUTE', r.seen), DATE_TRUNC('MINUTE', r.later))",
         ),
         ("max_by(text, later)", *["MAX_BY(r.text, r.later) FILTER(WHERE NOT r.text IS NULL)"] * 2),
         (
@@ -53,7 +53,7 @@ def test_every_case_answers_on_spark_what_it_answers_in_process(server: str, req
     engine = SparkEngine(spark.url)
     for sql, cases in zip(ASKED, (EACH, OF_ALL), strict=True):
         with open_connection() as connection:
-            here = connection.execute(sql).to_arrow_table()
+            here = connection.sql(sql).to_arrow_table()
         rendered = Relations().render(sql, {}, SPARK)
         there = engine.query(rendered.sql, rendered.binds, 1000).read_all()
         assert by_case(there, cases) == by_case(here, cases)

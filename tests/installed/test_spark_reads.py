@@ -21,7 +21,7 @@ from tests.exports.received_world import expire, filled, restore
 from tests.installed.spark import ApacheSpark
 from tests.installed.spark_engine import ApacheEngine
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
-from tests.test_analysts import QUERIES
+from tests.analysts_page import QUERIES
 from tests.workspace import Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
