@@ -96,7 +96,7 @@ def test_without_home_a_place_that_is_needed_has_to_be_set(name: str, monkeypatc
     assert set_to.place(name) == "sqlite:////data/x"
 
 
-def test_the_ids_of_dags_begin_with_the_prefix_also_in_what_people_are_told_to_do(
+def test_the_ids_of_dags_begin_with_the_prefix_also_in_what_people_are_asked_to_do(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERENNIAL_DAG_PREFIX", "acme_")

@@ -98,7 +98,7 @@ def test_the_command_that_answers_print_brings_back_what_they_miss_without_an_ai
 
 
 @pytest.mark.long
-def test_it_moves_tells_and_records_what_the_dag_does(
+def test_it_moves_notifies_and_records_as_the_dag_does(
     expired: Counter[str], warehouse: Warehouse, tmp_path: Path
 ) -> None:
     with open_mailbox(tmp_path / "mail") as mailbox:
@@ -128,7 +128,7 @@ def test_a_dry_run_says_what_would_come_back_and_moves_nothing(expired: Counter[
 
 
 @pytest.mark.long
-def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_be_told(
+def test_a_mail_that_cannot_be_sent_leaves_the_restore_and_names_who_could_not_be_notified(
     expired: Counter[str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = ["cmp-winter-coats", *HOSTILE]

@@ -329,7 +329,7 @@ def test_r4_a_segment_that_does_not_exist_keeps_nothing_and_harms_nothing() -> N
     assert keeping(audience("campaign:a", member("gone"))) == ("expire", ())
 
 
-def test_r4_referrers_are_told_of_sources_that_are_not_due_as_well() -> None:
+def test_r4_referrers_are_named_of_sources_that_are_not_due_as_well() -> None:
     found = one(source(stopped_at=AS_OF), audiences=[audience("campaign:a", names("s"))])
     assert found.decision == "recent"
     assert found.referenced_by == ("campaign:a > received_message_from_campaign",)
@@ -892,7 +892,7 @@ def test_r24_no_time_that_cannot_be_right_is_believed() -> None:
     assert all(row.reason for row in found.values())
 
 
-def test_r24_an_explanation_tells_what_is_believed(warehouse: Warehouse) -> None:
+def test_r24_an_explanation_says_what_is_believed(warehouse: Warehouse) -> None:
     rows = [
         source("young", created_at=at("2026-05-31"), stopped_at=at("2026-01-01"), last_sent_at=NEVER),
         source("timeless", created_at=NEVER, last_sent_at=NEVER),

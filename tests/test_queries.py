@@ -152,7 +152,7 @@ def test_r16_what_cannot_be_read_says_how_much_is_left_out_where_it_names_a_view
     assert narrowed_query("FROM interactions WHERE (((") is None
 
 
-def test_every_view_that_hides_sources_is_one_that_queries_are_told_of() -> None:
+def test_every_view_that_hides_sources_is_one_that_queries_are_warned_of() -> None:
     reading = {"hidden_sources"}
     for view in VIEWS:
         tree = sqlglot.parse_one(statement(f"views/create_{view}"), dialect="duckdb")

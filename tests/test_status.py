@@ -142,7 +142,7 @@ def test_a_wrong_value_is_answered_with_the_nearest_right_one(arguments: tuple[s
     assert said in " ".join(status(*arguments, exit_code=1).split())
 
 
-def test_a_program_is_told_of_a_wrong_value_as_well() -> None:
+def test_a_program_learns_of_a_wrong_value_as_well() -> None:
     assert "did you mean 'expired'?" in " ".join(status("--json", "--state", "expird", exit_code=1).split())
 
 

@@ -180,7 +180,7 @@ def test_a_noted_checksum_that_nobody_can_compute_any_more_is_refused_with_a_way
         storage.copy(uri, f"{uri}-copy", algorithm="crc64nvme")
 
 
-def test_a_damaged_copy_is_told_by_its_checksum(aws: Aws, storage: S3Storage) -> None:
+def test_a_damaged_copy_is_recognized_by_its_checksum(aws: Aws, storage: S3Storage) -> None:
     uri = f"s3://{aws.bucket()}/plain"
     put(aws, uri)
     before = storage.checksum(uri)

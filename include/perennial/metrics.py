@@ -82,9 +82,9 @@ GAUGES: Final = _declared("gauge", """
     interrupted_moves moves Expiries and restores that no task has worked on for an hour, but for those that wait
     oldest_restore_seconds seconds How long the oldest restore that copies has been under way since it could begin
     thawing_restores runs Restores that wait for cold storage
-    restores_to_approve runs Restores that wait for approval (R23)
-    expiries_to_approve runs Expiry runs that wait for approval (R21)
-    erasures_to_approve requests Erasure requests of the platform that wait for approval (R22)
+    restores_to_approve runs Restores that wait for approval
+    expiries_to_approve runs Expiry runs that wait for approval
+    erasures_to_approve requests Erasure requests of the platform that wait for approval
     open_erasures requests Erasure requests that are not over
     urgent_erasures requests Those of them in the last quarter of their time, or late
     late_erasures requests Those of them whose deadline has passed

@@ -179,7 +179,7 @@ def test_a_load_that_does_not_add_up_is_refused(
     assert all(not counted for counted in everything(warehouse).values())
 
 
-def test_a_dead_load_is_not_taken_for_lost_when_history_no_longer_tells(
+def test_a_dead_load_is_not_taken_for_lost_when_history_no_longer_shows_it(
     settings: Settings, warehouse: Warehouse, start: Start
 ) -> None:
     land_everything(settings)

@@ -120,7 +120,7 @@ def test_r22_the_command_leaves_no_id_in_airflow_and_what_was_given_by_hand_is_c
     of_dag = {"dag_ids": [options["--dag-ids"]]} if "dag_ids" in signature(run_cleanup).parameters else {}
     assert len(options) == 2 + len(of_dag)
     run_cleanup(
-        clean_before_timestamp=datetime.fromisoformat(options["--clean-before-timestamp"]) + timedelta(minutes=1),
+        clean_before_timestamp=datetime.fromisoformat(options["--clean-before-timestamp"]) + timedelta(hours=1),
         table_names=options["--tables"].split(","),
         **of_dag,
         skip_archive=True,

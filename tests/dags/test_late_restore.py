@@ -133,7 +133,7 @@ def test_a_run_that_has_ended_meanwhile_or_is_telling_so_is_not_late(
     ],
     ids=["running", "its last task is near", "queued"],
 )
-def test_a_run_that_goes_on_is_told_of_once_however_often_the_triggerer_starts_anew(
+def test_a_run_that_goes_on_is_announced_once_however_often_the_triggerer_starts_anew(
     triggerer: None, run_id: str, state: str, tasks: dict[str, str], said: str, mailbox: Mailbox
 ) -> None:
     put(run_id, state, **tasks)

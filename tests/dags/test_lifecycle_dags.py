@@ -118,7 +118,7 @@ def test_a_refused_restore_moves_nothing_fails_and_says_so_by_mail(
 
 
 @pytest.mark.long
-def test_a_dry_run_decides_and_tells_nobody(workspace: Workspace, run_dag: RunDag, mailbox: Mailbox) -> None:
+def test_a_dry_run_decides_and_notifies_nobody(workspace: Workspace, run_dag: RunDag, mailbox: Mailbox) -> None:
     before = multiset(workspace.warehouse, "interactions")
 
     run = run_dag("expire_interactions", {"dry_run": True}, at=NOW)

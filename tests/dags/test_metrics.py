@@ -14,7 +14,7 @@ import pytest
 from perennial import metrics
 from perennial.metrics import COUNTERS, GAUGES
 from perennial.warehouse import Warehouse
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.dags.receivers import HttpReceiver
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace

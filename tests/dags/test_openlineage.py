@@ -14,7 +14,7 @@ from perennial import openlineage
 from perennial.openlineage import Volume, report_lineage
 from perennial.warehouse import Warehouse
 from perennial_sample.mailbox import Mailbox
-from tests.dags.conftest import RunDag
+from tests.airflow import RunDag
 from tests.dags.receivers import HttpReceiver
 from tests.rows import append_hot, interaction
 from tests.workspace import Workspace

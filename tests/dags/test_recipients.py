@@ -44,7 +44,7 @@ def workspace(warehouse: Warehouse) -> Workspace:
 
 @pytest.mark.long
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
-def test_a_daily_run_tells_every_other_owner_succeeds_and_lists_who_was_refused(
+def test_a_daily_run_notifies_every_other_owner_succeeds_and_lists_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with listening(StrictServer(refuses={BOB: [answer]}), monkeypatch) as server:
@@ -65,7 +65,7 @@ def test_a_daily_run_tells_every_other_owner_succeeds_and_lists_who_was_refused(
     assert BOB not in CliRunner().invoke(app, ["status", "s0"]).output
 
 
-def test_an_owner_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
+def test_an_owner_who_is_refused_for_now_is_notified_later_and_nobody_else_twice(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse, run = workspace.warehouse, Run("r1", NOW)
@@ -98,7 +98,7 @@ def test_a_daily_run_is_tried_again_for_an_owner_who_is_refused_for_now(
 
 @pytest.mark.long(but="550")
 @pytest.mark.parametrize("answer", [FOR_GOOD, FOR_NOW])
-def test_a_restore_tells_every_other_requester_then_fails_and_names_who_was_refused(
+def test_a_restore_notifies_every_other_requester_then_fails_and_names_who_was_refused(
     answer: str, workspace: Workspace, run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expire_sources(workspace.warehouse, Run("expiry", NOW))
@@ -124,7 +124,7 @@ def restored(workspace: Workspace, run: Run, **changed: Any) -> Attempt:
     return Attempt(request_uri)
 
 
-def test_a_requester_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
+def test_a_requester_who_is_refused_for_now_is_notified_later_and_nobody_else_twice(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run("r1", NOW + timedelta(hours=1), "ann")
@@ -140,7 +140,7 @@ def test_a_requester_who_is_refused_for_now_is_told_later_and_nobody_else_twice(
     assert {mail["To"] for _, mail in server.taken} == {", ".join(OWNERS)}
 
 
-def test_a_request_that_is_refused_for_one_bad_address_is_told_to_the_good_ones(
+def test_a_request_that_is_refused_for_one_bad_address_is_reported_to_the_good_ones(
     workspace: Workspace, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())
@@ -169,7 +169,7 @@ def test_what_went_wrong_with_the_restore_is_still_known_when_the_mail_leaves_la
     assert "mail server" not in kept
 
 
-def test_a_restore_that_fails_and_finishes_after_all_is_told_of_both_times(
+def test_a_restore_that_fails_and_finishes_after_all_is_reported_both_times(
     workspace: Workspace, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CONNECTION, mailbox.airflow_connection())

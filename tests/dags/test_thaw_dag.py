@@ -81,13 +81,14 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def deferred_triggers() -> list[tuple[str, dict[str, Any]]]:
-    """What Airflow has handed to its triggerer."""
+    """What of ours Airflow has handed to its triggerer; before 3.3 other tests' approvals are there as well."""
     from airflow.models.trigger import Trigger
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:
-        return [(row.classpath, row.kwargs) for row in session.scalars(select(Trigger)).all()]
+        found = [(row.classpath, row.kwargs) for row in session.scalars(select(Trigger)).all()]
+    return [(path, kwargs) for path, kwargs in found if path.startswith("perennial.")]
 
 
 def noted(warehouse: Warehouse) -> ThawStatus | None:
@@ -139,7 +140,7 @@ def test_m9_frozen_files_are_thawed_before_they_are_copied_and_the_requesters_kn
 
 
 @pytest.mark.long
-def test_what_can_be_read_at_once_is_neither_waited_for_nor_told(
+def test_what_can_be_read_at_once_is_neither_waited_for_nor_announced(
     freeze: Freeze, aws: Aws, run_dag: RunDag, mailbox: Mailbox
 ) -> None:
     workspace, before = freeze("GLACIER_IR")
@@ -171,7 +172,7 @@ def test_expedited_is_refused_for_deep_archive_before_anything_is_asked_for(
 
 
 @pytest.mark.long
-def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_told_twice(
+def test_a_mail_server_that_is_down_holds_no_thaw_up_and_nobody_is_notified_twice(
     freeze: Freeze, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse, run = freeze("GLACIER")[0].warehouse, Run("r1", NOW, "ann")

@@ -116,7 +116,7 @@ def test_what_athenas_driver_makes_of_binds_is_the_same_value_again(aws: Aws) ->
 
 
 @pytest.mark.parametrize("engine", ["trino", "athena"])
-def test_a_server_that_is_down_can_be_tried_again_and_no_password_is_told(engine: str, aws: Aws) -> None:
+def test_a_server_that_is_down_can_be_tried_again_and_no_password_is_shown(engine: str, aws: Aws) -> None:
     port = free_port()
     url = f"trino://someone@127.0.0.1:{port}/lake"
     asked = SqlAlchemyEngine(url) if engine == "trino" else athena(f"http://127.0.0.1:{port}", "none")

@@ -302,7 +302,7 @@ def lists(warehouse: Warehouse) -> list[Path]:
     return list(Path(warehouse.operations_uri().removeprefix("file://"), "loads").iterdir())
 
 
-def test_rejected_records_are_told_apart_by_whom_they_are_about(keyed: Warehouse):
+def test_rejected_records_are_distinguished_by_whom_they_are_about(keyed: Warehouse):
     theirs = [
         *broken((PERSON,)),
         "u1",

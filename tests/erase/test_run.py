@@ -219,7 +219,7 @@ def test_r22_requests_that_are_open_when_the_key_is_lost_come_to_their_end(world
 
 
 @pytest.mark.long
-def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is_told_before(
+def test_r22_cold_files_of_several_requests_are_retrieved_once_and_their_cost_is_stated_before(
     aws: Aws, tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = workspace_on(aws, tmp_path / "home", "GLACIER", monkeypatch, local=True)

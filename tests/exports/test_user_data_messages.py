@@ -37,7 +37,7 @@ def commands(message: Message) -> list[dict[str, Any]]:
     return [{"dag": words[3], **json.loads(words[5])} for words in map(shlex.split, lines)]
 
 
-def test_a_written_file_is_told_with_its_place_users_size_moment_and_that_it_is_personal() -> None:
+def test_a_written_file_is_announced_with_its_place_users_size_moment_and_that_it_is_personal() -> None:
     message = export_message(report(**WRITTEN, run_url="http://127.0.0.1:8080/runs/1"))
     assert message.subject == "User data: Spring, 1,234,567 users"
     for part in (message.text, message.html):

@@ -267,7 +267,7 @@ def test_a_request_that_is_wrong_is_refused_by_field_value_and_remedy(asked: Any
     assert said in str(caught.value)
 
 
-def test_every_flaw_is_told_but_not_hundreds_of_them() -> None:
+def test_every_mistake_is_named_but_not_hundreds_of_them() -> None:
     with pytest.raises(TerminalRequestError, match=r"external_ids\[4\] is 4; .* And 95 more\."):
         parse_request({"external_ids": list(range(100))})
 
@@ -306,7 +306,7 @@ def test_r17_after_a_restore_every_segment_is_what_it_was(story: Story) -> None:
     assert story.restored.segments == story.before.segments
 
 
-def test_a_segment_without_lists_reads_only_what_tells_who_is_in_it(story: Story) -> None:
+def test_a_segment_without_lists_reads_only_what_decides_who_is_in_it(story: Story) -> None:
     request = parse_segment_request({"segment_id": HOSTILE, "fields_to_export": ["braze_id", "first_name"]})
     with open_segment_export(story.warehouse, request, NOW, strict=True) as export:
         assert export.completeness == Completeness()

@@ -47,7 +47,10 @@ class Statements:
 
     def remove_orphans(self, table: str, location: str, older_than_ms: int) -> None:
         """Call Iceberg's action, for the procedure of that name accepts no time within the last day."""
-        java, session = self.session._jvm.org.apache.iceberg.spark, self.session._jsparkSession
+        jvm, session = self.session._jvm.org.apache, self.session._jsparkSession
+        java = jvm.iceberg.spark
+        # The session by which a name is looked up is the thread's.
+        jvm.spark.sql.SparkSession.setActiveSession(session)
         action = java.actions.SparkActions.get(session).deleteOrphanFiles(
             java.Spark3Util.loadIcebergTable(session, table)
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -97,6 +98,15 @@ def whole(rows: Counter[str]) -> Counter[str]:
     return found
 
 
+def declared(rows: Counter[str]) -> Counter[str]:
+    """Rows without columns of others, which features do not see."""
+    names = {column.name for column in INTERACTIONS.columns}
+    found: Counter[str] = Counter()
+    for text, count in rows.items():
+        found[json.dumps({name: value for name, value in json.loads(text).items() if name in names})] += count
+    return found
+
+
 def world(warehouse: Warehouse) -> None:
     workspace = Workspace(warehouse)
     workspace.source("old")
@@ -159,11 +169,12 @@ def go_on(warehouse: Warehouse, case: Case, plan_uri: str) -> bool:
         Whether they are done; where Spark has made the past unknown, they may be refused.
     """
     work, run = WAYS[case.way]
+    refused = (TransientConflictError, *(TerminalDataError,) * (case.write is binpack_and_expire))
+    if plan_uri and not (case.killed and WRITES.index(case.write) % 2):
+        with suppress(*refused):
+            prepare(warehouse, plan_uri)
+            finish_move(warehouse, plan_uri, run)
     try:
-        if plan_uri and not (case.killed and WRITES.index(case.write) % 2):
-            with suppress(TransientConflictError):
-                prepare(warehouse, plan_uri)
-                finish_move(warehouse, plan_uri, run)
         work(warehouse, "later", 2)
     except TerminalDataError as error:
         if case.write is not binpack_and_expire or "expired" not in str(error):
@@ -180,22 +191,23 @@ def check(warehouse: Warehouse, spark: ApacheSpark, case: Case) -> None:
     plan_uri = come_to(warehouse, case)
     left, came = written(warehouse, spark, case)
     expected = before - left + came
-    seen = whole(visible(warehouse))
-    assert not seen - expected, "features see no row twice, and none that is not there"
+    # Where rows are in both tables, features see those of hot, whatever becomes of the others.
+    assert not whole(visible(warehouse)) - declared(before + came), "features see no row twice"
 
     stand = {table: rows_of(warehouse, table) for table in (HOT, ARCHIVE)}
     if not go_on(warehouse, case, plan_uri):
         assert {table: rows_of(warehouse, table) for table in (HOT, ARCHIVE)} == stand
-        assert not whole(visible(warehouse)) - expected
+        assert not whole(visible(warehouse)) - declared(before + came)
         return
     assert rows_of(warehouse, HOT, ARCHIVE) == expected
-    assert whole(visible(warehouse)) == rows_of(warehouse, HOT)
+    assert whole(visible(warehouse)) == declared(rows_of(warehouse, HOT))
     assert list(find_losses(warehouse)) == []
     places = {"expire": (ARCHIVE, HOT), "restore": (HOT, ARCHIVE)}[case.way]
     assert [bool([row for row in rows_of(warehouse, place) if '"old"' in row]) for place in places] == [True, False]
     if case.way == "expire":
         restore(warehouse, "back", 3)
-        assert rows_of(warehouse, HOT) == whole(visible(warehouse)) == expected
+        assert rows_of(warehouse, HOT) == expected
+        assert whole(visible(warehouse)) == declared(expected)
     for table in (HOT, ARCHIVE):
         assert whole(spark.multiset(table)) == rows_of(warehouse, table)
 
@@ -286,7 +298,7 @@ def test_copies_that_spark_removes_as_orphans_are_missed_and_made_again(
     ("way", "step"),
     [
         pytest.param("expire", "verify", marks=pytest.mark.long),
-        pytest.param("restore", "add", marks=pytest.mark.long),
+        pytest.param("restore", "verify", marks=pytest.mark.long),
         ("expire", "add"),
     ],
 )
@@ -309,11 +321,8 @@ def test_a_table_that_spark_upgrades_to_version_3_is_read_with_its_deletion_vect
 
     work, run = WAYS[way]
     seen = visible(local_warehouse)
-    for again in (
-        lambda: prepare(local_warehouse, plan_uri),
-        lambda: finish_move(local_warehouse, plan_uri, run),
-        lambda: work(local_warehouse, "later", 2),
-    ):
+    next_try = prepare if step == "verify" else partial(finish_move, run=run)
+    for again in (lambda: next_try(local_warehouse, plan_uri), lambda: work(local_warehouse, "later", 2)):
         with pytest.raises(TerminalSettingError, match="format version 3"):
             again()
         assert {name: rows_of(local_warehouse, name) for name in (HOT, ARCHIVE)} == {**tables, HOT: left}

@@ -74,7 +74,7 @@ def restored_rows(warehouse: Warehouse) -> dict[str, int]:
 
 
 @pytest.mark.long
-def test_two_restores_of_the_same_sources_are_one_event_and_both_requesters_hear_that_all_is_back(
+def test_two_restores_of_the_same_sources_are_one_event_and_both_requesters_learn_that_all_is_back(
     workspace: Workspace,
 ) -> None:
     warehouse = workspace.warehouse
@@ -120,7 +120,7 @@ def test_a_restore_that_failed_before_another_brought_its_sources_back_stays_fai
 @pytest.mark.long
 @everywhere
 @pytest.mark.parametrize("step", ["add", "remove"])
-def test_a_restore_says_what_a_killed_one_has_brought_back_and_settling_that_says_nothing_more(
+def test_a_restore_says_what_a_killed_one_has_brought_back_and_recovery_says_nothing_more(
     workspace: Workspace, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = workspace.warehouse

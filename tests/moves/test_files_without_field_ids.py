@@ -118,7 +118,7 @@ def test_they_are_read_by_name_and_stay_readable_for_everybody_wherever_they_go(
 
 
 @pytest.mark.long
-def test_a_file_whose_partition_tells_its_source_is_read_and_moves(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_file_whose_partition_names_its_source_is_read_and_moves(workspace: Workspace, tmp_path: Path) -> None:
     warehouse = workspace.warehouse
     registered_from_hive(warehouse, tmp_path / "hive", "from hive")
     ours = multiset(warehouse, HOT)
@@ -133,7 +133,7 @@ def test_a_file_whose_partition_tells_its_source_is_read_and_moves(workspace: Wo
     assert multiset(warehouse, HOT) <= ours
 
 
-def test_deleted_rows_that_cannot_be_told_are_refused_until_they_are_rewritten(
+def test_deleted_rows_that_cannot_be_identified_are_refused_until_they_are_rewritten(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     warehouse = workspace.warehouse

@@ -141,7 +141,7 @@ def test_r20_no_days_send_no_notice(warehouse: Warehouse, mailbox: Mailbox) -> N
 
 
 @pytest.mark.long
-def test_r19_who_placed_a_hold_hears_once_before_it_ends_and_the_owner_when_the_source_is_due(
+def test_r19_who_placed_a_hold_is_notified_once_before_it_ends_and_the_owner_when_the_source_is_due(
     warehouse: Warehouse, mailbox: Mailbox
 ) -> None:
     end = wall_clock().replace(microsecond=0) + 100 * DAY

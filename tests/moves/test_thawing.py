@@ -333,7 +333,7 @@ def test_a_move_that_cannot_wait_says_how_long_to_wait(workspace: Workspace) -> 
 
 
 @pytest.mark.long
-def test_of_many_files_a_listing_tells_which_can_be_cold_and_only_those_are_looked_at(
+def test_of_many_files_a_listing_shows_which_can_be_cold_and_only_those_are_looked_at(
     aws: Aws, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse, run2 = workspace.warehouse, run("r2")

@@ -241,7 +241,7 @@ def test_a_tenth_may_vanish_and_nine_may_whatever_share_they_are(workspace: Plat
 # Expired, restored, late, back
 
 
-def test_r8_r12_r13_what_vanished_is_told_of_comes_back_by_id_and_tag_and_its_clock_restarts(
+def test_r8_r12_r13_what_vanished_is_announced_comes_back_by_id_and_tag_and_its_clock_restarts(
     workspace: PlatformWorkspace,
 ) -> None:
     warehouse = workspace.warehouse

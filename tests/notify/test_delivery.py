@@ -177,7 +177,7 @@ def send_three(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize(("when", "twice"), [("before", [BOB]), ("after", [])])
-def test_a_sender_that_is_killed_tells_at_most_the_one_twice_whom_it_was_about_to_note(
+def test_a_sender_that_is_killed_notifies_at_most_one_person_twice(
     when: str, twice: list[str], warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     with listening(StrictServer(), monkeypatch) as server:
@@ -188,7 +188,7 @@ def test_a_sender_that_is_killed_tells_at_most_the_one_twice_whom_it_was_about_t
     assert server.copies == Counter([*ALL, *twice])
 
 
-def test_news_that_differ_are_told_to_those_who_have_the_earlier_ones(mailbox: Mailbox, tmp_path: Path) -> None:
+def test_news_that_differ_are_sent_to_those_who_have_the_earlier_ones(mailbox: Mailbox, tmp_path: Path) -> None:
     for reference in ("restore:r1:failed", "restore:r1:finished", "restore:r1:finished"):
         attempt(tmp_path, ALL[:1], Message(reference=reference, subject=reference, text="", html=""))
     assert [mail.subject for mail in mailbox.messages()] == ["restore:r1:failed", "restore:r1:finished"]
@@ -197,7 +197,7 @@ def test_news_that_differ_are_told_to_those_who_have_the_earlier_ones(mailbox: M
 # --- who could not be notified is listed ------------------------------------------------------------------------------
 
 
-def test_who_could_not_be_told_is_listed_until_somebody_is(
+def test_who_could_not_be_notified_is_listed_until_somebody_is(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = DeliveryRecord.of(warehouse, "expiry", "r1")

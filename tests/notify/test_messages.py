@@ -461,7 +461,7 @@ def test_no_mail_holds_the_address_of_a_file_on_the_machine_that_runs_airflow(ur
         assert "file:" not in part
 
 
-def test_one_is_said_of_one_and_everybody_is_told_why_they_get_the_mail() -> None:
+def test_one_is_said_of_one_and_everybody_learns_why_they_get_the_mail() -> None:
     one = expiry_digest(expiry(expired(1, row_count=1)))
     for part in both_parts(one):
         for words in (
@@ -524,7 +524,7 @@ def test_a_late_restore_says_how_long_what_was_asked_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("conf", [None, {}, {"source_ids": "cmp-1", "tags": 7}], ids=["null", "empty", "wrong types"])
-def test_a_late_restore_is_told_of_whatever_its_conf_holds(conf: object) -> None:
+def test_a_late_restore_is_announced_whatever_its_conf_holds(conf: object) -> None:
     message = late_restore_message({"dag_run_id": "r", "queued_at": None, "run_after": None, "conf": conf}, ASKED)
     assert message.subject == "Restore is late: no sources"
     assert "more than 15 minutes" in message.text

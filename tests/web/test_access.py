@@ -110,7 +110,7 @@ def test_a_route_that_somebody_adds_without_a_right_is_found() -> None:
 
 
 @pytest.mark.parametrize("address", ROUTES)
-def test_a_stranger_is_told_to_log_in(server: TestClient, settings: Settings, address: str) -> None:
+def test_a_stranger_is_asked_to_log_in(server: TestClient, settings: Settings, address: str) -> None:
     method, path = address.split()
     answer = server.request(method, f"/perennial{path}")
     assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")

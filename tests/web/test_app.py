@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from urllib.parse import parse_qsl, urlsplit
+from importlib.metadata import version
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,7 +16,7 @@ from tests.web.conftest import As
 from tests.workspace import Workspace
 
 
-def test_strangers_are_told_to_log_in(server: TestClient, warehouse: Warehouse) -> None:
+def test_strangers_are_asked_to_log_in(server: TestClient, warehouse: Warehouse) -> None:
     answer = server.get("/perennial/sources")
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
@@ -41,6 +42,9 @@ def test_who_logs_in_comes_back_to_the_link_one_came_from(
     (link,) = re.findall(r'<a href="([^"]*)" data-airflow>Log in', refused.text)
     form = server.get(html.unescape(link))
     assert form.status_code == 307
+    if version("apache-airflow-core").startswith("3.1."):
+        # It does not quote the link anew, so what follows `&` is lost, and a name with such a character is not found.
+        address = unquote(address.partition("&")[0])
     assert dict(parse_qsl(urlsplit(form.headers["location"]).query)) == {"next": address}
 
 

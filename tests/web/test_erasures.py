@@ -136,7 +136,7 @@ def test_r22_what_cannot_be_requested_is_said_without_what_was_typed(
     assert (open_states(warehouse), runs()) == (before, [])
 
 
-def test_r22_a_program_opens_a_request_and_is_told_why_not(page: As, warehouse: Warehouse) -> None:
+def test_r22_a_program_opens_a_request_and_learns_why_not(page: As, warehouse: Warehouse) -> None:
     ann = page("ann")
     answer = ann.post("/perennial/api/erasures", json={"external_user_ids": ["e1"], "reason": "4711"})
     assert answer.status_code == 202

@@ -295,7 +295,7 @@ class TestStream:
             assert list(spill.iterdir()) == []
         assert len([message for message in seen if message["type"] == "http.response.body"]) == 3
 
-    def test_a_server_that_tells_of_it_instead_ends_it_too(self, page: As, spill: Path) -> None:
+    def test_a_server_that_reports_it_instead_ends_it_too(self, page: As, spill: Path) -> None:
         pieces: list[bytes] = []
         gone: list[bool] = []
 

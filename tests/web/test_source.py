@@ -104,7 +104,7 @@ def test_expired_data_is_said_first_and_can_be_asked_back(page: As) -> None:
 
 
 @pytest.mark.long
-def test_who_may_not_restore_is_told_so_beside_a_button_that_is_off(page: As) -> None:
+def test_who_may_not_restore_reads_so_beside_a_button_that_is_off(page: As) -> None:
     for source_id, buttons in (("old", 1), ("canvas", 2)):
         text = opened(page, source_id)
         assert "the right to trigger the DAG restore_interactions" in text

@@ -239,7 +239,7 @@ def test_a_page_beyond_the_last_says_so(page: As) -> None:
     assert answer == {"obstacle": "", "total": 6, "page": 3, "pages": 1, "sources": []}
 
 
-def test_who_may_not_restore_is_told_which_right_is_missing_before_the_click(page: As) -> None:
+def test_who_may_not_restore_learns_which_right_is_missing_before_the_click(page: As) -> None:
     text = page("vic").get("/perennial/sources").text
     assert "the right to trigger the DAG restore_interactions" in text
     assert OFF in text

@@ -132,7 +132,7 @@ def undelivered_here(delivery: Delivery) -> str:
         return ""
     return (
         f"{describe(delivery.undelivered)} The restore itself is not affected: inform them another way. Outside "
-        "Airflow the connection is read from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from Airflow's database."
+        "Airflow the connection is read from AIRFLOW_CONN_SMTP_DEFAULT or a secrets backend, not from its database."
     )
 
 
