@@ -9,7 +9,14 @@ from pathlib import Path
 from benchmarks.peers.peer import serve
 
 
-class ClickHouse:
+class Reader:
+    """An engine that has nothing to end."""
+
+    def close(self) -> None:
+        """Stop it in order."""
+
+
+class ClickHouse(Reader):
     """`icebergLocal` of ClickHouse, in process (chdb)."""
 
     def __init__(self) -> None:
@@ -26,7 +33,7 @@ class ClickHouse:
         chdb.query(f"INSERT INTO FUNCTION file('{path}', 'Parquet') SELECT * FROM icebergLocal('{folder}', {chosen})")
 
 
-class DuckDB:
+class DuckDB(Reader):
     """DuckDB's own Iceberg extension."""
 
     def __init__(self) -> None:
@@ -45,7 +52,7 @@ class DuckDB:
         self._connection.execute(f"COPY (FROM iceberg_scan('{metadata}')) TO '{path}' (FORMAT parquet)")
 
 
-class Polars:
+class Polars(Reader):
     """`scan_iceberg` of Polars, with its own reader."""
 
     def save(self, metadata: str, path: str) -> None:
@@ -55,7 +62,7 @@ class Polars:
         polars.scan_iceberg(metadata, reader_override="native").collect().write_parquet(path)
 
 
-class Daft:
+class Daft(Reader):
     """`read_iceberg` of Daft, planned with pyiceberg."""
 
     def save(self, metadata: str, path: str) -> None:
