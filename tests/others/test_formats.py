@@ -13,6 +13,7 @@ from pyiceberg.transforms import MonthTransform
 from perennial.errors import TerminalDataError, TerminalError, TerminalSettingError
 from perennial.maintenance import compact_tables, purge_files
 from perennial.moves import Run, expire_sources, restore_sources
+from perennial.moves.expire import decide_expiry, plan_expiry
 from perennial.settings import Settings
 from perennial.storage import storage_for
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, LIFECYCLE_EVENTS, LOADED_EVENTS, TABLES
@@ -22,6 +23,7 @@ from perennial.warehouse.repair import accept_table
 from tests.audiences.worlds import ask
 from tests.currents.landing import OPEN, event, land_avro, load
 from tests.maintenance.deletes import delete_rows
+from tests.moves.steps import finish_move, prepare
 from tests.others.writer import (
     NOW,
     add_file,
@@ -31,7 +33,7 @@ from tests.others.writer import (
     table_of_others,
     upgrade_to_version_3,
 )
-from tests.rows import append_hot, hot_and_archive, interaction, multiset
+from tests.rows import append_hot, hot_and_archive, interaction, multiset, visible
 from tests.workspace import Workspace, received
 
 HOT, ARCHIVE = INTERACTIONS.name, INTERACTIONS_ARCHIVE.name
@@ -105,6 +107,17 @@ def test_a_table_of_version_3_is_refused_and_can_be_made_anew(
     assert rows <= hot_and_archive(warehouse)
 
 
+def test_a_table_that_becomes_one_of_version_3_during_a_move_stops_it_before_anything_is_recorded(
+    warehouse: Warehouse,
+) -> None:
+    (plan_uri,) = plan_expiry(warehouse, decide_expiry(warehouse, RUN).uri, RUN)
+    prepare(warehouse, plan_uri)
+    seen = visible(warehouse)
+    upgrade_to_version_3(warehouse, HOT)
+    refused(warehouse, lambda _: finish_move(warehouse, plan_uri, RUN), TerminalSettingError, f".{HOT} ", "version 3")
+    assert visible(warehouse) == seen
+
+
 FORMATS = [
     (HOT, FileFormat.AVRO, expires),
     (HOT, FileFormat.AVRO, compact_tables),
@@ -123,7 +136,7 @@ def rows_for(warehouse: Warehouse, name: str) -> list[dict[str, object]]:
     return warehouse.read(name).to_pylist()[:1]
 
 
-@pytest.mark.long(but=r"^loaded_events-FileFormat\.AVRO-loads$")
+@pytest.mark.long(but=r"^(loaded_events|interactions|interactions_archive)-.*-(loads|expires|restores)$")
 @pytest.mark.parametrize(
     ("name", "file_format", "work"), FORMATS, ids=[f"{name}-{kind}-{work.__name__}" for name, kind, work in FORMATS]
 )
@@ -148,7 +161,6 @@ def test_a_file_that_is_no_parquet_is_refused_and_can_be_rewritten(
     work(warehouse)
 
 
-@pytest.mark.long
 def test_a_question_about_a_source_with_an_avro_file_says_so_and_other_questions_are_answered(
     warehouse: Warehouse,
 ) -> None:
