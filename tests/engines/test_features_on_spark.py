@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from perennial.engines.analysts import open_query_session
-from perennial.engines.duckdb import KNOWN_VIEWS, VIEWS
+from perennial.engines.duckdb import KNOWN_VIEWS, VIEWS, internals_in_sight
 from perennial.errors import TerminalRequestError
 from perennial.exports.models import parse_request, parse_segment_request
 from perennial.exports.profile import read_profile
@@ -123,7 +123,8 @@ def of_old(warehouse: Warehouse) -> dict[str, Any]:
 
 def look(warehouse: Warehouse) -> Answers:
     with open_query_session(warehouse) as session:
-        relations = {name: rows(session.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
+        with internals_in_sight(session.connection):
+            relations = {name: rows(session.query(f"SELECT * FROM {name}").read_all()) for name in RELATIONS}
         asked = session.ask(ASKED[session.dialect], {"since": at(0), "one": "ann", "other": "bob"}).read_all()
         left_out = {
             query: what_is_left_out(warehouse, session.connection, narrowed_query(query))

@@ -22,7 +22,7 @@ from tests.test_storage_s3 import (
     storage,
     test_a_bucket_that_is_missing_is_named_whatever_is_tried,
     test_a_copy_names_the_bucket_that_is_missing_of_the_two,
-    test_a_damaged_copy_is_told_by_its_checksum,
+    test_a_damaged_copy_is_recognized_by_its_checksum,
     test_a_large_object_is_copied_in_parts_whole_with_its_class,
     test_a_large_object_without_a_checksum_that_survives_is_not_put_where_it_could_not_be_compared,
     test_a_noted_checksum_that_nobody_can_compute_any_more_is_refused_with_a_way_out,
