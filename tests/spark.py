@@ -20,7 +20,7 @@ from tests.lake import KEY, REGION, SECRET, TABLES, Lake
 
 CATALOG = "lake"
 """What the server calls the catalog; it is the one that a session begins with."""
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def running_spark(lake: Lake, directory: Path, key: str = KEY, mode: str = "loca
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=directory)
     try:
-        _wait(port, process, log)
+        wait(port, process, log)
         yield Spark(f"sc://127.0.0.1:{port}", log)
     finally:
         process.terminate()
@@ -85,11 +85,12 @@ def _token(lake: Lake) -> str:
         return str(json.load(answer)["access_token"])
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when a server answers on its port."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"Sail did not come up; see {log}")
+    raise RuntimeError(f"The server did not come up; see {log}")

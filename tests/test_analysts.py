@@ -18,24 +18,10 @@ from perennial.policy.hold_requests import HoldRequest, place_hold
 from perennial.settings import Settings
 from perennial.warehouse import Warehouse
 from perennial_sample.workspace import advance_workspace, create_workspace
-from tests import PROJECT_ROOT
+from tests.analysts_page import PAGE, QUERIES
 
-PAGE = PROJECT_ROOT / "docs" / "analysts.md"
 NEVER, SHORT, MISSING = "Answers that never change", "Answers that leave out expired data", "What is missing"
 Rows = list[tuple[Any, ...]]
-
-
-def queries() -> dict[tuple[str, str], str]:
-    """The queries of the page, by the heading of their section and their own."""
-    found = {}
-    for section in re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        for part in re.split(r"^### ", section, flags=re.MULTILINE):
-            for query in re.findall(r"^```sql\n(.+?)^```", part, flags=re.MULTILINE | re.DOTALL):
-                found[section.partition("\n")[0], part.partition("\n")[0]] = query
-    return found
-
-
-QUERIES = queries()
 
 
 @pytest.fixture(scope="module")

@@ -59,12 +59,12 @@ class Container:
     home: str
 
     def command(self, *words: str, environment: Mapping[str, str] | None = None, empty_home: bool = False) -> list[str]:
-        """Return the command that runs another one in the container, as its first process after the entry point.
+        """Return the command that runs another one in the container.
 
-        Killing what it starts kills every process in the container.
+        What it starts has one child, the first process of the container; when that is killed, so is every other.
         """
         variables = [f"{name}={value}" for name, value in {**self.environment, **(environment or {})}.items()]
-        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-ec", ENTER, "enter"]
+        apart = ["unshare", "--mount", "--pid", "--fork", "bash", "-ec", ENTER, "enter"]
         place = [str(self.root), self.home if empty_home else "", f"{self.user}:0"]
         inside = ["env", "--ignore-environment", f"--chdir={self.home}", *variables, *self.entrypoint, *words]
         return [*apart, *place, *inside]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from scripts.environments import MissingError
 
 from perennial_sample.ports import free_port
@@ -25,7 +26,8 @@ from tests.deployed.image import Container
 from tests.test_deploy import compose, example
 
 PASSWORD = "a password of the tests"
-START_SECONDS = 900
+# Nothing here is about time, and a busy machine is slow.
+START_SECONDS = 3_600
 
 
 @dataclass
@@ -96,9 +98,11 @@ class Stack:
         raise AssertionError(f"Waited in vain for {what}; logs: {self.folder}")
 
     def stop(self) -> None:
-        for service, process in self.processes.items():
-            # PostgreSQL has processes of its own to end; killing a container ends all that is in it.
-            process.terminate() if service == "postgres" else process.kill()
+        for process in self.processes.values():
+            # The first process of a container: all others in it end with it. PostgreSQL's own children end by themselves.
+            for first in psutil.Process(process.pid).children() if process.args[0] == "unshare" else ():
+                first.kill()
+            process.terminate()
         for process in self.processes.values():
             process.wait()
 

@@ -120,7 +120,7 @@ _PART = re.compile(r"^(?P<begin>WITH |\), )(?P<part>(?P<name>\w+) AS \(\n.*?)(?=
 def sent(name: str, dialect: Dialect) -> Rendered:
     """What an engine is sent."""
     asked = STATEMENTS[name]
-    relations = _relations(asked, dialect)
+    relations = relations_of(asked, dialect)
     if isinstance(asked.sql, str):
         return relations.render(asked.sql, asked.params, dialect)
     return relations.complete(asked.sql["trino" if dialect is ATHENA else dialect.name], asked.params, dialect)
@@ -141,7 +141,8 @@ def written(dialect: Dialect) -> dict[str, str]:
     return texts
 
 
-def _relations(asked: Asked, dialect: Dialect) -> Relations:
+def relations_of(asked: Asked, dialect: Dialect = SPARK) -> Relations:
+    """The tables at invented snapshots, and what a statement reads by name."""
     relations = Relations()
     for table in TABLES:
         # One table never had a snapshot. The number comes from the name, so that a new table changes no other's.

@@ -59,12 +59,16 @@ DAYS = [
 @pytest.fixture(scope="module", params=["duckdb", "spark"])
 def asked(request: pytest.FixtureRequest, shared_lake_warehouse: Warehouse) -> Warehouse:
     """The same tables on S3, asked through each engine."""
-    workspace = Workspace(shared_lake_warehouse)
+    return through(filled(shared_lake_warehouse), request)
+
+
+def filled(warehouse: Warehouse) -> Warehouse:
+    workspace = Workspace(warehouse)
     workspace.source("s", "active")
     workspace.sync()
     workspace.replace("users", USERS)
     workspace.replace("source_daily_stats", DAYS)
-    return through(shared_lake_warehouse, request)
+    return warehouse
 
 
 def through(warehouse: Warehouse, request: pytest.FixtureRequest, param: str | None = None) -> Warehouse:

@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -155,6 +156,19 @@ def test_nothing_else_is_left_behind(warehouse: Warehouse) -> None:
     table, data_files = write(warehouse, "interactions", some_interactions())
     listed = {stored.uri for stored in storage_for(table.location()).list_files(f"{table.location()}/data")}
     assert listed == {data_file.file_path for data_file in data_files}
+
+
+def test_lists_have_the_annotation_that_other_engines_look_for(warehouse: Warehouse) -> None:
+    rows = [{"user_id": str(flags), "invalid_phone": False, "feature_flags": flags} for flags in ([], ["a", "b"])]
+    table, (data_file,) = write(warehouse, "users", rows)
+    path = data_file.file_path.removeprefix("file://")
+    with open_connection() as connection:
+        annotated = "SELECT name, field_id FROM parquet_schema(?) WHERE logical_type = 'ListType()'"
+        found = connection.execute(annotated, [path]).fetchall()
+    assert found == [("feature_flags", table.schema().find_field("feature_flags").field_id)]
+    assert data_file.file_size_in_bytes == Path(path).stat().st_size
+    read = pq.read_table(path, columns=["user_id", "feature_flags"]).to_pylist()
+    assert read == [{name: row[name] for name in ("user_id", "feature_flags")} for row in rows]
 
 
 def test_a_column_that_cannot_hold_null_refuses_one(warehouse: Warehouse) -> None:

@@ -9,9 +9,14 @@ import pytest
 from benchmarks.peers.spark_catalogs import embedded_catalog, rest_catalog
 from scripts.environments import MissingError
 
+from perennial.engines import transpile
+from perennial.settings import Settings
 from perennial.warehouse import Warehouse
+from tests.installed.ceph import Ceph, running_ceph
 from tests.installed.spark import ApacheSpark, running_spark
+from tests.installed.spark_connect import Publisher, running_spark_connect
 from tests.lake import Lake
+from tests.spark import Spark
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +28,41 @@ def apache_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheSpa
         except MissingError as missing:
             pytest.exit(f"The tests of Apache Spark need {missing}", returncode=1)
         yield spark
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
+    """One Ceph with its S3 gateway for all the tests of this process; each makes buckets of its own."""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(running_ceph(tmp_path_factory.mktemp("ceph")))
+        except MissingError as missing:
+            pytest.exit(f"The tests of Ceph need {missing}", returncode=1)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
+    """Apache Spark's own Spark Connect server; what is asked of it is published to it first."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_spark_connect(tmp_path_factory.mktemp("connect")))
+        except MissingError as missing:
+            pytest.exit(f"The tests of Spark Connect need {missing}", returncode=1)
+        publisher = Publisher(server, tmp_path_factory.mktemp("published"))
+        stack.callback(publisher.close)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(transpile, "relations_at_snapshots", publisher.relations_at_snapshots)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def module_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """An empty workspace on this disk, for all tests of a module."""
+    home = {"PERENNIAL_HOME": str(tmp_path_factory.mktemp("module")), "PERENNIAL_LANDING_SETTLE_SECONDS": "0"}
+    warehouse = Warehouse(Settings.from_environment(home))
+    warehouse.create_tables()
+    return warehouse
 
 
 @pytest.fixture

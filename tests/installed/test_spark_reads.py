@@ -16,12 +16,12 @@ from perennial.maintenance.compaction import compact_tables
 from perennial.moves import Run, expire_sources, restore_sources
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
+from tests.analysts_page import QUERIES
 from tests.engines.test_features_on_spark import Answers, look, rows
 from tests.exports.received_world import expire, filled, restore
 from tests.installed.spark import ApacheSpark
 from tests.installed.spark_engine import ApacheEngine
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
-from tests.test_analysts import QUERIES
 from tests.workspace import Workspace
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.certificates import certificate
 from tests.kill import Point, run_and_kill
 from tests.strict_mail_server import CONNECTION, StrictServer, listening
 
@@ -247,29 +248,6 @@ def test_a_connection_that_cannot_work_says_what_to_set(
     with pytest.raises(TerminalDeliveryError, match=said):
         attempt(tmp_path).refuse_gaps()
     assert mailbox.messages() == []
-
-
-def certificate(directory: Path) -> Path:
-    """Make a key and a certificate that nobody has signed."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 def test_a_mailbox_shows_a_mail_to_several_people_once_and_one_that_somebody_gets_again_twice(

@@ -71,6 +71,19 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
+def _chosen_of_those_present(node: exp.Expr) -> exp.Expr:
+    # DuckDB passes over rows whose value is null, and chooses among the others.
+    if not isinstance(node, exp.ArgMax | exp.ArgMin):
+        return node
+    present = exp.Not(this=exp.Is(this=node.this.copy(), expression=exp.Null()))
+    if not isinstance(node.parent, exp.Filter):
+        return exp.Filter(this=node.copy(), expression=exp.Where(this=present))
+    where = node.parent.expression
+    if present not in where.find_all(exp.Not):
+        where.set("this", exp.and_(where.this, present))
+    return node
+
+
 # --- Spark, through Spark Connect; Sail runs this dialect too ---------------------------------------------------------
 
 
@@ -81,6 +94,23 @@ def _add_months_in_spark(node: exp.Expr) -> exp.Expr:
         return node
     moment, count = added
     return exp.Add(this=moment, expression=exp.func("make_ym_interval", exp.Literal.number(0), count))
+
+
+def _without_zone_in_spark(node: exp.Expr) -> exp.Expr:
+    # There a date with an interval stays a date, and date_trunc() returns a time with a zone.
+    if isinstance(node, exp.TimestampTrunc | exp.Add | exp.Sub) and node.this.is_type("date", "timestamp"):
+        with_interval = isinstance(node, exp.TimestampTrunc) or isinstance(node.expression, exp.Interval)
+        return exp.cast(node.copy(), exp.DataType.Type.TIMESTAMPNTZ) if with_interval else node
+    return node
+
+
+def _count_boundaries_in_spark(node: exp.Expr) -> exp.Expr:
+    # DuckDB counts the boundaries between two moments, Spark whole units. Between dates it is the same.
+    if not isinstance(node, exp.DateDiff) or node.this.is_type("date"):
+        return node
+    for name in ("this", "expression"):
+        node.set(name, exp.TimestampTrunc(this=node.args[name], unit=node.args["unit"].copy()))
+    return node
 
 
 def _count_microseconds_in_spark(node: exp.Expr) -> exp.Expr:
@@ -105,7 +135,16 @@ def _choose_by_group(node: exp.Expr) -> exp.Expr:
 
 SPARK = Dialect(
     "spark",
-    (_choose_by_group, _not_materialized, _in_utc, _add_months_in_spark, _count_microseconds_in_spark),
+    (
+        _choose_by_group,
+        _not_materialized,
+        _without_zone_in_spark,
+        _in_utc,
+        _add_months_in_spark,
+        _count_microseconds_in_spark,
+        _count_boundaries_in_spark,
+        _chosen_of_those_present,
+    ),
 )
 
 
@@ -172,6 +211,7 @@ TRINO = Dialect(
         _count_microseconds_in_trino,
         _is_true,
         _greatest_of_those_present,
+        _chosen_of_those_present,
     ),
     _bound_in_trino,
 )

@@ -121,8 +121,8 @@ class Relations:
             quote_identifiers=False,
             identify=False,
         )
-        if any(union.args.get("by_name") for union in translated.find_all(exp.SetOperation)):
-            _unite_by_position(annotate_types(translated, schema={**COLUMNS, **self.held}, dialect=_CANONICAL))
+        translated = annotate_types(translated, schema={**COLUMNS, **self.held}, dialect=_CANONICAL)
+        _unite_by_position(translated)
         for rewrite in dialect.rewrites:
             translated = _rewritten(translated, rewrite)
         return translated, binds

@@ -91,7 +91,10 @@ def staged_files(
     staging = _staging_directory(place)
     try:
         staged = []
+        nested = not all(field.field_type.is_primitive for field in table.schema().fields)
         for index, written in enumerate(_copy(connection, relation, table, declared, staging)):
+            if nested:
+                written["file_size_bytes"] = _annotate_lists(Path(written["filename"]))
             value = values[int(written["partition_keys"][_PARTITION_NUMBER])]
             statistics = _file_statistics(written, table, key, value)
             data_file = written_file(table, place(written_name(stem, index)), value, statistics)
@@ -156,6 +159,21 @@ def _copy(
         yield from (dict(zip(names, row, strict=True)) for row in result.fetchall())
     finally:
         connection.execute(f"SET threads = {threads}")
+
+
+def _annotate_lists(path: Path) -> int:
+    """Write a file anew and return its size: of a list DuckDB writes Parquet's older annotation only.
+
+    Daft, which finds columns by their field ids, takes such a list for one without elements.
+    """
+    import pyarrow.parquet as pq
+
+    annotated = path.with_suffix(".annotated")
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(annotated, file.schema_arrow, compression="zstd") as writer:
+        for number in range(file.num_row_groups):
+            writer.write_table(file.read_row_group(number))
+    annotated.replace(path)
+    return path.stat().st_size
 
 
 def _is_declared(declared: Table, field: NestedField) -> bool:

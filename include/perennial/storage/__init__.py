@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,6 +81,14 @@ class ColdState:
     temperature: Temperature
     frozen_as: str = ""
     tier: str = ""
+
+
+# What a service answers that cannot read a checksum that follows the content: Ceph 16, for one.
+TRAILERS_REFUSED = re.compile("MissingContentLength|XAmzContentSHA256Mismatch")
+WITHOUT_TRAILERS = (
+    "the service cannot read checksums that follow the content. Set AWS_REQUEST_CHECKSUM_CALCULATION=when_required in "
+    "the environment of Airflow and of whoever runs perennial."
+)
 
 
 def algorithm_of(checksum: str) -> str:

@@ -40,9 +40,10 @@ from perennial.storage import (
 )
 from perennial.storage.s3_buckets import keeps_deleted, lifecycle_rules
 from perennial.storage.s3_checksums import COMPUTABLE, MD5, Digest, known_checksums, proved_by
-from perennial.storage.s3_cold import COLD_CLASSES, cold_state, runs_out
+from perennial.storage.s3_cold import COLD_CLASSES, runs_out
 from perennial.storage.s3_direct import DirectCopies
 from perennial.storage.s3_errors import CONNECTION, error_code, s3_errors
+from perennial.storage.s3_freezing import ColdObjects
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -113,6 +114,7 @@ class S3Storage:
     ) -> None:
         self.client: Any = client
         self._direct = DirectCopies(client)
+        self._cold = ColdObjects(client)
         # The callers use threads for many objects, not for many parts of one.
         self._transfer = TransferConfig(
             multipart_threshold=multipart_bytes, multipart_chunksize=part_bytes, use_threads=False
@@ -234,11 +236,11 @@ class S3Storage:
         """An object that the service has acknowledged is durable."""
 
     def look_cold(self, uri: str) -> ColdState:
-        return cold_state(self._head(uri))
+        return self._cold.state(uri, self._head(uri))
 
     def thaw(self, uri: str, tier: str, faster: bool = False) -> ColdState:
         head = self._head(uri)
-        state = cold_state(head)
+        state = self._cold.state(uri, head)
         if state.temperature is Temperature.READABLE and not runs_out(head):
             return state
         if state.temperature is Temperature.READABLE or (state.frozen_as, tier) not in THAW_TIMES:
@@ -307,7 +309,10 @@ class S3Storage:
 
     def _put(self, file: BufferedReader, uri: str, storage_class: str | None) -> None:
         bucket, key = _place(uri)
-        extra = {"ChecksumAlgorithm": "SHA256"} | ({"StorageClass": storage_class} if storage_class else {})
+        extra = {"StorageClass": storage_class} if storage_class else {}
+        if self.client.meta.config.request_checksum_calculation != "when_required":
+            # Over TLS it follows the content, which not every service can read.
+            extra["ChecksumAlgorithm"] = "SHA256"
         with s3_errors(uri, "write"):
             self.client.upload_fileobj(file, bucket, key, ExtraArgs=extra, Config=self._transfer)
 

@@ -16,6 +16,7 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError  # type: ignore[import-untyped]  # without stubs
 
 from perennial.errors import PerennialError, TerminalSettingError, TransientError
+from perennial.storage import TRAILERS_REFUSED, WITHOUT_TRAILERS
 
 CONNECTION = "aws_default"
 # Answers of a service, and failures to reach it; a catalog on AWS raises the same.
@@ -28,7 +29,11 @@ DENIED = {
     "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
 }  # fmt: skip
 _ELSEWHERE = {"301", "307", "IllegalLocationConstraintException", "PermanentRedirect", "TemporaryRedirect"}
-_COLD = {"InvalidObjectState", "ObjectNotInActiveTierError"}
+COLD = {"InvalidObjectState", "ObjectNotInActiveTierError"}
+# Ceph says the first of an unknown storage class. The answer is the same however often it is asked.
+_REFUSED = {
+    "405", "501", "InvalidArgument", "InvalidRequest", "InvalidStorageClass", "MethodNotAllowed", "NotImplemented",
+}  # fmt: skip
 NO_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, PartialCredentialsError)
 
 
@@ -70,7 +75,9 @@ def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNo
         )
     if code in _ABSENT:
         return FileNotFoundError(f"{uri} does not exist ({error})")
-    if code in _COLD:
+    if TRAILERS_REFUSED.fullmatch(code):
+        return TerminalSettingError(f"{said}: {WITHOUT_TRAILERS}")
+    if code in COLD:
         return TransientError(
             f"{said}: it is in a cold storage class and has to be thawed first; clear the run's task `thaw`."
         )
@@ -83,8 +90,11 @@ def _error(uri: str, action: str, error: ClientError) -> PerennialError | FileNo
         return TerminalSettingError(
             f"{said}: bucket {bucket!r} is in another region. Set region_name of the Airflow connection {CONNECTION!r}."
         )
-    if code == "InvalidStorageClass":
-        return TerminalSettingError(f"{said}. Set PERENNIAL_ARCHIVE_STORAGE_CLASS to one that bucket {bucket!r} has.")
+    if code in _REFUSED:
+        return TerminalSettingError(
+            f"{said}: the service does not accept this request. Set PERENNIAL_ARCHIVE_STORAGE_CLASS to a storage class "
+            f"that bucket {bucket!r} has, or use a service that knows the request."
+        )
     if code.startswith("KMS."):
         return TerminalSettingError(f"{said}: the key that bucket {bucket!r} is encrypted with cannot be used.")
     if code == "GlacierExpeditedRetrievalNotAvailable":

@@ -20,6 +20,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import OperationalError
 
 from perennial.errors import TerminalSettingError, TransientError
+from perennial.storage import TRAILERS_REFUSED, WITHOUT_TRAILERS
 
 _REFUSED = (AuthorizationExpiredError, ForbiddenError, OAuthError, UnauthorizedError)
 _NOT_REACHED = (OperationalError, RequestException, ServerError, ServiceUnavailableError)
@@ -81,6 +82,8 @@ def catalog_errors(catalog: str, commit: str = "") -> Iterator[None]:
                 f"The warehouse's storage refuses these credentials ({error}); check connection 'aws_default', "
                 f"{prefix}S3__… and docs/iam.md."
             ) from error
+        if TRAILERS_REFUSED.search(str(error)):
+            raise TerminalSettingError(f"The warehouse's storage failed ({error}): {WITHOUT_TRAILERS}") from error
         if "AWS Error" in str(error):
             raise TransientError(f"The warehouse's storage failed ({error}); try again.") from error
         raise

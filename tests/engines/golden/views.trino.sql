@@ -123,8 +123,10 @@ WITH source_totals AS (
   )
   SELECT
     moves.source_id AS source_id,
-    MAX_BY(moves.event, moves.position) AS last_event,
-    MAX_BY(moves.occurred_at, moves.position) AS last_moved_at,
+    MAX_BY(moves.event, moves.position) FILTER(WHERE
+      NOT moves.event IS NULL) AS last_event,
+    MAX_BY(moves.occurred_at, moves.position) FILTER(WHERE
+      NOT moves.occurred_at IS NULL) AS last_moved_at,
     MAX(moves.occurred_at) FILTER(WHERE
       moves.event = 'restored') AS last_restored_at
   FROM source_moves_moves AS moves
