@@ -72,6 +72,7 @@ def test_copies_of_which_nobody_knows_whether_they_arrived_are_not_added_again(w
 
     stand, rows = snapshot_ids(warehouse, (HOT, ARCHIVE)), hot_and_archive(warehouse)
     for work in (
+        lambda: add_copies(warehouse, plan_uri),
         lambda: finish_move(warehouse, plan_uri, RESTORE),
         lambda: restore_sources(warehouse, REQUEST, AGAIN),
         lambda: expire_sources(warehouse, AGAIN),

@@ -56,14 +56,16 @@ def commit_destination(warehouse: Warehouse, plan: MovePlan) -> int:
         listed = _listed(warehouse, destination, chosen)
         there = _still_there(warehouse, plan, chosen)
         # If an original is gone, another run has moved it, or its rows are in another file now.
-        return FileChange(
-            add=[
-                copy
-                for copy in copies
-                if (name := file_name(copy.file_path)) not in listed and there.issuperset(steps[name].originals)
-            ]
-        )
+        fresh = [
+            copy
+            for copy in copies
+            if (name := file_name(copy.file_path)) not in listed and there.issuperset(steps[name].originals)
+        ]
+        if fresh and attempted:
+            _refuse_unknown(plan, destination, chosen)
+        return FileChange(add=fresh)
 
+    attempted = storage_for(plan.uri).stat(_attempt_uri(plan)) is not None
     # A catalog that has forgotten the commit must not be taken for one that never had it.
     OperationStore.write(_attempt_uri(plan), [])
     committed = commit_change(warehouse, plan.direction.destination, change, plan.operation("add")) or FileChange()
