@@ -206,10 +206,9 @@ def cancel_run(session: Session, run: RestoreRun, user_name: str) -> None:
 
     found = session.scalars(select(DagRun).where(DagRun.dag_id == RESTORE_DAG, DagRun.run_id == run.run_id)).one()
     task_id, key = CANCELLED_XCOM
-    # As tasks read it: the text itself.
-    XComModel.set(
-        key, user_name, dag_id=RESTORE_DAG, task_id=task_id, run_id=run.run_id, serialize=False, session=session
-    )
+    # As tasks read it: the text itself. `XComModel.set` would encode it in Airflow 3.1.
+    named = {"dag_run_id": found.id, "dag_id": RESTORE_DAG, "task_id": task_id, "run_id": run.run_id, "map_index": -1}
+    session.merge(XComModel(**named, key=key, value=user_name))
     dag = DBDagBag().get_dag_for_run(found, session=session)
     assert dag is not None
     set_dag_run_state_to_failed(dag=dag, run_id=run.run_id, commit=True, session=session)
