@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from perennial.audiences.lint import lint_audiences, write_findings
 from perennial.audiences.lookups import sources_by_tag
 from perennial.cli import app
-from perennial.engines.duckdb import open_session
+from perennial.engines.duckdb import internals_in_sight, open_session
 from perennial.moves import Run, expire_sources
 from perennial.notify.restore_command import build_restore_command
 from perennial.settings import Settings
@@ -174,7 +174,7 @@ def test_the_sources_a_tag_is_said_to_miss_are_among_those_its_filter_looks_at(w
     workspace.audience("campaign:1", tagged("many"))
     workspace.sync()
 
-    with open_session(workspace.warehouse) as session:
+    with open_session(workspace.warehouse) as session, internals_in_sight(session):
         looked_at = sources_by_tag(session, ["many"])["many"]
     (found,) = lint_audiences(workspace.warehouse)
     assert (

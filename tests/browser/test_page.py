@@ -268,7 +268,7 @@ def test_r22_ids_stay_in_the_window_until_the_request_is_made(visit: Visit) -> N
     reason.fill("ticket 4711")
     page.get_by_role("button", name="Erase these people").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Erasure")
-    expect(page.locator("#facts")).to_contain_text("Persons2")
+    expect(page.locator("#facts")).to_contain_text("People2")
     assert "user-10" not in page.url + page.content()
 
 

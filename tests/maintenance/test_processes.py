@@ -77,6 +77,7 @@ def test_maintenance_killed_at_any_point_is_made_good_by_the_next_run(warehouse:
     assert multiset(warehouse, "interactions") == before
 
 
+@pytest.mark.long
 def test_a_loader_a_mover_and_a_maintainer_at_once_lose_nothing_and_double_nothing(warehouse: Warehouse) -> None:
     append_loads(warehouse, SOURCES, loads=5)
     counts = run_beside_each_other(warehouse, "load", "move", "maintain")

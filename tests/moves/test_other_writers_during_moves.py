@@ -69,7 +69,7 @@ def rewritten(warehouse: Warehouse, session: Any, before: Counter[str]) -> Count
     return before
 
 
-@pytest.mark.long(but="deleted-spark-after-verify")
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS, ids=[f"spark-after-{step}" for step in STEPS])
 @pytest.mark.parametrize("interfere", [appended, deleted, rewritten])
 def test_whatever_another_engine_does_between_two_steps_is_kept(

@@ -103,7 +103,7 @@ def test_r22_a_request_of_the_page_names_nobody_but_in_its_document(
     shown = [uma.get(address) for address in (answer.headers["location"], "/perennial/erasures")]
     found = [uma.get(f"/perennial/api/{path}") for path in (f"erasure?id={request_id}", "erasures")]
     assert "No run has opened it" in shown[0].text
-    assert "A run works it off" in shown[0].text
+    assert "A run is carrying it out" in shown[0].text
     assert 'http-equiv="refresh"' in shown[0].text
     details = found[0].json()
     assert (details["state"], details["person_count"], details["receipt"]) == ("requested", 2, None)
