@@ -72,6 +72,16 @@ def _fresh_home(settings: Settings) -> Settings:
     return settings
 
 
+def read(settings: Settings, name: str, binds: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Run a statement of `include/sql/` on the whole warehouse; returns its columns and rows."""
+    from perennial.engines.duckdb import internals_in_sight, open_session
+    from perennial.warehouse import Warehouse
+
+    with open_session(Warehouse(settings)) as session, internals_in_sight(session):
+        result = session.execute(statement(name), binds)
+        return [column[0] for column in result.description or ()], result.fetchall()
+
+
 class _Story:
     """The chapters; each says what it did when it is over."""
 
@@ -160,7 +170,7 @@ class _Story:
         return result
 
     def _show_rows(self, when: str) -> None:
-        ((hot, archived, visible),) = self._query("sample/count_rows", {})[1]
+        ((hot, archived, visible),) = read(self.settings, "sample/count_rows", {})[1]
         self.console.print(
             f"   {when:6}  hot [bold]{hot:>9,}[/]   archive [bold]{archived:>9,}[/]   "
             f"together {hot + archived:>9,}   visible to features {visible:>9,}"
@@ -176,21 +186,13 @@ class _Story:
             self.console.print(f"   segment {SEGMENT}: [bold]{audience.count():,}[/] users. {escape(left_out)}")
 
     def _show(self, name: str, binds: dict[str, Any]) -> None:
-        columns, rows = self._query(name, binds)
+        columns, rows = read(self.settings, name, binds)
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 3))
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(escape("" if value is None else str(value)) for value in row))
         self.console.print(table)
-
-    def _query(self, name: str, binds: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
-        from perennial.engines.duckdb import open_session
-        from perennial.warehouse import Warehouse
-
-        with open_session(Warehouse(self.settings)) as session:
-            result = session.execute(statement(name), binds)
-            return [column[0] for column in result.description or ()], result.fetchall()
 
     def _show_mail(self, mail: ReceivedMail) -> None:
         to = ", ".join(mail.recipients)

@@ -32,6 +32,7 @@ from perennial_sample.catalog import FIRST_RUN_DAYS, RESTORED_SOURCES, RESTORED_
 from perennial_sample.events import EVENT_TYPES, generate_events
 from perennial_sample.metadata import create_platform, write_metadata
 from perennial_sample.retargeting import AUDIENCES
+from perennial_sample.story import read
 from perennial_sample.workspace import Workspace, advance_workspace, create_workspace
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
@@ -76,6 +77,12 @@ def test_the_whole_story_runs_and_makes_every_decision(
     assert sources_in(warehouse, "interactions_archive") == {
         source_id for source_id, decision in first.decisions.items() if decision == "expire"
     }
+
+    # As `perennial demo` shows it.
+    ((hot_rows, archived_rows, visible_rows),) = read(settings, "sample/count_rows", {})[1]
+    assert (hot_rows, archived_rows) == (hot.total(), archive.total())
+    assert 0 < visible_rows <= hot_rows
+    assert read(settings, "sample/list_decisions", {"as_of": first.as_of})[1]
 
     advance_workspace(workspace)
     sync_sources(warehouse, "sync-2")
