@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perennial.currents import load_interactions
 from perennial.engines.analysts import open_query_session
 from perennial.maintenance.compaction import compact_tables
 from perennial.moves import Run, expire_sources, restore_sources
+from perennial.platform import sync_sources
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE, TABLES
 from perennial.warehouse import Warehouse
+from perennial_sample.workspace import advance_workspace, create_workspace
 from tests.analysts_page import QUERIES
 from tests.engines.test_features_on_spark import Answers, look, of_old, rows
 from tests.exports.received_world import expire, filled, restore
@@ -79,12 +82,15 @@ def test_r14_r17_our_statements_say_on_spark_what_they_say_in_duckdb(
 def test_the_queries_of_the_analysts_page_say_on_spark_what_they_say_in_duckdb(
     local_warehouse: Warehouse, on_spark: Warehouse
 ) -> None:
-    filled(local_warehouse)
-    expire(local_warehouse)
+    now = datetime.now(UTC) - timedelta(minutes=1)
+    advance_workspace(create_workspace(local_warehouse.settings, 2_000, now=now))
+    sync_sources(local_warehouse, "sync")
+    load_interactions(local_warehouse, now)
+    expire_sources(local_warehouse, Run("expiry", now))
     answered = 0
     for (_, heading), query in QUERIES.items():
         # A test that runs over midnight must not ask about another day.
-        dated = query.replace("current_date", f"DATE '{NOW:%Y-%m-%d}'")
+        dated = query.replace("current_date", f"DATE '{now:%Y-%m-%d}'")
         said, found = (asked(warehouse, dated) for warehouse in (local_warehouse, on_spark))
         assert found == said, heading
         answered += bool(said)
@@ -119,7 +125,7 @@ def test_the_metadata_tables_of_spark_agree_with_each_other_and_with_us(
         return sorted(spark_on_disk.sql(f"SELECT {columns} FROM {spark_on_disk.table(name)}.{kind}"))
 
     table = moved.table(name)
-    live = [[file.uri, file.row_count, file.size_bytes] for file in moved.live_files(table)]
+    live = [[file.uri, file.row_count, file.file_bytes] for file in moved.live_files(table)]
     assert asked("file_path, record_count, file_size_in_bytes", "files") == sorted(live)
     assert {uri for (uri,) in asked("file_path", "all_data_files")} >= {uri for uri, *_ in live}
     assert asked("file_path", "delete_files") == []
