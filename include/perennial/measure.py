@@ -14,6 +14,7 @@ from perennial.erase.concerns import is_late, is_urgent
 from perennial.erase.open_requests import request_states
 from perennial.moves.move_plan import DIRECTIONS, RESTORE
 from perennial.moves.thaw_status import find_thaw_status
+from perennial.notify.deadline import WAITING
 from perennial.operations import pending_records, turns
 from perennial.settings import dag_id
 from perennial.statements import statement
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # Each file that is copied or committed is a sign of life.
 INTERRUPTED_SECONDS = 60 * 60
-# Airflow 3.1 has one name for all that waits outside a worker.
-_WAITING = frozenset({"deferred", "awaiting_input"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class WaitingRuns:
 
         def waiting(dag: str, task: str) -> frozenset[str]:
             states: Mapping[str, Mapping[str, str]] = instance.get_task_states(dag_id=dag_id(dag), task_ids=[task])
-            return frozenset(run_id for run_id, tasks in states.items() if _WAITING & set(tasks.values()))
+            return frozenset(run_id for run_id, tasks in states.items() if not set(WAITING).isdisjoint(tasks.values()))
 
         return cls(
             expiries_to_approve=waiting("expire_interactions", "approve"),

@@ -13,6 +13,7 @@ import pytest
 
 from perennial import metrics
 from perennial.metrics import COUNTERS, GAUGES
+from perennial.notify.deadline import WAITING
 from perennial.warehouse import Warehouse
 from tests.airflow import RunDag
 from tests.dags.receivers import HttpReceiver
@@ -90,7 +91,7 @@ def test_statsd_gets_what_moved_how_long_tasks_took_and_the_state_of_the_warehou
     append_hot(workspace.warehouse, [interaction("old", number) for number in range(30, 34)])
     # As it is while a person is asked, of this run alone: tests before this one may have left runs that wait.
     with create_session() as session:
-        for task in session.scalars(select(TaskInstance).where(TaskInstance.state == "deferred")):
+        for task in session.scalars(select(TaskInstance).where(TaskInstance.state.in_(WAITING))):
             task.state = "failed"
         (approve,) = (task for task in run.get_task_instances(session=session) if task.task_id == "approve")
         approve.state = "deferred"
