@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 
 from perennial.maintenance.compaction import compact_table
+from perennial.moves.commit import commit_destination, commit_origin
+from perennial.moves.copy import copy_chunk
 from perennial.moves.move_plan import EXPIRE, RESTORE, Direction
-from perennial.moves.plan import plan_sources
-from perennial.operations import Run
+from perennial.moves.plan import plan_move
+from perennial.moves.verify import verify_move
 from perennial.tables import INTERACTIONS, INTERACTIONS_ARCHIVE
 from perennial.warehouse import Warehouse
 from perennial.warehouse.history import expire_snapshots
-from tests.moves.steps import finish_move, prepare
 from tests.others.writer import append, table_of_others
 from tests.rows import append_hot, hot_and_archive, interaction, multiset
 
@@ -62,10 +63,14 @@ def test_a_thousand_commits_in_random_order_leave_every_row_once(local_warehouse
         return rows
 
     def move(direction: Direction) -> None:
-        run = Run(f"run {len(added)} {chance.random()}", NOW)
-        for plan_uri in plan_sources(warehouse, direction, chance.sample(SOURCES, chance.randint(1, 6)), run.run_id):
-            prepare(warehouse, plan_uri)
-            finish_move(warehouse, plan_uri, run)
+        plan = plan_move(warehouse, direction, chance.sample(SOURCES, chance.randint(1, 6)), f"move-{chance.random()}")
+        if plan is None:
+            return
+        for chunk in range(plan.chunk_count):
+            copy_chunk(warehouse, plan, chunk)
+        verify_move(warehouse, plan)
+        commit_destination(warehouse, plan)
+        assert not commit_origin(warehouse, plan, plan.source_ids)
 
     steps = {
         lambda: append_hot(warehouse, fresh(), fresh()): 4,
