@@ -51,7 +51,7 @@ def commits(warehouse: Warehouse) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_a_thousand_commits_in_random_order_leave_every_row_once(local_warehouse: Warehouse, seed: int) -> None:
     warehouse, chance = local_warehouse, random.Random(seed)
     added: list[dict[str, Any]] = []
