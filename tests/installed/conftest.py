@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
 
 import pytest
 from benchmarks.peers.spark_catalogs import embedded_catalog, rest_catalog
@@ -18,15 +19,22 @@ from tests.installed.spark_connect import Publisher, running_spark_connect
 from tests.lake import Lake
 from tests.spark import Spark
 
+Started = TypeVar("Started")
+
+
+def entered(stack: ExitStack, starting: AbstractContextManager[Started], name: str) -> Started:
+    """Start an engine for the rest of the stack; where it cannot be had, one line says what is missing."""
+    try:
+        return stack.enter_context(starting)
+    except MissingError as missing:
+        pytest.exit(f"The tests of {name} need {missing}", returncode=1)
+
 
 @pytest.fixture(scope="session")
 def apache_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheSpark]:
     """One Java process with Apache Spark; a test connects it to its own workspace."""
     with ExitStack() as stack:
-        try:
-            spark = stack.enter_context(running_spark(tmp_path_factory.mktemp("apache") / "spark"))
-        except MissingError as missing:
-            pytest.exit(f"The tests of Apache Spark need {missing}", returncode=1)
+        spark = entered(stack, running_spark(tmp_path_factory.mktemp("apache") / "spark"), "Apache Spark")
         yield spark
 
 
@@ -34,10 +42,7 @@ def apache_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheSpa
 def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
     """One Ceph with its S3 gateway for all the tests of this process; each makes buckets of its own."""
     with ExitStack() as stack:
-        try:
-            running = stack.enter_context(running_ceph(tmp_path_factory.mktemp("ceph")))
-        except MissingError as missing:
-            pytest.exit(f"The tests of Ceph need {missing}", returncode=1)
+        running = entered(stack, running_ceph(tmp_path_factory.mktemp("ceph")), "Ceph")
         yield running
 
 
@@ -45,10 +50,7 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
 def spark_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
     """Apache Spark's own Spark Connect server; what is asked of it is published to it first."""
     with ExitStack() as stack:
-        try:
-            server = stack.enter_context(running_spark_connect(tmp_path_factory.mktemp("connect")))
-        except MissingError as missing:
-            pytest.exit(f"The tests of Spark Connect need {missing}", returncode=1)
+        server = entered(stack, running_spark_connect(tmp_path_factory.mktemp("connect")), "Spark Connect")
         publisher = Publisher(server, tmp_path_factory.mktemp("published"))
         stack.callback(publisher.close)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
