@@ -46,11 +46,16 @@ class Run:
     requested_at: datetime | None = None
 
 
+def local_run_id(now: datetime) -> str:
+    """Return a new id for a run of this process."""
+    return f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}"
+
+
 def local_run(reason: str = "") -> Run:
     """Return a run of this process and of whoever runs it, now."""
     now = wall_clock()
     return Run(
-        run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}",
+        run_id=local_run_id(now),
         now=now,
         requested_by=current_user(),
         reason=reason or None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,10 @@ def check_archived_files(sample_percent: float | None) -> None:
     """Read a sample of the archive in full and rehearse one restore; exit code 1 if anything is wrong."""
     from perennial.drills.check import SAMPLE_PERCENT
     from perennial.drills.inline import check_archive
-    from perennial.operations import Run
+    from perennial.operations import Run, local_run_id
 
     now = datetime.now(UTC)
-    run = Run(run_id=f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}", now=now)
+    run = Run(run_id=local_run_id(now), now=now)
     percent = SAMPLE_PERCENT if sample_percent is None else sample_percent
     with opened_warehouse() as warehouse:
         report = check_archive(warehouse, run, percent, lambda doing, *_: say(f"[dim]{doing} …[/]"))

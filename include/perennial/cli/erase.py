@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -166,10 +165,10 @@ def _work_off(warehouse: Warehouse, params: dict[str, Any], by: str) -> None:
     from perennial.erase.inline import work_off
     from perennial.erase.open_requests import request_states
     from perennial.erase.opening import open_erasure, read_erasure
-    from perennial.operations import Run
+    from perennial.operations import Run, local_run_id
 
     now = datetime.now(UTC)
-    run_id = f"manual__cli_{now:%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:8]}"
+    run_id = local_run_id(now)
     open_before = [state.request_id for state in request_states(warehouse) if not state.is_over]
     named = {"retrieve": params["retrieve"]}
     if params["user_ids"] or params["external_user_ids"]:
