@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import DAG, Asset, AssetAlias, get_current_context
 
 try:
-    from airflow.sdk.exceptions import (  # noqa: TID251 - the one place
+    from airflow.sdk.exceptions import (  # noqa: TID251 - Airflow 3.1 has them elsewhere: the one place that knows
         AirflowException,
         AirflowFailException,
         AirflowRescheduleException,
         DownstreamTasksSkipped,
     )
-    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException  # noqa: TID251
+    from airflow.sdk.exceptions import AirflowSkipException as AirflowSkipException  # noqa: TID251 - as above
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[attr-defined, no-redef]
         AirflowException,
